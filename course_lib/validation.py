@@ -1,0 +1,82 @@
+"""Checks on user input: every message names the row, the value found and the mend."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence, Sized
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pymatgen.core import Composition, Structure
+
+# pymatgen names the hydrogen isotopes as elements; no feature table of the course has them.
+_ISOTOPES = {"D": "H", "T": "H"}
+
+
+def describe_row(row: int, ids: Sequence[str] | None = None) -> str:
+    """Return how a message names a row: ``"row 3 (id 'mp-22862')"``."""
+    return f"row {row}" if ids is None else f"row {row} (id {ids[row]!r})"
+
+
+def check_same_length(**columns: Sized) -> None:
+    """Raise ``ValueError`` unless all named columns have one length."""
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise ValueError(f"lengths differ: {listed}. Give one entry per crystal in each, in the same order.")
+
+
+def check_unique_ids(ids: Sequence[str]) -> None:
+    """Raise ``ValueError`` naming the rows when an id stands in more than one row."""
+    repeated = [name for name, count in Counter(ids).items() if count > 1]
+    if repeated:
+        rows = [row for row, name in enumerate(ids) if name == repeated[0]]
+        raise ValueError(
+            f"duplicate id {repeated[0]!r} in rows {rows} ({len(repeated)} ids are repeated). "
+            "Drop the repeated rows or give each crystal an id of its own."
+        )
+
+
+def check_targets(targets: np.ndarray, name: str = "target", ids: Sequence[str] | None = None) -> None:
+    """Raise ``ValueError`` naming the first NaN or infinite entry of ``targets``, shape (B,) or (B, n_targets)."""
+    finite = np.isfinite(np.asarray(targets, dtype=float))
+    if finite.all():
+        return
+    position = tuple(int(i) for i in np.argwhere(~finite)[0])
+    value = np.asarray(targets)[position]
+    raise ValueError(
+        f"{name}: {describe_row(position[0], ids)} is {value} ({int((~finite).sum())} such values). "
+        "Drop these rows (df.dropna()) or mend the labels."
+    )
+
+
+def check_composition(composition: Composition, row: int, ids: Sequence[str] | None = None) -> None:
+    """Raise ``ValueError`` when ``composition`` is empty or has something other than elements of the periodic table."""
+    from pymatgen.core import DummySpecies
+
+    where = describe_row(row, ids)
+    if len(composition) == 0:
+        raise ValueError(f"{where}: empty, it has no atoms. Drop the row or mend its file.")
+    for species in composition:
+        element = getattr(species, "element", species)
+        if isinstance(species, DummySpecies):
+            raise ValueError(f"{where}: {species.symbol!r} is no element. Replace it with a real element or drop the row.")
+        if element.symbol in _ISOTOPES:
+            raise ValueError(
+                f"{where}: {element.symbol!r} is an isotope, and the tables know elements only. "
+                f"Replace it with {_ISOTOPES[element.symbol]!r} (structure.replace_species)."
+            )
+
+
+def check_structure(structure: Structure, row: int, ids: Sequence[str] | None = None) -> None:
+    """Raise ``ValueError`` when ``structure`` is empty, disordered or holds anything but elements."""
+    where = describe_row(row, ids)
+    for site_index, site in enumerate(structure):
+        if not site.is_ordered:
+            raise ValueError(
+                f"{where}: site {site_index} is disordered ({site.species_string}). "
+                "Choose one ordered arrangement (pymatgen's OrderDisorderedStructureTransformation) or drop the row."
+            )
+    check_composition(structure.composition, row, ids)
