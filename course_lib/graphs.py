@@ -1,0 +1,391 @@
+"""Crystal graphs: every atom joined to its nearest neighbours, all periodic images counted.
+
+A whole dataset is a handful of flat arrays (species, neighbour indices, edge
+vectors, offsets), so a batch is cut out by slicing and nothing is stored twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from joblib import Parallel, delayed
+from torch_geometric.data import Batch
+from vesin import NeighborList
+
+from course_lib.validation import check_same_length, check_structure, check_targets, check_unique_ids, describe_row
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+NEIGHBORS = 12
+"""Number of nearest neighbours that every atom has at least (Xie and Grossman, 2018)."""
+
+SHELL_TOLERANCE = 0.01
+"""Neighbours whose distances differ by less than this (in angstrom) belong to one shell.
+
+Wider than what rounding in a CIF file makes, narrower than any real difference between bonds.
+"""
+
+_CLOSEST = 0.1  # angstrom; atoms nearer than this are one atom written twice
+_CHUNK = 1000  # crystals handed to a worker process at a time
+_FORMAT = 1  # of the folder that save() writes
+_ARRAYS = ("species", "atom_offset", "edge_offset", "source", "target", "vector", "composition", "y")
+
+
+@dataclass(frozen=True, eq=False)
+class CrystalGraphs:
+    """The graphs of many crystals as flat arrays; make it with `from_structures` or `load`.
+
+    The graph of crystal ``b`` has the atoms ``atom_offset[b]:atom_offset[b + 1]`` and the edges
+    ``edge_offset[b]:edge_offset[b + 1]``. An edge runs from a neighbour (``source``) to the atom that
+    receives its message (``target``); edges are sorted by target, then by length.
+
+    Attributes
+    ----------
+    ids : numpy.ndarray of str, shape (B,)
+        Name of each crystal.
+    species : numpy.ndarray of uint8, shape (n_atoms,)
+        Atomic numbers.
+    atom_offset, edge_offset : numpy.ndarray of int64, shape (B + 1,)
+        Where each crystal's atoms and edges begin.
+    source, target : numpy.ndarray of int32, shape (n_edges,)
+        Atom indices within the crystal.
+    vector : numpy.ndarray of float32, shape (n_edges, 3)
+        From the target atom to this periodic image of the source atom, in angstrom.
+    composition : numpy.ndarray of float32, shape (B, n_features)
+        Composition features, not scaled; ``n_features`` is 0 where none were given.
+    y : numpy.ndarray of float32, shape (B, n_targets)
+        Targets in their own units; NaN marks a missing label.
+    target_names : tuple of str
+        Names of the columns of `y`.
+    rows : numpy.ndarray of int64
+        The crystals that this view shows; the arrays above always hold all of them.
+    """
+
+    ids: np.ndarray
+    species: np.ndarray
+    atom_offset: np.ndarray
+    edge_offset: np.ndarray
+    source: np.ndarray
+    target: np.ndarray
+    vector: np.ndarray
+    composition: np.ndarray
+    y: np.ndarray
+    target_names: tuple[str, ...]
+    rows: np.ndarray
+
+    @classmethod
+    def from_structures(
+        cls,
+        structures: Iterable[Structure],
+        *,
+        ids: Sequence[str] | None = None,
+        composition: pd.DataFrame | np.ndarray | None = None,
+        targets: pd.DataFrame | pd.Series | None = None,
+        allow_missing: bool = False,
+        neighbors: int = NEIGHBORS,
+        n_jobs: int = 1,
+    ) -> CrystalGraphs:
+        """Build the graphs of `structures`.
+
+        Every atom is joined to its `neighbors` nearest neighbours and to all others in the shell of the last
+        one, so that neighbours at equal distance are never split. The search radius grows until every
+        atom has that many: a sparse crystal gets long edges, never an empty neighbourhood.
+
+        Parameters
+        ----------
+        structures : iterable of pymatgen.core.Structure
+            Ordered crystals; B of them.
+        ids : sequence of str, optional
+            Their names, all different; the row numbers where not given.
+        composition : DataFrame or array, shape (B, n_features), optional
+            Composition features, for example from `course_lib.composition.magpie`.
+        targets : DataFrame or Series, shape (B, n_targets) or (B,), optional
+            What to predict, in any unit.
+        allow_missing : bool, default False
+            Accept NaN in `targets` as a missing label, to be left out of the loss.
+        neighbors : int, default 12
+            Nearest neighbours of each atom, before the last shell is completed.
+        n_jobs : int, default 1
+            Worker processes; -1 for all cores. It pays from some ten thousand crystals on.
+
+        Returns
+        -------
+        CrystalGraphs
+
+        Raises
+        ------
+        ValueError
+            For an empty or disordered structure, something that is no element, two atoms at one place, a target that
+            is NaN or infinite, lengths that differ or an id that repeats; the message names the row.
+        """
+        if neighbors < 1:
+            raise ValueError(f"neighbors is {neighbors}; every atom needs at least 1.")
+        ids = None if ids is None else np.asarray(ids, dtype=str)
+        chunks = Parallel(n_jobs=n_jobs)(
+            delayed(_build_chunk)(crystals, neighbors) for crystals in _chunks_of_arrays(structures, ids)
+        )
+        parts = [np.concatenate([chunk[i] for chunk in chunks]) for i in range(6)] if chunks else _no_crystals()
+        n_atoms, n_edges, species, source, target, vector = parts
+        ids = np.arange(len(n_atoms)).astype(str) if ids is None else ids
+        y, target_names = _as_targets(targets, len(ids))
+        composition = np.zeros((len(ids), 0)) if composition is None else np.asarray(composition)
+        check_same_length(structures=n_atoms, ids=ids, composition=composition, targets=y)
+        check_unique_ids(ids.tolist())
+        check_targets(composition, "composition feature", ids)
+        check_targets(np.where(np.isnan(y), 0.0, y) if allow_missing else y, "target", ids)
+        return cls(
+            ids=ids,
+            species=species,
+            atom_offset=np.concatenate([[0], np.cumsum(n_atoms)]),
+            edge_offset=np.concatenate([[0], np.cumsum(n_edges)]),
+            source=source,
+            target=target,
+            vector=vector,
+            composition=composition.astype(np.float32),
+            y=y.astype(np.float32),
+            target_names=target_names,
+            rows=np.arange(len(ids)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def subset(self, rows: Sequence[int] | np.ndarray) -> CrystalGraphs:
+        """Return a view of the crystals at positions `rows`; it shares all arrays with this one."""
+        rows = np.asarray(rows)
+        if rows.dtype == bool:
+            check_same_length(mask=rows, crystals=self)
+        return replace(self, rows=self.rows[rows])
+
+    @property
+    def names(self) -> np.ndarray:
+        """Ids of the crystals in this view, shape (len(self),)."""
+        return self.ids[self.rows]
+
+    @property
+    def targets(self) -> np.ndarray:
+        """Targets of the crystals in this view, float32, shape (len(self), n_targets), NaN where missing."""
+        return self.y[self.rows]
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        """Gather the crystals at positions `indices` of this view into one disconnected graph.
+
+        Parameters
+        ----------
+        indices : sequence of int, length B
+            Positions in this view, in the order wanted.
+
+        Returns
+        -------
+        torch_geometric.data.Batch
+            ``species`` (N,) int64; ``edge_index`` (2, E) int64, row 0 the source and row 1 the target, sorted by
+            target; ``edge_vector`` (E, 3) float32, angstrom; ``composition`` (B, n_features); ``y``
+            (B, n_targets) with 0 where missing and ``y_mask`` (B, n_targets) bool, true where there is a label;
+            PyG's ``batch`` (N,) and ``ptr`` (B + 1,).
+        """
+        rows = self.rows[np.asarray(indices)]
+        first_atom, n_atoms = self.atom_offset[rows], np.diff(self.atom_offset)[rows]
+        first_edge, n_edges = self.edge_offset[rows], np.diff(self.edge_offset)[rows]
+        ptr = np.concatenate([[0], np.cumsum(n_atoms)])
+        edges = _ranges(first_edge, n_edges)
+        shift = np.repeat(ptr[:-1], n_edges)
+        y = self.y[rows]
+        known = ~np.isnan(y)
+        batch = Batch(
+            species=torch.from_numpy(self.species[_ranges(first_atom, n_atoms)].astype(np.int64)),
+            edge_index=torch.from_numpy(np.stack([self.source[edges] + shift, self.target[edges] + shift])),
+            edge_vector=torch.from_numpy(self.vector[edges]),
+            composition=torch.from_numpy(self.composition[rows]),
+            y=torch.from_numpy(np.where(known, y, np.float32(0))),
+            y_mask=torch.from_numpy(known),
+            batch=torch.from_numpy(np.repeat(np.arange(len(rows)), n_atoms)),
+            ptr=torch.from_numpy(ptr),
+            num_nodes=int(ptr[-1]),
+        )
+        batch._num_graphs = len(rows)  # what Batch.num_graphs reads; from_data_list() sets it the same way
+        return batch
+
+    def save(self, folder: str | os.PathLike) -> None:
+        """Write the graphs to `folder` (made new, or replaced): one ``.npy`` file an array, no pickle.
+
+        Everything is written beside the folder first and renamed at the end, so an interruption loses nothing.
+        """
+        folder = Path(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        whole = self._compact()
+        for name in _ARRAYS:
+            np.save(partial / f"{name}.npy", getattr(whole, name), allow_pickle=False)
+        meta = {"format": _FORMAT, "target_names": list(whole.target_names), "ids": whole.ids.tolist()}
+        (partial / "meta.json").write_text(json.dumps(meta))
+        if folder.exists():
+            previous = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+            os.replace(folder, previous)
+            os.replace(partial, folder)
+            shutil.rmtree(previous)
+        else:
+            os.replace(partial, folder)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> CrystalGraphs:
+        """Open graphs that `save` wrote; the arrays are memory-mapped, so only what a batch needs is read.
+
+        Raises
+        ------
+        FileNotFoundError
+            If the folder or one of its files is missing.
+        ValueError
+            If the files are of another format or do not fit together.
+        """
+        folder = Path(folder)
+        if not (folder / "meta.json").is_file():
+            raise FileNotFoundError(
+                f"no crystal graphs in {folder}: meta.json is missing. Make them with graphs.save()."
+            )
+        meta = json.loads((folder / "meta.json").read_text())
+        if meta.get("format") != _FORMAT:
+            raise ValueError(
+                f"{folder} has format {meta.get('format')!r}, this library reads {_FORMAT}. Build it anew."
+            )
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
+        ids = np.asarray(meta["ids"], dtype=str)
+        ends = (len(ids), arrays["atom_offset"][-1], arrays["edge_offset"][-1])
+        found = (len(arrays["y"]), len(arrays["species"]), len(arrays["vector"]))
+        if ends != found:
+            raise ValueError(
+                f"{folder} is damaged: crystals, atoms, edges should be {ends}, are {found}. Build it anew."
+            )
+        return cls(ids=ids, target_names=tuple(meta["target_names"]), rows=np.arange(len(ids)), **arrays)
+
+    def _compact(self) -> CrystalGraphs:
+        """Return the crystals of this view with arrays of their own; the graphs themselves when it shows all."""
+        if np.array_equal(self.rows, np.arange(len(self.ids))):
+            return self
+        n_atoms, n_edges = np.diff(self.atom_offset)[self.rows], np.diff(self.edge_offset)[self.rows]
+        atoms = _ranges(self.atom_offset[self.rows], n_atoms)
+        edges = _ranges(self.edge_offset[self.rows], n_edges)
+        return CrystalGraphs(
+            ids=self.names,
+            species=self.species[atoms],
+            atom_offset=np.concatenate([[0], np.cumsum(n_atoms)]),
+            edge_offset=np.concatenate([[0], np.cumsum(n_edges)]),
+            source=self.source[edges],
+            target=self.target[edges],
+            vector=self.vector[edges],
+            composition=self.composition[self.rows],
+            y=self.targets,
+            target_names=self.target_names,
+            rows=np.arange(len(self)),
+        )
+
+
+def nearest_neighbors(
+    positions: np.ndarray, cell: np.ndarray, neighbors: int = NEIGHBORS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the nearest neighbours of every atom, to the end of the shell that holds the last one.
+
+    Parameters
+    ----------
+    positions : numpy.ndarray, shape (n, 3)
+        Cartesian coordinates in angstrom.
+    cell : numpy.ndarray, shape (3, 3)
+        Lattice vectors as rows, in angstrom.
+    neighbors : int, default 12
+        Neighbours that each atom has at least.
+
+    Returns
+    -------
+    source, target : numpy.ndarray of int, shape (E,)
+        Neighbour and atom, sorted by atom and then by distance.
+    vector : numpy.ndarray, shape (E, 3)
+        From the atom to its neighbour, in angstrom.
+
+    Raises
+    ------
+    ValueError
+        If two atoms stand at the same place.
+    """
+    n = len(positions)
+    # A sphere that holds twice the wanted number in a crystal of even density; it grows where that is not enough.
+    radius = (3 * 2 * (neighbors + 1) * abs(np.linalg.det(cell)) / (4 * np.pi * n)) ** (1 / 3)
+    while True:
+        search = NeighborList(cutoff=radius, full_list=True)
+        target, source, vector, distance = search.compute(positions, cell, True, "ijDd")
+        count = np.bincount(target, minlength=n)
+        if count.min() >= neighbors:
+            order = np.lexsort((distance, target))
+            target, distance = target[order], distance[order]
+            first = np.cumsum(count) - count
+            shell_end = distance[first + neighbors - 1] + SHELL_TOLERANCE
+            if shell_end.max() < radius:
+                break
+        radius *= 1.25
+    if distance[first].min() < _CLOSEST:
+        atom = int(np.argmin(distance[first]))
+        raise ValueError(
+            f"sites {atom} and {int(source[order][first[atom]])} are {distance[first[atom]]:.3f} angstrom apart. "
+            "Remove the double site (structure.merge_sites)."
+        )
+    keep = distance <= shell_end[target]
+    return source[order][keep], target[keep], vector[order][keep]
+
+
+def _chunks_of_arrays(structures: Iterable[Structure], ids: np.ndarray | None) -> Iterable[list[tuple]]:
+    """Yield lists of (row, name, atomic numbers, positions, cell): all that a worker process needs."""
+    rows = enumerate(structures)
+    while chunk := list(islice(rows, _CHUNK)):
+        arrays = []
+        for row, structure in chunk:
+            # With fewer ids than structures the row number serves; that the lengths differ is reported at the end.
+            known = ids if ids is not None and row < len(ids) else None
+            check_structure(structure, row, known)
+            name = describe_row(row, known)
+            arrays.append((name, np.array(structure.atomic_numbers), structure.cart_coords, structure.lattice.matrix))
+        yield arrays
+
+
+def _build_chunk(crystals: list[tuple], neighbors: int) -> tuple[np.ndarray, ...]:
+    """Return n_atoms, n_edges, species, source, target and vector of some crystals, each concatenated."""
+    n_atoms, n_edges, columns = [], [], []
+    for name, numbers, positions, cell in crystals:
+        try:
+            source, target, vector = nearest_neighbors(positions, cell, neighbors)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+        n_atoms.append(len(numbers))
+        n_edges.append(len(source))
+        columns.append((numbers.astype(np.uint8), source.astype(np.int32), target.astype(np.int32), vector))
+    species, source, target, vector = (np.concatenate(column) for column in zip(*columns, strict=True))
+    return np.array(n_atoms), np.array(n_edges), species, source, target, vector.astype(np.float32)
+
+
+def _no_crystals() -> list[np.ndarray]:
+    """Return what `_build_chunk` would for no crystals at all."""
+    integers = [np.zeros(0, dtype) for dtype in (np.int64, np.int64, np.uint8, np.int32, np.int32)]
+    return [*integers, np.zeros((0, 3), np.float32)]
+
+
+def _as_targets(targets: pd.DataFrame | pd.Series | None, length: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the targets as a float array (B, n_targets) and their names."""
+    if targets is None:
+        return np.zeros((length, 0)), ()
+    frame = targets.to_frame() if isinstance(targets, pd.Series) else targets
+    return frame.to_numpy(dtype=float), tuple(map(str, frame.columns))
+
+
+def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
+    """Concatenate ``arange(start[i], start[i] + length[i])`` for all i, without a loop."""
+    ends = np.cumsum(length)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(start - (ends - length), length)
