@@ -37,19 +37,32 @@ SHELL_TOLERANCE = 0.01
 Wider than what rounding in a CIF file makes, narrower than any real difference between bonds.
 """
 
+BOND_TOLERANCE = 1e-4
+"""Edges between the same two atoms whose lengths differ by less than this (in angstrom) are one bond.
+
+A bond has the mean length of its edges, so the error that this makes in a prediction is of second order.
+"""
+
 _CLOSEST = 0.1  # angstrom; atoms nearer than this are one atom written twice
 _CHUNK = 1000  # crystals handed to a worker process at a time
 _FORMAT = 1  # of the folder that save() writes
-_ARRAYS = ("species", "atom_offset", "edge_offset", "source", "target", "vector", "composition", "y")
+_ARRAYS = (
+    "species", "atom_offset", "bond_offset", "edge_offset", "source", "target", "count", "vector", "composition", "y",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
 class CrystalGraphs:
     """The graphs of many crystals as flat arrays; make it with `from_structures` or `load`.
 
-    The graph of crystal ``b`` has the atoms ``atom_offset[b]:atom_offset[b + 1]`` and the edges
-    ``edge_offset[b]:edge_offset[b + 1]``. An edge runs from a neighbour (``source``) to the atom that
-    receives its message (``target``); edges are sorted by target, then by length.
+    An *edge* joins an atom (``target``, the one that receives the message) to one periodic image of a neighbour
+    (``source``). Symmetry makes many edges alike: in rock salt, an atom has six neighbours at one distance, all of
+    them images of one atom. A *bond* stands for all edges between the same two atoms at the same distance, and
+    ``count`` says how many they are. A model that sees only distances computes each message once a bond and counts it
+    so many times; a model that sees directions reads the edges.
+
+    Crystal ``b`` has the atoms ``atom_offset[b]:atom_offset[b + 1]``, and likewise its bonds and edges. Bonds are
+    sorted by target, then by source, then by length; edges follow the order of their bonds.
 
     Attributes
     ----------
@@ -57,10 +70,12 @@ class CrystalGraphs:
         Name of each crystal.
     species : numpy.ndarray of uint8, shape (n_atoms,)
         Atomic numbers.
-    atom_offset, edge_offset : numpy.ndarray of int64, shape (B + 1,)
-        Where each crystal's atoms and edges begin.
-    source, target : numpy.ndarray of int32, shape (n_edges,)
+    atom_offset, bond_offset, edge_offset : numpy.ndarray of int64, shape (B + 1,)
+        Where each crystal's atoms, bonds and edges begin.
+    source, target : numpy.ndarray of int32, shape (n_bonds,)
         Atom indices within the crystal.
+    count : numpy.ndarray of int32, shape (n_bonds,)
+        How many edges the bond stands for.
     vector : numpy.ndarray of float32, shape (n_edges, 3)
         From the target atom to this periodic image of the source atom, in angstrom.
     composition : numpy.ndarray of float32, shape (B, n_features)
@@ -76,9 +91,11 @@ class CrystalGraphs:
     ids: np.ndarray
     species: np.ndarray
     atom_offset: np.ndarray
+    bond_offset: np.ndarray
     edge_offset: np.ndarray
     source: np.ndarray
     target: np.ndarray
+    count: np.ndarray
     vector: np.ndarray
     composition: np.ndarray
     y: np.ndarray
@@ -136,8 +153,8 @@ class CrystalGraphs:
         chunks = Parallel(n_jobs=n_jobs)(
             delayed(_build_chunk)(crystals, neighbors) for crystals in _chunks_of_arrays(structures, ids)
         )
-        parts = [np.concatenate([chunk[i] for chunk in chunks]) for i in range(6)] if chunks else _no_crystals()
-        n_atoms, n_edges, species, source, target, vector = parts
+        parts = [np.concatenate([chunk[i] for chunk in chunks]) for i in range(8)] if chunks else _no_crystals()
+        n_atoms, n_bonds, n_edges, species, source, target, count, vector = parts
         ids = np.arange(len(n_atoms)).astype(str) if ids is None else ids
         y, target_names = _as_targets(targets, len(ids))
         composition = np.zeros((len(ids), 0)) if composition is None else np.asarray(composition)
@@ -148,10 +165,12 @@ class CrystalGraphs:
         return cls(
             ids=ids,
             species=species,
-            atom_offset=np.concatenate([[0], np.cumsum(n_atoms)]),
-            edge_offset=np.concatenate([[0], np.cumsum(n_edges)]),
+            atom_offset=_offsets(n_atoms),
+            bond_offset=_offsets(n_bonds),
+            edge_offset=_offsets(n_edges),
             source=source,
             target=target,
+            count=count,
             vector=vector,
             composition=composition.astype(np.float32),
             y=y.astype(np.float32),
@@ -190,23 +209,30 @@ class CrystalGraphs:
         Returns
         -------
         torch_geometric.data.Batch
-            ``species`` (N,) int64; ``edge_index`` (2, E) int64, row 0 the source and row 1 the target, sorted by
-            target; ``edge_vector`` (E, 3) float32, angstrom; ``composition`` (B, n_features); ``y``
+            ``species`` (N,) int64; ``bond_index`` (2, M) int64, row 0 the source and row 1 the target, sorted by
+            target; ``bond_length`` (M,) float32, angstrom; ``bond_count`` (M,) float32; ``edge_index`` (2, E) and
+            ``edge_vector`` (E, 3) float32, angstrom, bond after bond; ``composition`` (B, n_features); ``y``
             (B, n_targets) with 0 where missing and ``y_mask`` (B, n_targets) bool, true where there is a label;
             PyG's ``batch`` (N,) and ``ptr`` (B + 1,).
         """
-        rows = self.rows[np.asarray(indices)]
-        first_atom, n_atoms = self.atom_offset[rows], np.diff(self.atom_offset)[rows]
-        first_edge, n_edges = self.edge_offset[rows], np.diff(self.edge_offset)[rows]
-        ptr = np.concatenate([[0], np.cumsum(n_atoms)])
-        edges = _ranges(first_edge, n_edges)
-        shift = np.repeat(ptr[:-1], n_edges)
+        rows = self.rows[np.asarray(indices, dtype=np.int64)]
+        atoms, n_atoms = _slices(self.atom_offset, rows)
+        bonds, n_bonds = _slices(self.bond_offset, rows)
+        edges, _ = _slices(self.edge_offset, rows)
+        ptr = _offsets(n_atoms)
+        shift = np.repeat(ptr[:-1], n_bonds)
+        bond_index = np.stack([self.source[bonds] + shift, self.target[bonds] + shift])
+        count, vector = self.count[bonds], self.vector[edges]
+        length = np.sqrt(np.einsum("ek,ek->e", vector, vector))
         y = self.y[rows]
         known = ~np.isnan(y)
         batch = Batch(
-            species=torch.from_numpy(self.species[_ranges(first_atom, n_atoms)].astype(np.int64)),
-            edge_index=torch.from_numpy(np.stack([self.source[edges] + shift, self.target[edges] + shift])),
-            edge_vector=torch.from_numpy(self.vector[edges]),
+            species=torch.from_numpy(self.species[atoms].astype(np.int64)),
+            bond_index=torch.from_numpy(bond_index),
+            bond_length=torch.from_numpy(np.add.reduceat(length, _offsets(count)[:-1]) / count.astype(np.float32)),
+            bond_count=torch.from_numpy(count.astype(np.float32)),
+            edge_index=torch.from_numpy(np.repeat(bond_index, count, axis=1)),
+            edge_vector=torch.from_numpy(vector),
             composition=torch.from_numpy(self.composition[rows]),
             y=torch.from_numpy(np.where(known, y, np.float32(0))),
             y_mask=torch.from_numpy(known),
@@ -251,21 +277,17 @@ class CrystalGraphs:
         """
         folder = Path(folder)
         if not (folder / "meta.json").is_file():
-            raise FileNotFoundError(
-                f"no crystal graphs in {folder}: meta.json is missing. Make them with graphs.save()."
-            )
+            raise FileNotFoundError(f"no crystal graphs in {folder}: no meta.json there. Make them with graphs.save().")
         meta = json.loads((folder / "meta.json").read_text())
         if meta.get("format") != _FORMAT:
-            raise ValueError(
-                f"{folder} has format {meta.get('format')!r}, this library reads {_FORMAT}. Build it anew."
-            )
+            raise ValueError(f"{folder} has format {meta.get('format')!r}; this library reads {_FORMAT}. Save it anew.")
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
         ids = np.asarray(meta["ids"], dtype=str)
-        ends = (len(ids), arrays["atom_offset"][-1], arrays["edge_offset"][-1])
-        found = (len(arrays["y"]), len(arrays["species"]), len(arrays["vector"]))
+        ends = (len(ids), *(int(arrays[f"{part}_offset"][-1]) for part in ("atom", "bond", "edge")))
+        found = tuple(len(arrays[name]) for name in ("y", "species", "count", "vector"))
         if ends != found:
             raise ValueError(
-                f"{folder} is damaged: crystals, atoms, edges should be {ends}, are {found}. Build it anew."
+                f"{folder} is damaged: crystals, atoms, bonds and edges should be {ends} but are {found}. Save it anew."
             )
         return cls(ids=ids, target_names=tuple(meta["target_names"]), rows=np.arange(len(ids)), **arrays)
 
@@ -273,16 +295,18 @@ class CrystalGraphs:
         """Return the crystals of this view with arrays of their own; the graphs themselves when it shows all."""
         if np.array_equal(self.rows, np.arange(len(self.ids))):
             return self
-        n_atoms, n_edges = np.diff(self.atom_offset)[self.rows], np.diff(self.edge_offset)[self.rows]
-        atoms = _ranges(self.atom_offset[self.rows], n_atoms)
-        edges = _ranges(self.edge_offset[self.rows], n_edges)
+        atoms, n_atoms = _slices(self.atom_offset, self.rows)
+        bonds, n_bonds = _slices(self.bond_offset, self.rows)
+        edges, n_edges = _slices(self.edge_offset, self.rows)
         return CrystalGraphs(
             ids=self.names,
             species=self.species[atoms],
-            atom_offset=np.concatenate([[0], np.cumsum(n_atoms)]),
-            edge_offset=np.concatenate([[0], np.cumsum(n_edges)]),
-            source=self.source[edges],
-            target=self.target[edges],
+            atom_offset=_offsets(n_atoms),
+            bond_offset=_offsets(n_bonds),
+            edge_offset=_offsets(n_edges),
+            source=self.source[bonds],
+            target=self.target[bonds],
+            count=self.count[bonds],
             vector=self.vector[edges],
             composition=self.composition[self.rows],
             y=self.targets,
@@ -356,25 +380,37 @@ def _chunks_of_arrays(structures: Iterable[Structure], ids: np.ndarray | None) -
         yield arrays
 
 
+def _join_alike(source: np.ndarray, target: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Order edges by target, source and length; return the order and the number of edges in each bond."""
+    length = np.linalg.norm(vector, axis=1)
+    order = np.lexsort((length, source, target))
+    same_pair = (np.diff(target[order]) == 0) & (np.diff(source[order]) == 0)
+    alike = same_pair & (np.diff(length[order]) < BOND_TOLERANCE)
+    first = np.flatnonzero(np.concatenate([[True], ~alike]))
+    return order, np.diff(np.append(first, len(order)))
+
+
 def _build_chunk(crystals: list[tuple], neighbors: int) -> tuple[np.ndarray, ...]:
-    """Return n_atoms, n_edges, species, source, target and vector of some crystals, each concatenated."""
-    n_atoms, n_edges, columns = [], [], []
+    """Return n_atoms, n_bonds, n_edges, species, source, target, count and vector of some crystals, concatenated."""
+    sizes, columns = [], []
     for name, numbers, positions, cell in crystals:
         try:
             source, target, vector = nearest_neighbors(positions, cell, neighbors)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-        n_atoms.append(len(numbers))
-        n_edges.append(len(source))
-        columns.append((numbers.astype(np.uint8), source.astype(np.int32), target.astype(np.int32), vector))
-    species, source, target, vector = (np.concatenate(column) for column in zip(*columns, strict=True))
-    return np.array(n_atoms), np.array(n_edges), species, source, target, vector.astype(np.float32)
+        order, count = _join_alike(source, target, vector)
+        first = order[np.cumsum(count) - count]
+        sizes.append((len(numbers), len(count), len(order)))
+        columns.append((numbers, source[first], target[first], count, vector[order]))
+    species, source, target, count, vector = (np.concatenate(column) for column in zip(*columns, strict=True))
+    indices = (array.astype(np.int32) for array in (source, target, count))
+    return *np.array(sizes).T, species.astype(np.uint8), *indices, vector.astype(np.float32)
 
 
 def _no_crystals() -> list[np.ndarray]:
     """Return what `_build_chunk` would for no crystals at all."""
-    integers = [np.zeros(0, dtype) for dtype in (np.int64, np.int64, np.uint8, np.int32, np.int32)]
-    return [*integers, np.zeros((0, 3), np.float32)]
+    dtypes = (np.int64, np.int64, np.int64, np.uint8, np.int32, np.int32, np.int32)
+    return [*(np.zeros(0, dtype) for dtype in dtypes), np.zeros((0, 3), np.float32)]
 
 
 def _as_targets(targets: pd.DataFrame | pd.Series | None, length: int) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -385,7 +421,14 @@ def _as_targets(targets: pd.DataFrame | pd.Series | None, length: int) -> tuple[
     return frame.to_numpy(dtype=float), tuple(map(str, frame.columns))
 
 
-def _ranges(start: np.ndarray, length: np.ndarray) -> np.ndarray:
-    """Concatenate ``arange(start[i], start[i] + length[i])`` for all i, without a loop."""
-    ends = np.cumsum(length)
-    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(start - (ends - length), length)
+def _offsets(length: np.ndarray) -> np.ndarray:
+    """Return where pieces of the given lengths begin when laid end to end, and where the last one ends."""
+    return np.concatenate([[0], np.cumsum(length)])
+
+
+def _slices(offset: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the positions ``offset[r]:offset[r + 1]`` of all `rows`, concatenated, and their lengths."""
+    start = offset[rows]
+    length = offset[rows + 1] - start
+    end = np.cumsum(length)
+    return np.arange(end[-1] if len(end) else 0) + np.repeat(start - (end - length), length), length
