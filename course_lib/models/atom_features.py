@@ -63,25 +63,8 @@ _BLOCK_LETTERS = "spdf"
 _EXCEPTIONS = {("Pd", "valence electrons"): 12}
 
 _BEYOND_TABLE = (
-    "Md",
-    "No",
-    "Lr",
-    "Rf",
-    "Db",
-    "Sg",
-    "Bh",
-    "Hs",
-    "Mt",
-    "Ds",
-    "Rg",
-    "Cn",
-    "Nh",
-    "Fl",
-    "Mc",
-    "Lv",
-    "Ts",
-    "Og",
-)
+    "Md", "No", "Lr", "Rf", "Db", "Sg", "Bh", "Hs", "Mt", "Ds", "Rg", "Cn", "Nh", "Fl", "Mc", "Lv", "Ts", "Og",
+)  # fmt: skip
 
 
 def element_properties() -> list[dict[str, str]]:
