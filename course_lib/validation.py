@@ -11,6 +11,9 @@ import numpy as np
 if TYPE_CHECKING:
     from pymatgen.core import Composition, Structure
 
+HEAVIEST = 100
+"""Atomic number of the heaviest element that the atom features of the models cover."""
+
 # pymatgen names the hydrogen isotopes as elements; no feature table of the course has them.
 _ISOTOPES = {"D": "H", "T": "H"}
 
@@ -62,11 +65,13 @@ def check_composition(composition: Composition, row: int, ids: Sequence[str] | N
     for species in composition:
         element = getattr(species, "element", species)
         if isinstance(species, DummySpecies):
-            raise ValueError(f"{where}: {species.symbol!r} is no element. Replace it with a real element or drop the row.")
-        if element.symbol in _ISOTOPES:
             raise ValueError(
-                f"{where}: {element.symbol!r} is an isotope, and the tables know elements only. "
-                f"Replace it with {_ISOTOPES[element.symbol]!r} (structure.replace_species)."
+                f"{where}: {species.symbol!r} is no element. Replace it with a real element or drop the row."
+            )
+        if element.name in _ISOTOPES:  # its symbol is that of the element: 'H' for 'D'
+            raise ValueError(
+                f"{where}: {element.name!r} is an isotope, and the tables know elements only. "
+                f"Replace it with {_ISOTOPES[element.name]!r} (structure.replace_species)."
             )
 
 
@@ -80,3 +85,9 @@ def check_structure(structure: Structure, row: int, ids: Sequence[str] | None = 
                 "Choose one ordered arrangement (pymatgen's OrderDisorderedStructureTransformation) or drop the row."
             )
     check_composition(structure.composition, row, ids)
+    heaviest = max(structure.composition, key=lambda species: species.Z)
+    if heaviest.Z > HEAVIEST:
+        raise ValueError(
+            f"{where}: {heaviest.symbol} (Z = {heaviest.Z}) is heavier than fermium (Z = {HEAVIEST}), the last element "
+            "that the atom features cover. Drop the row."
+        )

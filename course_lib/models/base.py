@@ -1,0 +1,64 @@
+"""What all models have in common: one batch in, one row of predictions a crystal out."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch_geometric.data import Batch
+
+
+class CrystalModel(nn.Module):
+    """Base class: ``model(batch)`` returns predictions of shape (B, n_targets), always two-dimensional.
+
+    Parameters
+    ----------
+    **config
+        The arguments that the model was made with; `course_lib.models.build` makes it anew from them. A trunk
+        stands there as its own description.
+
+    Attributes
+    ----------
+    config : dict
+        Plain numbers, strings and dicts, so it can stand in a checkpoint.
+    n_targets : int
+        Number of properties predicted.
+    """
+
+    def __init__(self, **config: object):
+        super().__init__()
+        self.config = config
+
+    @property
+    def n_targets(self) -> int:
+        """Number of properties predicted."""
+        return self.config["n_targets"]
+
+    def fit_preprocessing(self, composition: Tensor) -> None:
+        """Take from the composition features of the training set, (B, n_features), what the model needs of them.
+
+        Called once before training. Nothing is needed here; a model that scales its input overrides this.
+        """
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Predict: (B, n_targets)."""
+        raise NotImplementedError
+
+
+class Trunk(CrystalModel):
+    """A model that also gives the vector from which it predicts, so that another model can build on it.
+
+    Attributes
+    ----------
+    embedding_size : int
+        Length of that vector.
+    """
+
+    embedding_size: int
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return one vector a crystal, (B, embedding_size)."""
+        raise NotImplementedError
+
+
+def describe(model: CrystalModel) -> dict:
+    """Return the plain dict from which `course_lib.models.build` makes the model anew, without its weights."""
+    return {"model": type(model).__name__, **model.config}

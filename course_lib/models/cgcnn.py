@@ -1,0 +1,111 @@
+"""CGCNN, the crystal graph convolutional neural network of Xie and Grossman, PRL 120, 145301 (2018)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+from torch_geometric.data import Batch
+
+from course_lib.models.atom_features import atom_feature_table
+from course_lib.models.base import Trunk
+from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_pool
+
+
+class CGCNNConv(nn.Module):
+    r"""One graph convolution of CGCNN (eq. 5 of the paper, with the batch norms of the authors' code).
+
+    .. math::
+
+        z_{ij} = W\,[x_i, x_j, e_{ij}] + b, \qquad [u_{ij}, v_{ij}] = \mathrm{BN}(z_{ij})
+
+        x_i' = \mathrm{softplus}\Bigl(x_i + \mathrm{BN}\bigl(\textstyle\sum_j \sigma(u_{ij}) \odot
+        \mathrm{softplus}(v_{ij})\bigr)\Bigr)
+
+    :math:`\sigma(u)` is the gate, between 0 and 1; :math:`\mathrm{softplus}(v)` is the core, the message itself.
+
+    Parameters
+    ----------
+    hidden : int
+        Features of an atom, F.
+    n_basis : int
+        Features of a bond, K.
+    """
+
+    def __init__(self, hidden: int, n_basis: int):
+        super().__init__()
+        self.hidden = hidden
+        self.linear = nn.Linear(2 * hidden + n_basis, 2 * hidden)
+        self.message_norm = WeightedBatchNorm1d(2 * hidden)
+        self.sum_norm = nn.BatchNorm1d(hidden)
+
+    def forward(self, x: Tensor, bond_index: Tensor, bond_count: Tensor, e: Tensor) -> Tensor:
+        """Update the atoms.
+
+        Parameters
+        ----------
+        x : Tensor, shape (N, F)
+            Atom features.
+        bond_index : Tensor of int64, shape (2, M)
+            Source and target atom of each bond.
+        bond_count : Tensor, shape (M,)
+            How many edges each bond stands for.
+        e : Tensor, shape (M, K)
+            Bond features.
+
+        Returns
+        -------
+        Tensor, shape (N, F)
+        """
+        source, target = bond_index
+        # W [x_i, x_j, e_ij] = W_i x_i + W_j x_j + W_e e_ij: the parts of the atoms are computed once an atom.
+        w_i, w_j, w_e = self.linear.weight.split([self.hidden, self.hidden, e.shape[1]], dim=1)
+        receiver = torch.addmm(self.linear.bias, x, w_i.T).index_select(0, target)  # (M, 2F)
+        sender = (x @ w_j.T).index_select(0, source)  # (M, 2F)
+        z = self.message_norm(torch.addmm(receiver + sender, e, w_e.T), bond_count)
+        gate, core = z.chunk(2, dim=1)  # (M, F) each
+        message = torch.sigmoid(gate) * softplus(core) * bond_count[:, None]
+        total = torch.zeros_like(x).index_add(0, target, message)
+        return softplus(x + self.sum_norm(total))
+
+
+class CGCNN(Trunk):
+    """The network as published: 80,833 parameters with the default sizes.
+
+    Atom features (92 bits) are mapped to `hidden` numbers, `n_conv` convolutions follow, then the mean over the atoms,
+    and one hidden layer, whose output is the embedding.
+
+    Parameters
+    ----------
+    n_targets : int, default 1
+        Number of properties predicted.
+    hidden : int, default 64
+        Features of an atom.
+    n_conv : int, default 3
+        Graph convolutions.
+    embedding : int, default 128
+        Features of a crystal.
+    """
+
+    def __init__(self, n_targets: int = 1, hidden: int = 64, n_conv: int = 3, embedding: int = 128):
+        super().__init__(n_targets=n_targets, hidden=hidden, n_conv=n_conv, embedding=embedding)
+        self.embedding_size = embedding
+        self.register_buffer("atom_features", atom_feature_table(), persistent=False)  # (Z + 1, 92)
+        self.atom_embedding = nn.Linear(self.atom_features.shape[1], hidden)
+        self.basis = GaussianBasis(stop=8.0, n_centers=41)
+        self.convs = nn.ModuleList(CGCNNConv(hidden, len(self.basis.centers)) for _ in range(n_conv))
+        self.crystal_embedding = nn.Linear(hidden, embedding)
+        self.out = nn.Linear(embedding, n_targets)
+
+    def embed(self, batch: Batch) -> Tensor:
+        """Return one vector a crystal, (B, embedding)."""
+        x = self.atom_embedding(self.atom_features)[batch.species]  # (N, F): each element is embedded once
+        e = self.basis(batch.bond_length)  # (M, K)
+        for conv in self.convs:
+            x = conv(x, batch.bond_index, batch.bond_count, e)
+        crystal = mean_pool(x, batch.batch, batch.ptr)  # (B, F)
+        return softplus(self.crystal_embedding(softplus(crystal)))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Predict from the embedding: (B, n_targets)."""
+        return self.out(self.embed(batch))

@@ -1,0 +1,124 @@
+"""Building blocks that several models share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class GaussianBasis(nn.Module):
+    r"""Expand distances in Gaussians on an even grid of centres.
+
+    .. math:: e_k(d) = \exp\left(-(d - \mu_k)^2 / w^2\right)
+
+    as in Xie and Grossman, PRL 120, 145301 (2018) (their code has no factor 1/2).
+
+    Values below 1e-17 are set to zero. They add nothing to a sum of order one, and the smallest of them are denormal
+    numbers, with which a processor multiplies many times more slowly.
+
+    Parameters
+    ----------
+    stop : float, default 8.0
+        Last centre, in angstrom; the first is 0.
+    n_centers : int, default 41
+        Number of centres, K.
+    width : float, optional
+        The width :math:`w` in angstrom; the distance between two centres where not given.
+    """
+
+    def __init__(self, stop: float = 8.0, n_centers: int = 41, width: float | None = None):
+        super().__init__()
+        self.register_buffer("centers", torch.linspace(0.0, stop, n_centers), persistent=False)
+        self.width = stop / (n_centers - 1) if width is None else width
+
+    def forward(self, distance: Tensor) -> Tensor:
+        """Expand ``distance`` (E,), in angstrom, into (E, K)."""
+        exponent = ((distance[:, None] - self.centers) / self.width).square_()
+        # The clamp keeps exp() itself out of the denormal range, the threshold clears what the clamp left.
+        return nn.functional.threshold(exponent.clamp_(max=80.0).neg_().exp_(), 1e-17, 0.0)
+
+
+class Standardize(nn.Module):
+    """Shift and scale every column by the mean and standard deviation of the training set.
+
+    The two are buffers: they are saved with the model, so a prediction uses the numbers of the training set.
+    A column that does not vary in the training set is only shifted.
+
+    Parameters
+    ----------
+    n_columns : int
+        Number of columns, C.
+    """
+
+    def __init__(self, n_columns: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(n_columns))
+        self.register_buffer("std", torch.ones(n_columns))
+
+    def fit(self, values: Tensor) -> Standardize:
+        """Take mean and standard deviation from ``values`` (B, C), leaving NaN entries out; returns itself."""
+        values = values.double()
+        known = ~values.isnan()
+        count = known.sum(0).clamp(min=1)
+        mean = torch.where(known, values, 0.0).sum(0) / count
+        std = (torch.where(known, values - mean, 0.0).square().sum(0) / count).sqrt()
+        # Rounding leaves a constant column with a tiny spread, which must not blow it up.
+        varies = std > 1e-6 * mean.abs().clamp(min=1e-6)
+        self.mean.copy_(mean)
+        self.std.copy_(torch.where(varies, std, 1.0))
+        return self
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Standardise ``values`` (B, C)."""
+        return (values - self.mean) / self.std
+
+    def inverse(self, values: Tensor) -> Tensor:
+        """Return standardised ``values`` (B, C) to their own units."""
+        return values * self.std + self.mean
+
+
+class WeightedBatchNorm1d(nn.BatchNorm1d):
+    """Batch normalisation (Ioffe and Szegedy, 2015) in which a row may stand for several.
+
+    Gives what ``BatchNorm1d`` gives for the table in which row ``m`` is written ``count[m]`` times.
+    """
+
+    def forward(self, values: Tensor, count: Tensor) -> Tensor:
+        """Normalise ``values`` (M, C), whose row ``m`` stands for ``count[m]`` rows; ``count`` has shape (M,)."""
+        if self.training:
+            total = count.sum()
+            share = count / total
+            mean = share @ values
+            centered = values - mean
+            variance = share @ centered.square()
+            self._update_running(mean.detach(), variance.detach(), total)
+        else:
+            centered, variance = values - self.running_mean, self.running_var
+        return torch.addcmul(self.bias, centered, self.weight * torch.rsqrt(variance + self.eps))
+
+    def _update_running(self, mean: Tensor, variance: Tensor, total: Tensor) -> None:
+        """Follow mean and unbiased variance over the batches, as ``BatchNorm1d`` does."""
+        unbiased = variance * (total / (total - 1).clamp(min=1))
+        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+        self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        self.num_batches_tracked.add_(1)
+
+
+def mean_pool(atoms: Tensor, batch: Tensor, ptr: Tensor) -> Tensor:
+    """Average over the atoms of each crystal.
+
+    Parameters
+    ----------
+    atoms : Tensor, shape (N, F)
+        One row an atom.
+    batch : Tensor of int64, shape (N,)
+        The crystal of each atom.
+    ptr : Tensor of int64, shape (B + 1,)
+        Where each crystal's atoms begin.
+
+    Returns
+    -------
+    Tensor, shape (B, F)
+    """
+    total = atoms.new_zeros(len(ptr) - 1, atoms.shape[1]).index_add(0, batch, atoms)
+    return total / ptr.diff()[:, None]

@@ -1,0 +1,363 @@
+"""Fit a network to crystals and predict with it, on Lightning."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from torch import Tensor
+from torch.nn.functional import l1_loss, mse_loss
+from torch.utils.data import DataLoader
+from torch_geometric.data import Batch
+from torchmetrics import MeanMetric
+
+from course_lib.graphs import CrystalGraphs
+from course_lib.models import CrystalModel, build, describe
+from course_lib.models.layers import Standardize
+
+_LOSSES = {"mae": l1_loss, "mse": mse_loss}
+_PREDICT_BATCH = 512  # crystals; the result does not depend on it
+
+
+@dataclass(frozen=True)
+class FitConfig:
+    """How to train.
+
+    Parameters
+    ----------
+    epochs : int, default 60
+        Passes over the training set; fewer where `patience` ends it.
+    batch_size : int, default 64
+        Crystals in a step.
+    learning_rate : float, default 5e-3
+        Highest rate of the one-cycle schedule (Smith and Topin, 2018) with AdamW.
+    weight_decay : float, default 1e-5
+        Pull of the weights towards zero.
+    loss : "mae" or "mse", default "mae"
+        Absolute or squared error, of standardised targets.
+    patience : int, optional
+        Stop after so many epochs without a better validation error. None: never.
+    seed : int, default 0
+        Seed of the shuffling and of dropout. The model's first weights are yours to seed, before you make it.
+    precision : str, default "32-true"
+        Lightning's name for the number format, for example "bf16-mixed".
+    accelerator, devices, num_nodes : default "auto", 1, 1
+        Where to run, as Lightning's ``Trainer`` takes them.
+    folder : path, optional
+        Where ``best.ckpt`` and ``last.ckpt`` are kept. None: nowhere.
+    resume : bool, default False
+        Go on from ``last.ckpt`` in `folder`, if it is there.
+    progress : bool, default False
+        Show a progress bar.
+    """
+
+    epochs: int = 60
+    batch_size: int = 64
+    learning_rate: float = 5e-3
+    weight_decay: float = 1e-5
+    loss: str = "mae"
+    patience: int | None = None
+    seed: int = 0
+    precision: str = "32-true"
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    folder: str | os.PathLike | None = None
+    resume: bool = False
+    progress: bool = False
+
+    def __post_init__(self):
+        if self.loss not in _LOSSES:
+            raise ValueError(f"loss is {self.loss!r}; choose one of {', '.join(_LOSSES)}.")
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        if self.resume and self.folder is None:
+            raise ValueError("resume=True needs the folder of the run to go on from.")
+
+
+class CrystalRegressor(lightning.LightningModule):
+    """A network with all that turns its output into predictions: target scaler, target names, training settings.
+
+    Attributes
+    ----------
+    network : CrystalModel
+        Works on standardised targets.
+    target_scaler : Standardize
+        Mean and standard deviation of the targets over the training set.
+    target_names : list of str
+        Names of the columns that it predicts.
+    """
+
+    def __init__(self, description: dict, target_names: list[str], config: dict, network: CrystalModel | None = None):
+        super().__init__()
+        self.save_hyperparameters(ignore=["network"])
+        self.network = build(description) if network is None else network
+        self.target_names = target_names
+        self.target_scaler = Standardize(len(target_names))
+        self.val_mae = torch.nn.ModuleList(MeanMetric() for _ in target_names)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Predict in the units of the targets: (B, n_targets)."""
+        return self.target_scaler.inverse(self.network(batch))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch, over the labels that are known."""
+        known = batch.y_mask
+        output, wanted = self.network(batch), self.target_scaler(batch.y)
+        loss = _LOSSES[self.hparams.config["loss"]](output[known], wanted[known])
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=batch.num_graphs)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add the absolute errors of one batch to the epoch's means."""
+        error = (self(batch) - batch.y).abs()
+        for k, metric in enumerate(self.val_mae):
+            metric.update(error[:, k][batch.y_mask[:, k]])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean absolute error of each target, and their mean in units of the standard deviations."""
+        errors = torch.stack([metric.compute() for metric in self.val_mae])
+        for name, metric, error in zip(self.target_names, self.val_mae, errors, strict=True):
+            self.log(f"val_mae_{name}", error)
+            metric.reset()
+        self.log("val_error", (errors / self.target_scaler.std).mean())
+
+    def configure_optimizers(self) -> dict:
+        """AdamW with a one-cycle learning rate over all steps."""
+        config = self.hparams.config
+        optimizer = torch.optim.AdamW(
+            self.parameters(), lr=config["learning_rate"], weight_decay=config["weight_decay"], fused=True
+        )
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, config["learning_rate"], total_steps=int(self.trainer.estimated_stepping_batches)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What `fit` returns.
+
+    Attributes
+    ----------
+    model : CrystalRegressor
+        With the weights of the epoch that had the smallest validation error, ready for `predict`.
+    history : DataFrame
+        One row an epoch: ``train_loss`` (of standardised targets), ``val_error`` (mean absolute error in units of the
+        targets' standard deviations) and ``val_mae_NAME`` for each target, in its unit.
+    best_epoch : int
+        The epoch of `model`'s weights.
+    seconds : float
+        Wall time of the training.
+    """
+
+    model: CrystalRegressor
+    history: pd.DataFrame
+    best_epoch: int
+    seconds: float
+
+
+class _History(Callback):
+    """Keep the logged numbers of every epoch; they travel in the checkpoint, so a resumed run has them all.
+
+    The random generator's state goes along: it decides the shuffling and dropout of the next epoch.
+    """
+
+    def __init__(self):
+        self.rows: list[dict] = []
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: CrystalRegressor) -> None:
+        self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+    def state_dict(self) -> dict:
+        return {"rows": self.rows, "rng": torch.get_rng_state()}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        self.rows = state_dict["rows"]
+        self._rng = state_dict["rng"]
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: CrystalRegressor) -> None:
+        if self.rows:
+            torch.set_rng_state(self._rng)
+
+
+def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: FitConfig | None = None) -> FitResult:
+    """Train `model` and return it with the weights that had the smallest validation error.
+
+    Targets are standardised with the mean and standard deviation of the training set, and so is what else the model
+    scales (`CrystalModel.fit_preprocessing`). The model's weights are changed in place.
+
+    Parameters
+    ----------
+    model : CrystalModel
+        With as many outputs as the graphs have targets.
+    train, val : CrystalGraphs
+        Crystals to learn from, and to choose the epoch by.
+    config : FitConfig, optional
+        How to train.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to train on or to validate with, or the model's outputs and the targets do not fit.
+    """
+    config = FitConfig() if config is None else config
+    _check(model, train, val)
+    lightning.seed_everything(config.seed, verbose=False)
+    torch.set_flush_denormal(True)  # small gradients become denormal numbers, with which some processors crawl
+    regressor = CrystalRegressor(describe(model), list(train.target_names), _plain(config), network=model)
+    regressor.target_scaler.fit(torch.from_numpy(train.targets))
+    model.fit_preprocessing(torch.from_numpy(train.composition[train.rows]))
+    history = _History()
+    with _checkpoint_folder(config) as folder, _quiet_lightning():
+        best = ModelCheckpoint(folder, "best", monitor="val_error", enable_version_counter=False)
+        last = ModelCheckpoint(folder, "last", enable_version_counter=False)
+        start = time.perf_counter()
+        trainer = _trainer(config, [history, best, last])
+        last_checkpoint = folder / "last.ckpt"
+        trainer.fit(
+            regressor,
+            _loader(train, config.batch_size, shuffle=True),
+            _loader(val, _PREDICT_BATCH, shuffle=False),
+            ckpt_path=last_checkpoint if config.resume and last_checkpoint.exists() else None,
+            weights_only=True,
+        )
+        seconds = time.perf_counter() - start
+        regressor.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
+    rows = pd.DataFrame(history.rows).rename_axis("epoch")
+    return FitResult(regressor.eval(), rows, int(rows["val_error"].idxmin()), seconds)
+
+
+def load(checkpoint: str | os.PathLike) -> CrystalRegressor:
+    """Load what `fit` kept in its folder (``best.ckpt`` or ``last.ckpt``), ready for `predict`.
+
+    Only tensors and plain values are read (``weights_only=True``): a checkpoint cannot run code.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    if not Path(checkpoint).is_file():
+        raise FileNotFoundError(
+            f"no checkpoint at {checkpoint}. fit(..., FitConfig(folder=...)) writes best.ckpt there."
+        )
+    model = CrystalRegressor.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+    return model.eval()
+
+
+def predict(model: CrystalRegressor, graphs: CrystalGraphs) -> pd.DataFrame:
+    """Predict the targets of all crystals.
+
+    Parameters
+    ----------
+    model : CrystalRegressor
+        From ``fit(...).model`` or `load`.
+    graphs : CrystalGraphs
+        The crystals; their own targets, if they have any, are not read.
+
+    Returns
+    -------
+    DataFrame, shape (len(graphs), n_targets)
+        Indexed by crystal id, one column a target, in the targets' units.
+    """
+    model.eval()
+    batches = _loader(graphs, _PREDICT_BATCH, shuffle=False)
+    with torch.inference_mode():
+        values = [model(batch.to(model.device)).float().cpu().numpy() for batch in batches]
+    values = np.concatenate(values) if values else np.zeros((0, len(model.target_names)), np.float32)
+    return pd.DataFrame(values, index=pd.Index(graphs.names, name="id"), columns=model.target_names)
+
+
+def _check(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs) -> None:
+    for name, graphs, least in (("training", train, 2), ("validation", val, 1)):
+        if len(graphs) < least:
+            raise ValueError(f"the {name} set has {len(graphs)} crystals; it needs at least {least}.")
+    if train.target_names != val.target_names:
+        raise ValueError(f"training and validation targets differ: {train.target_names}, {val.target_names}.")
+    if model.n_targets != len(train.target_names):
+        raise ValueError(
+            f"the model predicts {model.n_targets} targets, the graphs have {len(train.target_names)} "
+            f"({', '.join(train.target_names) or 'none'}). Make the model with n_targets={len(train.target_names)}, "
+            "or give from_structures other targets."
+        )
+    unlabelled = [k for k, name in enumerate(train.target_names) if np.isnan(train.targets[:, k]).all()]
+    if unlabelled:
+        raise ValueError(f"target {train.target_names[unlabelled[0]]!r} has no label in the training set.")
+
+
+def _plain(config: FitConfig) -> dict:
+    """Return the settings as a dict of plain values, as a checkpoint may hold them."""
+    return {key: str(value) if isinstance(value, os.PathLike) else value for key, value in asdict(config).items()}
+
+
+def _loader(graphs: CrystalGraphs, batch_size: int, shuffle: bool) -> DataLoader:
+    # A last batch of one crystal with one atom has no spread to normalise by; it waits for the next shuffle.
+    lonely = shuffle and len(graphs) > batch_size and len(graphs) % batch_size == 1
+    return DataLoader(
+        range(len(graphs)), batch_size=batch_size, shuffle=shuffle, drop_last=lonely, collate_fn=graphs.batch
+    )
+
+
+def _trainer(config: FitConfig, callbacks: list[Callback]) -> lightning.Trainer:
+    if config.patience is not None:
+        callbacks = [*callbacks, EarlyStopping("val_error", patience=config.patience)]
+    return lightning.Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        precision=config.precision,
+        max_epochs=config.epochs,
+        callbacks=callbacks,
+        logger=False,
+        enable_progress_bar=config.progress,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+@contextmanager
+def _checkpoint_folder(config: FitConfig) -> Iterator[Path]:
+    if config.folder is None:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+    else:
+        Path(config.folder).mkdir(parents=True, exist_ok=True)
+        yield Path(config.folder)
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Silence what Lightning says at every start: devices found, tips, advice on loader processes.
+
+    Batches are cut from arrays in memory, faster than a worker process could send them.
+    """
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
+        # Lightning 2.6.6 still asks torch 2.13 in the old way.
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.* is deprecated")
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
