@@ -1,0 +1,119 @@
+"""Run the notebooks: ``notebooks/NN_topic.py`` -> ``notebooks/NN_topic.ipynb`` with outputs and widget state.
+
+The ``.py`` file is the source. The stored ``.ipynb`` is replaced only when every
+cell ran, and then in one step, so a failing or interrupted run leaves it as it was.
+
+    python tools/run_notebooks.py                      all of them
+    python tools/run_notebooks.py 01_two_views         one of them
+    python tools/run_notebooks.py --record-times       and keep the run times in data/results/
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import jupytext
+import nbformat
+from jupytext.combine import combine_inputs_with_outputs
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+RUN_TIMES = ROOT / "data" / "results" / "notebook_times.json"
+CELL_TIMEOUT = 600  # seconds; a cell that takes longer hangs
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` in one step: the file is the old one or the new one, never half of either."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def code_digest(notebook: nbformat.NotebookNode) -> str:
+    """Return the SHA-256 of the notebook's code cells: it tells whether a recorded time belongs to this code."""
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return hashlib.sha256("\n\x00\n".join(code).encode()).hexdigest()
+
+
+def merge_with_stored(source: Path, stored: Path) -> nbformat.NotebookNode:
+    """Return the notebook of ``source`` with the cell ids of ``stored``, so that unchanged cells keep theirs."""
+    notebook = jupytext.read(source)
+    if stored.exists():
+        notebook = combine_inputs_with_outputs(notebook, nbformat.read(stored, as_version=4))
+    # nbclient writes the state of this run's widgets, but leaves an old one where the run has none.
+    notebook.metadata.pop("widgets", None)
+    return notebook
+
+
+def run(name: str) -> tuple[float, str]:
+    """Run one notebook and store it; return its run time in seconds, kernel start included, and its code digest."""
+    stored = NOTEBOOKS / f"{name}.ipynb"
+    notebook = merge_with_stored(NOTEBOOKS / f"{name}.py", stored)
+    client = NotebookClient(
+        notebook,
+        timeout=CELL_TIMEOUT,
+        kernel_name="python3",
+        record_timing=False,  # time stamps would change every cell at every run
+        # ipykernel warns at every start that it talks over local TCP, which is how Jupyter always works.
+        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+    )
+    start = time.perf_counter()
+    client.execute()
+    seconds = time.perf_counter() - start
+    write_atomically(stored, nbformat.writes(notebook) + "\n")
+    return seconds, code_digest(notebook)
+
+
+def record_times(measured: dict[str, tuple[float, str]]) -> None:
+    """Put the run times of ``measured`` into ``RUN_TIMES``, beside those of the other notebooks."""
+    recorded = json.loads(RUN_TIMES.read_text(encoding="utf-8")) if RUN_TIMES.exists() else {}
+    for name, (seconds, digest) in measured.items():
+        recorded[name] = {"seconds": round(seconds, 1), "cores": os.cpu_count(), "code_sha256": digest}
+    RUN_TIMES.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(RUN_TIMES, json.dumps(recorded, indent=1, sort_keys=True) + "\n")
+
+
+def main() -> int:
+    """Run the notebooks named on the command line, or all, and return the process's exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="for example 01_two_views; all when none is given")
+    parser.add_argument("--jobs", type=int, default=1, help="how many notebooks run at a time")
+    parser.add_argument("--record-times", action="store_true", help=f"keep the run times in {RUN_TIMES.name}")
+    arguments = parser.parse_args()
+
+    known = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
+    names = arguments.names or known
+    if unknown := sorted(set(names) - set(known)):
+        parser.error(f"no such notebook: {', '.join(unknown)}. There are: {', '.join(known)}")
+
+    measured, failed = {}, []
+    with ProcessPoolExecutor(max_workers=arguments.jobs) as pool:
+        futures = {pool.submit(run, name): name for name in names}
+        for future in as_completed(futures):
+            name = futures[future]
+            try:
+                measured[name] = future.result()
+            except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+                failed.append(name)
+                print(f"FAILED  {name}\n{error}\n", file=sys.stderr, flush=True)
+            else:
+                print(f"{measured[name][0]:6.1f} s  {name}", flush=True)
+    if arguments.record_times:
+        record_times(measured)
+    if failed:
+        print(f"These notebooks failed and keep their stored outputs: {', '.join(sorted(failed))}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
