@@ -194,6 +194,11 @@ class CrystalGraphs:
         return self.ids[self.rows]
 
     @property
+    def features(self) -> np.ndarray:
+        """Composition features of the crystals in this view, float32, shape (len(self), n_features), not scaled."""
+        return self.composition[self.rows]
+
+    @property
     def targets(self) -> np.ndarray:
         """Targets of the crystals in this view, float32, shape (len(self), n_targets), NaN where missing."""
         return self.y[self.rows]
@@ -308,7 +313,7 @@ class CrystalGraphs:
             target=self.target[bonds],
             count=self.count[bonds],
             vector=self.vector[edges],
-            composition=self.composition[self.rows],
+            composition=self.features,
             y=self.targets,
             target_names=self.target_names,
             rows=np.arange(len(self)),

@@ -224,7 +224,7 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     torch.set_flush_denormal(True)  # small gradients become denormal numbers, with which some processors crawl
     regressor = CrystalRegressor(describe(model), list(train.target_names), _plain(config), network=model)
     regressor.target_scaler.fit(torch.from_numpy(train.targets))
-    model.fit_preprocessing(torch.from_numpy(train.composition[train.rows]))
+    model.fit_preprocessing(torch.from_numpy(train.features))
     history = _History()
     with _checkpoint_folder(config) as folder, _quiet_lightning():
         best = ModelCheckpoint(folder, "best", monitor="val_error", enable_version_counter=False)
