@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
+from scipy import stats
 
 from course_lib import __version__
 from course_lib.composition import magpie
@@ -47,8 +48,8 @@ class Run:
         What is predicted.
     method : str
         One of `METHODS`.
-    kind : str
-        How the folds are made: ``"random"`` or ``"formula"`` (see `course_lib.datasets.folds`).
+    split : str
+        How the folds are made: ``"random"`` or ``"formula"`` (``kind`` of `course_lib.datasets.folds`).
     fold, seed : int
         Which fold is the test set, and the seed of everything random in the method.
     """
@@ -56,7 +57,7 @@ class Run:
     dataset: str
     target: str
     method: str
-    kind: str
+    split: str
     fold: int
     seed: int
 
@@ -106,8 +107,8 @@ def compare(dataset: str, target: str, seeds: int = 3, n_jobs: int = 1) -> None:
     frame = load_dataset(dataset)
     recorded = _recorded(dataset, frame.attrs["sha256"])
     wanted = [
-        Run(dataset, target, method, kind, fold, seed)
-        for seed, kind, fold, method in product(range(seeds), ("random", "formula"), range(5), METHODS)
+        Run(dataset, target, method, split, fold, seed)
+        for seed, split, fold, method in product(range(seeds), ("random", "formula"), range(5), METHODS)
     ]
     missing = [run for run in wanted if run not in recorded]
     print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are recorded.", flush=True)
@@ -120,7 +121,67 @@ def compare(dataset: str, target: str, seeds: int = 3, n_jobs: int = 1) -> None:
         ):
             file.write(json.dumps(record) + "\n")
             file.flush()
-            print("{method:14s} {kind:8s} fold {fold} seed {seed}  MAE {mae:.4f}  {seconds:.1f} s".format(**record))
+            print("{method:14s} {split:8s} fold {fold} seed {seed}  MAE {mae:.4f}  {seconds:.1f} s".format(**record))
+
+
+def paired_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Compare every method with `reference` on equal terms: the same test set and seed, then the mean over seeds.
+
+    What makes a test set hard for all methods drops out of the difference.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Columns ``method``, ``split``, ``fold``, ``seed`` and ``mae``, as from `load_results`.
+    reference : str
+        One of the methods.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``split``, ``method``, ``fold`` and ``difference``: error of the method minus error of the
+        reference, positive where the reference is better.
+
+    Raises
+    ------
+    ValueError
+        If `reference` is not among the methods, or a method lacks a run that another has.
+    """
+    errors = runs.pivot(index=["split", "fold", "seed"], columns="method", values="mae")
+    if reference not in errors:
+        raise ValueError(f"no runs of {reference!r}; there are runs of {', '.join(errors.columns)}.")
+    if errors.isna().any(axis=None):
+        split, fold, seed = errors.index[errors.isna().any(axis=1)][0]
+        raise ValueError(f"not every method has a run for split {split!r}, fold {fold}, seed {seed}. Run the rest.")
+    differences = errors.drop(columns=reference).sub(errors[reference], axis=0)
+    per_fold = differences.groupby(level=["split", "fold"], sort=False).mean()
+    return per_fold.melt(ignore_index=False, value_name="difference").reset_index()
+
+
+def corrected_interval(differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Return the confidence interval of the mean difference over the folds of one cross-validation.
+
+    The folds share training crystals, so their results vary less than those of independent studies would. Nadeau and
+    Bengio, Machine Learning 52, 239 (2003), https://doi.org/10.1023/A:1024068626366, widen the variance of the mean
+    from :math:`s^2 / k` to :math:`s^2 (1/k + n_{test} / n_{train})`, here with k folds of equal size.
+
+    Parameters
+    ----------
+    differences : array, shape (k,)
+        One difference a fold, k at least 2.
+    level : float, default 0.95
+        Confidence level.
+
+    Returns
+    -------
+    low, high : float
+    """
+    k = len(differences)
+    if k < 2:
+        raise ValueError(f"{k} fold gives no interval; at least 2 are needed.")
+    scale = np.std(differences, ddof=1) * np.sqrt(1 / k + 1 / (k - 1))
+    low, high = stats.t.interval(level, k - 1, loc=np.mean(differences), scale=scale)
+    return float(low), float(high)
 
 
 def _recorded(dataset: str, sha256: str) -> set[Run]:
@@ -140,7 +201,7 @@ def _recorded(dataset: str, sha256: str) -> set[Run]:
 def _run(run: Run, frame: pd.DataFrame, graphs: CrystalGraphs) -> dict:
     """Train one method on one fold and return its record."""
     torch.set_num_threads(1)
-    fold = folds(frame, kind=run.kind)[run.fold]
+    fold = folds(frame, kind=run.split)[run.fold]
     if run.method == FOREST:
         predictions, seconds = _train_forest(run, frame, fold)
     else:
