@@ -207,9 +207,16 @@ def summary(rows: list[dict], rejected: list[dict], failed: list[dict]) -> dict:
     }
 
 
-def encode(rows: list[dict]) -> bytes:
+def raw_hash(raw: Path = RAW) -> str:
+    """Return one SHA-256 hash of the raw results that `build` reads, to tell from which ones a file was built."""
+    paths = [*sorted(raw.glob("crystals-*.jsonl")), raw / "references.json"]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def encode(rows: list[dict], raw_sha256: str) -> bytes:
     """Return the bundled file: one JSON document, one line per crystal."""
-    header = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in HEADER.items())
+    fields = {**HEADER, "raw_sha256": raw_sha256}
+    header = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in fields.items())
     body = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
     return f'{{\n{header},\n"rows": [\n{body}\n]\n}}\n'.encode()
 
@@ -227,7 +234,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.parse_args()
     rows, rejected = build()
-    content = encode(rows)
+    content = encode(rows, raw_hash())
     report = summary(rows, rejected, read_lines(RAW.glob("failed-*.jsonl")))
     write(DATA / "pbe_prototypes.json", content)
     write(DATA / "checksums.sha256", f"{hashlib.sha256(content).hexdigest()}  pbe_prototypes.json\n".encode())

@@ -1,0 +1,212 @@
+import hashlib
+import json
+import shutil
+from collections import Counter
+from itertools import chain, islice
+
+import numpy as np
+import pytest
+import spglib
+from pymatgen.core import Element, Structure
+from pymatgen.core.molecule_structure_comparator import CovalentRadius
+
+from data.pbe_prototypes import build
+from data.pbe_prototypes.prototypes import ELEMENTS, PROTOTYPES, Decoration, work_list
+
+SPECIES = {"A": "Na", "B": "Cl", "C": "O"}
+
+
+def crystal(prototype, a=5.0, c=None, species=SPECIES):
+    return Structure(prototype.cell(a, c), prototype.symbols(species), prototype.fractional())
+
+
+@pytest.mark.parametrize("prototype", PROTOTYPES.values(), ids=lambda prototype: prototype.name)
+def test_prototype_has_its_space_group(prototype):
+    structure = crystal(prototype, 5.0, 5.0 * 1.17)
+    cell = (structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers)
+    dataset = spglib.get_symmetry_dataset(cell, symprec=1e-5)
+    assert dataset.number == prototype.space_group
+    assert len(spglib.find_primitive(cell, symprec=1e-5)[2]) == len(structure)  # the cell is primitive
+
+
+@pytest.mark.parametrize("prototype", PROTOTYPES.values(), ids=lambda prototype: prototype.name)
+def test_fractional_coordinates_are_those_of_the_positions(prototype):
+    cell = prototype.cell(4.0, 6.5)
+    shift = prototype.fractional() @ cell - prototype.positions(4.0, 6.5)
+    lattice_steps = shift @ np.linalg.inv(cell)
+    np.testing.assert_allclose(lattice_steps, np.round(lattice_steps), atol=1e-12)
+
+
+@pytest.mark.parametrize("prototype", PROTOTYPES.values(), ids=lambda prototype: prototype.name)
+def test_prototype_has_no_free_internal_coordinate(prototype):
+    # Count the displacements of the atoms that keep every symmetry, less those that shift the whole crystal.
+    structure = crystal(prototype, 5.0, 5.0 * 1.17)
+    n_sites = len(structure)
+    cell = (structure.lattice.matrix, structure.frac_coords, structure.atomic_numbers)
+    symmetry = spglib.get_symmetry(cell, symprec=1e-5)
+    projector = np.zeros((3 * n_sites, 3 * n_sites))
+    for rotation, translation in zip(symmetry["rotations"], symmetry["translations"], strict=True):
+        shift = (structure.frac_coords @ rotation.T + translation)[:, None] - structure.frac_coords
+        image = np.argmin(np.abs(shift - np.round(shift)).sum(axis=2), axis=1)
+        projector += np.kron(np.eye(n_sites)[image].T, rotation)
+    projector /= len(symmetry["rotations"])
+    shifts = np.linalg.matrix_rank(symmetry["rotations"].mean(axis=0), tol=1e-6)
+    free = np.linalg.matrix_rank(projector, tol=1e-6) - shifts
+    assert free == (1 if prototype.name == "wurtzite" else 0)  # its u is held at the ideal 3/8
+
+
+def test_element_table_agrees_with_pymatgen():
+    for symbol, element in ELEMENTS.items():
+        assert element.number == Element(symbol).Z
+        if symbol != "C":  # pymatgen has the radius of sp2 carbon, the table that of sp3
+            assert element.covalent_radius == pytest.approx(CovalentRadius.radius[symbol], abs=0.005)
+        assert element.electronegativity == pytest.approx(Element(symbol).X, abs=0.005)
+    assert list(ELEMENTS) == sorted(ELEMENTS, key=lambda symbol: ELEMENTS[symbol].number)
+
+
+def test_work_list_never_changes():
+    lines = [" ".join(entry.id for entry in entries) for entries in islice(work_list(), 3000)]
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    assert digest == "c0f41dd452e2fd40684c8f41d2cbf1475406ded4b09688712c233b72ff5a751d"
+
+
+def test_any_beginning_of_the_work_list_is_balanced():
+    for length in (100, 400, 1600):
+        counts = Counter(entry.prototype for entry in chain.from_iterable(islice(work_list(), length)))
+        assert counts.keys() == PROTOTYPES.keys()
+        assert max(counts.values()) < 0.2 * counts.total()
+
+
+def test_id_names_prototype_and_species():
+    assert Decoration("perovskite", {"C": "O", "A": "Sr", "B": "Ti"}).id == "perovskite-Sr-Ti-O"
+
+
+# --- the build ---
+
+
+@pytest.fixture(scope="module")
+def raw_rows():
+    """The committed results in the order of the work list."""
+    rows = build.read_lines(build.RAW.glob("crystals-*.jsonl"))
+    return [row for _, row in build.in_work_order(rows)]
+
+
+@pytest.fixture
+def raw_folder(tmp_path):
+    """A folder of raw results to write ``crystals-0.jsonl`` into."""
+    shutil.copy(build.RAW / "references.json", tmp_path)
+
+    def fill(rows, end="\n"):
+        (tmp_path / "crystals-0.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + end)
+        return tmp_path
+
+    return fill
+
+
+def test_bundled_file_is_built_from_the_committed_results(raw_rows, raw_folder):
+    bundled = json.loads((build.DATA / "pbe_prototypes.json").read_text())
+    assert bundled["raw_sha256"] == build.raw_hash()
+    rows, rejected = build.build(raw_folder(raw_rows[:60]))
+    assert bundled["rows"][: len(rows)] == json.loads(json.dumps(rows))
+    assert len(rows) + len(rejected) == 60
+
+
+def test_formation_energy_by_hand(raw_rows):
+    references = json.loads((build.RAW / "references.json").read_text())
+    row = next(row for row in raw_rows if len(row["numbers"]) == 3)
+    symbols = [Element.from_Z(number).symbol for number in row["numbers"]]
+    by_hand = row["energy"] - sum(references[f"{symbol}-{row['ecut']}"]["energy_per_atom"] for symbol in symbols)
+    assert build.formation_energy(row, symbols, references) == pytest.approx(by_hand / 3, abs=1e-12)
+
+
+def test_kpoints_of_a_cube():
+    # 2 pi / 5 * 2.4 = 3.02: an even mesh needs 4 along each axis.
+    assert build.expected_kpoints(5.0 * np.eye(3)) == 64
+    assert build.has_even_mesh(64, 5.0 * np.eye(3))
+    assert build.has_even_mesh(216, 5.0 * np.eye(3))  # 6 x 6 x 6 is denser
+    assert not build.has_even_mesh(125, 5.0 * np.eye(3))  # 5 x 5 x 5 is odd
+    assert not build.has_even_mesh(8, 5.0 * np.eye(3))  # 2 x 2 x 2 is too coarse
+
+
+def test_kpoints_of_a_slanted_cell():
+    lattice = Structure(PROTOTYPES["wc"].cell(3.0, 2.9), ["W", "C"], PROTOTYPES["wc"].fractional()).lattice
+    sizes = [2 * np.ceil(length * build.KPOINT_DENSITY / 2) for length in lattice.reciprocal_lattice.lengths]
+    assert build.expected_kpoints(lattice.matrix) == np.prod(sizes)
+
+
+def test_shortest_distance_counts_periodic_images():
+    # Covalent radii: Na 1.66, Cl 1.02. In rock salt with a = 5.6 the nearest are Na-Cl at 2.8; in CsCl with a = 3
+    # two Na at 3.0 are nearer, for their radii, than Na-Cl at 3 sqrt(3) / 2.
+    assert build.shortest_distance(crystal(PROTOTYPES["rocksalt"], 5.6)) == pytest.approx(2.8 / (1.66 + 1.02))
+    assert build.shortest_distance(crystal(PROTOTYPES["cscl"], 3.0)) == pytest.approx(3.0 / (2 * 1.66))
+    # A flat AlB2 cell: the nearest are the images along c.
+    flat = crystal(PROTOTYPES["alb2"], 9.0, 1.0)
+    assert build.shortest_distance(flat) == pytest.approx(1.0 / (2 * 1.66))
+
+
+def stretched(row):
+    row["cell"][0][1] += 0.1
+
+
+def scaled(factor):
+    def change(row):
+        row["cell"] = (np.array(row["cell"]) * factor).tolist()
+        row["nk"] = build.expected_kpoints(np.array(row["cell"]))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (stretched, "not the geometry of its prototype"),
+        (lambda row: row["numbers"].reverse(), "not the elements of its name"),
+        (lambda row: row.update(nk=125), "k-mesh odd or too coarse"),
+        (lambda row: row.update(gap=None), "band gap unknown: too few bands"),
+        (scaled(0.5), "atoms too near or too far"),
+        (lambda row: row.update(energy=row["energy"] + 20), "formation energy not believable"),
+        (lambda row: row.update(energy=float("nan")), "formation energy not believable"),
+    ],
+)
+def test_bad_result_is_rejected_with_its_reason(raw_rows, raw_folder, change, reason):
+    row = json.loads(json.dumps(next(row for row in raw_rows if row["prototype"] == "rocksalt")))
+    assert build.build(raw_folder([row]))[1] == []
+    change(row)
+    assert build.build(raw_folder([row])) == ([], [{"id": row["id"], "reason": reason}])
+
+
+def test_tetragonal_crystal_that_became_cubic_is_rejected(raw_rows, raw_folder):
+    row = json.loads(json.dumps(next(row for row in raw_rows if row["id"] == "l10-Cu-Zr")))
+    row["cell"] = [[3.2, 0.0, 0.0], [0.0, 3.2, 0.0], [0.0, 0.0, 3.23]]
+    row["nk"] = build.expected_kpoints(np.array(row["cell"]))
+    _, rejected = build.build(raw_folder([row]))
+    assert [entry["reason"] for entry in rejected] == ["relaxed into a prototype of higher symmetry"]
+
+
+def test_same_crystal_under_two_names_is_kept_once(raw_rows, raw_folder):
+    # Rock salt is the same with its two elements exchanged, and the list has both Bi-Sb and Sb-Bi.
+    ids = [entry.id for entry in chain.from_iterable(work_list())]
+    first, second = sorted(("rocksalt-Bi-Sb", "rocksalt-Sb-Bi"), key=ids.index)
+    template = next(row for row in raw_rows if row["prototype"] == "rocksalt")
+    cell = (6.2 / 2 * (np.ones((3, 3)) - np.eye(3))).tolist()
+    rows = []
+    for name in (first, second):
+        symbols = name.split("-")[1:]
+        change = {"id": name, "species": dict(zip("AB", symbols, strict=True)), "cell": cell, "energy": -8.0}
+        change |= {"numbers": [ELEMENTS[symbol].number for symbol in symbols], "ecut": 400}
+        rows.append({**template, **change, "nk": build.expected_kpoints(np.array(cell))})
+    kept, rejected = build.build(raw_folder(rows))
+    assert [row["id"] for row in kept] == [first]
+    assert rejected == [{"id": second, "reason": "the same crystal as an earlier row"}]
+
+
+def test_line_that_is_still_being_written_is_left_out(raw_rows, raw_folder):
+    folder = raw_folder(raw_rows[:3], end='\n{"id": "rocksalt-')
+    assert len(build.read_lines(folder.glob("crystals-*.jsonl"))) == 3
+
+
+def test_repeated_and_unknown_results_are_errors(raw_rows):
+    with pytest.raises(ValueError, match="more than once"):
+        build.in_work_order([raw_rows[0], raw_rows[0]])
+    with pytest.raises(ValueError, match="'rocksalt-Xx-O' in the raw results is not on the work list"):
+        build.in_work_order([{**raw_rows[0], "id": "rocksalt-Xx-O"}])
