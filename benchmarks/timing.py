@@ -1,0 +1,57 @@
+"""Timing that the benchmarks share: run the candidates in turn, several times, and compare medians."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+
+import numpy as np
+import pandas as pd
+
+
+def interleaved_ratio(functions: Mapping[str, Callable[[], int]], repeats: int) -> pd.DataFrame:
+    """Return how long each function takes per item, and how many times faster than the first one it is.
+
+    The functions run in turn in every repeat, so a slow spell of the machine falls on all of them; each ratio
+    is taken within a repeat, and the median over the repeats is reported.
+
+    Parameters
+    ----------
+    functions : mapping of str to callable
+        What to compare, the reference first. Each does its work and returns the number of items it worked on.
+        Each runs once before the clock starts, so that imports and caches do not count.
+    repeats : int
+        Number of timed runs of each.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Index: the names. Columns: ``microseconds``, median wall time per item; ``times faster``, median ratio to
+        the first function; ``lowest``, ``highest``: the extremes of that ratio.
+    """
+    for function in functions.values():
+        function()
+    seconds = np.empty((repeats, len(functions)))  # per item
+    for repeat in range(repeats):
+        for column, function in enumerate(functions.values()):
+            begin = perf_counter()
+            n_items = function()
+            seconds[repeat, column] = (perf_counter() - begin) / n_items
+    ratio = seconds[:, :1] / seconds
+    return pd.DataFrame(
+        {
+            "microseconds": 1e6 * np.median(seconds, axis=0),
+            "times faster": np.median(ratio, axis=0),
+            "lowest": ratio.min(axis=0),
+            "highest": ratio.max(axis=0),
+        },
+        index=list(functions),
+    )
+
+
+def verdict(what: str, times_faster: float, target: float) -> int:
+    """Print the target and whether it is met; return the exit code of the script, 1 when it is not."""
+    met = times_faster >= target
+    outcome = "Met." if met else "NOT met."
+    print(f"Target: {what} at least {target:g} times faster. Measured: {times_faster:.1f}. {outcome}")
+    return 0 if met else 1
