@@ -1,0 +1,541 @@
+import hashlib
+import json
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pymatgen.core import Lattice, Structure
+from sklearn.model_selection import KFold
+
+from course_lib import datasets
+from course_lib.datasets import folds, load_dataset
+
+NACL = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+# --- the bundled crystals ---
+
+
+@pytest.fixture(scope="module")
+def bundled():
+    return load_dataset("pbe_prototypes")
+
+
+def test_bundled_frame(bundled):
+    assert bundled.index.name == "id"
+    assert bundled.index.is_unique
+    assert all(isinstance(structure, Structure) for structure in bundled["structure"])
+    assert np.isfinite(bundled[bundled.attrs["targets"]].to_numpy()).all()
+    assert (bundled["band_gap"] >= 0).all()
+    assert bundled.attrs["targets"] == ["formation_energy_per_atom", "band_gap"]
+    assert bundled.attrs["units"]["formation_energy_per_atom"] == "eV/atom"
+    assert bundled.attrs["licence"] == "CC BY 4.0"
+    json.dumps(bundled.attrs)  # plain types only
+
+
+def test_bundled_structures_are_what_their_columns_say(bundled):
+    for name, row in bundled.iloc[::7].iterrows():
+        prototype, *symbols = name.split("-")
+        assert row["prototype"] == prototype
+        assert {site.specie.symbol for site in row["structure"]} == set(symbols)
+        assert row["structure"].composition.reduced_formula == row["formula"]
+
+
+def test_known_physics(bundled):
+    # Textbook facts, not our own numbers: the stable structures, and that rock salt insulates.
+    def energy(name):
+        return bundled.loc[name, "formation_energy_per_atom"]
+
+    assert energy("zincblende-Ga-P") < energy("rocksalt-Ga-P") < energy("cscl-Ga-P")
+    assert energy("rocksalt-Ca-O") < energy("zincblende-Ca-O")
+    assert bundled.loc["rocksalt-Li-F", "band_gap"] > 8  # PBE: about 8.7 eV
+    edge = bundled.loc["rocksalt-Li-F", "structure"].lattice.a * np.sqrt(2)
+    assert edge == pytest.approx(4.03, rel=0.03)  # experiment, angstrom
+
+
+@pytest.fixture
+def data_copy(tmp_path, monkeypatch):
+    for name in ("pbe_prototypes.json", "checksums.sha256"):
+        shutil.copy(datasets.DATA / name, tmp_path)
+    monkeypatch.setattr(datasets, "DATA", tmp_path)
+    return tmp_path / "pbe_prototypes.json"
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content.replace(b'"band_gap":0.0', b'"band_gap":0.1', 1),
+    ],
+    ids=["truncated", "changed"],
+)
+def test_damaged_bundled_file_says_how_to_restore_it(data_copy, damage):
+    data_copy.write_bytes(damage(data_copy.read_bytes()))
+    with pytest.raises(ValueError, match=r"corrupt or truncated.*git checkout -- data/pbe_prototypes\.json.*build"):
+        load_dataset("pbe_prototypes")
+
+
+def test_missing_bundled_file_says_how_to_restore_it(data_copy):
+    data_copy.unlink()
+    with pytest.raises(FileNotFoundError, match=r"missing.*git checkout"):
+        load_dataset("pbe_prototypes")
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [("pbe_prototype", "pbe_prototypes"), ("matbench_phonon", "matbench_phonons"), ("mp_e_form", "matbench_mp_e_form")],
+)
+def test_unknown_name_gets_the_nearest(name, nearest):
+    with pytest.raises(ValueError, match=f"unknown dataset {name!r}.*Nearest names:.*{nearest}"):
+        load_dataset(name)
+
+
+def test_task_without_structures_is_refused():
+    with pytest.raises(ValueError, match="matbench_steels has compositions but no structures"):
+        load_dataset("matbench_steels")
+
+
+def test_matbench_package_missing(monkeypatch):
+    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
+    datasets._matbench_tasks.cache_clear()
+    try:
+        with pytest.raises(ModuleNotFoundError, match="pip install --no-deps matbench"):
+            load_dataset("matbench_phonons")
+        assert len(load_dataset("pbe_prototypes")) > 0
+    finally:
+        datasets._matbench_tasks.cache_clear()
+
+
+# --- downloads ---
+
+
+class FileServer:
+    """A web server on this machine with one file; it can break off, and honours ranges as real servers do."""
+
+    def __init__(self):
+        self.content = b""
+        self.break_after = None
+        self.status = None
+        self.ranges: list[str | None] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                server.answer(self)
+
+            def log_message(self, *arguments):
+                pass
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._http.server_port}/crystals.json.gz"
+        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
+        self._thread.start()
+
+    def answer(self, request):
+        asked = request.headers["Range"]
+        self.ranges.append(asked)
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        status = self.status or (416 if start >= len(self.content) > 0 else 206 if asked else 200)
+        body = self.content[start:] if status < 400 else b""
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(body)))
+        request.end_headers()
+        request.wfile.write(body[: self.break_after])
+
+    def close(self):
+        self._http.shutdown()
+        self._http.server_close()
+        self._thread.join()
+
+
+@pytest.fixture
+def server(monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server = FileServer()
+    server.content = np.random.default_rng(0).bytes(300_000)
+    yield server
+    server.close()
+
+
+def digest(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_download_is_kept(server, tmp_path):
+    path = tmp_path / "new" / "folder" / "file.bin"
+    datasets.download(server.url, digest(server.content), path)
+    assert path.read_bytes() == server.content
+    assert not path.with_name("file.bin.part").exists()
+    datasets.download(server.url, digest(server.content), path)
+    assert server.ranges == [None]  # the second call asked for nothing
+
+
+def test_interrupted_download_continues(server, tmp_path):
+    path = tmp_path / "file.bin"
+    server.break_after = 100_000
+    with pytest.raises(ConnectionError, match=r"could not download file\.bin.*continues where it stopped"):
+        datasets.download(server.url, digest(server.content), path)
+    assert not path.exists()
+    assert path.with_name("file.bin.part").stat().st_size == 100_000
+    server.break_after = None
+    datasets.download(server.url, digest(server.content), path)
+    assert path.read_bytes() == server.content
+    assert server.ranges == [None, "bytes=100000-"]
+
+
+def test_complete_part_is_taken_over(server, tmp_path):
+    path = tmp_path / "file.bin"
+    path.with_name("file.bin.part").write_bytes(server.content)
+    datasets.download(server.url, digest(server.content), path)
+    assert path.read_bytes() == server.content
+
+
+def test_wrong_hash_leaves_no_file(server, tmp_path):
+    path = tmp_path / "file.bin"
+    with pytest.raises(ValueError, match=f"sha256 {digest(server.content)}, expected {'0' * 64}"):
+        datasets.download(server.url, "0" * 64, path)
+    assert not path.exists()
+    assert not path.with_name("file.bin.part").exists()
+
+
+def test_spoilt_file_in_the_cache_is_noticed(server, tmp_path):
+    path = tmp_path / "file.bin"
+    path.write_bytes(server.content[:-1])
+    with pytest.raises(ValueError, match=r"corrupt or truncated.*Delete .*file\.bin"):
+        datasets.download(server.url, digest(server.content), path)
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_server_error_says_what_to_fetch_and_where_to_put_it(server, tmp_path, status):
+    server.status = status
+    path = tmp_path / "file.bin"
+    with pytest.raises(ConnectionError) as caught:
+        datasets.download(server.url, "a" * 64, path)
+    message = str(caught.value)
+    assert f"fetch {server.url} elsewhere (sha256 {'a' * 64}) and put it at {path}" in message
+
+
+def test_two_processes_at_once(server, tmp_path):
+    path = tmp_path / "file.bin"
+    threads = [
+        threading.Thread(target=datasets.download, args=(server.url, digest(server.content), path)) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert path.read_bytes() == server.content
+    assert server.ranges == [None]
+
+
+def test_cache_that_cannot_be_written(server, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(PermissionError, match=r"cannot write to the cache folder.*COURSE_DATA_DIR"):
+        datasets.download(server.url, digest(server.content), tmp_path / "file" / "folder" / "data.bin")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write everywhere")
+def test_cache_without_permission(server, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PermissionError, match=r"cannot write to the cache folder.*COURSE_DATA_DIR"):
+        datasets.download(server.url, digest(server.content), tmp_path / "file.bin")
+
+
+def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path))
+    assert datasets.cache_folder() == tmp_path
+    monkeypatch.delenv("COURSE_DATA_DIR")
+    assert datasets.cache_folder().name == "course_lib"
+
+
+# --- Matbench ---
+
+
+@pytest.fixture
+def matbench_server(server, tmp_path, monkeypatch, bundled):
+    """The server has a small matbench_jdft2d, written by matminer itself, and matminer's metadata points at it."""
+    from matminer.datasets import dataset_retrieval
+    from matminer.utils.io import store_dataframe_as_json
+
+    frame = pd.DataFrame({"structure": list(bundled["structure"][:12]), "exfoliation_en": np.arange(12.0)})
+    store_dataframe_as_json(frame, str(tmp_path / "made.json.gz"), compression="gz", pbar=False)
+    server.content = (tmp_path / "made.json.gz").read_bytes()
+    metadata = dataset_retrieval._load_dataset_dict()
+    metadata["matbench_jdft2d"] |= {"url": server.url, "hash": digest(server.content)}
+    monkeypatch.setattr(dataset_retrieval, "_dataset_dict", metadata)
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("MATMINER_DATA", "untouched")
+    return server
+
+
+def test_matbench_task(matbench_server, tmp_path, bundled):
+    df = load_dataset("matbench_jdft2d")
+    assert df.index.name == "mbid"
+    assert df.index[0] == "mb-jdft2d-01"
+    assert list(df.columns) == ["structure", "formula", "exfoliation_en"]
+    assert list(df["structure"]) == list(bundled["structure"][:12])
+    assert list(df["formula"]) == list(bundled["formula"][:12])
+    assert df.attrs["targets"] == ["exfoliation_en"]
+    assert df.attrs["units"] == {"exfoliation_en": "meV/atom"}
+    assert df.attrs["sha256"] == digest(matbench_server.content)
+    assert os.environ["MATMINER_DATA"] == "untouched"
+    load_dataset("matbench_jdft2d")
+    assert len(matbench_server.ranges) == 1  # the second time from the cache
+
+
+def test_matbench_without_network(matbench_server, tmp_path):
+    matbench_server.close()
+    with pytest.raises(ConnectionError) as caught:
+        load_dataset("matbench_jdft2d")
+    assert matbench_server.url in str(caught.value)
+    assert str(tmp_path / "cache" / "matbench_jdft2d.json.gz") in str(caught.value)
+
+
+STRUCTURE_TASKS = [task for task, meta in datasets._matbench_tasks().items() if meta["input_type"] == "structure"]
+
+
+def matbench_frame(task):
+    """A frame with the ids of a Matbench task and nothing else."""
+    size = datasets._matbench_tasks()[task]["n_samples"]
+    prefix = task.replace("matbench", "mb").replace("_", "-")
+    ids = [f"{prefix}-{number + 1:0{len(str(size))}d}" for number in range(size)]
+    return pd.DataFrame(index=pd.Index(ids, name="mbid"))
+
+
+@pytest.mark.parametrize("task", STRUCTURE_TASKS)
+def test_random_folds_are_the_official_ones(task):
+    frame = matbench_frame(task)
+    frame.attrs["name"] = task
+    official = datasets._matbench_folds()[task]
+    for number, fold in enumerate(folds(frame)):
+        assert list(frame.index[fold.test]) == official[f"fold_{number}"]["test"]
+        train_and_validation = np.sort(np.concatenate([fold.train, fold.validation]))
+        assert list(frame.index[train_and_validation]) == official[f"fold_{number}"]["train"]
+
+
+@pytest.mark.parametrize("task", sorted(set(STRUCTURE_TASKS) - {"matbench_mp_is_metal"}))
+def test_any_frame_is_split_as_matbench_does(task):
+    # Matbench stratifies its classification task; all others it splits without looking at the target.
+    frame = matbench_frame(task)
+    official = datasets._matbench_folds()[task]
+    for number, fold in enumerate(folds(frame)):
+        assert list(frame.index[fold.test]) == official[f"fold_{number}"]["test"]
+
+
+def test_matbench_frame_with_foreign_rows_has_no_official_folds():
+    frame = matbench_frame("matbench_jdft2d").rename(index={"mb-jdft2d-001": "mine"})
+    frame.attrs["name"] = "matbench_jdft2d"
+    with pytest.raises(ValueError, match="some ids in the index are not those of matbench_jdft2d"):
+        folds(frame)
+
+
+# --- the user's own files ---
+
+
+@pytest.fixture
+def cif_folder(tmp_path):
+    """Make a folder of CIF files: ``cif_folder({id: structure or text}, lines of id_prop.csv)``."""
+
+    def make(crystals: dict[str, Structure | str], lines: list[str]) -> Path:
+        for name, crystal in crystals.items():
+            text = crystal if isinstance(crystal, str) else crystal.to(fmt="cif")
+            (tmp_path / f"{name}.cif").write_text(text)
+        (tmp_path / "id_prop.csv").write_text("".join(f"{line}\n" for line in lines))
+        (tmp_path / "atom_init.json").write_text("{}")
+        return tmp_path
+
+    return make
+
+
+def test_cif_folder(cif_folder, bundled):
+    chosen = bundled.iloc[:20]
+    lines = [f"{name},{energy!r}" for name, energy in chosen["formation_energy_per_atom"].items()]
+    df = load_dataset(cif_folder(dict(chosen["structure"]), lines))
+    assert list(df.index) == list(chosen.index)
+    assert list(df.columns) == ["structure", "formula", "target"]
+    np.testing.assert_array_equal(df["target"], chosen["formation_energy_per_atom"])
+    assert list(df["formula"]) == list(chosen["formula"])
+    for read, written in zip(df["structure"], chosen["structure"], strict=True):
+        assert read.composition == written.composition
+        assert read.volume == pytest.approx(written.volume, rel=1e-6)
+    assert df.attrs["targets"] == ["target"]
+    json.dumps(df.attrs)
+
+
+def test_csv_path_several_targets_and_awkward_ids(cif_folder):
+    # Ids that look like numbers, sodium nitride, a byte order mark, spaces and an empty line.
+    folder = cif_folder({"007": NACL, "NaN": NACL}, [])
+    (folder / "id_prop.csv").write_text("\ufeff007, 1.5,2\r\n\r\nNaN,-3e-1,4\r\n", encoding="utf-8")
+    df = load_dataset(folder / "id_prop.csv")
+    assert list(df.index) == ["007", "NaN"]
+    assert df[["target_1", "target_2"]].to_numpy().tolist() == [[1.5, 2.0], [-0.3, 4.0]]
+
+
+DISORDERED = Structure(Lattice.cubic(3.6), [{"Cu": 0.5, "Au": 0.5}], [[0, 0, 0]])
+TWO_IN_ONE = NACL.to(fmt="cif") + NACL.to(fmt="cif").replace("data_NaCl", "data_second")
+
+
+@pytest.mark.parametrize(
+    ("crystals", "lines", "error", "message"),
+    [
+        ({"a": NACL}, ["a,1", "b,2"], FileNotFoundError, r"row 1 \(id 'b'\).*b\.cif is missing"),
+        ({"a": NACL, "b": "nonsense"}, ["a,1", "b,2"], ValueError, r"row 1 \(id 'b'\): cannot read .*b\.cif"),
+        ({"a": ""}, ["a,1"], ValueError, r"row 0 \(id 'a'\): cannot read"),
+        ({"a": NACL.to(fmt="cif")[:-60]}, ["a,1"], ValueError, r"row 0 \(id 'a'\)"),
+        ({"a": NACL.to(fmt="cif").replace("'Na4 Cl4'", "'Na4 Cl5'")}, ["a,1"], ValueError, "doubtful.*stoichiometry"),
+        ({"a": TWO_IN_ONE}, ["a,1"], ValueError, r"row 0 \(id 'a'\).*holds 2 structures"),
+        ({"a": DISORDERED}, ["a,1"], ValueError, r"row 0 \(id 'a'\): site 0 is disordered"),
+        ({"a": NACL}, ["a,nan"], ValueError, r"target: row 0 \(id 'a'\) is nan"),
+        ({"a": NACL, "b": NACL}, ["a,1,2", "b,3,-inf"], ValueError, r"target_2: row 1 \(id 'b'\) is -inf"),
+        ({"a": NACL}, ["a,1", "a,2"], ValueError, r"duplicate id 'a' in rows \[0, 1\]"),
+        ({"a": NACL}, [], ValueError, "id_prop.csv is empty"),
+        ({"a": NACL}, ["a"], ValueError, "line 1: 'a' has 1 fields, expected 2"),
+        ({"a": NACL}, ["a,1", "b,2,3"], ValueError, "line 2: 'b,2,3' has 3 fields, expected 2"),
+        (
+            {"a": NACL},
+            ["id,target", "a,1"],
+            ValueError,
+            "line 1.*'target' is no number. Delete the line if it is a header",
+        ),
+        ({"a": NACL}, ["a,1", "b,"], ValueError, r"line 2 \(id 'b'\): target '' is no number"),
+    ],
+)
+def test_bad_cif_folder(cif_folder, crystals, lines, error, message):
+    with pytest.raises(error, match=f"(?s){message}"):
+        load_dataset(cif_folder(crystals, lines))
+
+
+def test_folder_without_id_prop(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"id_prop\.csv is missing"):
+        load_dataset(tmp_path)
+
+
+def test_file_of_another_kind(tmp_path):
+    (tmp_path / "crystals.txt").write_text("")
+    with pytest.raises(ValueError, match=r"cannot read '.*crystals.txt'"):
+        load_dataset(tmp_path / "crystals.txt")
+
+
+@pytest.fixture
+def store(tmp_path):
+    def write(frame: pd.DataFrame) -> Path:
+        from matminer.utils.io import store_dataframe_as_json
+
+        store_dataframe_as_json(frame, str(tmp_path / "mine.json.gz"), compression="gz", pbar=False)
+        return tmp_path / "mine.json.gz"
+
+    return write
+
+
+def test_json_file(store, bundled):
+    frame = bundled[["structure", "band_gap", "prototype"]].iloc[:5]
+    df = load_dataset(store(frame))
+    assert list(df.columns) == ["structure", "formula", "band_gap", "prototype"]
+    assert list(df["structure"]) == list(frame["structure"])
+    assert list(df.index) == list(frame.index)
+    assert df.attrs["targets"] == ["band_gap"]
+
+
+def spoil(column: str, row: int, value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    def change(frame):
+        frame[column] = [value if position == row else old for position, old in enumerate(frame[column])]
+        return frame
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frame: frame.drop(columns="structure"), "has no column 'structure', only band_gap"),
+        (spoil("band_gap", 2, np.nan), r"band_gap: row 2 \(id 'x2'\) is nan"),
+        (spoil("structure", 1, "NaCl"), r"row 1 \(id 'x1'\): 'NaCl' is no pymatgen Structure"),
+        (spoil("structure", 0, DISORDERED), r"row 0 \(id 'x0'\): site 0 is disordered"),
+        (lambda frame: frame.set_axis(["a", "b", "a"]), "duplicate id 'a'"),
+    ],
+)
+def test_bad_json_file(store, change, message):
+    frame = pd.DataFrame({"structure": [NACL] * 3, "band_gap": [5.0] * 3}, index=["x0", "x1", "x2"])
+    with pytest.raises(ValueError, match=message):
+        load_dataset(store(change(frame)))
+
+
+# --- folds ---
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    formulas=st.lists(st.sampled_from([f"A{number}" for number in range(40)]), min_size=30, max_size=120),
+    kind=st.sampled_from(["random", "formula"]),
+    n_splits=st.integers(2, 6),
+)
+def test_parts_are_disjoint_and_cover_all(formulas, kind, n_splits):
+    # At least 12 formulas, so that every number of splits is possible.
+    frame = pd.DataFrame({"formula": formulas + [f"B{number}" for number in range(12)]})
+    parts = folds(frame, kind, n_splits)
+    assert len(parts) == n_splits
+    for fold in parts:
+        assert min(map(len, fold)) > 0
+        np.testing.assert_array_equal(np.sort(np.concatenate(fold)), np.arange(len(frame)))
+        for rows in fold:
+            assert rows.dtype == np.int64
+            assert (np.diff(rows) > 0).all()
+    np.testing.assert_array_equal(np.sort(np.concatenate([fold.test for fold in parts])), np.arange(len(frame)))
+    if kind == "formula":
+        for fold in parts:
+            train, validation, test = (set(frame["formula"].iloc[rows]) for rows in fold)
+            assert train.isdisjoint(validation)
+            assert test.isdisjoint(train | validation)
+
+
+def test_random_folds_follow_matbench(bundled):
+    expected = KFold(5, shuffle=True, random_state=18012019).split(np.zeros(len(bundled)))
+    for fold, (_, test) in zip(folds(bundled), expected, strict=True):
+        np.testing.assert_array_equal(fold.test, test)
+        share = len(fold.validation) / (len(fold.train) + len(fold.validation))
+        assert share == pytest.approx(1 / 8, abs=0.01)
+
+
+def test_folds_repeat_and_read_formulas_from_structures(bundled):
+    first = folds(bundled, "formula")
+    second = folds(bundled.drop(columns="formula"), "formula")
+    for one, other in zip(first, second, strict=True):
+        for rows, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(rows, same)
+
+
+@pytest.mark.parametrize("number", [5, 7, -1])
+def test_fold_that_does_not_exist(bundled, number):
+    with pytest.raises(IndexError, match=f"fold {number} does not exist: there are 5, numbered 0 to 4"):
+        folds(bundled)[number]
+
+
+def test_unknown_kind_of_folds(bundled):
+    with pytest.raises(ValueError, match="kind is 'random' or 'formula'"):
+        folds(bundled, kind="group")
+
+
+@pytest.mark.parametrize(
+    ("rows", "kind", "n_splits", "counted"),
+    [
+        (3, "random", 5, "3 rows"),
+        (2, "random", 2, "2 rows"),
+        (3, "formula", 5, "3 formulas"),
+        (0, "random", 5, "0 rows"),
+    ],
+)
+def test_too_little_to_split(rows, kind, n_splits, counted):
+    frame = pd.DataFrame(
+        {"formula": [f"A{number}" for number in range(rows)] * 2 if kind == "formula" else ["A"] * rows}
+    )
+    with pytest.raises(ValueError, match=f"cannot split {counted}"):
+        folds(frame, kind, n_splits)
