@@ -1,0 +1,37 @@
+"""The figures of the course. Every function takes data, draws it and returns a matplotlib ``Figure``."""
+
+from course_lib.plots.crystals import plot_crystal_and_graph, plot_shells
+from course_lib.plots.features import (
+    plot_atom_features,
+    plot_feature_groups,
+    plot_feature_scales,
+    plot_feature_table,
+    plot_gaussian_basis,
+    plot_polymorphs,
+)
+from course_lib.plots.results import (
+    plot_errors,
+    plot_errors_by_group,
+    plot_history,
+    plot_paired_differences,
+    plot_parity,
+)
+from course_lib.plots.schematics import plot_course_map, plot_early_fusion
+
+__all__ = [
+    "plot_atom_features",
+    "plot_course_map",
+    "plot_crystal_and_graph",
+    "plot_early_fusion",
+    "plot_errors",
+    "plot_errors_by_group",
+    "plot_feature_groups",
+    "plot_feature_scales",
+    "plot_feature_table",
+    "plot_gaussian_basis",
+    "plot_history",
+    "plot_paired_differences",
+    "plot_parity",
+    "plot_polymorphs",
+    "plot_shells",
+]
