@@ -79,6 +79,7 @@ notebooks: $(SETUP)
 # Built from the stored outputs, so the site shows exactly what was run and tested. All pages are
 # built anew each time (--all): a warning must not vanish because its page did not change.
 site: $(SETUP)
+	rm -rf _build/html
 	$(PY) -c 'from jupyter_book.cli.main import main; main()' build --all -W -n --keep-going --quiet .
 	@echo "The website is at file://$(CURDIR)/_build/html/index.html"
 

@@ -1,0 +1,288 @@
+"""The built website in headless Chromium: it stands alone, works narrow and dark, and draws everything once.
+
+``make test`` builds the site before it runs these tests. Chromium gets no name of any host outside this machine, so a
+page that needs the network fails here.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, pages_of_the_book
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.wait import WebDriverWait
+
+SITE = ROOT / "_build" / "html"
+PAGES = pages_of_the_book()
+NARROW = 400  # CSS pixels
+PATIENCE = 20  # seconds, on a loaded machine
+
+
+# --- the site and the browser -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def site() -> Path:
+    """Return the folder of the built site, after making sure that it is not older than its sources."""
+    home = SITE / "index.html"
+    assert home.exists(), "the site is not built: run `make site`"
+    sources = [ROOT / "_config.yml", ROOT / "_toc.yml", ROOT / "references.bib", *(ROOT / "_static").iterdir()]
+    sources += [path for page in PAGES for path in ROOT.glob(f"{page}.*") if path.suffix in (".md", ".ipynb")]
+    newer = [str(path.relative_to(ROOT)) for path in sources if path.stat().st_mtime > home.stat().st_mtime]
+    assert not newer, f"the site is older than {newer}: run `make site`"
+    return SITE
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def address(site) -> Iterator[str]:
+    """Serve the site on this machine and yield its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(site)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory) -> Iterator[Chrome]:
+    options = ChromeOptions()
+    for flag in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "no-first-run",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    installed = next(filter(None, map(shutil.which, names)), None)
+    if installed:
+        options.binary_location = installed
+    try:
+        # Without a driver on the path, Selenium's own manager looks for one, and for a browser if there is none.
+        driver = Chrome(options=options, service=Service(executable_path=shutil.which("chromedriver")))
+    except WebDriverException as error:
+        message = f"no Chromium with its driver (see 'When something fails' in README.md): {error.msg}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    driver.set_page_load_timeout(PATIENCE)
+    yield driver
+    driver.quit()
+
+
+def set_width(browser: Chrome, width: int) -> None:
+    """Lay pages out ``width`` CSS pixels wide; Chromium's own window does not get as narrow as a phone."""
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width <= 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
+def wait_for(browser: Chrome, script: str, what: str) -> object:
+    """Run ``script`` until it returns something true, and return that."""
+    return WebDriverWait(browser, PATIENCE).until(lambda driver: driver.execute_script(script), message=what)
+
+
+def open_page(browser: Chrome, address: str, page: str, width: int = 1280) -> None:
+    """Open a page and wait until its formulas and widgets are drawn."""
+    set_width(browser, width)
+    browser.get_log("browser")
+    browser.get_log("performance")
+    browser.get(f"{address}/{page}.html")
+    wait_for(browser, "return document.readyState === 'complete'", "the page to load")
+    if browser.find_elements(By.CSS_SELECTOR, "span.math, div.math"):
+        wait_for(browser, "return !!(window.MathJax && MathJax.startup)", "MathJax to load")
+        browser.execute_async_script("MathJax.startup.promise.then(arguments[0])")
+    wait_for(
+        browser,
+        """const view = 'script[type="application/vnd.jupyter.widget-view+json"]';
+        return document.querySelectorAll('.widget-subarea > *').length >= document.querySelectorAll(view).length""",
+        "the widgets to be drawn",
+    )
+
+
+# --- without a browser ------------------------------------------------------------------------------
+
+
+class Loads(HTMLParser):
+    """Collects the addresses of everything that a page loads (not of what it links to)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        loads = {"stylesheet", "preload", "modulepreload", "icon", "preconnect", "dns-prefetch", "manifest"}
+        if tag == "link" and not loads.isdisjoint((values.get("rel") or "").split()):
+            self.addresses.append(values.get("href") or "")
+        if tag in ("script", "img", "iframe", "source", "video", "audio", "embed"):
+            self.addresses += [values.get("src") or "", values.get("srcset") or ""]
+
+
+def leaves_the_site(address: str) -> bool:
+    return re.match(r"\s*(https?:)?//", address) is not None
+
+
+def test_no_page_loads_anything_from_another_host(site):
+    foreign = []
+    for file in site.rglob("*.html"):
+        loads = Loads()
+        loads.feed(file.read_text(encoding="utf-8"))
+        foreign += [(file.name, address) for address in loads.addresses if leaves_the_site(address)]
+    for file in site.rglob("*.css"):
+        found = re.findall(r"(?:url\(|@import)\s*['\"]?([^'\")\s]+)", file.read_text(encoding="utf-8"))
+        foreign += [(file.name, address) for address in found if leaves_the_site(address)]
+    assert foreign == []
+
+
+def test_loads_from_other_hosts_are_noticed():
+    loads = Loads()
+    loads.feed(
+        '<link rel="stylesheet" href="//a.org/x.css"><script src="https://b.org/y.js"></script><a href="http://c.org">'
+    )
+    assert [address for address in loads.addresses if leaves_the_site(address)] == [
+        "//a.org/x.css",
+        "https://b.org/y.js",
+    ]
+
+
+def test_favicon_and_social_card_are_there(site):
+    text = (site / "index.html").read_text(encoding="utf-8")
+    assert 'rel="icon" href="_static/favicon.svg"' in text
+    assert '/_static/social-card.png" />' in text
+    assert (site / "_static/favicon.svg").exists()
+    assert (site / "_static/social-card.png").exists()
+
+
+# --- in the browser ---------------------------------------------------------------------------------
+
+pytestmark = []
+in_browser = pytest.mark.browser
+every_page = pytest.mark.parametrize("page", PAGES)
+
+
+@in_browser
+@every_page
+def test_page_opens_cleanly_and_asks_no_other_host(browser, address, page):
+    open_page(browser, address, page)
+    errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert asked, "the performance log is empty, so it tells nothing"
+    assert errors == []
+    assert [url for url in asked if not url.startswith((f"{address}/", "data:", "blob:"))] == []
+
+
+@in_browser
+@every_page
+def test_every_picture_has_alt_text(browser, address, page):
+    open_page(browser, address, page)
+    pictures = browser.execute_script("return [...document.images].map(i => [i.getAttribute('src'), i.alt])")
+    # Sphinx puts the file's name where an alt text is missing.
+    nameless = [src[:80] for src, alt in pictures if not alt.strip() or re.search(r"_images/|\.(png|svg|jpe?g)$", alt)]
+    assert nameless == []
+
+
+@in_browser
+@every_page
+def test_page_fits_a_narrow_screen(browser, address, page):
+    open_page(browser, address, page, width=NARROW)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= NARROW
+
+
+@in_browser
+@every_page
+def test_formulas_and_widgets_are_drawn_once(browser, address, page):
+    open_page(browser, address, page)
+    formulas, drawn, views, widgets = browser.execute_script(
+        """return ['span.math, div.math', '.math mjx-container', 'script[type="application/vnd.jupyter.widget-view+json"]',
+                   '.widget-subarea'].map(selector => document.querySelectorAll(selector).length)"""
+    )
+    assert drawn >= formulas
+    assert widgets == views
+    assert browser.find_elements(By.CSS_SELECTOR, "mjx-merror, .jp-RenderedText[data-mime-type$=stderr]") == []
+
+
+@in_browser
+def test_menu_works_on_a_narrow_screen(browser, address):
+    open_page(browser, address, PAGES[0], width=NARROW)
+    links = browser.find_elements(By.CSS_SELECTOR, ".bd-sidebar-primary a.reference.internal, #pst-primary-sidebar a")
+    assert not any(link.is_displayed() for link in links), "the menu is open from the start"
+
+    buttons = browser.find_elements(By.CSS_SELECTOR, "button.primary-toggle")
+    next(button for button in buttons if button.is_displayed()).click()
+    chapter = f"a[href$='{PAGES[1]}.html']"
+    link = WebDriverWait(browser, PATIENCE).until(
+        lambda driver: next(
+            (a for a in driver.find_elements(By.CSS_SELECTOR, f"dialog[open] {chapter}") if a.is_displayed()), None
+        ),
+        message="the menu to open",
+    )
+    link.click()
+    wait_for(browser, f"return location.pathname.endsWith('/{PAGES[1]}.html')", "the link to be followed")
+
+
+@in_browser
+def test_dark_mode_changes_the_page(browser, address):
+    open_page(browser, address, PAGES[0])
+
+    def colours() -> tuple[float, float]:
+        found = browser.execute_script(
+            """const style = getComputedStyle(document.querySelector('.bd-article p'));
+            return [style.color, getComputedStyle(document.documentElement).backgroundColor,
+                    getComputedStyle(document.body).backgroundColor]"""
+        )
+        text, *grounds = ([float(number) for number in re.findall(r"[\d.]+", colour)] for colour in found)
+        ground = next(g for g in grounds if len(g) == 3 or g[3] > 0)
+        return tuple(sum(colour[:3]) / 3 for colour in (text, ground))
+
+    seen = {}
+    for _ in range(3):  # the button goes round automatic, light and dark
+        browser.find_element(By.CSS_SELECTOR, "button.theme-switch-button").click()
+        seen[browser.execute_script("return document.documentElement.dataset.theme")] = colours()
+    assert set(seen) == {"light", "dark"}
+    (light_text, light_ground), (dark_text, dark_ground) = seen["light"], seen["dark"]
+    assert light_ground - light_text > 120
+    assert dark_text - dark_ground > 120
+
+
+@in_browser
+def test_search_finds_a_word_without_network(browser, address):
+    open_page(browser, address, "search")
+    browser.get(f"{address}/search.html?q=crystal")
+    wait_for(browser, "return document.querySelectorAll('#search-results li').length > 0", "search results")
+
+
+@in_browser
+def test_next_leads_through_the_book(browser, address):
+    open_page(browser, address, PAGES[0])
+    for page in PAGES[1:]:
+        following = browser.find_element(By.CSS_SELECTOR, ".prev-next-footer a.right-next").get_attribute("href")
+        assert following == f"{address}/{page}.html"
+        browser.get(following)
