@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -24,7 +25,7 @@ from scipy import stats
 from course_lib import __version__
 from course_lib.composition import magpie
 from course_lib.datasets import DATA, Fold, folds, load_dataset
-from course_lib.forest import fit_forest
+from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
 from course_lib.models import CGCNN, CrystalModel, EarlyFusion
 from course_lib.training import FitConfig, fit, predict
@@ -185,14 +186,18 @@ def corrected_interval(differences: np.ndarray, level: float = 0.95) -> tuple[fl
 
 
 def _recorded(dataset: str, sha256: str) -> set[Run]:
-    """Return the runs that are recorded for this very data, after dropping the others from the file."""
+    """Return the runs that are recorded for this very data, after dropping the others from the file.
+
+    A last line without its end was being written when the run was killed; it is dropped too.
+    """
     path = results_file(dataset)
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = path.read_text().splitlines() if path.is_file() else []
-    current = [line for line in lines if json.loads(line)["data_sha256"] == sha256]
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    whole = [line for line in lines if line.endswith("\n")]
+    current = [line for line in whole if json.loads(line)["data_sha256"] == sha256]
     if current != lines:
         partial = path.with_suffix(".tmp")
-        partial.write_text("".join(line + "\n" for line in current))
+        partial.write_text("".join(current))
         os.replace(partial, path)
     records = (json.loads(line) for line in current)
     return {Run(**{key: record[key] for key in Run.__dataclass_fields__}) for record in records}
@@ -222,8 +227,10 @@ def _run(run: Run, frame: pd.DataFrame, graphs: CrystalGraphs) -> dict:
 def _train_forest(run: Run, frame: pd.DataFrame, fold: Fold) -> tuple[np.ndarray, float]:
     # A forest needs no validation set; it learns from all that a network learns from or is chosen by.
     train = frame.iloc[np.concatenate([fold.train, fold.validation])]
-    result = fit_forest(train["structure"], train[run.target], seed=run.seed)
-    return result.model.predict(frame["structure"].iloc[fold.test]), result.seconds
+    start = time.perf_counter()
+    model = forest_pipeline(run.seed).set_params(forest__n_jobs=1).fit(train["structure"], train[run.target])
+    seconds = time.perf_counter() - start
+    return model.predict(frame["structure"].iloc[fold.test]), seconds
 
 
 def _train_network(run: Run, graphs: CrystalGraphs, fold: Fold) -> tuple[np.ndarray, float]:

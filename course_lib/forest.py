@@ -36,10 +36,22 @@ class ForestResult:
     seconds: float
 
 
+def forest_pipeline(seed: int = 0) -> Pipeline:
+    """Return the model, not yet fitted: Magpie features, then a random forest of 100 trees, at most 30 deep.
+
+    Parameters
+    ----------
+    seed : int, default 0
+        Seed of the trees.
+    """
+    forest = RandomForestRegressor(n_estimators=100, max_depth=30, random_state=seed, n_jobs=-1)
+    return Pipeline([("magpie", FunctionTransformer(magpie)), ("forest", forest)])
+
+
 def fit_forest(
     structures: pd.Series, targets: pd.Series, *, groups: Sequence[str] | None = None, n_folds: int = 5, seed: int = 0
 ) -> ForestResult:
-    """Fit a random forest (Breiman, 2001) of 100 trees, at most 30 deep, to Magpie features.
+    """Fit a random forest (Breiman, 2001) to Magpie features, with out-of-fold predictions.
 
     Parameters
     ----------
@@ -71,8 +83,7 @@ def fit_forest(
             "Give both in the same order, for example as columns of one DataFrame."
         )
     check_targets(targets.to_numpy(), "target", list(targets.index))
-    forest = RandomForestRegressor(n_estimators=100, max_depth=30, random_state=seed, n_jobs=-1)
-    model = Pipeline([("magpie", FunctionTransformer(magpie)), ("forest", forest)])
+    model = forest_pipeline(seed)
     folds = KFold if groups is None else GroupKFold
     splitter = folds(n_folds, shuffle=True, random_state=seed)
     out_of_fold = cross_val_predict(model, structures, targets, groups=groups, cv=splitter)

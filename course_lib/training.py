@@ -37,9 +37,9 @@ class FitConfig:
 
     Parameters
     ----------
-    epochs : int, default 60
+    epochs : int, default 100
         Passes over the training set; fewer where `patience` ends it.
-    batch_size : int, default 64
+    batch_size : int, default 32
         Crystals in a step.
     learning_rate : float, default 5e-3
         Highest rate of the one-cycle schedule (Smith and Topin, 2018) with AdamW.
@@ -63,8 +63,8 @@ class FitConfig:
         Show a progress bar.
     """
 
-    epochs: int = 60
-    batch_size: int = 64
+    epochs: int = 100
+    batch_size: int = 32
     learning_rate: float = 5e-3
     weight_decay: float = 1e-5
     loss: str = "mae"

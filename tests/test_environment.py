@@ -1,0 +1,46 @@
+"""The check of the learner's environment names what is wrong and how to mend it."""
+
+from __future__ import annotations
+
+from importlib import metadata
+
+import pytest
+
+from course_lib import datasets, environment
+from course_lib.environment import check_environment
+
+
+def test_this_environment_has_all():
+    report = check_environment()
+    assert report["ok"].all(), report[~report["ok"]].to_string()
+    assert {"Python", "torch", "pymatgen", "matbench", "bundled crystals"} <= set(report.index)
+    assert (report["mend"] == "").all()
+
+
+def test_missing_and_wrong_packages_are_named(monkeypatch):
+    found = metadata.version
+
+    def version(name):
+        if name == "vesin":
+            raise metadata.PackageNotFoundError(name)
+        return "1.0" if name == "torch" else found(name)
+
+    monkeypatch.setattr(environment.metadata, "version", version)
+    report = check_environment()
+    assert report.index[~report["ok"]].tolist() == ["torch", "vesin"]
+    assert "make book" in report.loc["vesin", "mend"]
+    assert "pip install torch==" in report.loc["torch", "mend"]
+
+
+def test_other_python_and_spoiled_data_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(environment.platform, "python_version", lambda: "3.9.1")
+    monkeypatch.setattr(datasets, "DATA", tmp_path)
+    report = check_environment()
+    assert report.index[~report["ok"]].tolist() == ["Python", "bundled crystals"]
+    assert report.loc["bundled crystals", "mend"].strip()
+
+
+@pytest.mark.parametrize("requirement", ["numpy", "torch==2.13.0", "jupyter-book<2"])
+def test_requirements_are_parsed(requirement):
+    name = environment._package(requirement)[0]
+    assert name in ("numpy", "torch", "jupyter-book")
