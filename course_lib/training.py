@@ -39,7 +39,7 @@ class FitConfig:
     ----------
     epochs : int, default 100
         Passes over the training set; fewer where `patience` ends it.
-    batch_size : int, default 32
+    batch_size : int, default 64
         Crystals in a step.
     learning_rate : float, default 5e-3
         Highest rate of the one-cycle schedule (Smith and Topin, 2018) with AdamW.
@@ -64,7 +64,7 @@ class FitConfig:
     """
 
     epochs: int = 100
-    batch_size: int = 32
+    batch_size: int = 64
     learning_rate: float = 5e-3
     weight_decay: float = 1e-5
     loss: str = "mae"
@@ -107,7 +107,12 @@ class CrystalRegressor(lightning.LightningModule):
         self.network = build(description) if network is None else network
         self.target_names = target_names
         self.target_scaler = Standardize(len(target_names))
+        self.train_loss = MeanMetric()
         self.val_mae = torch.nn.ModuleList(MeanMetric() for _ in target_names)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch; Lightning's own way looks at every entry of it in Python first."""
+        return batch.to(device)
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict in the units of the targets: (B, n_targets)."""
@@ -118,8 +123,13 @@ class CrystalRegressor(lightning.LightningModule):
         known = batch.y_mask
         output, wanted = self.network(batch), self.target_scaler(batch.y)
         loss = _LOSSES[self.hparams.config["loss"]](output[known], wanted[known])
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=batch.num_graphs)
+        self.train_loss.update(loss.detach(), batch.num_graphs)
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the mean loss over the epoch."""
+        self.log("train_loss", self.train_loss.compute())
+        self.train_loss.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the absolute errors of one batch to the epoch's means."""
@@ -228,9 +238,11 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     history = _History()
     with _checkpoint_folder(config) as folder, _quiet_lightning():
         best = ModelCheckpoint(folder, "best", monitor="val_error", enable_version_counter=False)
-        last = ModelCheckpoint(folder, "last", enable_version_counter=False)
+        callbacks = [history, best]
+        if config.folder is not None:
+            callbacks.append(ModelCheckpoint(folder, "last", enable_version_counter=False))
         start = time.perf_counter()
-        trainer = _trainer(config, [history, best, last])
+        trainer = _trainer(config, callbacks)
         last_checkpoint = folder / "last.ckpt"
         trainer.fit(
             regressor,

@@ -78,7 +78,8 @@ plot_course_map(chapters)
 from course_lib.datasets import load_dataset
 
 crystals = load_dataset("pbe_prototypes")
-print(f"{len(crystals)} crystals, {crystals['formula'].nunique()} formulas, {crystals['prototype'].nunique()} prototypes")
+print(f"{len(crystals)} crystals, {crystals['formula'].nunique()} formulas")
+print(f"{crystals['prototype'].nunique()} prototypes")
 crystals[["formula", "prototype", "formation_energy_per_atom", "band_gap"]].head()
 
 # %% [markdown]

@@ -1,0 +1,335 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Two views of a crystal
+#
+# **Question.** What does a formula say about a crystal, what does its structure add, and which of the two views
+# predicts better?
+#
+# **You will learn to**
+#
+# - compute composition features, and say what the 145 numbers are;
+# - turn a crystal into a graph, and say which atoms it joins and why;
+# - train a model on each view: a random forest, and the graph network CGCNN;
+# - compare them on two kinds of test, and explain why the test decides what you see.
+#
+# **You need** notebook 0. **Time to read:** 45 min. **Time to run:** at most 80 s on two cores.
+
+# %% [markdown]
+# ## One formula, several crystals
+#
+# Atoms in given amounts can be stacked in different ways. Such crystals are called *polymorphs*. Carbon has two that
+# everybody knows: graphite and diamond.
+#
+# > **Predict.** How far apart are the formation energies of two polymorphs: about 0.01, 0.1 or 1 eV/atom? For
+# > comparison: heat at room temperature is 0.026 eV.
+
+# %%
+from course_lib.datasets import folds, load_dataset
+
+crystals = load_dataset("pbe_prototypes")
+by_formula = crystals.groupby("formula")["formation_energy_per_atom"]
+n_polymorphs = by_formula.size().sort_values(ascending=False, kind="stable")
+print(f"{len(crystals)} crystals, {len(n_polymorphs)} formulas, {(n_polymorphs > 1).sum()} of them with polymorphs")
+
+# %% mystnb={"image": {"alt": "For eight formulas, the formation energy of each of their structures: one row a formula, one marker a structure. Within a row the markers spread over several tenths of an electronvolt an atom, in some rows more than one."}}
+from course_lib.plots import plot_polymorphs
+
+plot_polymorphs(crystals, n_polymorphs.index[:8])
+
+# %% [markdown]
+# Every row is one formula, every marker one way to stack its atoms. The markers of a row are far apart. Now think of
+# a model that sees nothing but the formula. It must give all crystals of a row the same number. Whatever number it
+# picks, it is wrong for most of them.
+#
+# How wrong at least? The best single number for a row, in mean absolute error, is the median of the row. A model
+# that knew all these medians would still make this error:
+
+# %%
+twins = crystals[by_formula.transform("size") > 1]
+energies = twins.groupby("formula")["formation_energy_per_atom"]
+spread = energies.max() - energies.min()
+floor = (twins["formation_energy_per_atom"] - energies.transform("median")).abs().mean()
+print(f"highest minus lowest energy of a formula, median: {spread.median():.2f} eV/atom")
+print(f"least error of any composition-only model on these {len(twins)} crystals: {floor:.2f} eV/atom")
+assert floor > 0.05, "the formula alone would nearly settle the energy"
+
+# %% [markdown]
+# That number is a floor for the composition view, on these crystals, whatever the model. (They were chosen to have
+# many polymorphs, some of which nature would never make. In a database of known materials the floor is lower.)
+#
+# Keep the two views apart as we go:
+#
+# | | composition view | structure view | where we look |
+# |---|---|---|---|
+# | what it sees | elements and amounts | each atom, its neighbours, distances | this notebook |
+# | tells polymorphs apart | no | yes | this notebook |
+# | cost of the input | less | more | this notebook |
+# | cost of training | seconds | minutes | this notebook |
+# | data it needs | little | more | this notebook, by the kind of test |
+# | how easily we can read it | feature importances | with more work | this notebook |
+
+# %% [markdown]
+# ## The composition view: 145 numbers from a formula
+#
+# How can a formula become numbers that a model can use? The idea of {cite:t}`ward2016magpie`: look up properties of
+# each element, and summarise them.
+#
+# Let $f_i$ be the fraction of atoms that are of element $i$, and $p_i$ a property of that element, for instance its
+# electronegativity (how strongly it pulls electrons). Two of the summaries are
+#
+# $$\bar p = \sum_i f_i\, p_i \qquad \text{(mean)}, \qquad\qquad \sum_i f_i\, |p_i - \bar p| \qquad \text{(average deviation)}.$$
+#
+# For NaCl, $f_{\mathrm{Na}} = f_{\mathrm{Cl}} = 1/2$. We do it by hand, then let the library do it.
+
+# %%
+from course_lib.composition import element_properties, magpie
+
+electronegativity = element_properties()["Electronegativity"]
+na, cl = electronegativity["Na"], electronegativity["Cl"]
+mean = (na + cl) / 2
+print(f"Na {na}, Cl {cl}: mean {mean:.3f}, average deviation {(abs(na - mean) + abs(cl - mean)) / 2:.3f}")
+
+features = magpie(["NaCl", "MgO", "GaAs", "AuCu3"])
+features[["MagpieData mean Electronegativity", "MagpieData avg_dev Electronegativity"]].round(3)
+
+# %% [markdown]
+# The average deviation tells an ionic crystal (NaCl: large) from a metal alloy (AuCu₃: small). With 22 properties and
+# 6 summaries we get 132 numbers. Three further groups make 145:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+from course_lib.composition import feature_groups
+
+groups = feature_groups()
+for name, columns in groups.items():
+    print(f"{len(columns):4d}  {name}, e.g. {columns[0]!r}")
+print(f"{sum(map(len, groups.values())):4d}  in all")
+
+# %% mystnb={"image": {"alt": "A bar of 145 features cut into four groups: 6 stoichiometry norms, 132 element statistics, 4 valence orbital fractions, 3 ionic character features."}}
+from course_lib.plots import plot_feature_groups
+
+plot_feature_groups(groups)
+
+# %% [markdown]
+# - **Stoichiometry norms** (6): how many elements, and how unequal their amounts. No element data at all.
+# - **Element statistics** (132): minimum, maximum, range, mean, average deviation and mode of 22 properties.
+# - **Valence orbitals** (4): what share of the valence electrons is in s, p, d and f orbitals.
+# - **Ionic character** (3): can charges balance, and how ionic are the bonds by Pauling's formula.
+#
+# A warning: the preset called `magpie` of the matminer package gives only the 132. Texts that say "145 Magpie
+# features" and call just that preset are thirteen features short.
+#
+# And now the point of the first figure. Polymorphs have one formula, so they have the same 145 numbers:
+
+# %%
+pair = crystals[crystals["formula"] == n_polymorphs.index[0]].iloc[:2]
+two = magpie(pair["structure"])
+print(pair[["formula", "prototype", "formation_energy_per_atom"]].to_string())
+print("number of features that differ:", int((two.iloc[0] != two.iloc[1]).sum()))
+assert two.iloc[0].equals(two.iloc[1])
+
+# %% [markdown]
+# ## The structure view: a graph
+#
+# To a graph network a crystal is a set of atoms, each joined to its neighbours. But a crystal has no end: where do we
+# stop? Here is what one atom sees as it looks further and further out.
+
+# %% mystnb={"image": {"alt": "Neighbours of one atom of rock salt by distance: a shell of 6, then one of 12 and more. A line marks the twelfth neighbour, which lies in the middle of the second shell; the whole shell is kept."}}
+from course_lib.plots import plot_shells
+
+rocksalt = crystals[crystals["prototype"] == "rocksalt"].iloc[0]["structure"]
+plot_shells(rocksalt)
+
+# %% [markdown]
+# Neighbours come in *shells*: several at exactly the same distance. CGCNN takes the twelve nearest. In rock salt the
+# first shell has 6 atoms and the second 12, so a cut at twelve takes 6 of the 12 in the second shell. Which six?
+# That would depend on the order in which a program lists them, and the prediction with it.
+#
+# So our rule is: **the twelve nearest, and the rest of the shell that the twelfth belongs to.** The graph then
+# depends on the crystal alone, not on how somebody wrote it down.
+#
+# > **Predict.** Rock salt has two atoms in its smallest cell. How many edges does its graph have?
+
+# %%
+from course_lib.graphs import CrystalGraphs
+
+one = CrystalGraphs.from_structures([rocksalt]).batch([0])
+print(f"{one.num_nodes} atoms, {one.edge_index.shape[1]} edges, {one.bond_index.shape[1]} bonds")
+for (source, target), length, count in zip(one.bond_index.T.tolist(), one.bond_length, one.bond_count, strict=True):
+    print(f"atom {source} -> atom {target}: {int(count):2d} edges of {length:.3f} Å")
+
+# %% mystnb={"image": {"alt": "Left: a rock salt crystal with lines from one atom to its neighbours, also to those outside of the cell. Right: its graph, two nodes joined by an arc that stands for 6 edges, and a loop at each node that stands for 12."}}
+from course_lib.plots import plot_crystal_and_graph
+
+plot_crystal_and_graph(rocksalt)
+
+# %% [markdown]
+# Each atom has 6 neighbours of the other kind and 12 of its own kind, 18 in all, so 36 edges for two atoms. An atom is
+# its own neighbour in this graph: the copy of it in the next cell looks exactly like it.
+#
+# All edges between the same two atoms at the same distance carry the same message. We store them once, as a
+# **bond** with a count. That changes no result and saves most of the work in crystals as symmetric as these.
+#
+# ### What an edge tells
+#
+# An edge tells the network a distance. A network learns badly from a bare number such as 2.81, so the distance $d$ is
+# spread over 41 numbers, each asking "is $d$ close to $\mu_k$?":
+#
+# $$ e_k(d) = \exp\!\left(-\frac{(d - \mu_k)^2}{w^2}\right), \qquad \mu_k = 0,\ 0.2,\ \dots,\ 8\ \text{Å}, \qquad w = 0.2\ \text{Å}. $$
+
+# %% mystnb={"image": {"alt": "Above: 41 Gaussian curves with centres from 0 to 8 angstrom. Below: three distances, each as a row of 41 grey cells; only the few cells with centres close to the distance are dark."}}
+from course_lib.plots import plot_gaussian_basis
+
+plot_gaussian_basis([2.4, 2.8, 5.0])
+
+# %% [markdown]
+# ### What a node tells
+#
+# A node tells which element it is, by 92 yes-or-no answers: which column of the periodic table, which row, is the
+# electronegativity between 0.85 and 1.20, and so on. Similar elements share answers, so what the network learns
+# about sodium is of use for potassium.
+
+# %% mystnb={"image": {"alt": "The 92 binary features of six elements, one row an element, grouped in nine blocks from group to atomic volume. Sodium and potassium share most of their dark cells."}}
+from course_lib.plots import plot_atom_features
+
+plot_atom_features(["Na", "K", "Cl", "O", "Fe", "Cu"])
+
+# %% [markdown]
+# ## What do the two views cost?
+#
+# We compute both for all our crystals, and take the time.
+
+# %%
+import time
+
+start = time.perf_counter()
+composition = magpie(crystals["structure"])
+middle = time.perf_counter()
+graphs = CrystalGraphs.from_structures(
+    crystals["structure"], ids=crystals.index, composition=composition, targets=crystals[["formation_energy_per_atom"]]
+)
+end = time.perf_counter()
+per_crystal = 1e3 / len(crystals)
+print(f"composition features: {(middle - start) * per_crystal:.2f} ms a crystal")
+print(f"graph:                {(end - middle) * per_crystal:.2f} ms a crystal")
+
+# %% [markdown]
+# Both are cheap. The training is what differs, as we will see now.
+#
+# ## Two models, one test
+#
+# We split the crystals: most to learn from, some to choose by (validation), the rest to test on. The models never
+# see the test crystals.
+#
+# ### A random forest on the composition
+#
+# A random forest averages many decision trees, each grown on a random part of the data
+# {cite:p}`breiman2001forests`. Ours has 100 trees, at most 30 levels deep.
+
+# %%
+from course_lib.forest import fit_forest
+
+fold = folds(crystals)[0]
+train, test = crystals.iloc[fold.train], crystals.iloc[fold.test]
+forest = fit_forest(train["structure"], train["formation_energy_per_atom"])
+print(f"{len(train)} crystals to learn from, {len(fold.validation)} to choose by, {len(test)} to test")
+print(f"forest fitted in {forest.seconds:.1f} s")
+
+# %% [markdown]
+# A forest tells which features it used most:
+
+# %%
+import pandas as pd
+
+importance = pd.Series(forest.model["forest"].feature_importances_, index=composition.columns)
+importance.sort_values(ascending=False).head(5).round(3)
+
+# %% [markdown]
+# ### CGCNN on the structure
+#
+# CGCNN {cite:p}`xie2018cgcnn` gives every atom a vector $x_i$ of 64 numbers, at first made from its 92 bits. Then each
+# atom listens to its neighbours, three times. In one round, the edge from atom $j$ to atom $i$ carries the message
+#
+# $$ m_{ij} = \sigma(u_{ij}) \odot \operatorname{softplus}(v_{ij}), \qquad [u_{ij}, v_{ij}] = \mathrm{BN}\bigl(W\,[x_i, x_j, e_{ij}] + b\bigr). $$
+#
+# - $[x_i, x_j, e_{ij}]$: the two atoms' vectors and the 41 distance numbers, one behind the other;
+# - $W$, $b$: weights that are learned; $\mathrm{BN}$: batch normalisation, which keeps the numbers in a handy range;
+# - $\sigma(u) = 1/(1 + e^{-u})$, between 0 and 1: the *gate*. It decides how much of the message passes;
+# - $\operatorname{softplus}(v) = \ln(1 + e^{v})$: the message itself; $\odot$ multiplies number by number.
+#
+# The atom adds up its messages and updates itself: $x_i' = \operatorname{softplus}\bigl(x_i + \mathrm{BN}(\sum_j m_{ij})\bigr)$.
+# This is the library's own code for it:
+
+# %%
+import inspect
+
+from course_lib.models.cgcnn import CGCNNConv
+
+source = inspect.getsource(CGCNNConv.forward)
+print(source[source.index("source, target") - 8 :])
+
+# %% [markdown]
+# After three rounds an atom knows of atoms three steps away. The mean over the atoms of a cell gives one vector for
+# the crystal, and two more layers turn it into the prediction. We train it on the same crystals.
+
+# %%
+import torch
+
+from course_lib.models import CGCNN
+from course_lib.training import fit, predict
+
+torch.manual_seed(0)
+network = CGCNN()
+cgcnn = fit(network, graphs.subset(fold.train), graphs.subset(fold.validation))
+print(f"{sum(p.numel() for p in network.parameters()):,} weights, trained in {cgcnn.seconds:.1f} s")
+
+# %% mystnb={"image": {"alt": "Validation error of CGCNN by epoch, on a logarithmic axis: it falls steeply at first, then slowly."}}
+from course_lib.plots import plot_history
+
+plot_history({"CGCNN": cgcnn.history}, "val_mae_formation_energy_per_atom", "eV/atom")
+
+# %% mystnb={"image": {"alt": "Predicted against computed formation energy of the test crystals, one panel for the random forest and one for CGCNN; both clouds follow the diagonal."}}
+from course_lib.plots import plot_parity
+
+truth = test["formation_energy_per_atom"]
+forest_prediction = pd.Series(forest.model.predict(test["structure"]), index=test.index)
+cgcnn_prediction = predict(cgcnn.model, graphs.subset(fold.test))["formation_energy_per_atom"]
+plot_parity(truth, {"random forest (composition)": forest_prediction, "CGCNN (structure)": cgcnn_prediction})
+
+# %% [markdown]
+# This is **one** training on **one** split. Would another split, or another random start, turn the order round? One
+# run cannot say.
+#
+# ## Where does each view win?
+#
+# For an answer we need many runs. These were made once, on the same data, with
+# `python -m course_lib.experiments`: five splits, three random starts of each model.
+#
+# And we ask two different questions:
+#
+# - **random**: test crystals are drawn at random. The model may have seen another polymorph of the same formula.
+# - **formula**: all polymorphs of a formula stay together, either all to learn from or all to test. The model has
+#   never met the formula.
+#
+# > **Predict.** Which of the two tests is harder, and for which of the models?
+
+# %%
+from course_lib.experiments import load_results
+
+runs = load_results("pbe_prototypes")
+runs = runs[runs["method"].isin(["random_forest", "cgcnn"])]
+assert (runs["data_sha256"] == crystals.attrs["sha256"]).all(), "the recorded runs are of other data: run them again"
+table = runs.groupby(["split", "method"], sort=False)["mae"].agg(["mean", "std", "count"])
+table.round(3)
+
+# %% mystnb={"image": {"alt": "Mean absolute errors of random forest and CGCNN on random and on formula-grouped folds, one dot a run, with mean and standard deviation of each."}}
+from course_lib.plots import plot_errors
+
+plot_errors(runs, "eV/atom")
