@@ -128,4 +128,5 @@ vendor:
 	cp _build/vendor/mathjax/es5/input/tex/extensions/*.js _extra/vendor/mathjax/input/tex/extensions
 	rm _extra/vendor/mathjax/input/tex/extensions/all-packages.js
 	cp _build/vendor/mathjax/es5/output/chtml/fonts/woff-v2/*.woff _extra/vendor/mathjax/output/chtml/fonts/woff-v2
-	cp _build/vendor/widgets/dist/embed.js _build/vendor/widgets/dist/embed.js.LICENSE.txt _extra/vendor/ipywidgets
+	cp _build/vendor/widgets/dist/embed.js _build/vendor/widgets/dist/embed.js.LICENSE.txt \
+		_build/vendor/widgets/dist/*.woff2 _extra/vendor/ipywidgets

@@ -29,6 +29,7 @@ SITE = ROOT / "_build" / "html"
 PAGES = pages_of_the_book()
 NARROW = 400  # CSS pixels
 PATIENCE = 20  # seconds, on a loaded machine
+WIDGET_VIEWS = 'script[type="application/vnd.jupyter.widget-view+json"]'
 
 
 # --- the site and the browser -----------------------------------------------------------------------
@@ -118,12 +119,8 @@ def open_page(browser: Chrome, address: str, page: str, width: int = 1280) -> No
     if browser.find_elements(By.CSS_SELECTOR, "span.math, div.math"):
         wait_for(browser, "return !!(window.MathJax && MathJax.startup)", "MathJax to load")
         browser.execute_async_script("MathJax.startup.promise.then(arguments[0])")
-    wait_for(
-        browser,
-        """const view = 'script[type="application/vnd.jupyter.widget-view+json"]';
-        return document.querySelectorAll('.widget-subarea > *').length >= document.querySelectorAll(view).length""",
-        "the widgets to be drawn",
-    )
+    views = len(browser.find_elements(By.CSS_SELECTOR, WIDGET_VIEWS))
+    wait_for(browser, f"return document.querySelectorAll('.widget-subarea > *').length >= {views}", "the widgets")
 
 
 # --- without a browser ------------------------------------------------------------------------------
@@ -220,10 +217,8 @@ def test_page_fits_a_narrow_screen(browser, address, page):
 @every_page
 def test_formulas_and_widgets_are_drawn_once(browser, address, page):
     open_page(browser, address, page)
-    formulas, drawn, views, widgets = browser.execute_script(
-        """return ['span.math, div.math', '.math mjx-container', 'script[type="application/vnd.jupyter.widget-view+json"]',
-                   '.widget-subarea'].map(selector => document.querySelectorAll(selector).length)"""
-    )
+    selectors = ["span.math, div.math", ".math mjx-container", WIDGET_VIEWS, ".widget-subarea"]
+    formulas, drawn, views, widgets = (len(browser.find_elements(By.CSS_SELECTOR, s)) for s in selectors)
     assert drawn >= formulas
     assert widgets == views
     assert browser.find_elements(By.CSS_SELECTOR, "mjx-merror, .jp-RenderedText[data-mime-type$=stderr]") == []
