@@ -38,6 +38,9 @@ NETWORKS: dict[str, Callable[[], CrystalModel]] = {"cgcnn": CGCNN, "early_fusion
 FOREST = "random_forest"
 METHODS = (FOREST, *NETWORKS)
 
+LABELS = {FOREST: "random forest", "cgcnn": "CGCNN", "early_fusion": "early fusion"}
+"""What the methods are called in tables and figures."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -183,6 +186,26 @@ def corrected_interval(differences: np.ndarray, level: float = 0.95) -> tuple[fl
     scale = np.std(differences, ddof=1) * np.sqrt(1 / k + 1 / (k - 1))
     low, high = stats.t.interval(level, k - 1, loc=np.mean(differences), scale=scale)
     return float(low), float(high)
+
+
+def summarize_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Return mean and 95 % interval of `paired_differences`, one row for each split and method.
+
+    Parameters
+    ----------
+    runs, reference
+        As for `paired_differences`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``split`` and ``method``; columns ``mean``, ``low`` and ``high`` (see `corrected_interval`).
+    """
+    differences = paired_differences(runs, reference).groupby(["split", "method"], sort=False)["difference"]
+    rows = {key: (values.mean(), *corrected_interval(values.to_numpy())) for key, values in differences}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
+    table.index = pd.MultiIndex.from_tuples(table.index, names=["split", "method"])
+    return table
 
 
 def _recorded(dataset: str, sha256: str) -> set[Run]:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import t as student_t
 
+from course_lib.experiments import LABELS, corrected_interval, paired_differences
 from course_lib.plots.style import (
     COLORS,
     FAINT,
@@ -66,8 +64,10 @@ def plot_parity(y: pd.Series, predictions: dict[str, pd.Series], unit: str = "eV
     for rank, (axes, (label, values)) in enumerate(zip(panels.flat, aligned.items(), strict=False)):
         mae = np.abs(values - y.to_numpy(dtype=float)).mean()
         axes.plot(limits, limits, color=MUTED, linewidth=1.0, zorder=1)
-        axes.plot(y, values, linestyle="", marker=MARKERS[rank % len(MARKERS)], markersize=4, color=COLORS[rank % len(COLORS)],
-                  alpha=0.6, markeredgewidth=0, zorder=2)  # fmt: skip
+        axes.plot(
+            y, values, linestyle="", marker=MARKERS[rank % len(MARKERS)], markersize=4,
+            color=COLORS[rank % len(COLORS)], alpha=0.6, markeredgewidth=0, zorder=2,
+        )  # fmt: skip
         axes.text(
             0.04, 0.96, f"MAE {mae:.3f} {unit}\n{len(y)} crystals", transform=axes.transAxes, va="top", fontsize=SMALL
         )
@@ -184,7 +184,7 @@ def plot_errors(errors: pd.DataFrame, unit: str) -> Figure:
                     fontsize=SMALL,
                 )
         _label_rows(axes, methods)
-        axes.set_xlim(left=0)
+    panels[0].set_xlim(left=0)  # after all is drawn: the panels share this axis
     panels[-1].set_xlabel(
         with_unit("mean absolute error", unit) + "\ndots: runs; diamond and bar: mean ± standard deviation"
     )
@@ -193,12 +193,12 @@ def plot_errors(errors: pd.DataFrame, unit: str) -> Figure:
 
 @figure_function
 def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> Figure:
-    """Draw how much each method's error differs from the reference's in the same run.
+    """Draw how much each method's error differs from the reference's on the same test crystals.
 
     Parameters
     ----------
     errors : DataFrame
-        As for `plot_errors`.
+        One row a run, with the columns ``method``, ``split``, ``fold``, ``seed`` and ``mae``.
     reference : str
         The method that the others are compared with.
     unit : str
@@ -211,30 +211,31 @@ def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> 
     Raises
     ------
     ValueError
-        If a column is missing, a run stands there twice, or a method lacks a run of the reference.
+        If a column is missing, a run stands there twice, or a method lacks a run that another has.
     """
     _check_errors(errors)
-    check_known([reference], errors["method"].unique(), "method")
+    differences = paired_differences(errors, reference)
     others = [method for method in errors["method"].unique() if method != reference]
     figure, panels = _panels_by_split(errors, len(others))
-    for axes, (split, group) in zip(panels, errors.groupby("split", sort=False), strict=True):
-        table = group.pivot(index=_run_columns(errors), columns="method", values="mae")
-        _check_pairs(table, split)
+    for axes, split in zip(panels, errors["split"].unique(), strict=True):
         for row, method in enumerate(others):
-            difference = table[method] - table[reference]
-            _draw_runs(axes, difference.to_numpy(), row, row)
-            mean, half = _mean_and_interval(difference)
-            _draw_mean(axes, mean, half, row)
-            axes.annotate(f"{mean:+.3f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL)
+            mine = differences[(differences["split"] == split) & (differences["method"] == method)]
+            values = mine["difference"].to_numpy()
+            low, high = corrected_interval(values)
+            _draw_runs(axes, values, row, row)
+            _draw_mean(axes, values.mean(), (high - low) / 2, row)
+            axes.annotate(
+                f"{values.mean():+.3f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL
+            )
         _label_rows(axes, others)
         axes.axvline(0, color=INK, linewidth=1.2)
+    name = LABELS.get(reference, reference)
     reach = max(abs(limit) for axes in panels for limit in axes.get_xlim())
     panels[0].set_xlim(-reach, reach)
-    over = "folds" if "fold" in errors else "seeds"
     panels[-1].set_xlabel(
-        f"← better than {reference}      worse than {reference} →\n"
+        f"← better than {name}      worse than {name} →\n"
         + with_unit("difference of the mean absolute errors", unit)
-        + f"\ndots: runs; diamond and bar: mean and 95 % interval over {over}"
+        + "\ndots: folds (mean over seeds); diamond and bar: mean and corrected 95 % interval"
     )
     return figure
 
@@ -255,25 +256,6 @@ def _run_columns(errors: pd.DataFrame) -> list[str]:
     if not columns:
         raise ValueError("no column 'fold' or 'seed' tells the runs of a method apart. Add one.")
     return columns
-
-
-def _check_pairs(table: pd.DataFrame, split: Hashable) -> None:
-    if table.isna().any(axis=None):
-        run, method = table.isna().stack().idxmax()[:-1], table.columns[table.isna().any()][0]
-        raise ValueError(
-            f"split {split!r}: {method} has no run {dict(zip(table.index.names, run, strict=False))}, which others have."
-        )
-
-
-def _mean_and_interval(difference: pd.Series) -> tuple[float, float]:
-    """Return the mean and half the width of its 95 % interval (Student's t).
-
-    Runs on one fold share their test crystals, so seeds are averaged and the folds are what is counted.
-    """
-    values = difference.groupby(level="fold").mean() if "fold" in difference.index.names else difference
-    if len(values) < 2:
-        return values.mean(), 0.0
-    return values.mean(), student_t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
 
 
 def _panels_by_split(errors: pd.DataFrame, n_rows: int) -> tuple[Figure, np.ndarray]:
@@ -298,7 +280,7 @@ def _draw_mean(axes: Axes, mean: float, half: float, row: float) -> None:
 
 
 def _label_rows(axes: Axes, labels: list) -> None:
-    axes.set_yticks(range(len(labels)), [str(label) for label in labels])
+    axes.set_yticks(range(len(labels)), [LABELS.get(label, str(label)) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
