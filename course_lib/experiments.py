@@ -208,6 +208,54 @@ def summarize_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
     return table
 
 
+def level_and_difference_errors(runs: pd.DataFrame, crystals: pd.DataFrame) -> pd.DataFrame:
+    r"""Split the error on polymorphs in two: the level of a formula, and the differences between its polymorphs.
+
+    With the mean over the polymorphs of a formula :math:`\bar y` and its prediction :math:`\bar{\hat y}`, the level
+    error of a crystal is :math:`|\bar{\hat y} - \bar y|` and its difference error is
+    :math:`|(\hat y - \bar{\hat y}) - (y - \bar y)|`. The absolute error is at most their sum. A model that sees only
+    the composition predicts no differences at all.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As from `load_results`, with folds that keep the polymorphs of a formula together.
+    crystals : DataFrame
+        The dataset of the runs.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``method``, ``fold``, ``seed``, ``level`` and ``difference``: means over the test crystals that
+        have a polymorph, in the target's unit.
+
+    Raises
+    ------
+    ValueError
+        If a run is on folds that tear formulas apart.
+    """
+    torn = runs.loc[runs["split"] != "formula", "split"]
+    if len(torn):
+        raise ValueError(f"runs on {torn.iloc[0]!r} folds tear polymorphs apart; give those with split 'formula' only.")
+    rows = []
+    for run in runs.itertuples():
+        formula = crystals.loc[run.ids, "formula"]
+        values = pd.DataFrame({"y": crystals.loc[run.ids, run.target], "prediction": run.predictions})
+        values = values[formula.duplicated(keep=False)]
+        level = values.groupby(formula).transform("mean")
+        rest = values - level
+        rows.append(
+            {
+                "method": run.method,
+                "fold": run.fold,
+                "seed": run.seed,
+                "level": (level["prediction"] - level["y"]).abs().mean(),
+                "difference": (rest["prediction"] - rest["y"]).abs().mean(),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def _recorded(dataset: str, sha256: str) -> set[Run]:
     """Return the runs that are recorded for this very data, after dropping the others from the file.
 

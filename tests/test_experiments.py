@@ -11,7 +11,15 @@ from scipy import stats
 
 from course_lib import experiments
 from course_lib.datasets import load_dataset
-from course_lib.experiments import METHODS, compare, corrected_interval, load_results, paired_differences
+from course_lib.experiments import (
+    METHODS,
+    compare,
+    corrected_interval,
+    level_and_difference_errors,
+    load_results,
+    paired_differences,
+    summarize_differences,
+)
 
 
 def table(errors: dict[str, list[float]]) -> pd.DataFrame:
@@ -50,6 +58,27 @@ def test_interval_is_the_wider_of_two():
     assert (high - low) / (plain.high - plain.low) == pytest.approx(np.sqrt(0.45 / 0.2))
     with pytest.raises(ValueError, match="at least 2"):
         corrected_interval(differences[:1])
+
+
+def test_summary_is_mean_and_interval_of_the_differences():
+    runs = table({"a": [1.0, 3.0, 10.0, 12.0], "b": [0.5, 2.0, 10.0, 14.0]})
+    row = summarize_differences(runs, "b").loc[("random", "a")]
+    assert row["mean"] == pytest.approx((0.75 - 1.0) / 2)
+    assert (row["low"], row["high"]) == pytest.approx(corrected_interval(np.array([0.75, -1.0])))
+
+
+def test_level_and_difference_by_hand():
+    crystals = pd.DataFrame(
+        {"formula": ["AB", "AB", "CD", "CD", "EF"], "energy": [1.0, 3.0, 0.0, 0.0, 9.0]}, index=list("pqrst")
+    )
+    # AB: level right, difference 2 too small; CD: level 0.5 too high, difference right; EF has no polymorph.
+    run = {"method": "m", "split": "formula", "fold": 0, "seed": 0, "target": "energy", "ids": list("tqrsp")}
+    runs = pd.DataFrame([run | {"predictions": [0.0, 2.0, 0.5, 0.5, 2.0]}])
+    got = level_and_difference_errors(runs, crystals).iloc[0]
+    assert got["level"] == pytest.approx((0 + 0 + 0.5 + 0.5) / 4)
+    assert got["difference"] == pytest.approx((1 + 1 + 0 + 0) / 4)
+    with pytest.raises(ValueError, match="'random' folds tear polymorphs apart"):
+        level_and_difference_errors(runs.assign(split="random"), crystals)
 
 
 @pytest.fixture
