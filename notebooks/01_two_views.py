@@ -386,7 +386,7 @@ part.round(3)
 # %% [markdown]
 # The forest predicts no differences at all, so its error there is the whole difference. CGCNN, which sees the
 # structure, does better. But on the level of a formula it has never met, the forest is ahead: Magpie hands it chemistry
-# ready-made, while CGCNN has to learn from a few hundred crystals what each element is like.
+# ready-made, while CGCNN has to learn from these few crystals what each element is like.
 #
 # **The two views are good at different things.** That is the best reason there can be to join them.
 #
@@ -398,8 +398,8 @@ part.round(3)
 # - Which view wins depends on the question. Tested on random crystals, structure wins. Tested on new formulas, it does
 #   not: it knows the differences better, and the level worse.
 #
-# **When this stops being true.** With many more crystals, a graph network learns the elements for itself; on the
-# 132,752 crystals of Matbench's largest task it beats a forest on Magpie by far, on random folds
+# **When this stops being true.** With many more crystals, a graph network learns the elements for itself: on the largest
+# task of Matbench, more than 100,000 crystals, CGCNN beats a forest on Magpie by far, on random folds
 # {cite:p}`dunn2020matbench`. In a database of known materials polymorphs are rarer and closer in energy, so composition
 # alone does better there than here. And our crystals are all small and highly symmetric.
 #
@@ -408,6 +408,16 @@ part.round(3)
 # 1. Two crystals have the same 145 features. Must they be the same crystal?
 # 2. Why is a cut at exactly twelve neighbours a bad idea in rock salt?
 # 3. A colleague reports a graph network's error on a random split, for a database full of polymorphs. What do you ask?
+#
+# <details><summary>Answers</summary>
+#
+# 1. No. All polymorphs of a formula have the same features, and so do MgO and Mg₂O₂: only fractions count.
+# 2. Six atoms are nearest and twelve share the next distance. A cut at twelve keeps six of those twelve, and which six
+#    depends on the order in which the program meets them, not on the crystal.
+# 3. How large is the error on formulas that were not in the training set? Polymorphs of the test formulas in the training
+#    set give the level of the formula away.
+#
+# </details>
 #
 # ## Further reading
 #
