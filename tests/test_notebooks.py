@@ -85,8 +85,8 @@ def machine_faults(notebook: NotebookNode) -> list[str]:
 
 def stated_seconds(notebook: NotebookNode) -> float:
     """Return the run time that the notebook's first cell promises."""
-    found = re.search(r"\*\*Time to run:\*\* about (\d+) (s|min)\b", notebook.cells[0].source)
-    assert found, "the first cell must say `**Time to run:** about 40 s` (or min)"
+    found = re.search(r"\*\*Time to run:\*\* at most (\d+) (s|min)\b", notebook.cells[0].source)
+    assert found, "the first cell must say `**Time to run:** at most 40 s` (or min)"
     return int(found[1]) * {"s": 1, "min": 60}[found[2]]
 
 
@@ -97,8 +97,8 @@ def time_faults(notebook: NotebookNode, recorded: dict | None) -> list[str]:
     faults = []
     if seconds > LIMIT:
         faults.append(f"takes {seconds} s, more than the {LIMIT} s that any notebook may take")
-    if not seconds <= stated <= max(3 * seconds, 10):
-        faults.append(f"says that it takes {stated} s, but took {seconds} s")
+    if not seconds <= stated <= max(4 * seconds, 30):
+        faults.append(f"says that it takes at most {stated} s, but took {seconds} s")
     return faults
 
 
@@ -143,7 +143,7 @@ SOURCE = """# ---
 # %% [markdown]
 # # A title
 #
-# **Time to run:** about 20 s
+# **Time to run:** at most 60 s
 
 # %% mystnb={"image": {"alt": "a line"}}
 1 + 1
@@ -165,7 +165,7 @@ def good() -> NotebookNode:
 
 
 def test_good_notebook_has_no_faults(good):
-    recorded = {"seconds": 15.0, "code_sha256": code_digest(good)}
+    recorded = {"seconds": 20.0, "code_sha256": code_digest(good)}
     faults = pairing_faults(good, SOURCE) + time_faults(good, recorded)
     assert faults + execution_faults(good) + picture_faults(good) + widget_faults(good) + machine_faults(good) == []
 
@@ -213,13 +213,13 @@ def test_notices_a_path_of_this_machine(good):
     assert machine_faults(good)
 
 
-@pytest.mark.parametrize("seconds", [21.0, 6.0, 95.0])
+@pytest.mark.parametrize("seconds", [61.0, 10.0, 95.0])
 def test_notices_a_stated_time_that_is_wrong(good, seconds):
     assert time_faults(good, {"seconds": seconds, "code_sha256": code_digest(good)})
 
 
 def test_notices_a_time_recorded_for_other_code(good):
-    assert time_faults(good, {"seconds": 15.0, "code_sha256": "0" * 64})
+    assert time_faults(good, {"seconds": 20.0, "code_sha256": "0" * 64})
     assert time_faults(good, None)
 
 

@@ -1,0 +1,179 @@
+"""The files that set the course up agree with each other, and a second `make` installs nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PLACES_OF_THE_ADDRESS = ("_config.yml", "CITATION.cff", "README.md", "index.md", "online.md")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def pins(name: str) -> dict[str, str]:
+    """Return package -> version of a requirements file, every line of which must be an exact pin."""
+    lines = [line for line in read(name).splitlines() if line and not line.startswith("#")]
+    found = {}
+    for line in lines:
+        match = re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line)
+        assert match, f"{name}: {line!r} is no exact pin (a local version such as +cpu would bind to one platform)"
+        found[canonicalize_name(match[1])] = match[2]
+    assert len(found) == len(lines), f"{name} names a package twice"
+    return found
+
+
+def matbench() -> Requirement:
+    return Requirement(re.search(r"^MATBENCH := (.+)$", read("Makefile"), re.MULTILINE)[1])
+
+
+def test_lock_file_pins_every_dependency():
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    extras = project["optional-dependencies"]
+    wanted = [Requirement(text) for text in project["dependencies"] + extras["book"] + extras["test"]]
+    locked = pins("requirements.lock")
+    unmet = [str(w) for w in wanted if not w.specifier.contains(locked.get(canonicalize_name(w.name), "0"))]
+    assert unmet == [], "run `make lock`"
+
+
+def test_lock_file_has_no_addresses():
+    assert not re.search(r"https?://|--(extra-)?index-url|--find-links|--hash", read("requirements.lock"))
+
+
+def test_installed_packages_are_the_locked_ones():
+    from importlib.metadata import distributions
+
+    installed = {canonicalize_name(d.metadata["Name"]): d.version.split("+")[0] for d in distributions()}
+    expected = pins("requirements.lock") | {"matbench": str(next(iter(matbench().specifier)).version)}
+    other = {name: (installed.get(name), version) for name, version in expected.items()}
+    assert {name: both for name, both in other.items() if both[0] != both[1]} == {}, "(installed, locked): run `make`"
+
+
+def test_colab_pins_are_the_locked_ones():
+    assert pins("requirements-colab.txt").items() <= pins("requirements.lock").items()
+
+
+def test_conda_environment_has_the_tested_python_and_the_locked_packages():
+    dependencies = yaml.safe_load(read("environment.yml"))["dependencies"]
+    python = next(Requirement(d.replace("=", "==")) for d in dependencies if str(d).startswith("python="))
+    version = str(next(iter(python.specifier)).version)
+    assert tomllib.loads(read("pyproject.toml"))["project"]["requires-python"] == f">={version},<3.12"
+    assert next(d["pip"] for d in dependencies if isinstance(d, dict)) == ["--requirement requirements.lock"]
+    assert (ROOT / "binder/runtime.txt").read_text().strip() == f"python-{version}"
+
+
+def test_binder_installs_with_a_target_that_make_knows():
+    command = next(line for line in read("binder/postBuild").splitlines() if line.startswith("make "))
+    plan = subprocess.run([*shlex.split(command), "--dry-run"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "--torch-backend cpu torch==" in plan.stdout
+    assert "install --requirement requirements.lock" in plan.stdout
+    assert "-m venv" not in plan.stdout
+
+
+def colab_cell() -> list[str]:
+    return re.search(r"```ipython3\n(.+?)```", read("online.md"), re.DOTALL)[1].splitlines()
+
+
+def test_colab_cell_is_valid_and_names_what_is_there():
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    compile(TransformerManager().transform_cell("\n".join(colab_cell()) + "\n"), "colab", "exec")
+    installs = [shlex.split(line)[2:] for line in colab_cell() if line.startswith("%pip install")]
+    arguments = [argument for install in installs for argument in install]
+    clone = next(shlex.split(line) for line in colab_cell() if line.startswith("!git clone"))
+    here = [Path(a).relative_to(clone[-1]) for a in arguments if a.startswith("/content")]
+    assert [ROOT / path for path in here] == [ROOT / "requirements-colab.txt", ROOT]
+    assert (ROOT / "requirements-colab.txt").exists()
+    assert str(matbench()) in arguments
+    assert "--no-deps" in installs[-1]
+
+
+def test_public_address_is_one():
+    addresses = {
+        name: set(re.findall(r"(?:github\.com/|https://)([\w-]+)(?:\.github\.io)?/(hybrid-crystals)\b", read(name)))
+        for name in PLACES_OF_THE_ADDRESS
+    }
+    config = yaml.safe_load(read("_config.yml"))
+    owner = tuple(config["repository"]["url"].split("/")[-2:])
+    assert addresses["README.md"] <= {owner}
+    assert "/".join(owner) in read("README.md")
+    assert {name: found for name, found in addresses.items() if name != "README.md" and found != {owner}} == {}
+
+
+def test_citation_file_is_complete():
+    citation = yaml.safe_load(read("CITATION.cff"))
+    assert {"cff-version", "message", "title", "authors", "license", "version"} <= citation.keys()
+    version = re.search(r'__version__ = "(.+)"', read("course_lib/__init__.py"))[1]
+    assert citation["version"] == version
+
+
+@pytest.mark.parametrize("name", ["_config.yml", "_toc.yml", "CITATION.cff", "environment.yml"])
+def test_yaml_files_parse(name):
+    assert yaml.safe_load(read(name))
+
+
+def test_workflow_runs_the_same_script_as_every_other_ci():
+    workflow = yaml.safe_load(read(".github/workflows/course.yml"))
+    assert {"run": "bash .ci/run"} in workflow["jobs"]["test"]["steps"]
+    assert "make test" in read(".ci/run")
+    subprocess.run(["bash", "-n", str(ROOT / ".ci/run")], check=True)
+
+
+def test_jupyter_book_knows_every_setting():
+    from jupyter_book.config import validate_yaml
+
+    validate_yaml(yaml.safe_load(read("_config.yml")), raise_on_errors=True)
+
+
+# `make`, asked what it would do in a folder with nothing but the set-up files.
+
+
+@pytest.fixture
+def fresh(tmp_path) -> Path:
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def plan(folder: Path, *arguments: str) -> str:
+    command = ["make", "--dry-run", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("target", ["book", "test", "lab"])
+def test_first_make_sets_up_and_second_installs_nothing(fresh, target):
+    assert "pip" in plan(fresh, target, "PYTHON=python3.11")
+    (fresh / ".venv").mkdir()
+    (fresh / ".venv/.installed").touch()
+    assert "pip" not in plan(fresh, target)
+    assert "venv " not in plan(fresh, target)
+
+
+def test_changed_lock_file_is_installed(fresh):
+    (fresh / ".venv").mkdir()
+    (fresh / ".venv/.installed").touch()
+    newer = (fresh / ".venv/.installed").stat().st_mtime + 10
+    os.utime(fresh / "requirements.lock", (newer, newer))
+    assert "pip" in plan(fresh, "book", "PYTHON=python3.11")
+
+
+def test_given_environment_is_left_alone(fresh):
+    assert "pip" not in plan(fresh, "book", "PY=python")
+
+
+def test_missing_python_is_told(fresh):
+    run = subprocess.run(["make", "book", "PYTHON="], cwd=fresh, capture_output=True, text=True)
+    assert run.returncode != 0
+    assert "No Python 3.11 found" in run.stderr
