@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,14 @@ from joblib import Parallel, delayed
 from torch_geometric.data import Batch
 from vesin import NeighborList
 
-from course_lib.validation import check_same_length, check_structure, check_targets, check_unique_ids, describe_row
+from course_lib.validation import (
+    check_same_length,
+    check_same_order,
+    check_structure,
+    check_targets,
+    check_unique_ids,
+    describe_row,
+)
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -44,8 +50,9 @@ A bond has the mean length of its edges, so the error that this makes in a predi
 """
 
 _CLOSEST = 0.1  # angstrom; atoms nearer than this are one atom written twice
-_CHUNK = 1000  # crystals handed to a worker process at a time
+_CHUNK = 250  # crystals searched together, and handed to a worker process
 _FORMAT = 1  # of the folder that save() writes
+_META = "meta.json"  # the file in it that is no array
 _ARRAYS = (
     "species", "atom_offset", "bond_offset", "edge_offset", "source", "target", "count", "vector", "composition", "y",
 )  # fmt: skip
@@ -145,10 +152,15 @@ class CrystalGraphs:
         ------
         ValueError
             For an empty or disordered structure, something that is no element, two atoms at one place, a target that
-            is NaN or infinite, lengths that differ or an id that repeats; the message names the row.
+            is NaN or infinite, lengths that differ, an id that repeats or a table whose index has the crystals in
+            another order; the message names the row.
         """
         if neighbors < 1:
             raise ValueError(f"neighbors is {neighbors}; every atom needs at least 1.")
+        labels = structures.index if ids is None and isinstance(structures, pd.Series) else ids
+        for name, table in (("composition", composition), ("targets", targets)):
+            if labels is not None and isinstance(table, pd.DataFrame | pd.Series):
+                check_same_order(name, table.index, labels)
         ids = None if ids is None else np.asarray(ids, dtype=str)
         chunks = Parallel(n_jobs=n_jobs)(
             delayed(_build_chunk)(crystals, neighbors) for crystals in _chunks_of_arrays(structures, ids)
@@ -157,8 +169,9 @@ class CrystalGraphs:
         n_atoms, n_bonds, n_edges, species, source, target, count, vector = parts
         ids = np.arange(len(n_atoms)).astype(str) if ids is None else ids
         y, target_names = _as_targets(targets, len(ids))
+        check_same_length(structures=n_atoms, ids=ids)
         composition = np.zeros((len(ids), 0)) if composition is None else np.asarray(composition)
-        check_same_length(structures=n_atoms, ids=ids, composition=composition, targets=y)
+        check_same_length(structures=n_atoms, composition=composition, targets=y)
         check_unique_ids(ids.tolist())
         check_targets(composition, "composition feature", ids)
         check_targets(np.where(np.isnan(y), 0.0, y) if allow_missing else y, "target", ids)
@@ -182,11 +195,8 @@ class CrystalGraphs:
         return len(self.rows)
 
     def subset(self, rows: Sequence[int] | np.ndarray) -> CrystalGraphs:
-        """Return a view of the crystals at positions `rows`; it shares all arrays with this one."""
-        rows = np.asarray(rows)
-        if rows.dtype == bool:
-            check_same_length(mask=rows, crystals=self)
-        return replace(self, rows=self.rows[rows])
+        """Return a view of the crystals at positions `rows`, or where a mask is true; it shares all arrays."""
+        return replace(self, rows=self._rows_at(rows))
 
     @property
     def names(self) -> np.ndarray:
@@ -220,7 +230,7 @@ class CrystalGraphs:
             (B, n_targets) with 0 where missing and ``y_mask`` (B, n_targets) bool, true where there is a label;
             PyG's ``batch`` (N,) and ``ptr`` (B + 1,).
         """
-        rows = self.rows[np.asarray(indices, dtype=np.int64)]
+        rows = self._rows_at(indices)
         atoms, n_atoms = _slices(self.atom_offset, rows)
         bonds, n_bonds = _slices(self.bond_offset, rows)
         edges, _ = _slices(self.edge_offset, rows)
@@ -252,22 +262,32 @@ class CrystalGraphs:
         """Write the graphs to `folder` (made new, or replaced): one ``.npy`` file an array, no pickle.
 
         Everything is written beside the folder first and renamed at the end, so an interruption loses nothing.
+
+        Raises
+        ------
+        FileExistsError
+            If `folder` is there and holds something else than graphs.
         """
         folder = Path(folder)
+        if folder.exists() and not (folder / _META).is_file():
+            raise FileExistsError(f"{folder} is there and holds no crystal graphs. Choose another folder.")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         whole = self._compact()
-        for name in _ARRAYS:
-            np.save(partial / f"{name}.npy", getattr(whole, name), allow_pickle=False)
-        meta = {"format": _FORMAT, "target_names": list(whole.target_names), "ids": whole.ids.tolist()}
-        (partial / "meta.json").write_text(json.dumps(meta))
-        if folder.exists():
-            previous = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-            os.replace(folder, previous)
-            os.replace(partial, folder)
-            shutil.rmtree(previous)
-        else:
-            os.replace(partial, folder)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
+            new, old = Path(beside, "new"), Path(beside, "old")
+            new.mkdir()
+            for name in _ARRAYS:
+                np.save(new / f"{name}.npy", getattr(whole, name), allow_pickle=False)
+            meta = {"format": _FORMAT, "target_names": list(whole.target_names), "ids": whole.ids.tolist()}
+            (new / _META).write_text(json.dumps(meta))
+            if folder.exists():
+                os.replace(folder, old)
+            try:
+                os.replace(new, folder)
+            except BaseException:
+                if old.exists():
+                    os.replace(old, folder)
+                raise
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> CrystalGraphs:
@@ -281,20 +301,27 @@ class CrystalGraphs:
             If the files are of another format or do not fit together.
         """
         folder = Path(folder)
-        if not (folder / "meta.json").is_file():
-            raise FileNotFoundError(f"no crystal graphs in {folder}: no meta.json there. Make them with graphs.save().")
-        meta = json.loads((folder / "meta.json").read_text())
+        if not (folder / _META).is_file():
+            raise FileNotFoundError(f"no crystal graphs in {folder}: no {_META} there. Make them with graphs.save().")
+        meta = json.loads((folder / _META).read_text())
         if meta.get("format") != _FORMAT:
             raise ValueError(f"{folder} has format {meta.get('format')!r}; this library reads {_FORMAT}. Save it anew.")
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS}
         ids = np.asarray(meta["ids"], dtype=str)
-        ends = (len(ids), *(int(arrays[f"{part}_offset"][-1]) for part in ("atom", "bond", "edge")))
-        found = tuple(len(arrays[name]) for name in ("y", "species", "count", "vector"))
-        if ends != found:
-            raise ValueError(
-                f"{folder} is damaged: crystals, atoms, bonds and edges should be {ends} but are {found}. Save it anew."
-            )
+        arrays = {}
+        for name in _ARRAYS:
+            try:
+                arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            except ValueError as error:  # numpy's message names no file
+                raise ValueError(f"{folder / name}.npy is damaged: {error}. Save the graphs anew.") from None
+        _check_lengths(folder, len(ids), arrays)
         return cls(ids=ids, target_names=tuple(meta["target_names"]), rows=np.arange(len(ids)), **arrays)
+
+    def _rows_at(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return which crystals stand at `positions` of this view; a mask of its length picks where it is true."""
+        positions = np.asarray(positions)
+        if positions.dtype == bool:
+            check_same_length(mask=positions, crystals=self)
+        return self.rows[positions if len(positions) else []]
 
     def _compact(self) -> CrystalGraphs:
         """Return the crystals of this view with arrays of their own; the graphs themselves when it shows all."""
@@ -344,35 +371,86 @@ def nearest_neighbors(
     Raises
     ------
     ValueError
-        If two atoms stand at the same place.
+        If two atoms stand at the same place, or a coordinate or the cell is not a finite number.
     """
-    n = len(positions)
-    # A sphere that holds twice the wanted number in a crystal of even density; it grows where that is not enough.
-    radius = (3 * 2 * (neighbors + 1) * abs(np.linalg.det(cell)) / (4 * np.pi * n)) ** (1 / 3)
-    while True:
-        search = NeighborList(cutoff=radius, full_list=True)
-        target, source, vector, distance = search.compute(positions, cell, True, "ijDd")
-        count = np.bincount(target, minlength=n)
-        if count.min() >= neighbors:
-            order = np.lexsort((distance, target))
-            target, distance = target[order], distance[order]
-            first = np.cumsum(count) - count
-            shell_end = distance[first + neighbors - 1] + SHELL_TOLERANCE
-            if shell_end.max() < radius:
-                break
-        radius *= 1.25
-    if distance[first].min() < _CLOSEST:
-        atom = int(np.argmin(distance[first]))
+    return _search([positions], [cell], neighbors, ["the crystal"])
+
+
+def _search(
+    positions: list[np.ndarray], cells: list[np.ndarray], neighbors: int, names: list[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Do what `nearest_neighbors` does for many crystals, whose atoms are counted through from the first to the last.
+
+    Only vesin's search runs crystal by crystal; all else is done for all edges at once.
+    """
+    _check_geometry(positions, cells, names)
+    n_atoms = np.array([len(points) for points in positions])
+    offset = _offsets(n_atoms)
+    crystal = np.repeat(np.arange(len(n_atoms)), n_atoms)  # of each atom
+    # A sphere that holds a little more than wanted in a crystal of even density; it grows where that is not enough.
+    volume = np.abs(np.linalg.det(np.stack(cells)))
+    radius = (3 * 1.6 * (neighbors + 1) * volume / (4 * np.pi * n_atoms)) ** (1 / 3)
+    search = NeighborList(cutoff=1.0, full_list=True, n_threads=1)
+    todo, edges = np.arange(len(n_atoms)), []
+    while len(todo):
+        pairs, vectors = [], []
+        for c in todo:
+            search.cutoff = radius[c]
+            pair, vector = search.compute(positions[c], cells[c], True, "PD")
+            pairs.append(pair.astype(np.int64) + offset[c])
+            vectors.append(vector)
+        (target, source), vector = np.concatenate(pairs).T, np.concatenate(vectors)
+        distance = np.sqrt(np.einsum("ek,ek->e", vector, vector))
+        order = np.lexsort((distance, target))
+        source, target, vector, distance = source[order], target[order], vector[order], distance[order]
+        _check_apart(source, target, distance, crystal, offset, names)
+
+        count = np.bincount(target, minlength=len(crystal))
+        enough = count >= neighbors
+        shell_end = np.full(len(crystal), np.inf)
+        shell_end[enough] = distance[(np.cumsum(count) - count)[enough] + neighbors - 1] + SHELL_TOLERANCE
+        # A shell is whole when the search went beyond its end; a crystal is done when all its atoms have whole shells.
+        done = np.logical_and.reduceat(shell_end < radius[crystal], offset[:-1])
+        keep = (distance <= shell_end[target]) & done[crystal[target]]
+        edges.append((source[keep], target[keep], vector[keep]))
+        todo = todo[~done[todo]]
+        radius[todo] *= 1.25
+    source, target, vector = (np.concatenate(column) for column in zip(*edges, strict=True))
+    return source, target, vector
+
+
+def _check_geometry(positions: list[np.ndarray], cells: list[np.ndarray], names: list[str]) -> None:
+    """Raise ``ValueError`` for a crystal in whose numbers no neighbour can be searched; vesin would end the process."""
+    if not (np.isfinite(np.concatenate(positions)).all() and np.isfinite(np.stack(cells)).all()):
+        for points, cell, name in zip(positions, cells, names, strict=True):
+            if not (np.isfinite(points).all() and np.isfinite(cell).all()):
+                raise ValueError(
+                    f"{name}: NaN or infinity among its coordinates or lattice vectors. Mend its file or drop the row."
+                )
+    volume = np.abs(np.linalg.det(np.stack(cells)))
+    if volume.min() < _CLOSEST**3:
+        c = int(np.argmin(volume))
         raise ValueError(
-            f"sites {atom} and {int(source[order][first[atom]])} are {distance[first[atom]]:.3f} angstrom apart. "
-            "Remove the double site (structure.merge_sites)."
+            f"{names[c]}: its cell has a volume of {volume[c]:.2g} cubic angstrom, so its lattice vectors are wrong. "
+            "Mend its file or drop the row."
         )
-    keep = distance <= shell_end[target]
-    return source[order][keep], target[keep], vector[order][keep]
+
+
+def _check_apart(
+    source: np.ndarray, target: np.ndarray, distance: np.ndarray, crystal: np.ndarray, offset: np.ndarray, names: list
+) -> None:
+    """Raise ``ValueError`` naming the two sites when two atoms stand at the same place."""
+    if distance.min(initial=np.inf) < _CLOSEST:
+        edge = int(np.argmin(distance))
+        c = crystal[target[edge]]
+        raise ValueError(
+            f"{names[c]}: sites {target[edge] - offset[c]} and {source[edge] - offset[c]} are {distance[edge]:.3f} "
+            "angstrom apart. Remove the double site (structure.merge_sites) or mend the lattice vectors."
+        )
 
 
 def _chunks_of_arrays(structures: Iterable[Structure], ids: np.ndarray | None) -> Iterable[list[tuple]]:
-    """Yield lists of (row, name, atomic numbers, positions, cell): all that a worker process needs."""
+    """Yield lists of (name of the row, atomic numbers, positions, cell): all that a worker process needs."""
     rows = enumerate(structures)
     while chunk := list(islice(rows, _CHUNK)):
         arrays = []
@@ -381,35 +459,48 @@ def _chunks_of_arrays(structures: Iterable[Structure], ids: np.ndarray | None) -
             known = ids if ids is not None and row < len(ids) else None
             check_structure(structure, row, known)
             name = describe_row(row, known)
-            arrays.append((name, np.array(structure.atomic_numbers), structure.cart_coords, structure.lattice.matrix))
+            arrays.append((name, structure.atomic_numbers, structure.cart_coords, structure.lattice.matrix))
         yield arrays
 
 
 def _join_alike(source: np.ndarray, target: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Order edges by target, source and length; return the order and the number of edges in each bond."""
-    length = np.linalg.norm(vector, axis=1)
+    length = np.sqrt(np.einsum("ek,ek->e", vector, vector))
     order = np.lexsort((length, source, target))
-    same_pair = (np.diff(target[order]) == 0) & (np.diff(source[order]) == 0)
-    alike = same_pair & (np.diff(length[order]) < BOND_TOLERANCE)
+    source, target, length = source[order], target[order], length[order]
+    alike = (target[1:] == target[:-1]) & (source[1:] == source[:-1]) & (length[1:] - length[:-1] < BOND_TOLERANCE)
     first = np.flatnonzero(np.concatenate([[True], ~alike]))
-    return order, np.diff(np.append(first, len(order)))
+    return order, np.diff(first, append=len(order))
 
 
 def _build_chunk(crystals: list[tuple], neighbors: int) -> tuple[np.ndarray, ...]:
     """Return n_atoms, n_bonds, n_edges, species, source, target, count and vector of some crystals, concatenated."""
-    sizes, columns = [], []
-    for name, numbers, positions, cell in crystals:
-        try:
-            source, target, vector = nearest_neighbors(positions, cell, neighbors)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from None
-        order, count = _join_alike(source, target, vector)
-        first = order[np.cumsum(count) - count]
-        sizes.append((len(numbers), len(count), len(order)))
-        columns.append((numbers, source[first], target[first], count, vector[order]))
-    species, source, target, count, vector = (np.concatenate(column) for column in zip(*columns, strict=True))
-    indices = (array.astype(np.int32) for array in (source, target, count))
-    return *np.array(sizes).T, species.astype(np.uint8), *indices, vector.astype(np.float32)
+    names, numbers, positions, cells = (list(column) for column in zip(*crystals, strict=True))
+    source, target, vector = _search(positions, cells, neighbors, names)
+    order, count = _join_alike(source, target, vector)
+    first = order[np.cumsum(count) - count]  # edge of each bond
+    n_atoms = np.array([len(points) for points in positions])
+    crystal = np.repeat(np.arange(len(names)), n_atoms)  # of each atom
+    n_bonds, n_edges = (np.bincount(crystal[target[edges]], minlength=len(names)) for edges in (first, order))
+    shift = np.repeat(_offsets(n_atoms)[:-1], n_bonds)  # atoms are counted anew in each crystal
+    indices = (array.astype(np.int32) for array in (source[first] - shift, target[first] - shift, count))
+    species, vector = np.concatenate(numbers).astype(np.uint8), vector[order].astype(np.float32)
+    return n_atoms, n_bonds, n_edges, species, *indices, vector
+
+
+def _check_lengths(folder: Path, n_crystals: int, arrays: dict[str, np.ndarray]) -> None:
+    """Raise ``ValueError`` when arrays from files do not fit together."""
+    wanted = dict.fromkeys(("atom_offset", "bond_offset", "edge_offset"), n_crystals + 1)
+    wanted |= dict.fromkeys(("composition", "y"), n_crystals)
+    parts = {"atom_offset": ("species",), "bond_offset": ("source", "target", "count"), "edge_offset": ("vector",)}
+    for offset, names in parts.items():
+        wanted |= dict.fromkeys(names, int(arrays[offset][-1]) if len(arrays[offset]) else 0)
+    for name, length in wanted.items():
+        if len(arrays[name]) != length:
+            raise ValueError(
+                f"{folder / name}.npy is damaged: its length is {len(arrays[name])} and should be {length}. "
+                "Save the graphs anew."
+            )
 
 
 def _no_crystals() -> list[np.ndarray]:
@@ -419,11 +510,19 @@ def _no_crystals() -> list[np.ndarray]:
 
 
 def _as_targets(targets: pd.DataFrame | pd.Series | None, length: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the targets as a float array (B, n_targets) and their names."""
+    """Return the targets as a float array (B, n_targets) and their names; raise ``ValueError`` where one is text."""
     if targets is None:
         return np.zeros((length, 0)), ()
     frame = targets.to_frame() if isinstance(targets, pd.Series) else targets
-    return frame.to_numpy(dtype=float), tuple(map(str, frame.columns))
+    numbers = frame.apply(pd.to_numeric, errors="coerce")
+    text = np.argwhere((numbers.isna() & frame.notna()).to_numpy())
+    if len(text):
+        row, column = text[0]
+        raise ValueError(
+            f"target {frame.columns[column]!r}: row {row} is {frame.iat[row, column]!r}, no number. "
+            "Mend the label or drop the row."
+        )
+    return numbers.to_numpy(dtype=float), tuple(map(str, frame.columns))
 
 
 def _offsets(length: np.ndarray) -> np.ndarray:

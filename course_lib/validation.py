@@ -20,7 +20,7 @@ _ISOTOPES = {"D": "H", "T": "H"}
 
 def describe_row(row: int, ids: Sequence[str] | None = None) -> str:
     """Return how a message names a row: ``"row 3 (id 'mp-22862')"``."""
-    return f"row {row}" if ids is None else f"row {row} (id {ids[row]!r})"
+    return f"row {row}" if ids is None else f"row {row} (id {str(ids[row])!r})"
 
 
 def check_same_length(**columns: Sized) -> None:
@@ -29,6 +29,20 @@ def check_same_length(**columns: Sized) -> None:
     if len(set(lengths.values())) > 1:
         listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise ValueError(f"lengths differ: {listed}. Give one entry per crystal in each, in the same order.")
+
+
+def check_same_order(name: str, labels: Sequence[object], ids: Sequence[object]) -> None:
+    """Raise ``ValueError`` when the row labels of table `name` are the `ids` in another order.
+
+    Rows are joined by position; labels that are not the ids at all (plain row numbers, say) tell nothing and pass.
+    """
+    labels, ids = [str(label) for label in labels], [str(one) for one in ids]
+    if labels != ids and sorted(labels) == sorted(ids):
+        row = next(row for row, (label, one) in enumerate(zip(labels, ids, strict=True)) if label != one)
+        raise ValueError(
+            f"row {row}: crystal {ids[row]!r} stands beside {labels[row]!r} in {name}. "
+            f"Give both in the same order, for example {name}.loc[ids]."
+        )
 
 
 def check_unique_ids(ids: Sequence[str]) -> None:
@@ -51,7 +65,7 @@ def check_targets(targets: np.ndarray, name: str = "target", ids: Sequence[str] 
     value = np.asarray(targets)[position]
     raise ValueError(
         f"{name}: {describe_row(position[0], ids)} is {value} ({int((~finite).sum())} such values). "
-        "Drop these rows (df.dropna()) or mend the labels."
+        "Drop these rows (df.dropna()) or mend the values."
     )
 
 
@@ -78,14 +92,17 @@ def check_composition(composition: Composition, row: int, ids: Sequence[str] | N
 def check_structure(structure: Structure, row: int, ids: Sequence[str] | None = None) -> None:
     """Raise ``ValueError`` when ``structure`` is empty, disordered or holds anything but elements."""
     where = describe_row(row, ids)
+    if not hasattr(structure, "lattice"):
+        raise ValueError(f"{where}: {structure!r} is no pymatgen Structure. Convert it or drop the row.")
     for site_index, site in enumerate(structure):
         if not site.is_ordered:
             raise ValueError(
                 f"{where}: site {site_index} is disordered ({site.species_string}). "
                 "Choose one ordered arrangement (pymatgen's OrderDisorderedStructureTransformation) or drop the row."
             )
-    check_composition(structure.composition, row, ids)
-    heaviest = max(structure.composition, key=lambda species: species.Z)
+    composition = structure.composition
+    check_composition(composition, row, ids)
+    heaviest = max(composition, key=lambda species: species.Z)
     if heaviest.Z > HEAVIEST:
         raise ValueError(
             f"{where}: {heaviest.symbol} (Z = {heaviest.Z}) is heavier than fermium (Z = {HEAVIEST}), the last element "

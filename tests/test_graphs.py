@@ -1,0 +1,391 @@
+"""The graphs: against pymatgen's neighbours and PyG's collate; saving, views, bad input."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from example_crystals import TARGET, bundled, bundled_graphs, examples, random_crystal
+from pymatgen.core import Lattice, Species, Structure
+from scipy.spatial import cKDTree
+from torch_geometric.data import Batch, Data
+
+from course_lib import graphs as graphs_module
+from course_lib.composition import magpie
+from course_lib.graphs import BOND_TOLERANCE, SHELL_TOLERANCE, CrystalGraphs, nearest_neighbors
+
+ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+ISOLATED = Structure(Lattice.cubic(30), ["He"], [[0.2, 0.3, 0.4]])
+SLAB = Structure(Lattice.hexagonal(2.46, 30), ["C", "C"], [[0, 0, 0], [1 / 3, 2 / 3, 0]])
+MOLECULE = Structure(Lattice.cubic(25), ["O", "H", "H"], [[0, 0, 0], [0.04, 0, 0], [-0.01, 0.038, 0]])
+# Far outside the cell; and a cell whose long axis is nearly parallel to the short ones.
+OUTSIDE = Structure(Lattice.orthorhombic(3, 4, 5), ["K", "F"], [[10.3, -7, 0.1], [-0.2, 3.4, 99.5]])
+SKEWED = Structure(
+    Lattice(np.array([[1, 0, 0], [3, 1, 0], [-2, 3, 1]]) @ random_crystal(3).lattice.matrix),
+    random_crystal(3).species,
+    random_crystal(3).cart_coords,
+    coords_are_cartesian=True,
+)
+LEFT_HANDED = Structure(Lattice(-random_crystal(5).lattice.matrix), ["Ti"], [[0, 0, 0]])
+AWKWARD = {
+    "isolated": ISOLATED, "slab": SLAB, "molecule": MOLECULE, "outside": OUTSIDE, "skewed": SKEWED,
+    "left-handed": LEFT_HANDED,
+}  # fmt: skip
+
+
+def pymatgen_neighbors(structure: Structure, reach: float, neighbors: int = 12):
+    """Whole shells from pymatgen's neighbours within `reach`: rows (target, source, vector)."""
+    target, source, image, distance = structure.get_neighbor_list(reach)
+    position = structure.cart_coords
+    vector = position[source] + image @ structure.lattice.matrix - position[target]
+    kept = []
+    for atom in range(len(structure)):
+        mine = np.flatnonzero(target == atom)
+        assert len(mine) >= neighbors
+        last = np.sort(distance[mine])[neighbors - 1]
+        kept.append(mine[distance[mine] <= last + SHELL_TOLERANCE])
+    kept = np.concatenate(kept)
+    return target[kept], source[kept], vector[kept]
+
+
+def assert_same_edges(one, other):
+    """Every edge of one stands exactly once in the other."""
+    one, other = (
+        np.column_stack([1e3 * np.asarray(target), 1e3 * np.asarray(source), np.asarray(vector, dtype=float)])
+        for target, source, vector in (one, other)
+    )
+    assert len(one) == len(other)
+    distance, match = cKDTree(other).query(one)
+    assert distance.max() < 1e-4
+    assert len(np.unique(match)) == len(one)
+
+
+@pytest.mark.parametrize("structure", [*AWKWARD.values(), ROCKSALT], ids=[*AWKWARD, "rock salt"])
+def test_edges_of_awkward_crystals_are_those_of_pymatgen(structure):
+    batch = CrystalGraphs.from_structures([structure]).batch([0])
+    source, target = batch.edge_index.numpy()
+    reach = float(batch.edge_vector.norm(dim=1).max()) + 0.1
+    assert_same_edges((target, source, batch.edge_vector), pymatgen_neighbors(structure, reach))
+
+
+def test_edges_are_those_of_pymatgen():
+    graphs = CrystalGraphs.from_structures(examples())
+    for b, structure in enumerate(examples()):
+        batch = graphs.batch([b])
+        assert batch.species.tolist() == list(structure.atomic_numbers)
+        source, target = batch.edge_index.numpy()
+        reach = float(batch.edge_vector.norm(dim=1).max()) + 0.1
+        assert_same_edges((target, source, batch.edge_vector), pymatgen_neighbors(structure, reach))
+        assert np.bincount(target, minlength=len(structure)).min() >= 12
+
+
+@pytest.mark.parametrize("neighbors", [1, 4, 30])
+def test_number_of_neighbors(neighbors):
+    structure = random_crystal(2)
+    source, target, vector = nearest_neighbors(structure.cart_coords, structure.lattice.matrix, neighbors)
+    reach = np.linalg.norm(vector, axis=1).max() + 0.1
+    assert_same_edges((target, source, vector), pymatgen_neighbors(structure, reach, neighbors))
+    distance = np.linalg.norm(vector, axis=1)
+    assert np.array_equal(np.lexsort((distance, target)), np.arange(len(target)))  # sorted, as documented
+
+
+def test_shells_are_whole_in_rock_salt():
+    batch = CrystalGraphs.from_structures([ROCKSALT]).batch([0])
+    # 6 neighbours at half the lattice constant and 12 at a face diagonal: 12 would end inside the second shell.
+    assert torch.bincount(batch.edge_index[1]).tolist() == [18] * 8
+    length = batch.edge_vector.norm(dim=1)
+    assert sorted({round(float(d), 3) for d in length}) == [2.82, 3.988]
+
+
+def test_bonds_stand_for_edges():
+    graphs = CrystalGraphs.from_structures(examples())
+    batch = graphs.batch(range(len(graphs)))
+    count = batch.bond_count.long()
+    assert int(count.sum()) == batch.edge_index.shape[1] == len(batch.edge_vector)
+    torch.testing.assert_close(batch.edge_index, batch.bond_index.repeat_interleave(count, dim=1))
+    bond = torch.arange(len(count)).repeat_interleave(count)
+    length = batch.edge_vector.double().norm(dim=1)
+    mean = torch.zeros(len(count), dtype=torch.double).index_add(0, bond, length) / count
+    torch.testing.assert_close(batch.bond_length.double(), mean, atol=2e-6, rtol=0)
+    assert (length - mean[bond]).abs().max() < 10 * BOND_TOLERANCE
+    source, target = batch.bond_index.numpy()
+    key = list(zip(target, source, batch.bond_length.tolist(), strict=True))
+    assert key == sorted(key)
+    # No two bonds could have been one.
+    alike = (np.diff(source) == 0) & (np.diff(target) == 0)
+    assert np.diff(batch.bond_length.numpy())[alike].min() > BOND_TOLERANCE / 2
+    assert len(count) < len(bond)  # symmetry leaves something to join
+
+
+def test_batch_equals_the_collate_of_pyg():
+    graphs = bundled_graphs(24)
+    rows = [3, 0, 23, 7, 7]
+    singles = [Data(**dict(graphs.batch([row]).items())) for row in rows]
+    for single in singles:
+        del single.batch, single.ptr
+    expected, found = Batch.from_data_list(singles), graphs.batch(rows)
+    assert found.num_graphs == expected.num_graphs == 5
+    assert found.num_nodes == expected.num_nodes
+    assert set(found.keys()) - {"num_nodes"} == set(expected.keys()) - {"num_nodes"}
+    for name in set(found.keys()) - {"num_nodes"}:
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=0, msg=name)
+        assert found[name].dtype == expected[name].dtype, name
+
+
+def test_batch_holds_features_targets_and_mask():
+    frame = bundled(6)
+    targets = pd.DataFrame({"a": [1.0, np.nan, 3, 4, 5, 6], "b": [np.nan, 2.0, 3, 4, 5, 6]}, index=frame.index)
+    features = magpie(frame["structure"])
+    graphs = CrystalGraphs.from_structures(
+        frame["structure"], ids=frame.index, composition=features, targets=targets, allow_missing=True
+    )
+    batch = graphs.batch([1, 0])
+    assert batch.y.tolist() == [[0, 2], [1, 0]]
+    assert batch.y_mask.tolist() == [[False, True], [True, False]]
+    np.testing.assert_array_equal(batch.composition, features.to_numpy()[[1, 0]])
+    assert graphs.target_names == ("a", "b")
+    np.testing.assert_array_equal(graphs.targets, targets.astype(np.float32))
+
+
+def test_positions_count_from_the_end_and_may_be_none():
+    graphs = bundled_graphs(24)
+    torch.testing.assert_close(graphs.batch([-1]).edge_vector, graphs.batch([23]).edge_vector, rtol=0, atol=0)
+    nothing = graphs.batch([])
+    assert nothing.num_graphs == 0
+    assert nothing.ptr.tolist() == [0]
+    assert nothing.bond_index.shape == nothing.edge_index.shape == (2, 0)
+    assert nothing.composition.shape == (0, 145)
+    with pytest.raises(IndexError, match="24 is out of bounds"):
+        graphs.batch([24])
+    with pytest.raises(IndexError, match="integer"):
+        graphs.batch([0.5])
+
+
+def test_views():
+    graphs = bundled_graphs(24)
+    view = graphs.subset([5, 2, 9]).subset([2, 0])
+    assert view.names.tolist() == graphs.ids[[9, 5]].tolist()
+    assert len(view) == 2
+    assert view.vector is graphs.vector
+    torch.testing.assert_close(view.batch([1]).edge_vector, graphs.batch([5]).edge_vector, rtol=0, atol=0)
+    np.testing.assert_array_equal(view.features, graphs.composition[[9, 5]])
+    np.testing.assert_array_equal(view.targets, graphs.y[[9, 5]])
+    mask = np.zeros(24, dtype=bool)
+    mask[[4, 8]] = True
+    assert graphs.subset(mask).rows.tolist() == [4, 8]
+    assert graphs.batch(mask).num_graphs == 2
+    assert len(graphs.subset([])) == 0
+    with pytest.raises(ValueError, match="mask has 3, crystals has 24"):
+        graphs.subset([True, False, True])
+
+
+def assert_equal_graphs(one: CrystalGraphs, other: CrystalGraphs):
+    assert one.ids.tolist() == other.ids.tolist()
+    assert one.target_names == other.target_names
+    for name in graphs_module._ARRAYS:
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
+        assert getattr(one, name).dtype == getattr(other, name).dtype
+
+
+def test_no_crystals_at_all(tmp_path):
+    graphs = CrystalGraphs.from_structures([])
+    assert len(graphs) == 0
+    assert graphs.batch([]).num_graphs == 0
+    graphs.save(tmp_path / "none")
+    assert_equal_graphs(CrystalGraphs.load(tmp_path / "none"), graphs)
+
+
+def test_generator_chunks_and_processes_give_the_same(monkeypatch):
+    structures = examples()
+    expected = CrystalGraphs.from_structures(structures)
+    monkeypatch.setattr(graphs_module, "_CHUNK", 3)
+    assert_equal_graphs(CrystalGraphs.from_structures(s for s in structures), expected)
+    assert_equal_graphs(CrystalGraphs.from_structures(iter(structures), n_jobs=2), expected)
+    # An error in a worker, and one while the work is handed out, both arrive with their row.
+    double = Structure(Lattice.cubic(3), ["Na", "Cl"], [[0, 0, 0], [0, 0, 1]])
+    with pytest.raises(ValueError, match=r"row 33: sites 0 and 1 are 0.000 angstrom apart"):
+        CrystalGraphs.from_structures([*structures[:33], double, *structures[33:]], n_jobs=2)
+    empty = Structure(Lattice.cubic(3), [], [])
+    with pytest.raises(ValueError, match="row 33: empty"):
+        CrystalGraphs.from_structures([*structures[:33], empty, *structures[33:]], n_jobs=2)
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_save_and_load(tmp_path):
+    graphs = bundled_graphs(24)
+    graphs.save(tmp_path / "deeper" / "graphs")
+    loaded = CrystalGraphs.load(tmp_path / "deeper" / "graphs")
+    assert_equal_graphs(loaded, graphs)
+    assert all(isinstance(getattr(loaded, name), np.memmap) for name in graphs_module._ARRAYS)
+    for file in (tmp_path / "deeper" / "graphs").glob("*.npy"):
+        np.load(file, allow_pickle=False)
+    for name, value in loaded.batch([4, 2]).items():
+        if isinstance(value, torch.Tensor):
+            torch.testing.assert_close(value, graphs.batch([4, 2])[name], rtol=0, atol=0)
+
+
+def test_saved_view_holds_only_its_crystals(tmp_path):
+    graphs = bundled_graphs(24)
+    graphs.subset([7, 3]).save(tmp_path / "view")
+    loaded = CrystalGraphs.load(tmp_path / "view")
+    assert loaded.ids.tolist() == graphs.ids[[7, 3]].tolist()
+    assert len(loaded.species) == len(graphs.batch([7, 3]).species)
+    torch.testing.assert_close(loaded.batch([0, 1]).edge_vector, graphs.batch([7, 3]).edge_vector, rtol=0, atol=0)
+    loaded.subset([1]).save(tmp_path / "view")  # over the files from which it is mapped
+    assert CrystalGraphs.load(tmp_path / "view").ids.tolist() == [graphs.ids[3]]
+
+
+def fail_at_call(number: int, function):
+    """Return `function` that raises at its call of that number."""
+    calls = itertools.count(1)
+
+    def failing(*args, **kwargs):
+        if next(calls) == number:
+            raise OSError("no space left")
+        return function(*args, **kwargs)
+
+    return failing
+
+
+@pytest.mark.parametrize(("module", "name", "call"), [(np, "save", 4), (os, "replace", 1), (os, "replace", 2)])
+def test_an_interrupted_save_leaves_the_old_files(tmp_path, monkeypatch, module, name, call):
+    folder = tmp_path / "graphs"
+    graphs = bundled_graphs(24)
+    graphs.save(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, fail_at_call(call, getattr(module, name)))
+        with pytest.raises(OSError, match="no space left"):
+            graphs.subset([1, 2]).save(folder)
+    assert_equal_graphs(CrystalGraphs.load(folder), graphs)
+    assert [path.name for path in tmp_path.iterdir()] == ["graphs"]
+
+
+def test_save_overwrites_nothing_but_graphs(tmp_path):
+    (tmp_path / "thesis.txt").write_text("irreplaceable")
+    with pytest.raises(FileExistsError, match=r"holds no crystal graphs. Choose another folder"):
+        bundled_graphs(24).save(tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "irreplaceable"
+
+
+def test_damaged_files_are_refused(tmp_path):
+    graphs = bundled_graphs(24)
+    with pytest.raises(FileNotFoundError, match=r"no crystal graphs in .*nowhere"):
+        CrystalGraphs.load(tmp_path / "nowhere")
+
+    for name in graphs_module._ARRAYS:
+        graphs.save(tmp_path / "graphs")
+        file = tmp_path / "graphs" / f"{name}.npy"
+        file.write_bytes(file.read_bytes()[:-4])
+        with pytest.raises(ValueError, match=rf"{name}.npy is damaged.*Save the graphs anew"):
+            CrystalGraphs.load(tmp_path / "graphs")
+        graphs.save(tmp_path / "graphs")
+        np.save(file, np.load(file)[:-1])
+        with pytest.raises(ValueError, match=r"npy is damaged: its length is \d+ and should be \d+"):
+            CrystalGraphs.load(tmp_path / "graphs")
+        file.unlink()
+        with pytest.raises(FileNotFoundError, match=f"{name}.npy"):
+            CrystalGraphs.load(tmp_path / "graphs")
+
+    graphs.save(tmp_path / "graphs")
+    meta = tmp_path / "graphs" / "meta.json"
+    meta.write_text(json.dumps(json.loads(meta.read_text()) | {"format": 0}))
+    with pytest.raises(ValueError, match="has format 0; this library reads 1"):
+        CrystalGraphs.load(tmp_path / "graphs")
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def crystal(species, coordinates=((0, 0, 0),), lattice=None):
+    return Structure(Lattice.cubic(3) if lattice is None else lattice, species, coordinates)
+
+
+BAD_STRUCTURES = {
+    "disordered": (crystal([{"Na": 0.5, "K": 0.5}]), "site 0 is disordered.*OrderDisorderedStructureTransformation"),
+    "vacancies": (crystal([{"Na": 0.5}]), "site 0 is disordered"),
+    "empty": (crystal([], []), "no atoms. Drop the row"),
+    "deuterium": (crystal(["D"]), "'D' is an isotope.*Replace it with 'H'"),
+    "tritium ion": (crystal([Species("T", 1)]), "'T' is an isotope.*Replace it with 'H'"),
+    "dummy": (crystal(["X"]), "'X' is no element. Replace it with a real element"),
+    "too heavy": (crystal(["Md"]), r"Md \(Z = 101\) is heavier than fermium \(Z = 100\).*Drop the row"),
+    "double site": (crystal(["Na", "Cl"], [[0, 0, 0], [1, 0, 0]]), "sites 0 and 1 are 0.000 angstrom.*merge_sites"),
+    "tiny cell": (crystal(["Na"], lattice=Lattice.cubic(0.05)), "a volume of 0.0001. cubic.*lattice vectors are wrong"),
+    "flat cell": (crystal(["Na"], lattice=Lattice([[3, 0, 0], [0, 3, 0], [3, 3, 0]])), "a volume of 0 cubic"),
+    "NaN coordinate": (crystal(["Na"], [[0, np.nan, 0]]), "NaN or infinity among its coordinates"),
+    "infinite cell": (crystal(["Na"], lattice=Lattice.cubic(np.inf)), "NaN or infinity"),
+    "no structure": (np.nan, "nan is no pymatgen Structure"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:invalid value encountered")  # pymatgen, as it makes the infinite cell
+@pytest.mark.parametrize("name", BAD_STRUCTURES)
+def test_bad_structure_is_named(name):
+    structure, message = BAD_STRUCTURES[name]
+    with pytest.raises(ValueError, match=rf"row 1 \(id 'mp-2'\): .*{message}"):
+        CrystalGraphs.from_structures([ROCKSALT, structure], ids=["mp-1", "mp-2"])
+    with pytest.raises(ValueError, match=rf"row 1: .*{message}"):
+        CrystalGraphs.from_structures([ROCKSALT, structure])
+
+
+def test_nearest_neighbors_names_bad_numbers():
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        nearest_neighbors(np.zeros((1, 3)), np.full((3, 3), np.nan))
+
+
+def test_oxidation_states_are_fine():
+    graphs = CrystalGraphs.from_structures([crystal([Species("Na", 1)])])
+    assert graphs.species.tolist() == [11]
+
+
+TWO = [ROCKSALT, SLAB]
+BAD_ARGUMENTS = {
+    "NaN target": ({"targets": pd.Series([1.0, np.nan])}, "target: row 1 .*is nan.*dropna"),
+    "infinite target": ({"targets": pd.Series([-np.inf, 1.0])}, "target: row 0 .*is -inf"),
+    "infinite target beside missing": (
+        {"targets": pd.Series([np.nan, np.inf]), "allow_missing": True}, "target: row 1 .*is inf",
+    ),
+    "NaN target by id": ({"targets": pd.Series([1.0, np.nan]), "ids": ["a", "b"]}, r"row 1 \(id 'b'\) is nan"),
+    "NaN feature": ({"composition": np.array([[1.0], [np.nan]])}, "composition feature: row 1 .*is nan"),
+    "text as target": ({"targets": pd.Series([1.0, "high"], name="gap")}, "target 'gap'.*row 1 is 'high'"),
+    "few ids": ({"ids": ["a"]}, "structures has 2, ids has 1"),
+    "many ids": ({"ids": ["a", "b", "c"]}, "structures has 2, ids has 3"),
+    "few targets": ({"targets": pd.Series([1.0])}, "structures has 2.*targets has 1"),
+    "few features": ({"composition": np.zeros((3, 4))}, "structures has 2, composition has 3"),
+    "same id": ({"ids": ["a", "a"]}, r"duplicate id 'a' in rows \[0, 1\].*Drop the repeated rows"),
+    "other order": (
+        {"ids": ["a", "b"], "targets": pd.Series([1.0, 2.0], index=["b", "a"])},
+        r"row 0: crystal 'a' stands beside 'b' in targets.*targets.loc\[ids\]",
+    ),
+    "features in other order": (
+        {"ids": [7, 8], "composition": pd.DataFrame({"f": [1.0, 2.0]}, index=[8, 7])},
+        "row 0: crystal '7' stands beside '8' in composition",
+    ),
+    "no neighbours": ({"neighbors": 0}, "neighbors is 0; every atom needs at least 1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_ARGUMENTS)
+def test_bad_argument_is_named(name):
+    arguments, message = BAD_ARGUMENTS[name]
+    with pytest.raises(ValueError, match=message):
+        CrystalGraphs.from_structures(TWO, **arguments)
+
+
+def test_a_series_of_structures_beside_a_table_in_another_order():
+    frame = bundled(6)
+    with pytest.raises(ValueError, match=r"row 0: crystal .* in targets"):
+        CrystalGraphs.from_structures(frame["structure"], targets=frame[TARGET].iloc[::-1])
+
+
+def test_an_index_that_holds_no_ids_is_ignored():
+    targets = pd.Series([1.0, 2.0], index=[5, 9], name="gap")
+    graphs = CrystalGraphs.from_structures(TWO, ids=["a", "b"], targets=targets)
+    assert graphs.targets.tolist() == [[1], [2]]
+    assert graphs.target_names == ("gap",)

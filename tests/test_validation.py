@@ -1,0 +1,92 @@
+"""The checks on input, each on its own: what passes, and that a message names row, value and mend."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from pymatgen.core import Composition, DummySpecies, Lattice, Structure
+
+from course_lib.validation import (
+    check_composition,
+    check_same_length,
+    check_same_order,
+    check_structure,
+    check_targets,
+    check_unique_ids,
+    describe_row,
+)
+
+
+@pytest.mark.parametrize("ids", [["a", "mp-7"], np.array(["a", "mp-7"]), pd.Index(["a", "mp-7"])])
+def test_a_row_is_named_alike_whatever_holds_the_ids(ids):
+    assert describe_row(1, ids) == "row 1 (id 'mp-7')"
+    assert describe_row(1) == "row 1"
+
+
+def test_lengths():
+    check_same_length(a=[1, 2], b=np.zeros((2, 5)))
+    with pytest.raises(ValueError, match=r"lengths differ: a has 2, b has 3. Give one entry per crystal"):
+        check_same_length(a=[1, 2], b="abc")
+
+
+def test_unique_ids():
+    check_unique_ids(["a", "b"])
+    with pytest.raises(ValueError, match=r"duplicate id 'b' in rows \[1, 3\] \(2 ids are repeated\). Drop"):
+        check_unique_ids(["a", "b", "c", "b", "c"])
+
+
+def test_order():
+    check_same_order("targets", ["a", "b"], np.array(["a", "b"]))
+    check_same_order("targets", [0, 1], ["a", "b"])  # row numbers say nothing about the order
+    check_same_order("targets", ["a"], ["a", "b"])  # lengths are checked elsewhere
+    with pytest.raises(ValueError, match=r"row 1: crystal 'b' stands beside 'c' in targets.*targets.loc\[ids\]"):
+        check_same_order("targets", ["a", "c", "b"], ["a", "b", "c"])
+
+
+def test_targets():
+    check_targets(np.array([1, 2]))
+    check_targets(np.zeros((0, 3)))
+    with pytest.raises(ValueError, match=r"gap: row 2 \(id 'c'\) is inf \(2 such values\).*dropna.*mend the values"):
+        check_targets(np.array([[0, 1], [2, 3], [4, np.inf], [np.nan, 5]]), "gap", ["a", "b", "c", "d"])
+
+
+@pytest.mark.parametrize("formula", ["Fe2O3", "Fm", "Fe0.5Co0.5", "Og"])
+def test_compositions_that_pass(formula):
+    check_composition(Composition(formula), 0)
+
+
+@pytest.mark.parametrize(
+    ("composition", "message"),
+    [
+        (Composition({}), r"row 4 \(id 'e'\): empty, it has no atoms. Drop the row"),
+        (Composition({"D": 2, "O": 1}), "'D' is an isotope.*Replace it with 'H'"),
+        (Composition({"T+": 1}), "'T' is an isotope.*Replace it with 'H'"),
+        (Composition({DummySpecies("X"): 1, "O": 1}), "'X' is no element. Replace it"),
+    ],
+)
+def test_compositions_that_do_not(composition, message):
+    with pytest.raises(ValueError, match=message):
+        check_composition(composition, 4, list("abcde"))
+
+
+def test_a_disordered_site_is_named():
+    ordered = Structure(Lattice.cubic(4), ["Na+", "Cl-"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    check_structure(ordered, 0)
+    ordered[1] = {"Cl-": 0.5, "Br-": 0.5}
+    with pytest.raises(ValueError, match=r"row 0: site 1 is disordered \(Br-:0.5, Cl-:0.5\). Choose one ordered"):
+        check_structure(ordered, 0)
+
+
+@pytest.mark.parametrize(("symbol", "passes"), [("Fm", True), ("Md", False), ("Og", False)])
+def test_heaviest_element(symbol, passes):
+    structure = Structure(Lattice.cubic(4), [symbol, "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    if passes:
+        check_structure(structure, 0)
+    else:
+        with pytest.raises(ValueError, match=rf"row 0: {symbol} \(Z = \d+\) is heavier than fermium.*Drop the row"):
+            check_structure(structure, 0)
+
+
+@pytest.mark.parametrize("wrong", [None, 1.5, "Fe.cif"])
+def test_something_else_than_a_structure(wrong):
+    with pytest.raises(ValueError, match=rf"row 3: {wrong!r} is no pymatgen Structure. Convert it or drop the row"):
+        check_structure(wrong, 3)
