@@ -65,7 +65,7 @@ class CGCNNConv(nn.Module):
         z = self.message_norm(torch.addmm(receiver + sender, e, w_e.T), bond_count)
         gate, core = z.chunk(2, dim=1)  # (M, F) each
         message = torch.sigmoid(gate) * softplus(core) * bond_count[:, None]
-        total = torch.zeros_like(x).index_add(0, target, message)
+        total = message.new_zeros(x.shape).index_add(0, target, message)
         return softplus(x + self.sum_norm(total))
 
 

@@ -85,6 +85,12 @@ class WeightedBatchNorm1d(nn.BatchNorm1d):
 
     def forward(self, values: Tensor, count: Tensor) -> Tensor:
         """Normalise ``values`` (M, C), whose row ``m`` stands for ``count[m]`` rows; ``count`` has shape (M,)."""
+        # In mixed precision the products before this are short numbers; mean and variance need the long ones.
+        with torch.autocast(values.device.type, enabled=False):
+            values = values.to(torch.promote_types(values.dtype, self.weight.dtype))
+            return self._normalize(values, count.to(values.dtype))
+
+    def _normalize(self, values: Tensor, count: Tensor) -> Tensor:
         if self.training:
             total = count.sum()
             share = count / total

@@ -1,0 +1,197 @@
+"""CGCNN: against the published equations in double precision, against PyG's CGConv, sizes and precisions."""
+
+import copy
+
+import pytest
+import torch
+from example_crystals import bundled_graphs, random_crystal
+from torch import nn
+from torch_geometric.nn import CGConv
+
+from course_lib.graphs import CrystalGraphs
+from course_lib.models import CGCNN, build, describe
+from course_lib.models.cgcnn import CGCNNConv
+
+ROWS = [0, 5, 11, 17, 23]
+
+
+def double_batch(graphs=None, rows=ROWS):
+    graphs = bundled_graphs(24) if graphs is None else graphs
+    return graphs.batch(rows).apply(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
+
+
+class PlainConv(nn.Module):
+    """The published equations, edge by edge: z = W [x_i, x_j, e_ij] + b; sum of sigmoid(z_1) * softplus(z_2)."""
+
+    def __init__(self, hidden: int, n_basis: int):
+        super().__init__()
+        self.linear = nn.Linear(2 * hidden + n_basis, 2 * hidden)
+        self.message_norm = nn.BatchNorm1d(2 * hidden)
+        self.sum_norm = nn.BatchNorm1d(hidden)
+
+    def forward(self, x, edge_index, e):
+        source, target = edge_index.tolist()
+        z = torch.stack(
+            [self.linear(torch.cat([x[i], x[j], e[k]])) for k, (j, i) in enumerate(zip(source, target, strict=True))]
+        )
+        z = self.message_norm(z)  # over all edges of the batch
+        hidden = x.shape[1]
+        total = [torch.zeros(hidden, dtype=x.dtype) for _ in x]
+        for k, i in enumerate(target):
+            gate = 1 / (1 + torch.exp(-z[k, :hidden]))
+            core = torch.log(1 + torch.exp(z[k, hidden:]))
+            total[i] = total[i] + gate * core
+        return torch.log(1 + torch.exp(x + self.sum_norm(torch.stack(total))))
+
+
+def randomize(module: nn.Module, seed: int = 1) -> nn.Module:
+    """Give all weights and statistics random values, in double precision."""
+    generator = torch.Generator().manual_seed(seed)
+    module = module.double()
+    with torch.no_grad():
+        for tensor in module.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator, dtype=torch.double))
+        for norm in module.modules():
+            if isinstance(norm, nn.BatchNorm1d):
+                norm.running_var.abs_().add_(0.1)
+    return module
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_convolution_is_the_published_one(training):
+    """Outputs, gradients of inputs and weights, and running statistics, to 1e-10 in double precision."""
+    hidden, n_basis = 6, 5
+    ours = randomize(CGCNNConv(hidden, n_basis)).train(training)
+    plain = PlainConv(hidden, n_basis).double().train(training)
+    plain.load_state_dict(ours.state_dict())
+    batch = double_batch()
+    count = batch.bond_count.long()
+    assert count.max() > 1
+    inputs = [torch.randn(batch.num_nodes, hidden).double(), torch.randn(len(count), n_basis).double()]
+    weight = torch.randn(batch.num_nodes, hidden).double()
+    results = []
+    for _ in range(2):  # twice, so that the running statistics are used and moved
+        x, e = (tensor.clone().requires_grad_() for tensor in inputs)
+        x2, e2 = (tensor.clone().requires_grad_() for tensor in inputs)
+        results = [
+            (ours(x, batch.bond_index, batch.bond_count, e), ours, x, e),
+            (plain(x2, batch.edge_index, e2.repeat_interleave(count, 0)), plain, x2, e2),
+        ]
+    gradients = []
+    for output, module, *leaves in results:
+        (output * weight).sum().backward()
+        gradients.append([*(leaf.grad for leaf in leaves), *(parameter.grad for parameter in module.parameters())])
+    torch.testing.assert_close(results[0][0], results[1][0], rtol=0, atol=1e-10)
+    for found, expected in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
+    for name, expected in plain.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], expected, rtol=0, atol=1e-10, msg=name)
+
+
+def test_network_is_the_published_one():
+    """Embedding, convolutions, mean over atoms, softplus, hidden layer, softplus, output."""
+    model = randomize(CGCNN(n_targets=2, hidden=5, n_conv=2, embedding=7)).train()
+    batch = double_batch()
+    convs = [PlainConv(5, 41).double().train() for _ in model.convs]
+    for plain, conv in zip(convs, model.convs, strict=True):
+        plain.load_state_dict(conv.state_dict())
+    with torch.no_grad():
+        length = batch.bond_length.repeat_interleave(batch.bond_count.long())
+        e = torch.exp(-((length[:, None] - model.basis.centers) ** 2) / 0.2**2)
+        x = model.atom_embedding(torch.stack([model.atom_features[z] for z in batch.species]))
+        for conv in convs:
+            x = conv(x, batch.edge_index, e)
+        crystals = torch.stack([x[start:end].mean(0) for start, end in zip(batch.ptr, batch.ptr[1:], strict=False)])
+        embedding = torch.log(1 + torch.exp(model.crystal_embedding(torch.log(1 + torch.exp(crystals)))))
+        expected = model.out(embedding)
+        before = copy.deepcopy(model.state_dict())
+        torch.testing.assert_close(model.embed(batch), embedding, rtol=0, atol=1e-10)
+        model.load_state_dict(before)
+        torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-10)
+
+
+def test_convolution_without_norms_is_the_cgconv_of_pyg():
+    """PyG's layer has no batch norm on the messages and no softplus at the end; take both away and the two agree."""
+    hidden, n_basis = 6, 5
+    ours = randomize(CGCNNConv(hidden, n_basis)).eval()
+    for norm in (ours.message_norm, ours.sum_norm):
+        norm.load_state_dict(nn.BatchNorm1d(norm.num_features, eps=0).double().state_dict())
+        norm.eps = 0.0
+    theirs = CGConv(hidden, n_basis).double()
+    for k, linear in enumerate([theirs.lin_f, theirs.lin_s]):  # gate, core
+        linear.load_state_dict({name: tensor.chunk(2)[k] for name, tensor in ours.linear.state_dict().items()})
+    batch = double_batch()
+    x, e = torch.randn(batch.num_nodes, hidden).double(), torch.randn(len(batch.bond_count), n_basis).double()
+    expected = theirs(x, batch.edge_index, e.repeat_interleave(batch.bond_count.long(), 0))
+    found = ours(x, batch.bond_index, batch.bond_count, e)
+    torch.testing.assert_close(found, nn.functional.softplus(expected), rtol=0, atol=1e-10)
+
+
+def test_gradcheck():
+    conv = randomize(CGCNNConv(3, 2)).train()
+    batch = double_batch(rows=[0, 23])
+
+    def function(x, e, weight):
+        arguments = (x, batch.bond_index, batch.bond_count, e)
+        return torch.func.functional_call(conv, {"linear.weight": weight}, arguments)
+
+    x, e = torch.randn(batch.num_nodes, 3).double(), torch.randn(len(batch.bond_count), 2).double()
+    leaves = [tensor.clone().requires_grad_() for tensor in (x, e, conv.linear.weight.detach())]
+    assert torch.autograd.gradcheck(function, leaves)
+
+
+def test_number_of_parameters():
+    assert sum(parameter.numel() for parameter in CGCNN().parameters()) == 80_833
+    published = 92 * 64 + 64 + 3 * ((2 * 64 + 41) * 128 + 128 + 2 * 128 + 2 * 64) + 64 * 128 + 128 + 128 + 1
+    assert published == 80_833
+
+
+@pytest.mark.parametrize("n_targets", [1, 3])
+@pytest.mark.parametrize("rows", [[4], [4, 2, 9], []])
+def test_output_is_always_two_dimensional(rows, n_targets):
+    model = CGCNN(n_targets=n_targets).eval()
+    assert model(bundled_graphs(24).batch(rows)).shape == (len(rows), n_targets)
+    assert model.embed(bundled_graphs(24).batch(rows)).shape == (len(rows), model.embedding_size)
+
+
+def test_prediction_does_not_depend_on_the_rest_of_the_batch():
+    graphs = CrystalGraphs.from_structures([random_crystal(seed) for seed in range(8)])
+    torch.manual_seed(0)
+    model = CGCNN().train()
+    model(graphs.batch(range(8)))
+    model.eval()
+    together = model(graphs.batch(range(8)))
+    alone = torch.cat([model(graphs.batch([row])) for row in range(8)])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_mixed_precision(training):
+    torch.manual_seed(0)
+    model = CGCNN().train(training)
+    batch = bundled_graphs(24).batch(range(24))
+    expected = model(batch)
+    assert expected.dtype == torch.float32
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model(batch)
+    found.float().sum().backward()
+    assert (found - expected).abs().max() < 0.2 * expected.std()
+    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
+
+
+def test_description_makes_the_model_anew():
+    model = CGCNN(n_targets=2, hidden=8, n_conv=1, embedding=4)
+    again = build(describe(model))
+    again.load_state_dict(model.state_dict())
+    batch = bundled_graphs(24).batch(ROWS)
+    torch.testing.assert_close(again.eval()(batch), model.eval()(batch), rtol=0, atol=0)
+    with pytest.raises(ValueError, match=r"unknown model 'SchNet'; known are .*CGCNN"):
+        build({"model": "SchNet"})
+
+
+def test_every_parameter_is_trained():
+    model = CGCNN().train()
+    model(bundled_graphs(24).batch(range(24))).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad.abs().max() > 0, name
