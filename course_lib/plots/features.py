@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,35 +22,20 @@ from course_lib.plots.style import (
     INK,
     MARKERS,
     MUTED,
+    PROTOTYPES,
     SMALL,
     WIDTH,
     bare,
     check_known,
     figure_function,
     paler,
+    pick,
     text_color,
     wrapped,
 )
 
 _HATCHES = ("", "///", "...", "xxx")
-_SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#5b84b1"])
-
-PROTOTYPES = {
-    "rocksalt": "rock salt",
-    "zincblende": "zinc blende",
-    "cscl": "CsCl",
-    "nias": "NiAs",
-    "wc": "WC",
-    "l10": "L1₀",
-    "alb2": "AlB₂",
-    "laves_c15": "Laves C15",
-    "reo3": "ReO₃",
-    "d03": "D0₃",
-    "l12": "L1₂",
-    "half_heusler": "half-Heusler",
-    "heusler": "Heusler",
-}
-"""How the prototypes of the bundled crystals are written; the others are written as they are."""
+_SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#7fa3c9"])
 
 
 @figure_function
@@ -74,33 +59,49 @@ def plot_polymorphs(df: pd.DataFrame, formulas: Sequence[str]) -> Figure:
     ValueError
         If a formula is not in `df`.
     """
-    check_known(formulas, df["formula"].unique(), "formula")
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.3 + 0.42 * len(formulas)))
-    order = list(df["prototype"].unique())
-    shown = df[df["formula"].isin(list(formulas))]
+    formulas = list(formulas)
+    check_known(formulas, df["formula"], "formula")
+    shown = df[df["formula"].isin(formulas)]
+    energy = shown["formation_energy_per_atom"]
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.4 + 0.4 * len(formulas)))
+    height = pd.Series(0.0, index=shown.index)
     for row, formula in enumerate(formulas):
-        energies = shown.loc[shown["formula"] == formula, "formation_energy_per_atom"]
-        axes.plot(
-            [energies.min(), energies.max()], [row, row], color=FAINT, linewidth=3, solid_capstyle="round", zorder=1
-        )
-        axes.annotate(f"{energies.max() - energies.min():.2f}", (1.01, row), xycoords=("axes fraction", "data"),
-                      va="center", fontsize=SMALL)  # fmt: skip
-    for prototype in [name for name in order if name in set(shown["prototype"])]:
-        index = order.index(prototype)
-        mine = shown[shown["prototype"] == prototype]
-        axes.plot(
-            mine["formation_energy_per_atom"], [list(formulas).index(formula) for formula in mine["formula"]],
-            linestyle="", marker=MARKERS[index % len(MARKERS)], markersize=8, markerfacecolor=COLORS[index % len(COLORS)],
-            markeredgecolor=INK, markeredgewidth=0.7, label=PROTOTYPES.get(prototype, prototype),
-        )  # fmt: skip
-    axes.annotate("spread", (1.01, 1.0), xycoords="axes fraction", va="bottom", fontsize=SMALL, color=MUTED)
-    axes.set_yticks(range(len(formulas)), formulas)
+        mine = energy[shown["formula"] == formula]
+        height[mine.index] = row + _dodged(mine.to_numpy(), 0.02 * (energy.max() - energy.min()))
+        axes.plot([mine.min(), mine.max()], [row, row], color="#e3e6eb", linewidth=10, solid_capstyle="round", zorder=1)
+        axes.text(1.02, row, f"{mine.max() - mine.min():.2f}", transform=axes.get_yaxis_transform(), va="center",
+                  fontsize=SMALL)  # fmt: skip
+    # The mark of a prototype goes by its place in the whole frame, so that it is the same in every figure of it.
+    for rank, prototype in enumerate(df["prototype"].unique()):
+        mine = shown["prototype"] == prototype
+        if mine.any():
+            axes.plot(
+                energy[mine], height[mine], linestyle="", marker=pick(MARKERS, rank), markersize=8,
+                markerfacecolor=pick(COLORS, rank), markeredgecolor=INK, markeredgewidth=0.7,
+                label=PROTOTYPES.get(prototype, prototype),
+            )  # fmt: skip
+    axes.text(1.02, -0.6, "spread", transform=axes.get_yaxis_transform(), va="bottom", fontsize=SMALL, color=MUTED)
+    axes.set_yticks(range(len(formulas)), formulas, fontweight="bold")
     axes.set_ylim(len(formulas) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.set_xlabel("formation energy (eV/atom)")
-    figure.legend(loc="outside lower center", ncols=5)
+    n_rows = -(-shown["prototype"].nunique() // 6)
+    n_columns = -(-shown["prototype"].nunique() // n_rows)
+    figure.legend(loc="outside lower center", ncols=n_columns, handletextpad=0.2)
     return figure
+
+
+def _dodged(values: np.ndarray, width: float) -> np.ndarray:
+    """Return offsets that keep marks of the given width at `values` from covering each other."""
+    offset = np.zeros(len(values))
+    order = np.argsort(values)
+    for before, here in pairwise(order):
+        if values[here] - values[before] < width:
+            if offset[before] == 0:
+                offset[before] = -0.17
+            offset[here] = -offset[before]
+    return offset
 
 
 @figure_function
@@ -116,40 +117,46 @@ def plot_feature_groups(groups: dict[str, list[str]]) -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    sizes = [len(labels) for labels in groups.values()]
-    total = sum(sizes)
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.7))
-    card = total / len(groups)
+    total = sum(map(len, groups.values()))
+    gap = 0.02 * total
+    width = (total - gap * (len(groups) - 1)) / len(groups)
+    figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
+    start = 0
     for rank, (name, labels) in enumerate(groups.items()):
-        start = sum(sizes[:rank])
-        color = COLORS[rank % len(COLORS)]
-        axes.add_patch(Rectangle((start, 2.0), len(labels), 0.7, facecolor=color, edgecolor="white", linewidth=0.8,
-                                 hatch=_HATCHES[rank % len(_HATCHES)]))  # fmt: skip
-        left = rank * card
-        corners = [(start, 1.98), (start + len(labels), 1.98), (left + card - 2, 1.35), (left + 1, 1.35)]
-        axes.add_patch(Polygon(corners, facecolor=paler(color, 0.75), edgecolor="none"))
-        axes.add_patch(Rectangle((left + 1, -0.1), card - 3, 1.45, facecolor=paler(color, 0.85), edgecolor="none"))
-        axes.text(left + 2.2, 1.2, f"{len(labels)}", fontsize=15, fontweight="bold", va="top")
-        axes.text(left + 2.2, 0.82, name, fontweight="bold", va="top")
-        examples = "\n".join(wrapped(label.removeprefix("MagpieData "), 22) for label in labels[:2])
-        axes.text(left + 2.2, 0.55, examples, fontsize=SMALL, va="top", color=MUTED)
+        color, left = pick(COLORS, rank), rank * (width + gap)
+        end = start + len(labels)
+        axes.add_patch(Rectangle((start, 2.0), len(labels), 0.6, facecolor=color, edgecolor="white", linewidth=0.8,
+                                 hatch=pick(_HATCHES, rank)))  # fmt: skip
+        shadow = [(start, 1.97), (end, 1.97), (left + width, 1.4), (left, 1.4)]
+        axes.add_patch(Polygon(shadow, facecolor=paler(color, 0.75), edgecolor="none"))
+        axes.add_patch(Rectangle((left, 0), width, 1.4, facecolor=paler(color, 0.85), edgecolor="none"))
+        axes.text(left + 1.2, 1.3, f"{len(labels)}", fontsize=15, fontweight="bold", va="top")
+        axes.text(left + 1.2, 0.88, name, fontsize=9.5, fontweight="bold", va="top")
+        example = f"{_short(labels[0])}, …, {_short(labels[-1])}"
+        axes.text(left + 1.2, 0.62, wrapped(example, 21), fontsize=SMALL, va="top", color=MUTED)
+        start = end
     axes.set_title(f"One composition, {total} numbers")
     axes.set_xlim(0, total)
-    axes.set_ylim(-0.1, 2.75)
+    axes.set_ylim(0, 2.65)
     bare(axes)
     return figure
 
 
+def _short(label: str) -> str:
+    """Return a column label without the name of the table that it comes from."""
+    return str(label).removeprefix("MagpieData ")
+
+
 @figure_function
 def plot_feature_table(features: pd.DataFrame, columns: Sequence[str]) -> Figure:
-    """Draw some features of some compositions as a table, shaded column by column.
+    """Draw some features of some compositions as a table: a row a feature, shaded from its smallest to its largest.
 
     Parameters
     ----------
     features : DataFrame
         Features by composition; the index holds the formulas.
     columns : sequence of str
-        Which features.
+        Which features, from top to bottom.
 
     Returns
     -------
@@ -161,26 +168,24 @@ def plot_feature_table(features: pd.DataFrame, columns: Sequence[str]) -> Figure
         If a column is not in `features`.
     """
     check_known(columns, features.columns, "feature")
-    values = features[list(columns)].to_numpy(dtype=float)
-    low, high = values.min(0), values.max(0)
+    values = features[list(columns)].to_numpy(dtype=float).T
+    low, high = values.min(1, keepdims=True), values.max(1, keepdims=True)
     shade = (values - low) / np.where(high > low, high - low, 1.0)
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.1 + 0.36 * len(features)))
+    names = [_short(column) for column in columns]
+    width = min(WIDTH, 0.4 + 0.085 * max(map(len, names)) + 0.95 * len(features))
+    figure, axes = plt.subplots(figsize=(width, 0.6 + 0.34 * len(names)))
     axes.imshow(shade, cmap=_SHADES, vmin=0, vmax=1, aspect="auto")
     for row, column in np.ndindex(values.shape):
         axes.text(column, row, f"{values[row, column]:.4g}", ha="center", va="center",
                   color=text_color(_SHADES(shade[row, column])))  # fmt: skip
-    width = max(8, int(78 / (len(columns) + 1)))
-    axes.set_xticks(
-        range(len(columns)), [wrapped(str(column).removeprefix("MagpieData "), width) for column in columns]
-    )
-    axes.set_yticks(range(len(features)), [str(formula) for formula in features.index], fontweight="bold")
+    axes.set_xticks(range(len(features)), [str(formula) for formula in features.index], fontweight="bold", fontsize=10)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(np.arange(1, len(features)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(names)) - 0.5, minor=True)
     axes.xaxis.tick_top()
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
-    axes.set_xticks(np.arange(1, len(columns)) - 0.5, minor=True)
-    axes.set_yticks(np.arange(1, len(features)) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=2)
-    axes.tick_params(which="minor", length=0)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
     return figure
 
 
@@ -207,30 +212,26 @@ def plot_feature_scales(raw: pd.DataFrame, scaled: pd.DataFrame) -> Figure:
     """
     if list(raw.columns) != list(scaled.columns):
         raise ValueError("raw and scaled have different columns. Standardise the very frame that you give as raw.")
-    low, middle, high = np.percentile(raw.to_numpy(dtype=float), [2.5, 50, 97.5], axis=0)
-    spread = high - low
-    order = np.argsort(spread, kind="stable")
-    varying = spread[spread > 0]
-    figure, (top, bottom) = plt.subplots(2, 1, figsize=(WIDTH, 4.8), sharex=True)
-    _draw_ranges(top, low[order], middle[order], high[order])
-    _draw_ranges(bottom, *np.percentile(scaled.to_numpy(dtype=float), [2.5, 50, 97.5], axis=0)[:, order])
-    top.set_yscale("symlog", linthresh=0.01)
-    top.set_title(f"As computed: ranges from {varying.min():.2g} to {varying.max():,.0f}")
-    bottom.set_title("Standardised: all of one size")
+    before, after = (np.percentile(frame.to_numpy(dtype=float), [2.5, 50, 97.5], axis=0) for frame in (raw, scaled))
+    order = np.argsort(before[2] - before[0], kind="stable")
+    spread = (before[2] - before[0])[order]
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(WIDTH, 4.6), sharex=True)
+    for axes, (low, middle, high) in ((top, before[:, order]), (bottom, after[:, order])):
+        axes.vlines(np.arange(len(order)), low, high, color=paler(COLORS[0], 0.45), linewidth=2.2)
+        axes.plot(middle, ".", color=INK, markersize=3.5)
+        axes.axhline(0, color=MUTED, linewidth=0.8, zorder=0)
+        axes.grid(axis="y")
+    top.set_yscale("symlog", linthresh=1)
+    top.set_ylim(min(1.5 * before.min(), -0.3), 3 * before.max())
+    top.yaxis.set_major_formatter("{x:,.0f}")
+    top.yaxis.set_minor_locator(plt.NullLocator())
+    top.set_title(f"As computed: half of them span less than {np.median(spread):.2g}, one spans {spread[-1]:,.0f}")
+    bottom.set_title("Standardised: one scale for all")
     top.set_ylabel("value\n(each in its own unit)")
     bottom.set_ylabel("value\n(standard deviations)")
-    bottom.set_xlabel(f"the {raw.shape[1]} features, in the order of their raw range")
-    bottom.set_xlim(-1, raw.shape[1])
+    bottom.set_xlabel(f"the {len(order)} features, in the order of their range as computed")
+    bottom.set_xlim(-1, len(order))
     return figure
-
-
-def _draw_ranges(axes: Axes, low: np.ndarray, middle: np.ndarray, high: np.ndarray) -> None:
-    """Draw a bar from `low` to `high` with a dot at `middle` for each feature."""
-    places = np.arange(len(low))
-    axes.vlines(places, low, high, color=paler(COLORS[0], 0.5), linewidth=2.0)
-    axes.plot(places, middle, ".", color=INK, markersize=3)
-    axes.axhline(0, color=MUTED, linewidth=0.8)
-    axes.grid(axis="y")
 
 
 @figure_function
@@ -248,36 +249,34 @@ def plot_gaussian_basis(distances: Sequence[float]) -> Figure:
     """
     basis = GaussianBasis()
     centers = basis.centers.numpy()
-    grid = np.linspace(0, centers[-1], 1601)
-    curves = basis(torch.as_tensor(grid)).numpy()
-    values = basis(torch.as_tensor(distances, dtype=torch.float64)).numpy()
+    step = centers[1] - centers[0]
+    grid = torch.linspace(0, float(centers[-1]), 1601)
+    curves = basis(grid).numpy()
+    values = basis(torch.tensor(distances, dtype=torch.float32)).numpy()
+    rows = len(distances)
     figure, (top, bottom) = plt.subplots(
-        2, 1, figsize=(WIDTH, 2.9 + 0.3 * len(distances)), sharex=True, height_ratios=(1.6, 0.25 + 0.3 * len(distances))
+        2, 1, figsize=(WIDTH, 2.9 + 0.3 * rows), sharex=True, height_ratios=(1.6, 0.25 + 0.3 * rows)
     )
     for k, curve in enumerate(curves.T):
-        top.plot(
-            grid,
-            curve,
-            color=COLORS[0] if k % 5 == 0 else FAINT,
-            linewidth=1.4 if k % 5 == 0 else 0.9,
-            zorder=2 if k % 5 == 0 else 1,
-        )
-    step = centers[1] - centers[0]
-    top.vlines(distances, 0, 1.12, color=COLORS[1], linestyle="--", linewidth=1.4, zorder=3)
+        heavy = {"color": COLORS[0], "linewidth": 1.6, "zorder": 2} if k % 5 == 0 else {"color": FAINT, "linewidth": 1}
+        top.plot(grid, np.where(curve > 1e-3, curve, np.nan), **heavy)
+    top.vlines(distances, 0, 1.15, color=COLORS[1], linestyle="--", linewidth=1.4, zorder=3)
     top.set_ylim(0, 1.15)
     top.set_ylabel("value")
-    top.set_title(f"{len(centers)} Gaussians, {step:.1f} Å apart")
+    top.set_title(
+        f"{len(centers)} Gaussians, {step:.1f} Å apart (every fifth drawn heavy), and {rows} distances (dashed)"
+    )
     image = bottom.imshow(
         values, cmap="Greys", vmin=0, vmax=1, aspect="auto", interpolation="nearest",
-        extent=(centers[0] - step / 2, centers[-1] + step / 2, len(distances) - 0.5, -0.5),
+        extent=(centers[0] - step / 2, centers[-1] + step / 2, rows - 0.5, -0.5),
     )  # fmt: skip
-    bottom.set_yticks(range(len(distances)), [f"{distance:.2f} Å" for distance in distances])
-    bottom.set_yticks(np.arange(1, len(distances)) - 0.5, minor=True)
+    bottom.set_yticks(range(rows), [f"{distance:.2f} Å" for distance in distances])
+    bottom.set_yticks(np.arange(1, rows) - 0.5, minor=True)
     bottom.grid(which="minor", axis="y", color="white", linewidth=3)
     bottom.tick_params(axis="y", which="both", length=0)
-    bottom.set_title("What the network reads instead of the distance")
+    bottom.set_title(f"What the network reads: {len(centers)} values for each distance")
     bottom.set_xlabel("centre of the Gaussian (Å)")
-    figure.colorbar(image, ax=bottom, label="value", aspect=8, pad=0.01)
+    figure.colorbar(image, ax=bottom, label="value", ticks=[0, 0.5, 1], aspect=8, pad=0.01)
     return figure
 
 
@@ -307,34 +306,36 @@ def plot_atom_features(symbols: Sequence[str]) -> Figure:
     bits = atom_features([Element(symbol).Z for symbol in symbols]).numpy()
     ends = list(accumulate(ATOM_FEATURE_BLOCKS.values()))
     half = min(ends, key=lambda end: abs(end - ends[-1] / 2))
-    figure, panels = plt.subplots(2, 1, figsize=(WIDTH, 1.7 + 0.42 * len(symbols)))
+    figure, panels = plt.subplots(2, 1, figsize=(WIDTH, 1.9 + 0.4 * len(symbols)))
     for axes, (first, last) in zip(panels, [(0, half), (half, ends[-1])], strict=True):
         _draw_bits(axes, bits, first, last)
-        axes.set_yticks(range(len(symbols)), symbols, fontweight="bold")
+        axes.set_yticks(range(len(symbols)), symbols, fontweight="bold", fontsize=10)
     return figure
 
 
 def _draw_bits(axes: Axes, bits: np.ndarray, first: int, last: int) -> None:
     """Draw the bits from `first` to `last`, with the names and the ranges of their blocks."""
+    rows = len(bits)
     axes.imshow(bits[:, first:last], cmap="Greys", vmin=0, vmax=1.15, aspect="auto", interpolation="nearest",
-                extent=(first, last, len(bits) - 0.5, -0.5))  # fmt: skip
+                extent=(first, last, rows - 0.5, -0.5))  # fmt: skip
     axes.set_xticks(range(first, last + 1), minor=True)
-    axes.set_yticks(np.arange(1, len(bits)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, rows) - 0.5, minor=True)
     axes.grid(which="minor", color=FAINT, linewidth=0.5)
-    axes.tick_params(which="both", length=0)
     axes.set_xticks([])
+    axes.tick_params(which="both", length=0)
     axes.spines[:].set_visible(False)
     labels, start = feature_labels(), 0
     for name, size in ATOM_FEATURE_BLOCKS.items():
         if first <= start < last:
-            axes.add_patch(
-                Rectangle(
-                    (start, -0.5), size, len(bits), fill=False, edgecolor=INK, linewidth=1.4, clip_on=False, zorder=3
-                )
+            frame = Rectangle(
+                (start, -0.5), size, rows, fill=False, edgecolor=INK, linewidth=1.6, clip_on=False, zorder=3
             )
+            axes.add_patch(frame)
             low, high = (labels[k].removeprefix(f"{name} ") for k in (start, start + size - 1))
+            extent = f"{low.split(' to ')[0]} to {high.split(' to ')[-1]}".replace("cm3", "cm³").replace("-", "−")
             middle = start + size / 2
-            axes.text(middle, -0.6, wrapped(name, max(8, int(1.7 * size))), ha="center", va="bottom")
-            axes.text(middle, len(bits) - 0.4, f"{low.split(' to ')[0]} to {high.split(' to ')[-1]}", ha="center", va="top",
-                      fontsize=SMALL, color=MUTED)  # fmt: skip
+            axes.annotate(wrapped(name, max(8, int(1.7 * size))), (middle, -0.5), (0, 4), textcoords="offset points",
+                          ha="center", va="bottom")  # fmt: skip
+            axes.annotate(extent, (middle, rows - 0.5), (0, -4), textcoords="offset points", ha="center", va="top",
+                          fontsize=SMALL, color=MUTED)  # fmt: skip
         start += size

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+from scipy.stats import t as student_t
 
-from course_lib.experiments import LABELS, corrected_interval, paired_differences
 from course_lib.plots.style import (
     COLORS,
-    FAINT,
     INK,
     LINES,
     MARKERS,
     MUTED,
+    PROTOTYPES,
     SMALL,
     WIDTH,
     check_known,
     figure_function,
     paler,
+    pick,
     with_unit,
 )
 
 _RUN = ("fold", "seed")  # columns that tell the runs of a method on a split apart
+_QUANTITIES = {"train_loss": "training loss", "val_error": "validation error"}
 
 
 @figure_function
@@ -49,8 +54,9 @@ def plot_parity(y: pd.Series, predictions: dict[str, pd.Series], unit: str = "eV
     ValueError
         If the ids of a model are not those of `y`, or repeat.
     """
+    true = y.to_numpy(dtype=float)
     aligned = {label: _aligned(values, y, label) for label, values in predictions.items()}
-    everything = np.concatenate([y.to_numpy(dtype=float), *aligned.values()])
+    everything = np.concatenate([true, *aligned.values()])
     margin = 0.04 * (everything.max() - everything.min())
     limits = (everything.min() - margin, everything.max() + margin)
     columns = min(3, len(aligned))
@@ -62,15 +68,12 @@ def plot_parity(y: pd.Series, predictions: dict[str, pd.Series], unit: str = "eV
     for axes in panels.flat[len(aligned) :]:
         axes.set_visible(False)
     for rank, (axes, (label, values)) in enumerate(zip(panels.flat, aligned.items(), strict=False)):
-        mae = np.abs(values - y.to_numpy(dtype=float)).mean()
         axes.plot(limits, limits, color=MUTED, linewidth=1.0, zorder=1)
-        axes.plot(
-            y, values, linestyle="", marker=MARKERS[rank % len(MARKERS)], markersize=4,
-            color=COLORS[rank % len(COLORS)], alpha=0.6, markeredgewidth=0, zorder=2,
-        )  # fmt: skip
-        axes.text(
-            0.04, 0.96, f"MAE {mae:.3f} {unit}\n{len(y)} crystals", transform=axes.transAxes, va="top", fontsize=SMALL
-        )
+        axes.plot(true, values, linestyle="", marker="o", markersize=4, color=pick(COLORS, rank), alpha=0.6,
+                  markeredgewidth=0, zorder=2)  # fmt: skip
+        mae = np.abs(values - true).mean()
+        axes.text(0.04, 0.97, f"MAE {mae:.3f} {unit}\n{len(true)} crystals", transform=axes.transAxes, va="top",
+                  fontsize=SMALL)  # fmt: skip
         axes.set(title=label, xlim=limits, ylim=limits, aspect="equal")
     figure.supxlabel(with_unit("true", unit), fontsize=10)
     figure.supylabel(with_unit("predicted", unit), fontsize=10)
@@ -79,17 +82,19 @@ def plot_parity(y: pd.Series, predictions: dict[str, pd.Series], unit: str = "eV
 
 def _aligned(values: pd.Series, y: pd.Series, label: str) -> np.ndarray:
     """Return `values` in the order of the ids of `y`."""
-    for name, index in (("y", y.index), (label, values.index)):
+    for name, index in (("the true values", y.index), (label, values.index)):
         if index.has_duplicates:
             raise ValueError(f"{name}: id {index[index.duplicated()][0]!r} repeats. Give each crystal one value.")
     missing, extra = y.index.difference(values.index), values.index.difference(y.index)
-    if len(missing) or len(extra):
-        which, ids = ("lacks", missing) if len(missing) else ("has other", extra)
+    if len(missing):
         raise ValueError(
-            f"{label}: {which} ids than y, {len(ids)} of them, for example {ids[0]!r}."
-            if len(extra) and not len(missing)
-            else f"{label}: no value for {len(ids)} of the {len(y)} ids, for example {ids[0]!r}. "
-            "Give y.loc[predictions.index] to draw fewer crystals."
+            f"{label} has no value for {len(missing)} of {len(y)} ids, for example {missing[0]!r}. "
+            "Give all Series the same crystals: y.loc[predictions.index]."
+        )
+    if len(extra):
+        raise ValueError(
+            f"{label} has values for {len(extra)} ids that the others lack, for example {extra[0]!r}. "
+            "Give all Series the same crystals: predictions.loc[y.index]."
         )
     return values.loc[y.index].to_numpy(dtype=float)
 
@@ -116,25 +121,22 @@ def plot_history(histories: dict[str, pd.DataFrame], column: str, unit: str) -> 
     ValueError
         If a history lacks the column.
     """
-    figure, axes = plt.subplots(figsize=(6.2, 3.6))
+    figure, axes = plt.subplots(figsize=(6.5, 3.6))
     for rank, (label, history) in enumerate(histories.items()):
         check_known([column], history.columns, f"column in the history of {label}:")
-        color = COLORS[rank % len(COLORS)]
-        axes.plot(history.index, history[column], color=color, linestyle=LINES[rank % len(LINES)], label=label)
-        best = history[column].idxmin()
-        axes.plot(
-            best,
-            history[column].min(),
-            marker=MARKERS[rank % len(MARKERS)],
-            color=color,
-            markersize=8,
-            markeredgecolor=INK,
-        )
+        best, value = history[column].idxmin(), history[column].min()
+        axes.plot(history.index, history[column], color=pick(COLORS, rank), linestyle=pick(LINES, rank))
+        axes.plot(best, value, marker=pick(MARKERS, rank), color=pick(COLORS, rank), markersize=8, markeredgecolor=INK)
+        axes.plot([], [], color=pick(COLORS, rank), linestyle=pick(LINES, rank), marker=pick(MARKERS, rank),
+                  markeredgecolor=INK, label=f"{label}: {value:.3g} at best")  # fmt: skip
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("epoch")
     axes.set_ylabel(with_unit(_quantity(column), unit))
-    axes.grid(which="both", axis="y")
-    axes.legend()
+    axes.grid(axis="y")
+    axes.legend(handlelength=3.5)
     return figure
 
 
@@ -142,12 +144,12 @@ def _quantity(column: str) -> str:
     """Return what a column of a history is called."""
     if column.startswith("val_mae_"):
         return "validation MAE"
-    return {"train_loss": "training loss", "val_error": "validation error"}.get(column, column.replace("_", " "))
+    return _QUANTITIES.get(column, column.replace("_", " "))
 
 
 @figure_function
 def plot_errors(errors: pd.DataFrame, unit: str) -> Figure:
-    """Draw the errors of methods: a row a method, a dot a run, with mean and standard deviation.
+    """Draw the errors of methods: a panel a split, a row a method, a dot a run, with mean and standard deviation.
 
     Parameters
     ----------
@@ -168,37 +170,32 @@ def plot_errors(errors: pd.DataFrame, unit: str) -> Figure:
     """
     _check_errors(errors)
     methods = list(errors["method"].unique())
-    figure, panels = _panels_by_split(errors, len(methods))
+    figure, panels = _panels_by_split(errors, methods)
     for axes, (_, group) in zip(panels, errors.groupby("split", sort=False), strict=True):
         for row, method in enumerate(methods):
-            values = group.loc[group["method"] == method, "mae"].to_numpy()
-            _draw_runs(axes, values, row, row)
-            if len(values):
-                spread = f" ± {values.std(ddof=1):.3f}" if len(values) > 1 else ""
-                _draw_mean(axes, values.mean(), values.std(ddof=1) if len(values) > 1 else 0.0, row)
-                axes.annotate(
-                    f"{values.mean():.3f}{spread}",
-                    (1.01, row),
-                    xycoords=("axes fraction", "data"),
-                    va="center",
-                    fontsize=SMALL,
-                )
-        _label_rows(axes, methods)
-    panels[0].set_xlim(left=0)  # after all is drawn: the panels share this axis
+            values = group.loc[group["method"] == method, "mae"]
+            if values.empty:
+                continue
+            spread = f" ± {values.std():.3f}" if len(values) > 1 else ""
+            _draw_row(axes, row, values, values.mean(), values.std() if spread else 0.0, f"{values.mean():.3f}{spread}")
+    panels[-1].set_xlim(0, 1.05 * errors["mae"].max())
     panels[-1].set_xlabel(
-        with_unit("mean absolute error", unit) + "\ndots: runs; diamond and bar: mean ± standard deviation"
+        with_unit("mean absolute error", unit) + "\ndots: runs; diamond and bar: their mean ± standard deviation"
     )
     return figure
 
 
 @figure_function
 def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> Figure:
-    """Draw how much each method's error differs from the reference's on the same test crystals.
+    """Draw how much each method's error differs from that of `reference` in the same run.
+
+    The diamond is the mean, the bar its 95 % interval (Student's t). Runs on one fold share their test crystals, so
+    where there are folds, the seeds of a fold are averaged first and the interval is over folds.
 
     Parameters
     ----------
     errors : DataFrame
-        One row a run, with the columns ``method``, ``split``, ``fold``, ``seed`` and ``mae``.
+        As for `plot_errors`.
     reference : str
         The method that the others are compared with.
     unit : str
@@ -214,41 +211,45 @@ def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> 
         If a column is missing, a run stands there twice, or a method lacks a run that another has.
     """
     _check_errors(errors)
-    differences = paired_differences(errors, reference)
+    check_known([reference], errors["method"], "method")
     others = [method for method in errors["method"].unique() if method != reference]
-    figure, panels = _panels_by_split(errors, len(others))
-    for axes, split in zip(panels, errors["split"].unique(), strict=True):
+    if not others:
+        raise ValueError(f"{reference!r} is the only method. Give the runs of another to compare it with.")
+    figure, panels = _panels_by_split(errors, others)
+    for axes, (split, group) in zip(panels, errors.groupby("split", sort=False), strict=True):
+        table = group.pivot(index=_run_columns(errors), columns="method", values="mae")
+        _check_pairs(table, split)
         for row, method in enumerate(others):
-            mine = differences[(differences["split"] == split) & (differences["method"] == method)]
-            values = mine["difference"].to_numpy()
-            low, high = corrected_interval(values)
-            _draw_runs(axes, values, row, row)
-            _draw_mean(axes, values.mean(), (high - low) / 2, row)
-            axes.annotate(
-                f"{values.mean():+.3f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL
-            )
-        _label_rows(axes, others)
+            difference = table[method] - table[reference]
+            mean, half = _mean_and_interval(difference)
+            _draw_row(axes, row, difference, mean, half, f"{mean:+.3f}".replace("-", "−"))
         axes.axvline(0, color=INK, linewidth=1.2)
-    name = LABELS.get(reference, reference)
-    reach = max(abs(limit) for axes in panels for limit in axes.get_xlim())
-    panels[0].set_xlim(-reach, reach)
+    _label_sides(panels, reference)
+    over = "folds" if "fold" in errors else "seeds"
     panels[-1].set_xlabel(
-        f"← better than {name}      worse than {name} →\n"
-        + with_unit("difference of the mean absolute errors", unit)
-        + "\ndots: folds (mean over seeds); diamond and bar: mean and corrected 95 % interval"
+        with_unit(f"mean absolute error minus that of {reference}", unit)
+        + f"\ndots: runs; diamond and bar: their mean and its 95 % interval over {over}",
+        labelpad=20,
     )
     return figure
+
+
+def _label_sides(panels: np.ndarray, reference: str) -> None:
+    """Put zero in the middle, and say below the axis which side is better."""
+    reach = max(abs(limit) for axes in panels for limit in axes.get_xlim())
+    panels[-1].set_xlim(-reach, reach)
+    for offset, side, text in ((-8, "right", f"← better than {reference}"), (8, "left", f"worse than {reference} →")):
+        panels[-1].annotate(text, (0, 0), (offset, -19), xycoords=("data", "axes fraction"), ha=side, va="top",
+                            textcoords="offset points", fontweight="bold", fontsize=SMALL)  # fmt: skip
 
 
 def _check_errors(errors: pd.DataFrame) -> None:
     """Raise ``ValueError`` unless `errors` has the columns, and every run once."""
     check_known(["method", "split", "mae"], errors.columns, "column")
-    repeated = errors.duplicated(["method", "split", *_run_columns(errors)])
+    run = ["method", "split", *_run_columns(errors)]
+    repeated = errors.duplicated(run)
     if repeated.any():
-        row = errors[repeated].iloc[0]
-        raise ValueError(
-            f"two rows for one run: {row[['method', 'split', *_run_columns(errors)]].to_dict()}. Keep one."
-        )
+        raise ValueError(f"two rows for one run: {errors.loc[repeated.to_numpy(), run].iloc[0].to_dict()}. Keep one.")
 
 
 def _run_columns(errors: pd.DataFrame) -> list[str]:
@@ -258,37 +259,53 @@ def _run_columns(errors: pd.DataFrame) -> list[str]:
     return columns
 
 
-def _panels_by_split(errors: pd.DataFrame, n_rows: int) -> tuple[Figure, np.ndarray]:
-    """Return a figure with a panel for each split."""
+def _check_pairs(table: pd.DataFrame, split: Hashable) -> None:
+    """Raise ``ValueError`` unless every method (column) has every run (row)."""
+    for method, values in table.items():
+        if values.isna().any():
+            labels = values.index[values.isna()].to_frame(index=False).iloc[0].to_dict()
+            raise ValueError(
+                f"split {split!r}: {method} has no run {labels}, but another method has. Run it, or drop it."
+            )
+
+
+def _mean_and_interval(difference: pd.Series) -> tuple[float, float]:
+    """Return the mean and half the width of its 95 % interval, over folds where there are any, else over seeds."""
+    values = difference.groupby(level="fold").mean() if "fold" in difference.index.names else difference
+    if len(values) < 2:
+        return values.mean(), 0.0
+    return values.mean(), student_t.ppf(0.975, len(values) - 1) * values.std() / np.sqrt(len(values))
+
+
+def _panels_by_split(errors: pd.DataFrame, methods: list) -> tuple[Figure, np.ndarray]:
+    """Return a figure with a panel a split and a row a method."""
     splits = errors["split"].unique()
-    figure, panels = plt.subplots(
-        len(splits), 1, figsize=(WIDTH, 0.9 + len(splits) * (0.45 + 0.42 * n_rows)), sharex=True, squeeze=False
-    )
+    height = 0.9 + len(splits) * (0.45 + 0.45 * len(methods))
+    figure, panels = plt.subplots(len(splits), 1, figsize=(WIDTH, height), sharex=True, squeeze=False)
     for axes, split in zip(panels[:, 0], splits, strict=True):
         axes.set_title(str(split))
+        _label_rows(axes, methods)
     return figure, panels[:, 0]
 
 
-def _draw_runs(axes: Axes, values: np.ndarray, row: float, rank: int) -> None:
-    color = COLORS[rank % len(COLORS)]
-    axes.plot(values, np.full(len(values), row - 0.12), linestyle="", marker="o", markersize=5, color=paler(color, 0.3),
-              markeredgecolor="white", markeredgewidth=0.4, alpha=0.9)  # fmt: skip
-
-
-def _draw_mean(axes: Axes, mean: float, half: float, row: float) -> None:
-    axes.errorbar(mean, row + 0.18, xerr=half, fmt="D", color=INK, markersize=5, capsize=3, linewidth=1.4)
-
-
 def _label_rows(axes: Axes, labels: list) -> None:
-    axes.set_yticks(range(len(labels)), [LABELS.get(label, str(label)) for label in labels])
+    axes.set_yticks(range(len(labels)), [str(label) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
 
 
+def _draw_row(axes: Axes, row: int, values: pd.Series, mean: float, half: float, text: str) -> None:
+    """Draw the runs of a method, below them their mean with a bar, and the text at the right."""
+    axes.plot(values, np.full(len(values), row - 0.13), linestyle="", marker="o", markersize=6, alpha=0.8,
+              color=paler(pick(COLORS, row), 0.25), markeredgecolor="white", markeredgewidth=0.5)  # fmt: skip
+    axes.errorbar(mean, row + 0.2, xerr=half, fmt="D", color=INK, markersize=5, capsize=3, linewidth=1.4)
+    axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
+
+
 @figure_function
 def plot_errors_by_group(groups: pd.Series, errors: dict[str, pd.Series], unit: str) -> Figure:
-    """Draw the mean absolute error of each model on each group of crystals.
+    """Draw the mean absolute error of each model on each group of crystals, the hardest group first.
 
     Parameters
     ----------
@@ -313,15 +330,15 @@ def plot_errors_by_group(groups: pd.Series, errors: dict[str, pd.Series], unit: 
     table = pd.DataFrame({label: _aligned(values, first, label) for label, values in errors.items()}, index=first.index)
     by_group = table.groupby(groups.loc[table.index])
     means, counts = by_group.mean(), by_group.size()
-    order = means.mean(axis=1).sort_values(ascending=False).index
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.2 + 0.32 * len(order)))
-    rows = np.arange(len(order))
-    axes.hlines(rows, means.loc[order].min(axis=1), means.loc[order].max(axis=1), color=FAINT, linewidth=2.5, zorder=1)
+    means = means.loc[means.mean(axis=1).sort_values(ascending=False).index]
+    rows = np.arange(len(means))
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.2 + 0.3 * len(means)))
+    axes.hlines(rows, means.min(axis=1), means.max(axis=1), color="#e3e6eb", linewidth=6, zorder=1)
     for rank, label in enumerate(means):
-        axes.plot(means.loc[order, label], rows, linestyle="", marker=MARKERS[rank % len(MARKERS)], markersize=7,
-                  color=COLORS[rank % len(COLORS)], markeredgecolor=INK, markeredgewidth=0.6, label=label)  # fmt: skip
-    _label_rows(axes, [f"{label} ({counts[label]})" for label in order])
-    axes.set_xlim(left=0)
-    axes.set_xlabel(with_unit("mean absolute error", unit) + ", number of crystals in brackets")
+        axes.plot(means[label], rows, linestyle="", marker=pick(MARKERS, rank), markersize=7, color=pick(COLORS, rank),
+                  markeredgecolor=INK, markeredgewidth=0.6, label=label)  # fmt: skip
+    _label_rows(axes, [f"{PROTOTYPES.get(group, group)} ({counts[group]})" for group in means.index])
+    axes.set_xlim(0, 1.05 * means.to_numpy().max())
+    axes.set_xlabel(with_unit("mean absolute error", unit) + "; in brackets, the number of crystals")
     figure.legend(loc="outside upper center", ncols=4)
     return figure

@@ -1,20 +1,36 @@
-"""Schematic drawings: the map of the course and the networks."""
+"""Schematic drawings: the map of the course and the network of early fusion."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon, Rectangle
 
-from course_lib.plots.style import COLORS, FAINT, INK, MUTED, PANEL, SMALL, WIDTH, bare, figure_function, paler, wrapped
+from course_lib.plots.style import (
+    COLORS,
+    FAINT,
+    INK,
+    MUTED,
+    PANEL,
+    SMALL,
+    WIDTH,
+    bare,
+    figure_function,
+    paler,
+    text_color,
+    wrapped,
+)
+
+_COMPOSITION, _STRUCTURE = COLORS[2], COLORS[0]
 
 
 @figure_function
 def plot_early_fusion(n_composition: int, n_embedding: int, hidden: Sequence[int]) -> Figure:
-    """Draw the network of early fusion.
+    """Draw the network of early fusion, the heights of its vectors to scale.
 
     Parameters
     ----------
@@ -29,57 +45,84 @@ def plot_early_fusion(n_composition: int, n_embedding: int, hidden: Sequence[int
     -------
     matplotlib.figure.Figure
     """
-    figure, axes = plt.subplots(figsize=(WIDTH, 3.3))
-    axes.set_xlim(0, 10)
-    axes.set_ylim(0, 4.4)
-    bare(axes)
-    light, dark = paler(COLORS[2], 0.6), paler(COLORS[0], 0.75)
-    top = [
-        _box(axes, (1.0, 3.3), "composition\nfeatures", f"{n_composition}", light),
-        _box(axes, (3.3, 3.3), "standardise", f"{n_composition}", light),
+    figure, axes = _canvas(height=3.1)
+    joined = n_composition + n_embedding
+    scale = 2.2 / max(joined, *hidden)  # inches a number
+    middle, x = 1.3, 4.55
+    split = middle + (n_embedding - n_composition) / 2 * scale  # where the two blocks of the joined vector meet
+    upper, lower = split + n_composition * scale / 2, split - n_embedding * scale / 2
+
+    composition = [(0.65, upper, "composition"), (2.05, upper, "standardise\n(training set)")]
+    structure = [
+        (0.65, lower, "crystal\ngraph"),
+        (2.05, lower, "CGCNN\nconvolutions"),
+        (3.4, lower, "mean over\natoms"),
     ]
-    bottom = [
-        _box(axes, (1.0, 1.1), "crystal graph", "atoms, bonds", dark),
-        _box(axes, (3.3, 1.1), "CGCNN\nconvolutions", "each atom", dark),
-        _box(axes, (5.1, 1.1), "mean over\natoms", f"{n_embedding}", dark),
-    ]
-    joined = _box(axes, (6.3, 2.2), "join", f"{n_composition} + {n_embedding}\n= {n_composition + n_embedding}", PANEL)
-    layers = " → ".join(str(size) for size in hidden)
-    dense = _box(axes, (8.0, 2.2), "dense layers", layers, PANEL)
-    out = _box(axes, (9.5, 2.2), "prediction", "ŷ", "white")
-    for start, end in [
-        *zip(top, top[1:]),
-        *zip(bottom, bottom[1:]),
-        (top[-1], joined),
-        (bottom[-1], joined),
-        (joined, dense),
-        (dense, out),
-    ]:
-        _arrow(axes, start, end)
+    for branch, color in ((composition, _COMPOSITION), (structure, _STRUCTURE)):
+        for left, right in pairwise(branch):
+            _arrow(axes, (left[0] + 0.55, left[1]), (right[0] - 0.55, right[1]))
+        _arrow(axes, (branch[-1][0] + 0.55, branch[-1][1]), (x - 0.17, branch[-1][1]))
+        for box in branch:
+            _box(axes, *box, paler(color, 0.75))
+    _vector(axes, x, upper, n_composition, scale, _COMPOSITION)
+    _vector(axes, x, lower, n_embedding, scale, _STRUCTURE)
+    top = split + n_composition * scale
+    axes.text(x, top + 0.1, f"concatenation\n{n_composition} + {n_embedding} = {joined}", ha="center", va="bottom",
+              fontsize=SMALL)  # fmt: skip
+
+    sizes = [joined, *hidden]
+    step = 1.5 / max(2, len(hidden))
+    places = [x + k * step for k in range(len(sizes))]
+    for place, size in zip(places[1:], hidden, strict=True):
+        _vector(axes, place, middle, size, scale, MUTED)
+        axes.text(place, middle - size * scale / 2 - 0.08, "dense", ha="center", va="top", fontsize=SMALL)
+    ends = [*zip(places, sizes, strict=True), (places[-1] + 0.7, 0)]
+    for (left, size), (right, next_size) in pairwise(ends):
+        high, low = size * scale / 2, next_size * scale / 2
+        corners = [(left, middle + high), (right, middle + low), (right, middle - low), (left, middle - high)]
+        axes.add_patch(Polygon(corners, facecolor="#e3e6eb", edgecolor="none", zorder=0))
+    axes.add_patch(Circle((ends[-1][0], middle), 0.2, facecolor="white", edgecolor=INK, linewidth=1.2))
+    axes.text(ends[-1][0], middle, "ŷ", ha="center", va="center", fontweight="bold")
+    axes.text(ends[-1][0], middle - 0.3, "prediction", ha="center", va="top", fontsize=SMALL)
     return figure
 
 
-def _box(axes: Axes, center: tuple[float, float], name: str, size: str, color: str | tuple) -> FancyBboxPatch:
-    """Draw a box with a name and a size below it."""
-    x, y = center
-    box = FancyBboxPatch(
-        (x - 0.7, y - 0.5), 1.4, 1.0, boxstyle="round,pad=0.05", facecolor=color, edgecolor=INK, linewidth=1.0
+def _canvas(height: float) -> tuple[Figure, Axes]:
+    """Return a figure whose data unit is an inch."""
+    figure, axes = plt.subplots(figsize=(WIDTH, height), layout="none")
+    axes.set_position((0, 0, 1, 1))
+    axes.set_xlim(0, WIDTH)
+    axes.set_ylim(0, height)
+    bare(axes)
+    return figure, axes
+
+
+def _box(axes: Axes, x: float, y: float, name: str, color: tuple) -> None:
+    shape = "round,pad=0,rounding_size=0.08"
+    axes.add_patch(FancyBboxPatch((x - 0.55, y - 0.3), 1.1, 0.6, boxstyle=shape, facecolor=color, edgecolor=INK))
+    axes.text(x, y, name, ha="center", va="center", fontsize=SMALL)
+
+
+def _vector(axes: Axes, x: float, y: float, size: int, scale: float, color: str) -> None:
+    """Draw a vector as a bar as high as it has numbers, with that number on it."""
+    axes.add_patch(Rectangle((x - 0.17, y - size * scale / 2), 0.34, size * scale, facecolor=color, edgecolor=INK))
+    axes.text(x, y, str(size), ha="center", va="center", fontsize=SMALL, color=text_color(color), fontweight="bold")
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    axes.add_patch(
+        FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color=INK, linewidth=1.2, shrinkA=0, shrinkB=0)
     )
-    axes.add_patch(box)
-    axes.text(x, y, name, ha="center", va="center", fontweight="bold", fontsize=SMALL)
-    axes.text(x, y - 0.65, size, ha="center", va="top", fontsize=SMALL, color=MUTED)
-    return box
 
 
-def _arrow(axes: Axes, start: FancyBboxPatch, end: FancyBboxPatch) -> None:
-    a = (start.get_x() + start.get_width() + 0.05, start.get_y() + start.get_height() / 2)
-    b = (end.get_x() - 0.05, end.get_y() + end.get_height() / 2)
-    axes.add_patch(FancyArrowPatch(a, b, arrowstyle="-|>", mutation_scale=12, color=INK, linewidth=1.2))
+_COLUMNS = 3  # cards in a row of the map
+_CARD = (2.28, 1.12)  # inches
+_GAP = 0.28
 
 
 @figure_function
 def plot_course_map(chapters: Sequence[tuple[int, str, str, bool]]) -> Figure:
-    """Draw the chapters of the course as stations of a path.
+    """Draw the chapters of the course as cards along a path.
 
     Parameters
     ----------
@@ -90,45 +133,45 @@ def plot_course_map(chapters: Sequence[tuple[int, str, str, bool]]) -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    columns = 3
-    rows = -(-len(chapters) // columns)
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.65 * rows + 0.1))
-    places = []
-    for k in range(len(chapters)):
-        row, column = divmod(k, columns)
-        places.append((column if row % 2 == 0 else columns - 1 - column, -row))
-    axes.plot([x + 0.13 - 0.5 for x, _ in places], [y + 0.3 for _, y in places], color=FAINT, linewidth=5, zorder=0,
-              solid_capstyle="round", solid_joinstyle="round")  # fmt: skip
-    for (x, y), (number, title, question, available) in zip(places, chapters, strict=True):
-        left = x - 0.47
-        axes.add_patch(FancyBboxPatch(
-            (left, y - 0.4), 0.94, 0.8, boxstyle="round,pad=0,rounding_size=0.06", facecolor=PANEL if available else "white",
-            edgecolor=COLORS[0] if available else MUTED, linestyle="-" if available else "--", linewidth=1.2, mutation_aspect=1.4,
-        ))  # fmt: skip
-        axes.plot(
-            left + 0.1,
-            y + 0.26,
-            "o",
-            markersize=20,
-            color=COLORS[0] if available else "white",
-            markeredgecolor=COLORS[0],
-        )
-        axes.text(
-            left + 0.1,
-            y + 0.255,
-            str(number),
-            ha="center",
-            va="center",
-            color="white" if available else COLORS[0],
-            fontweight="bold",
-        )
-        axes.text(
-            left + 0.2, y + 0.26, wrapped(title, 20), va="center", fontweight="bold", color=INK if available else MUTED
-        )
-        axes.text(
-            left + 0.04, y + 0.06, wrapped(question, 29), va="top", fontsize=SMALL, color=INK if available else MUTED
-        )
-    axes.set_xlim(-0.5, columns - 0.5)
-    axes.set_ylim(-rows + 0.55, 0.45)
-    bare(axes)
+    width, height = _CARD
+    rows = -(-len(chapters) // _COLUMNS)
+    all_there = all(available for *_, available in chapters)
+    below = 0.05 if all_there else 0.35
+    figure, axes = _canvas(rows * (height + _GAP) - _GAP + 0.05 + below)
+    top = axes.get_ylim()[1] - 0.05
+    corners = [
+        (0.05 + column * (width + _GAP), top - height - row * (height + _GAP))
+        for row, column in (divmod(k, _COLUMNS) for k in range(len(chapters)))
+    ]
+    for (x, y), (next_x, next_y) in pairwise(corners):
+        path = [(x + width, y + height / 2), (next_x, y + height / 2)]
+        if next_y < y:  # to the next row, through the gap between the two
+            path = [(x + width / 2, y), (x + width / 2, y - _GAP / 2), (next_x + width / 2, y - _GAP / 2),
+                    (next_x + width / 2, next_y + height)]  # fmt: skip
+        axes.plot(*zip(*path, strict=True), color=FAINT, linewidth=4, solid_joinstyle="round", zorder=0)
+    for corner, chapter in zip(corners, chapters, strict=True):
+        _draw_card(axes, corner, *chapter)
+    if not all_there:
+        axes.text(0.05, 0.13, "dashed: in preparation", va="center", fontsize=SMALL, color=MUTED)
     return figure
+
+
+def _draw_card(
+    axes: Axes, corner: tuple[float, float], number: int, title: str, question: str, available: bool
+) -> None:
+    """Draw the card of a chapter."""
+    (x, y), (width, height) = corner, _CARD
+    color = COLORS[0] if available else MUTED
+    axes.add_patch(FancyBboxPatch(
+        corner, width, height, boxstyle="round,pad=0,rounding_size=0.1", linewidth=1.3, edgecolor=color,
+        facecolor=PANEL if available else "white", linestyle="-" if available else "--",
+    ))  # fmt: skip
+    center = (x + 0.25, y + height - 0.27)
+    axes.add_patch(Circle(center, 0.16, facecolor=color if available else "white", edgecolor=color, linewidth=1.3))
+    axes.text(*center, str(number), ha="center", va="center_baseline", color="white" if available else color,
+              fontweight="bold")  # fmt: skip
+    axes.text(x + 0.5, center[1], wrapped(title, 20), va="center", fontweight="bold", linespacing=1.1,
+              color=INK if available else MUTED)  # fmt: skip
+    axes.text(
+        x + 0.12, y + height - 0.53, wrapped(question, 31), va="top", fontsize=SMALL, color=INK if available else MUTED
+    )

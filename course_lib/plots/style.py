@@ -1,4 +1,4 @@
-"""What all figures share: sizes, colours, and how a figure is made and handed over."""
+"""What all figures share: sizes, colours, names, and how a figure is made and handed over."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from functools import wraps
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 WIDTH = 7.5
@@ -22,35 +23,45 @@ FAINT = "#c9ced6"
 PANEL = "#f3f5f8"
 
 COLORS = ("#12355b", "#d95f02", "#56b4e9", "#7b3294", "#009e73", "#e6a700", "#8c8c8c")
-"""Colours of series. Neighbours in the list differ in lightness as well, so that they stay apart in grey."""
+"""Colours of series, told apart by colour-blind readers; neighbours in the list differ in lightness as well."""
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8", "H", "d", "X")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8", "H", (4, 1, 45), (6, 1, 0))
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
 
-_RC = {
+PROTOTYPES = {
+    "rocksalt": "rock salt",
+    "zincblende": "zinc blende",
+    "cscl": "CsCl",
+    "nias": "NiAs",
+    "wc": "WC",
+    "l10": "L1₀",
+    "alb2": "AlB₂",
+    "laves_c15": "Laves C15",
+    "reo3": "ReO₃",
+    "d03": "D0₃",
+    "l12": "L1₂",
+    "half_heusler": "half-Heusler",
+    "heusler": "Heusler",
+}
+"""How the prototypes of the bundled crystals are written; those that are not here, as they are."""
+
+_STYLE = {
     "figure.dpi": 150,
     "figure.facecolor": "white",
-    "savefig.facecolor": "white",
     "figure.constrained_layout.use": True,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
+    "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib, so a figure looks the same everywhere
     "font.size": 10,
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 8,
     "axes.labelsize": 10,
-    "axes.facecolor": "white",
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.grid": False,
     "axes.axisbelow": True,
-    "axes.unicode_minus": True,
     "grid.color": "#e3e6eb",
-    "grid.linewidth": 0.8,
     "xtick.labelsize": SMALL,
     "ytick.labelsize": SMALL,
     "xtick.color": MUTED,
@@ -61,7 +72,6 @@ _RC = {
     "legend.fontsize": SMALL,
     "legend.frameon": False,
     "lines.linewidth": 1.6,
-    "hatch.linewidth": 0.7,
 }
 
 
@@ -69,15 +79,14 @@ def figure_function(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Let `draw` work in the course's style and hand its figure over closed.
 
     A notebook shows a figure twice when it is the value of a cell and pyplot still holds it; here pyplot lets go of
-    it. Everything that matplotlib makes only when it draws, such as tick labels, is made before the style ends.
+    it. What matplotlib makes only when it draws, such as tick labels, is made before the style ends.
     """
 
     @wraps(draw)
     def styled(*args, **kwargs) -> Figure:
         open_before = set(plt.get_fignums())
         try:
-            with plt.rc_context(), plt.style.context("default"):
-                plt.rcParams.update(_RC)
+            with plt.style.context(["default", _STYLE]):
                 figure = draw(*args, **kwargs)
                 figure.draw_without_rendering()
         finally:
@@ -88,9 +97,14 @@ def figure_function(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     return styled
 
 
+def pick(styles: tuple, rank: int):
+    """Return the style of the series number `rank`; after the last, the first again."""
+    return styles[rank % len(styles)]
+
+
 def wrapped(text: str, width: int) -> str:
-    """Return `text` in lines of at most `width` characters."""
-    return "\n".join(textwrap.wrap(text, width))
+    """Return `text` in lines of at most `width` characters, longer words whole."""
+    return "\n".join(textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False))
 
 
 def with_unit(label: str, unit: str) -> str:
@@ -99,36 +113,28 @@ def with_unit(label: str, unit: str) -> str:
 
 
 def bare(axes: Axes) -> None:
-    """Remove ticks and frame: for schematics."""
+    """Remove ticks and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
 
 
-def text_color(background: str | tuple) -> str:
-    """Return black or white, whichever can be read on `background`."""
-    return "white" if _luminance(background) < 0.4 else INK
-
-
 def paler(color: str | tuple, share: float = 0.6) -> tuple[float, float, float]:
     """Return `color` mixed with the given share of white."""
-    from matplotlib.colors import to_rgb
-
     return tuple(channel + (1 - channel) * share for channel in to_rgb(color))
 
 
-def _luminance(color: str | tuple) -> float:
-    """Return the relative luminance of `color`, from 0 to 1 (WCAG 2)."""
-    from matplotlib.colors import to_rgb
-
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+def text_color(background: str | tuple) -> str:
+    """Return white or the colour of ink, whichever can be read on `background`."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(background)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]  # WCAG 2
+    return "white" if luminance < 0.22 else INK
 
 
 def check_known(wanted: Iterable, known: Iterable, what: str) -> None:
     """Raise ``ValueError`` naming what of `wanted` is not among `known`."""
-    known = list(known)
-    missing = [item for item in wanted if item not in set(known)]
+    known = list(dict.fromkeys(known))
+    missing = [item for item in wanted if item not in known]
     if missing:
-        nearest = ", ".join(map(repr, known[:8])) + (", ..." if len(known) > 8 else "")
-        raise ValueError(f"no {what} {missing[0]!r} ({len(missing)} not found). There are: {nearest}.")
+        listed = ", ".join(map(repr, known[:8])) + (", ..." if len(known) > 8 else "")
+        raise ValueError(f"no {what} {missing[0]!r} ({len(missing)} not found). There are: {listed}.")
