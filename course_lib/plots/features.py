@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -63,11 +63,11 @@ def plot_polymorphs(df: pd.DataFrame, formulas: Sequence[str]) -> Figure:
     check_known(formulas, df["formula"], "formula")
     shown = df[df["formula"].isin(formulas)]
     energy = shown["formation_energy_per_atom"]
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.4 + 0.4 * len(formulas)))
+    figure, axes = plt.subplots(figsize=(WIDTH, 1.4 + 0.42 * len(formulas)))
     height = pd.Series(0.0, index=shown.index)
     for row, formula in enumerate(formulas):
         mine = energy[shown["formula"] == formula]
-        height[mine.index] = row + _dodged(mine.to_numpy(), 0.02 * (energy.max() - energy.min()))
+        height[mine.index] = row + _dodged(mine.to_numpy(), 0.022 * (energy.max() - energy.min()))
         axes.plot([mine.min(), mine.max()], [row, row], color="#e3e6eb", linewidth=10, solid_capstyle="round", zorder=1)
         axes.text(1.02, row, f"{mine.max() - mine.min():.2f}", transform=axes.get_yaxis_transform(), va="center",
                   fontsize=SMALL)  # fmt: skip
@@ -93,15 +93,15 @@ def plot_polymorphs(df: pd.DataFrame, formulas: Sequence[str]) -> Figure:
 
 
 def _dodged(values: np.ndarray, width: float) -> np.ndarray:
-    """Return offsets that keep marks of the given width at `values` from covering each other."""
-    offset = np.zeros(len(values))
-    order = np.argsort(values)
-    for before, here in pairwise(order):
-        if values[here] - values[before] < width:
-            if offset[before] == 0:
-                offset[before] = -0.17
-            offset[here] = -offset[before]
-    return offset
+    """Return which of three lanes each mark takes, so that marks of the given width at `values` are apart."""
+    lanes = np.array([0.0, -0.28, 0.28])
+    last = np.full(3, -np.inf)  # the last mark in each lane
+    chosen = np.zeros(len(values))
+    for here in np.argsort(values):
+        free = values[here] - last >= width
+        lane = int(np.argmax(free)) if free.any() else int(np.argmin(last))
+        chosen[here], last[lane] = lanes[lane], values[here]
+    return chosen
 
 
 @figure_function
@@ -133,7 +133,7 @@ def plot_feature_groups(groups: dict[str, list[str]]) -> Figure:
         axes.text(left + 1.2, 1.3, f"{len(labels)}", fontsize=15, fontweight="bold", va="top")
         axes.text(left + 1.2, 0.88, name, fontsize=9.5, fontweight="bold", va="top")
         example = f"{_short(labels[0])}, …, {_short(labels[-1])}"
-        axes.text(left + 1.2, 0.62, wrapped(example, 21), fontsize=SMALL, va="top", color=MUTED)
+        axes.text(left + 1.2, 0.62, wrapped(example, 20), fontsize=SMALL, va="top", color=MUTED)
         start = end
     axes.set_title(f"One composition, {total} numbers")
     axes.set_xlim(0, total)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
-from scipy.stats import t as student_t
 
+from course_lib.experiments import LABELS, corrected_interval, paired_differences
 from course_lib.plots.style import (
     COLORS,
     INK,
@@ -177,7 +175,8 @@ def plot_errors(errors: pd.DataFrame, unit: str) -> Figure:
             if values.empty:
                 continue
             spread = f" ± {values.std():.3f}" if len(values) > 1 else ""
-            _draw_row(axes, row, values, values.mean(), values.std() if spread else 0.0, f"{values.mean():.3f}{spread}")
+            half = values.std() if spread else 0.0
+            _draw_row(axes, row, pick(COLORS, row), values, half, f"{values.mean():.3f}{spread}")
     panels[-1].set_xlim(0, 1.05 * errors["mae"].max())
     panels[-1].set_xlabel(
         with_unit("mean absolute error", unit) + "\ndots: runs; diamond and bar: their mean ± standard deviation"
@@ -187,15 +186,15 @@ def plot_errors(errors: pd.DataFrame, unit: str) -> Figure:
 
 @figure_function
 def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> Figure:
-    """Draw how much each method's error differs from that of `reference` in the same run.
+    """Draw how much each method's error differs from that of `reference` on the same test crystals.
 
-    The diamond is the mean, the bar its 95 % interval (Student's t). Runs on one fold share their test crystals, so
-    where there are folds, the seeds of a fold are averaged first and the interval is over folds.
+    A dot is a fold, averaged over the seeds. The diamond is the mean over folds, the bar its 95 % interval (see
+    `course_lib.experiments.paired_differences` and `course_lib.experiments.corrected_interval`).
 
     Parameters
     ----------
     errors : DataFrame
-        As for `plot_errors`.
+        One row a run, with the columns ``method``, ``split``, ``fold``, ``seed`` and ``mae``.
     reference : str
         The method that the others are compared with.
     unit : str
@@ -210,25 +209,25 @@ def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> 
     ValueError
         If a column is missing, a run stands there twice, or a method lacks a run that another has.
     """
+    check_known(_RUN, errors.columns, "column")
     _check_errors(errors)
-    check_known([reference], errors["method"], "method")
-    others = [method for method in errors["method"].unique() if method != reference]
+    differences = paired_differences(errors, reference)
+    colors = {method: pick(COLORS, rank) for rank, method in enumerate(errors["method"].unique())}
+    others = [method for method in colors if method != reference]
     if not others:
         raise ValueError(f"{reference!r} is the only method. Give the runs of another to compare it with.")
     figure, panels = _panels_by_split(errors, others)
-    for axes, (split, group) in zip(panels, errors.groupby("split", sort=False), strict=True):
-        table = group.pivot(index=_run_columns(errors), columns="method", values="mae")
-        _check_pairs(table, split)
+    for axes, split in zip(panels, errors["split"].unique(), strict=True):
         for row, method in enumerate(others):
-            difference = table[method] - table[reference]
-            mean, half = _mean_and_interval(difference)
-            _draw_row(axes, row, difference, mean, half, f"{mean:+.3f}".replace("-", "−"))
+            mine = differences[(differences["split"] == split) & (differences["method"] == method)]["difference"]
+            low, high = corrected_interval(mine.to_numpy())
+            _draw_row(axes, row, colors[method], mine, (high - low) / 2, f"{mine.mean():+.3f}".replace("-", "−"))
         axes.axvline(0, color=INK, linewidth=1.2)
-    _label_sides(panels, reference)
-    over = "folds" if "fold" in errors else "seeds"
+    name = LABELS.get(reference, reference)
+    _label_sides(panels, name)
     panels[-1].set_xlabel(
-        with_unit(f"mean absolute error minus that of {reference}", unit)
-        + f"\ndots: runs; diamond and bar: their mean and its 95 % interval over {over}",
+        with_unit(f"mean absolute error minus that of {name}", unit)
+        + "\ndots: folds (mean over seeds); diamond and bar: mean and corrected 95 % interval",
         labelpad=20,
     )
     return figure
@@ -259,24 +258,6 @@ def _run_columns(errors: pd.DataFrame) -> list[str]:
     return columns
 
 
-def _check_pairs(table: pd.DataFrame, split: Hashable) -> None:
-    """Raise ``ValueError`` unless every method (column) has every run (row)."""
-    for method, values in table.items():
-        if values.isna().any():
-            labels = values.index[values.isna()].to_frame(index=False).iloc[0].to_dict()
-            raise ValueError(
-                f"split {split!r}: {method} has no run {labels}, but another method has. Run it, or drop it."
-            )
-
-
-def _mean_and_interval(difference: pd.Series) -> tuple[float, float]:
-    """Return the mean and half the width of its 95 % interval, over folds where there are any, else over seeds."""
-    values = difference.groupby(level="fold").mean() if "fold" in difference.index.names else difference
-    if len(values) < 2:
-        return values.mean(), 0.0
-    return values.mean(), student_t.ppf(0.975, len(values) - 1) * values.std() / np.sqrt(len(values))
-
-
 def _panels_by_split(errors: pd.DataFrame, methods: list) -> tuple[Figure, np.ndarray]:
     """Return a figure with a panel a split and a row a method."""
     splits = errors["split"].unique()
@@ -289,17 +270,17 @@ def _panels_by_split(errors: pd.DataFrame, methods: list) -> tuple[Figure, np.nd
 
 
 def _label_rows(axes: Axes, labels: list) -> None:
-    axes.set_yticks(range(len(labels)), [str(label) for label in labels])
+    axes.set_yticks(range(len(labels)), [LABELS.get(label, str(label)) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
 
 
-def _draw_row(axes: Axes, row: int, values: pd.Series, mean: float, half: float, text: str) -> None:
-    """Draw the runs of a method, below them their mean with a bar, and the text at the right."""
+def _draw_row(axes: Axes, row: int, color: str, values: pd.Series, half: float, text: str) -> None:
+    """Draw the results of a method, below them their mean with a bar, and the text at the right."""
     axes.plot(values, np.full(len(values), row - 0.13), linestyle="", marker="o", markersize=6, alpha=0.8,
-              color=paler(pick(COLORS, row), 0.25), markeredgecolor="white", markeredgewidth=0.5)  # fmt: skip
-    axes.errorbar(mean, row + 0.2, xerr=half, fmt="D", color=INK, markersize=5, capsize=3, linewidth=1.4)
+              color=paler(color, 0.25), markeredgecolor="white", markeredgewidth=0.5)  # fmt: skip
+    axes.errorbar(values.mean(), row + 0.2, xerr=half, fmt="D", color=INK, markersize=5, capsize=3, linewidth=1.4)
     axes.text(1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=SMALL)
 
 

@@ -52,18 +52,12 @@ def plot_early_fusion(n_composition: int, n_embedding: int, hidden: Sequence[int
     split = middle + (n_embedding - n_composition) / 2 * scale  # where the two blocks of the joined vector meet
     upper, lower = split + n_composition * scale / 2, split - n_embedding * scale / 2
 
-    composition = [(0.65, upper, "composition"), (2.05, upper, "standardise\n(training set)")]
-    structure = [
-        (0.65, lower, "crystal\ngraph"),
-        (2.05, lower, "CGCNN\nconvolutions"),
-        (3.4, lower, "mean over\natoms"),
-    ]
-    for branch, color in ((composition, _COMPOSITION), (structure, _STRUCTURE)):
-        for left, right in pairwise(branch):
-            _arrow(axes, (left[0] + 0.55, left[1]), (right[0] - 0.55, right[1]))
-        _arrow(axes, (branch[-1][0] + 0.55, branch[-1][1]), (x - 0.17, branch[-1][1]))
-        for box in branch:
-            _box(axes, *box, paler(color, 0.75))
+    composition = ("composition", f"{n_composition}\nfeatures", "standardise\n(training set)")
+    structure = ("crystal\ngraph", "CGCNN\nconvolutions", "mean over\natoms")
+    for y, names, color in ((upper, composition, _COMPOSITION), (lower, structure, _STRUCTURE)):
+        for name, left, right in zip(names, (0.65, 2.0, 3.35), (2.0, 3.35, x + 0.38), strict=True):
+            _box(axes, left, y, name, paler(color, 0.75))
+            _arrow(axes, (left + 0.55, y), (right - 0.55, y))
     _vector(axes, x, upper, n_composition, scale, _COMPOSITION)
     _vector(axes, x, lower, n_embedding, scale, _STRUCTURE)
     top = split + n_composition * scale
