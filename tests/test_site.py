@@ -7,6 +7,7 @@ page that needs the network fails here.
 from __future__ import annotations
 
 import functools
+import gzip
 import json
 import os
 import re
@@ -28,6 +29,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 SITE = ROOT / "_build" / "html"
 PAGES = pages_of_the_book()
 NARROW = 400  # CSS pixels
+HEAVIEST = 3_000_000  # bytes that a page and all it loads may have
 PATIENCE = 20  # seconds, on a loaded machine
 WIDGET_VIEWS = 'script[type="application/vnd.jupyter.widget-view+json"]'
 
@@ -179,7 +181,6 @@ def test_favicon_and_social_card_are_there(site):
 
 # --- in the browser ---------------------------------------------------------------------------------
 
-pytestmark = []
 in_browser = pytest.mark.browser
 every_page = pytest.mark.parametrize("page", PAGES)
 
@@ -194,6 +195,18 @@ def test_page_opens_cleanly_and_asks_no_other_host(browser, address, page):
     assert asked, "the performance log is empty, so it tells nothing"
     assert errors == []
     assert [url for url in asked if not url.startswith((f"{address}/", "data:", "blob:"))] == []
+
+
+@in_browser
+@every_page
+def test_page_is_light(browser, address, site, page):
+    open_page(browser, address, page)
+    asked = browser.execute_script("return performance.getEntries().map(entry => entry.name)")
+    files = {site / url.removeprefix(f"{address}/").split("?")[0] for url in asked if url.startswith(f"{address}/")}
+    assert site / f"{page}.html" in files
+    # Web servers compress text on its way, GitHub Pages too.
+    weights = {file.name: len(gzip.compress(file.read_bytes())) for file in files}
+    assert sum(weights.values()) < HEAVIEST, sorted(weights.items(), key=lambda item: -item[1])[:5]
 
 
 @in_browser
