@@ -217,7 +217,7 @@ def _draw_crystal(
             place, depth, scale = view(position)
             radius = radii[atom] * scale
             color = styles[symbols[atom]].color
-            _draw_ball(axes, place, radius, paler(color, 0.65) if pale else color, MUTED if pale else INK, -depth)
+            _draw_ball(axes, place, radius, paler(color, 0.72) if pale else color, MUTED if pale else INK, -depth)
             corners += [place - radius, place + radius]
     axes.add_patch(Circle((0, 0), radii[site] * 1.3, fill=False, edgecolor=INK, linewidth=1.6, zorder=0))
     _square_limits(axes, np.array(corners))

@@ -1,0 +1,515 @@
+"""The figures: what must be in them is in them, nothing covers anything else, and pyplot keeps nothing."""
+
+from __future__ import annotations
+
+import itertools
+
+import matplotlib
+import nbformat
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.text import Text
+from nbclient import NotebookClient
+from pymatgen.core import Lattice, Structure
+
+from course_lib import plots
+from course_lib.composition import feature_groups, magpie
+from course_lib.datasets import load_dataset
+from course_lib.experiments import summarize_differences
+from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
+
+
+@pytest.fixture(scope="module")
+def crystals() -> pd.DataFrame:
+    return load_dataset("pbe_prototypes")
+
+
+def rock_salt() -> Structure:
+    """Return the primitive cell of NaCl, lattice constant 5.64 angstrom."""
+    fcc = Lattice([[0, 2.82, 2.82], [2.82, 0, 2.82], [2.82, 2.82, 0]])
+    return Structure(fcc, ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def caesium_chloride() -> Structure:
+    return Structure(Lattice.cubic(4.12), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+
+
+def perovskite() -> Structure:
+    oxygen = [[0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
+    return Structure(Lattice.cubic(4.0), ["Ba", "Ti", "O", "O", "O"], [[0, 0, 0], [0.5, 0.5, 0.5], *oxygen])
+
+
+IDS = pd.Index([f"crystal-{k}" for k in range(30)])
+TRUE = pd.Series(np.linspace(-3, 1, 30), index=IDS)
+CHAPTERS = [
+    (0, "Start here", "What is a hybrid model, and is everything in place?", True),
+    (1, "Two views of a crystal", "What does structure add to a formula?", True),
+    (2, "Early fusion", "Does joining the descriptions help?", True),
+    (3, "All methods side by side", "Which method suits which situation, data and purse?", False),
+]
+
+
+def predictions() -> dict[str, pd.Series]:
+    """Return the predictions of two models, in another order than the true values."""
+    noise = np.random.default_rng(0).normal(0, 0.2, (2, len(IDS)))
+    shuffled = [(TRUE + noise[k]).sample(frac=1, random_state=k) for k in range(2)]
+    return dict(zip(("random forest", "CGCNN"), shuffled, strict=True))
+
+
+def runs() -> pd.DataFrame:
+    """Return made-up runs: three methods on five folds of two kinds, three seeds each."""
+    random = np.random.default_rng(1)
+    methods = {"random_forest": 0.18, "cgcnn": 0.12, "early_fusion": 0.10}
+    rows = itertools.product(("random", "formula"), methods, range(5), range(3))
+    return pd.DataFrame(
+        {"method": m, "split": s, "fold": f, "seed": k, "mae": methods[m] * (1 + (s == "formula")) + 0.01 * f + noise}
+        for (s, m, f, k), noise in zip(rows, random.normal(0, 0.005, 90), strict=True)
+    )
+
+
+def history() -> pd.DataFrame:
+    return pd.DataFrame({"val_mae_energy": [0.8, 0.3, 0.125, 0.2], "train_loss": [1.0, 0.5, 0.2, 0.1]})
+
+
+def scaled_pair(crystals: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    raw = magpie(crystals["structure"].iloc[::10])
+    return raw, (raw - raw.mean()) / raw.std().replace(0, 1)
+
+
+FIGURES = {
+    "crystal_and_graph": lambda df: plots.plot_crystal_and_graph(rock_salt()),
+    "polymorphs": lambda df: plots.plot_polymorphs(df, df["formula"].value_counts().index[:6]),
+    "feature_groups": lambda df: plots.plot_feature_groups(feature_groups()),
+    "feature_table": lambda df: plots.plot_feature_table(
+        magpie(["NaCl", "BaTiO3", "GaAs"]).set_axis(["NaCl", "BaTiO3", "GaAs"]),
+        ["0-norm", "MagpieData mean Electronegativity", "MagpieData range MeltingT"],
+    ),
+    "feature_scales": lambda df: plots.plot_feature_scales(*scaled_pair(df)),
+    "shells": lambda df: plots.plot_shells(rock_salt()),
+    "gaussian_basis": lambda df: plots.plot_gaussian_basis([2.1, 2.82, 3.99]),
+    "atom_features": lambda df: plots.plot_atom_features(["Na", "Cl", "Fe", "La"]),
+    "parity": lambda df: plots.plot_parity(TRUE, predictions()),
+    "history": lambda df: plots.plot_history(
+        {"CGCNN": history(), "early fusion": history() / 2}, "val_mae_energy", "eV"
+    ),
+    "errors": lambda df: plots.plot_errors(runs(), "eV/atom"),
+    "paired_differences": lambda df: plots.plot_paired_differences(runs(), "cgcnn", "eV/atom"),
+    "errors_by_group": lambda df: plots.plot_errors_by_group(
+        df["prototype"], {"forest": df["band_gap"].abs(), "CGCNN": df["formation_energy_per_atom"].abs()}, "eV/atom"
+    ),
+    "early_fusion": lambda df: plots.plot_early_fusion(145, 128, (128, 64)),
+    "course_map": lambda df: plots.plot_course_map(CHAPTERS),
+}
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def drawn_texts(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> list[Text]:
+    """Draw the figure and return what text was really put on it."""
+    drawn = []
+    draw = Text.draw
+
+    def record(self, renderer, *args, **kwargs):
+        if self.get_visible() and self.get_text().strip():
+            drawn.append(self)
+        return draw(self, renderer, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Text, "draw", record)
+        FigureCanvasAgg(figure).draw()
+    assert drawn
+    return list(dict.fromkeys(drawn))
+
+
+def overlaps(drawn: list[Text]) -> list[tuple[str, str]]:
+    """Return the pairs of texts that cover each other by more than a pixel."""
+    boxes = [(text.get_text(), text.get_window_extent().padded(-1)) for text in drawn]
+    return [(a, b) for (a, first), (b, second) in itertools.combinations(boxes, 2) if first.overlaps(second)]
+
+
+def outside(figure: Figure, drawn: list[Text]) -> list[str]:
+    """Return the texts that are cut off at the border of the figure."""
+    canvas = figure.bbox.padded(1)
+    boxes = {text.get_text(): text.get_window_extent() for text in drawn}
+    return [
+        label
+        for label, box in boxes.items()
+        if box.x0 < canvas.x0 or box.x1 > canvas.x1 or box.y0 < canvas.y0 or box.y1 > canvas.y1
+    ]
+
+
+def test_every_function_is_tested():
+    assert {f"plot_{name}" for name in FIGURES} == set(plots.__all__)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_legible_and_leaves_nothing_behind(name, crystals, monkeypatch):
+    before = dict(plt.rcParams)
+    figure = FIGURES[name](crystals)
+    assert isinstance(figure, Figure)
+    assert plt.get_fignums() == []
+    assert dict(plt.rcParams) == before
+    assert figure.get_size_inches()[0] <= 7.5
+    assert figure.get_facecolor() == to_rgba("white")
+    drawn = drawn_texts(figure, monkeypatch)
+    assert min(text.get_fontsize() for text in drawn) >= 9
+    assert overlaps(drawn) == []
+    assert outside(figure, drawn) == []
+
+
+@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"early_fusion", "course_map", "feature_groups"}))
+def test_every_axis_says_what_it_shows(name, crystals):
+    """Panels without ticks need no label; of panels that share an axis, one has it."""
+    figure = FIGURES[name](crystals)
+    numbers = [axes for axes in figure.axes if axes.get_visible() and len(axes.get_xticks()) and axes.get_xlabel()]
+    shared = bool(figure.get_supxlabel())
+    pictures = {"crystal_and_graph", "feature_table", "atom_features"}
+    assert numbers or shared or name in pictures
+
+
+def test_a_failing_plot_leaves_no_figure_open():
+    with pytest.raises(ValueError, match="raw and scaled"):
+        plots.plot_feature_scales(pd.DataFrame({"a": [1.0]}), pd.DataFrame({"b": [1.0]}))
+    with pytest.raises(ValueError, match="no column in the history of CGCNN: 'loss'"):
+        plots.plot_history({"CGCNN": history()}, "loss", "")
+    assert plt.get_fignums() == []
+
+
+def test_a_cell_that_ends_in_a_plot_shows_one_image():
+    call = "plot_early_fusion(145, 128, (128, 64))"
+    sources = ("from course_lib.plots import plot_early_fusion", call, f"figure = {call}")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    NotebookClient(notebook, timeout=120).execute()
+    shown = [[kind for out in cell.outputs for kind in out.get("data", {})] for cell in notebook.cells]
+    assert [kinds.count("image/png") for kinds in shown] == [0, 1, 0]
+
+
+# --- crystals -----------------------------------------------------------------------------------------------------
+
+
+def balls_and_bonds(figure: Figure) -> tuple[int, int, int]:
+    """Return the number of atoms drawn, of lines that join them, and of bonds in the graph."""
+    crystal, graph = figure.axes
+    joining = [line for line in crystal.lines if line.get_solid_capstyle() == "butt"]
+    return len(crystal.images), len(joining), sum(isinstance(patch, FancyArrowPatch) for patch in graph.patches)
+
+
+def test_crystal_and_graph_of_rock_salt():
+    figure = plots.plot_crystal_and_graph(rock_salt())
+    # The conventional cell has an atom at each of 3 x 3 x 3 places, and all 6 + 12 neighbours are among them.
+    assert balls_and_bonds(figure) == (27, 18, 3)
+    assert "Crystal: one Na and its 18 neighbours" in texts(figure)
+    assert "Graph: 2 atoms, 3 bonds" in texts(figure)
+    assert sorted(text for text in texts(figure) if "×" in text) == ["12 × 3.99 Å", "12 × 3.99 Å", "6 × 2.82 Å"]
+    assert "outside the cell" not in texts(figure)
+
+
+def test_neighbours_outside_the_cell_are_drawn_too():
+    figure = plots.plot_crystal_and_graph(caesium_chloride())
+    assert balls_and_bonds(figure) == (1 + 8 + 6, 14, 3)
+    assert {"outside the cell", "8 × 3.57 Å", "6 × 4.12 Å"} < set(texts(figure))
+
+
+def test_one_way_messages_have_arrows():
+    figure = plots.plot_crystal_and_graph(perovskite(), site=1)
+    # Ti sees 8 Ba in its 14 neighbours, Ba has its 12 O before any Ti.
+    assert "8 × 3.46 Å" in texts(figure)
+    assert "arrow: the message goes one way only" in texts(figure)
+    heads = [patch for patch in figure.axes[1].patches if isinstance(patch, FancyArrowPatch)]
+    pointed = [patch for patch in heads if type(patch.get_arrowstyle()).__name__ != "Curve"]
+    assert len(pointed) == 1
+    assert len(heads) == 10
+
+
+def test_all_prototypes_have_labels_that_do_not_cover_each_other(crystals, monkeypatch):
+    for prototype, group in crystals.groupby("prototype"):
+        structure = group["structure"].iloc[0]
+        figure = plots.plot_crystal_and_graph(structure, site=len(structure) - 1)
+        drawn = drawn_texts(figure, monkeypatch)
+        assert overlaps(drawn) == [], prototype
+        assert outside(figure, drawn) == [], prototype
+
+
+def test_other_structures_can_be_drawn():
+    copper = Structure(Lattice([[0, 1.8, 1.8], [1.8, 0, 1.8], [1.8, 1.8, 0]]), ["Cu"], [[0, 0, 0]])
+    assert "Graph: 1 atom, 1 bond" in texts(plots.plot_crystal_and_graph(copper))
+    ions = rock_salt()
+    ions.add_oxidation_state_by_element({"Na": 1, "Cl": -1})
+    assert {"Na", "Cl"} < set(texts(plots.plot_crystal_and_graph(ions)))
+    xenon = Structure(Lattice.cubic(4.3), ["Xe", "F"], [[0, 0, 0], [0.5, 0.5, 0.5]])  # without electronegativity
+    assert {"Xe", "F"} < set(texts(plots.plot_crystal_and_graph(xenon)))
+
+
+@pytest.mark.parametrize("draw", [plots.plot_crystal_and_graph, plots.plot_shells])
+@pytest.mark.parametrize("site", [-1, 2])
+def test_no_such_site(draw, site):
+    with pytest.raises(ValueError, match=f"site is {site}, but the structure has the sites 0 to 1"):
+        draw(rock_salt(), site=site)
+
+
+def marks(figure: Figure) -> list[tuple[float, float, bool]]:
+    """Return distance, rank and filling of each neighbour in a plot of shells."""
+    points = [line for line in figure.axes[0].lines if line.get_linestyle() == "None" or len(line.get_xdata()) == 1]
+    return [(float(p.get_xdata()[0]), float(p.get_ydata()[0]), p.get_markerfacecolor() != "white") for p in points]
+
+
+def test_shells_of_rock_salt():
+    figure = plots.plot_shells(rock_salt())
+    neighbours = marks(figure)
+    assert [rank for _, rank, _ in neighbours] == list(range(1, 27))
+    np.testing.assert_allclose(
+        [distance for distance, _, _ in neighbours], np.repeat(2.82 * np.sqrt([1, 2, 3]), [6, 12, 8])
+    )
+    assert [filled for _, _, filled in neighbours] == [True] * 12 + [False] * 14
+    assert {"6 Cl\n2.82 Å", "12 Na\n3.99 Å", "8 Cl\n4.88 Å"} < set(texts(figure))
+    assert "takes 6 of 12 atoms at one distance" in figure.axes[0].get_title(loc="left")
+    assert "whole shells give 18 neighbours" in figure.axes[0].get_title(loc="left")
+
+
+def test_a_cut_between_shells_splits_none():
+    title = plots.plot_shells(rock_salt(), neighbors=18).axes[0].get_title(loc="left")
+    assert title == "A cut after 18 falls between two shells"
+    with pytest.raises(ValueError, match="neighbors is 0; it must be at least 1"):
+        plots.plot_shells(rock_salt(), neighbors=0)
+
+
+# --- features -----------------------------------------------------------------------------------------------------
+
+
+def test_polymorphs_stand_at_their_energies():
+    frame = pd.DataFrame(
+        {
+            "formula": ["NaCl", "MgO", "NaCl", "NaCl"],
+            "prototype": ["rocksalt", "rocksalt", "cscl", "zincblende"],
+            "formation_energy_per_atom": [-1.9, -2.7, -1.8, -1.85],
+        }
+    )
+    figure = plots.plot_polymorphs(frame, ["NaCl", "MgO"])
+    by_label = {line.get_label(): sorted(line.get_xdata()) for line in figure.axes[0].lines}
+    assert by_label["rock salt"] == [-2.7, -1.9]
+    assert by_label["CsCl"] == [-1.8]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["NaCl", "MgO"]
+    assert {"0.10", "0.00"} < set(texts(figure))
+    with pytest.raises(ValueError, match="no formula 'KBr'"):
+        plots.plot_polymorphs(frame, ["NaCl", "KBr"])
+
+
+def test_polymorphs_of_equal_energy_are_all_seen():
+    frame = pd.DataFrame({"formula": "NaCl", "prototype": ["a", "b", "c"], "formation_energy_per_atom": [1, 1, 1.0]})
+    figure = plots.plot_polymorphs(
+        pd.concat([frame, frame.assign(formation_energy_per_atom=5.0)], ignore_index=True), ["NaCl"]
+    )
+    heights = [line.get_ydata()[0] for line in figure.axes[0].lines if line.get_marker() != "None"]
+    assert len(set(heights)) == 3
+
+
+def test_feature_groups_are_to_scale():
+    figure = plots.plot_feature_groups(feature_groups())
+    widths = [
+        patch.get_width() for patch in figure.axes[0].patches if isinstance(patch, Rectangle) and patch.get_y() == 2
+    ]
+    assert widths == [6, 132, 4, 3]
+    assert {"6", "132", "4", "3", *feature_groups()} <= set(texts(figure))
+    assert "One composition, 145 numbers" in texts(figure)
+
+
+def test_feature_table_writes_the_values():
+    features = pd.DataFrame({"MagpieData mean X": [0.5, 1.25], "0-norm": [2.0, 2.0]}, index=["NaCl", "MgO"])
+    figure = plots.plot_feature_table(features, ["0-norm", "MagpieData mean X"])
+    assert {"0.5", "1.25", "2", "NaCl", "MgO", "0-norm", "mean X"} <= set(texts(figure))
+    shade = figure.axes[0].images[0].get_array()
+    np.testing.assert_array_equal(shade, [[0, 0], [0, 1]])
+    with pytest.raises(ValueError, match="no feature 'mean X'"):
+        plots.plot_feature_table(features, ["mean X"])
+
+
+def test_feature_scales_show_percentiles():
+    values = np.linspace(0, 1, 41)  # percentiles 2.5, 50 and 97.5 are among them
+    raw = pd.DataFrame({"large": 1000 * values, "small": values, "constant": 7.0})
+    figure = plots.plot_feature_scales(raw, raw / 2)
+    top, bottom = figure.axes
+    bars = [segment[:, 1] for segment in top.collections[0].get_segments()]
+    np.testing.assert_allclose(bars, [[7, 7], [0.025, 0.975], [25, 975]])
+    np.testing.assert_allclose(bottom.lines[0].get_ydata(), [3.5, 0.25, 250])
+    assert top.get_yscale() == "symlog"
+    assert "one spans 950" in top.get_title(loc="left")
+
+
+def test_gaussian_basis_rows():
+    distances = [0.0, 2.82, 7.9]
+    figure = plots.plot_gaussian_basis(distances)
+    expected = np.exp(-(((np.array(distances)[:, None] - 0.2 * np.arange(41)) / 0.2) ** 2))
+    np.testing.assert_allclose(figure.axes[1].images[0].get_array(), expected, atol=1e-6)
+    assert len(figure.axes[0].lines) == 41
+    assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["0.00 Å", "2.82 Å", "7.90 Å"]
+
+
+def test_atom_features_are_all_there():
+    figure = plots.plot_atom_features(["Na", "Cl", "La"])
+    bits = np.concatenate([axes.images[0].get_array() for axes in figure.axes], axis=1)
+    np.testing.assert_array_equal(bits, atom_features([11, 17, 57]).numpy())
+    assert bits.shape == (3, 92)
+    named = {text.replace("\n", " ") for text in texts(figure)}
+    assert set(ATOM_FEATURE_BLOCKS) < named
+    frames = [patch for axes in figure.axes for patch in axes.patches]
+    assert [frame.get_width() for frame in frames] == list(ATOM_FEATURE_BLOCKS.values())
+    with pytest.raises(ValueError, match="'Xx' is no element"):
+        plots.plot_atom_features(["Na", "Xx"])
+
+
+# --- results ------------------------------------------------------------------------------------------------------
+
+
+def test_parity_writes_the_mae_of_matching_ids():
+    figure = plots.plot_parity(TRUE, predictions())
+    for axes, (label, values) in zip(figure.axes, predictions().items(), strict=True):
+        mae = np.mean([abs(values[name] - TRUE[name]) for name in IDS])
+        assert axes.get_title(loc="left") == label
+        assert f"MAE {mae:.3f} eV/atom\n30 crystals" in [text.get_text() for text in axes.texts]
+        assert axes.get_xlim() == axes.get_ylim() == figure.axes[0].get_xlim()
+    assert figure.get_supxlabel() == "true (eV/atom)"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p.drop("crystal-7"), "CGCNN has no value for 1 of 30 ids, for example 'crystal-7'"),
+        (lambda p: pd.concat([p, pd.Series({"other": 0.0})]), "CGCNN has values for 1 ids .* for example 'other'"),
+        (lambda p: pd.concat([p, p.iloc[:1]]), "CGCNN: id 'crystal-.*' repeats"),
+    ],
+)
+def test_ids_that_do_not_match(change, message):
+    with pytest.raises(ValueError, match=message):
+        plots.plot_parity(TRUE, {"CGCNN": change(predictions()["CGCNN"])})
+    with pytest.raises(ValueError, match=message):
+        plots.plot_errors_by_group(
+            pd.Series("a", index=[*IDS, "other"]), {"forest": TRUE, "CGCNN": change(predictions()["CGCNN"])}, "eV"
+        )
+
+
+def test_history_is_logarithmic_and_marks_the_best():
+    figure = plots.plot_history({"CGCNN": history()}, "val_mae_energy", "eV/atom")
+    axes = figure.axes[0]
+    assert axes.get_yscale() == "log"
+    assert axes.get_ylabel() == "validation MAE (eV/atom)"
+    assert "CGCNN: 0.125 at best" in texts(figure)
+    assert [tuple(np.ravel(line.get_xydata())) for line in axes.lines if len(line.get_xdata()) == 1] == [(2, 0.125)]
+
+
+def test_errors_one_dot_a_run():
+    errors = runs()
+    figure = plots.plot_errors(errors, "eV/atom")
+    for axes, (split, group) in zip(figure.axes, errors.groupby("split", sort=False), strict=True):
+        assert axes.get_title(loc="left") == split
+        assert [label.get_text() for label in axes.get_yticklabels()] == ["random forest", "CGCNN", "early fusion"]
+        dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
+        for (_, values), mine in zip(group.groupby("method", sort=False)["mae"], dots, strict=True):
+            np.testing.assert_array_equal(np.sort(mine), np.sort(values))
+            written = f"{values.mean():.3f} ± {np.std(values, ddof=1):.3f}"
+            assert written in [text.get_text() for text in axes.texts]
+            assert axes.get_xlim()[0] == 0
+            assert axes.get_xlim()[1] > values.max()
+
+
+def test_errors_of_a_single_run_have_no_spread():
+    one = pd.DataFrame({"method": ["a", "b"], "split": "random", "seed": 0, "mae": [0.1, 0.2]})
+    assert {"0.100", "0.200"} < set(texts(plots.plot_errors(one, "eV")))
+
+
+def test_paired_differences_are_those_of_the_experiments():
+    errors = runs().sample(frac=1, random_state=0)
+    figure = plots.plot_paired_differences(errors, "cgcnn", "eV/atom")
+    table = summarize_differences(errors, "cgcnn")
+    others = [method for method in errors["method"].unique() if method != "cgcnn"]
+    for axes in figure.axes:
+        mine = table.loc[axes.get_title(loc="left")]
+        for method, bar in zip(others, axes.containers, strict=True):
+            (ends,) = bar[2][0].get_segments()
+            np.testing.assert_allclose(ends[:, 0], mine.loc[method, ["low", "high"]])
+            assert f"{mine.loc[method, 'mean']:+.3f}".replace("-", "−") in [text.get_text() for text in axes.texts]
+        dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
+        assert [len(values) for values in dots] == [5, 5]
+        assert axes.get_xlim()[0] == -axes.get_xlim()[1]
+    assert {"← better than CGCNN", "worse than CGCNN →"} < set(texts(figure))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda r: r.drop(columns="split"), "no column 'split'"),
+        (lambda r: r.drop(columns=["fold", "seed"]), "'fold'"),
+        (lambda r: pd.concat([r, r.iloc[:1]]), "two rows for one run.*Keep one"),
+    ],
+)
+def test_errors_that_cannot_be_drawn(change, message):
+    for draw in (plots.plot_errors, lambda errors, unit: plots.plot_paired_differences(errors, "cgcnn", unit)):
+        with pytest.raises(ValueError, match=message):
+            draw(change(runs()), "eV/atom")
+
+
+def test_differences_that_cannot_be_drawn():
+    with pytest.raises(ValueError, match="no runs of 'alignn'"):
+        plots.plot_paired_differences(runs(), "alignn", "eV")
+    with pytest.raises(ValueError, match="not every method has a run"):
+        plots.plot_paired_differences(runs().iloc[1:], "cgcnn", "eV")
+    with pytest.raises(ValueError, match="'cgcnn' is the only method"):
+        plots.plot_paired_differences(runs().query("method == 'cgcnn'"), "cgcnn", "eV")
+
+
+def test_errors_by_group_are_means_with_counts():
+    groups = pd.Series(["cscl"] * 10 + ["wurtzite"] * 20, index=IDS).sample(frac=1, random_state=3)
+    errors = {"forest": TRUE.abs(), "CGCNN": 2 * TRUE.abs().sample(frac=1, random_state=4)}
+    figure = plots.plot_errors_by_group(groups, errors, "eV/atom")
+    axes = figure.axes[0]
+    mean = [TRUE[:10].abs().mean(), TRUE[10:].abs().mean()]
+    assert mean[0] > mean[1]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["CsCl (10)", "wurtzite (20)"]
+    points = {line.get_label(): line.get_xdata() for line in axes.lines}
+    np.testing.assert_allclose(points["forest"], mean)
+    np.testing.assert_allclose(points["CGCNN"], np.multiply(2, mean))
+    with pytest.raises(ValueError, match="no group for the crystal 'crystal-0'"):
+        plots.plot_errors_by_group(groups.drop("crystal-0"), errors, "eV")
+
+
+# --- schematics ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hidden", [(128, 64), (512,), (256, 128, 64)])
+def test_early_fusion_shows_its_numbers(hidden, monkeypatch):
+    figure = plots.plot_early_fusion(145, 100, hidden)
+    assert {"145", "100", "concatenation\n145 + 100 = 245", *map(str, hidden)} <= set(texts(figure))
+    drawn = drawn_texts(figure, monkeypatch)
+    assert overlaps(drawn) == []
+    assert outside(figure, drawn) == []
+
+
+def test_course_map_keeps_its_words_in_their_cards():
+    figure = plots.plot_course_map(CHAPTERS)
+    cards = [patch for patch in figure.axes[0].patches if isinstance(patch, FancyBboxPatch)]
+    assert [card.get_linestyle() for card in cards] == ["-", "-", "-", "--"]
+    boxes = [card.get_window_extent() for card in cards]
+    words = [text for text in figure.axes[0].texts if text.get_text() != "dashed: in preparation"]
+    for text, box in zip(words, np.repeat(np.arange(len(cards)), 3), strict=True):
+        extent = text.get_window_extent()
+        assert boxes[box].contains(extent.x0, extent.y0), text.get_text()
+        assert boxes[box].contains(extent.x1, extent.y1), text.get_text()
+    joined = {text.replace("\n", " ") for text in texts(figure)}
+    assert {part for chapter in CHAPTERS for part in (str(chapter[0]), *chapter[1:3])} < joined
+    assert "dashed: in preparation" in joined
+
+
+def test_course_map_of_a_finished_course_has_no_legend():
+    finished = [(*chapter[:3], True) for chapter in CHAPTERS]
+    assert "dashed: in preparation" not in texts(plots.plot_course_map(finished))
