@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
+import signal
 import tempfile
 import time
 import warnings
@@ -29,6 +31,7 @@ from course_lib.models.layers import Standardize
 
 _LOSSES = {"mae": l1_loss, "mse": mse_loss}
 _PREDICT_BATCH = 512  # crystals; the result does not depend on it
+_SETTINGS_OF_A_RUN = ("epochs", "batch_size", "learning_rate", "weight_decay", "loss", "patience", "seed", "precision")
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,9 @@ class FitConfig:
     def __post_init__(self):
         if self.loss not in _LOSSES:
             raise ValueError(f"loss is {self.loss!r}; choose one of {', '.join(_LOSSES)}.")
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1.")
+        for name, least in (("epochs", 1), ("batch_size", 2)):  # batch norm needs more than one crystal
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         if self.resume and self.folder is None:
             raise ValueError("resume=True needs the folder of the run to go on from.")
 
@@ -107,8 +110,10 @@ class CrystalRegressor(lightning.LightningModule):
         self.network = build(description) if network is None else network
         self.target_names = target_names
         self.target_scaler = Standardize(len(target_names))
-        self.train_loss = MeanMetric()
-        self.val_mae = torch.nn.ModuleList(MeanMetric() for _ in target_names)
+        # An error that is NaN must show in the mean; by default the metric would leave it out. (What the metric calls
+        # "disable" would do as well, but torchmetrics 1.9 then forgets the weights.)
+        self.train_loss = MeanMetric(nan_strategy=math.nan)
+        self.val_mae = torch.nn.ModuleList(MeanMetric(nan_strategy=math.nan) for _ in target_names)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a batch; Lightning's own way looks at every entry of it in Python first."""
@@ -122,14 +127,10 @@ class CrystalRegressor(lightning.LightningModule):
         """Return the loss of one batch, over the labels that are known."""
         known = batch.y_mask
         output, wanted = self.network(batch), self.target_scaler(batch.y)
-        loss = _LOSSES[self.hparams.config["loss"]](output[known], wanted[known])
-        self.train_loss.update(loss.detach(), batch.num_graphs)
+        total = _LOSSES[self.hparams.config["loss"]](output[known], wanted[known], reduction="sum")
+        loss = total / known.sum().clamp(min=1)  # a batch may have no label at all
+        self.train_loss.update(loss.detach(), known.sum())
         return loss
-
-    def on_train_epoch_end(self) -> None:
-        """Log the mean loss over the epoch."""
-        self.log("train_loss", self.train_loss.compute())
-        self.train_loss.reset()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add the absolute errors of one batch to the epoch's means."""
@@ -138,7 +139,9 @@ class CrystalRegressor(lightning.LightningModule):
             metric.update(error[:, k][batch.y_mask[:, k]])
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean absolute error of each target, and their mean in units of the standard deviations."""
+        """Log the epoch's training loss, the error of each target, and their mean in units of standard deviations."""
+        self.log("train_loss", self.train_loss.compute())
+        self.train_loss.reset()
         errors = torch.stack([metric.compute() for metric in self.val_mae])
         for name, metric, error in zip(self.target_names, self.val_mae, errors, strict=True):
             self.log(f"val_mae_{name}", error)
@@ -197,11 +200,7 @@ class _History(Callback):
 
     def load_state_dict(self, state_dict: dict) -> None:
         self.rows = state_dict["rows"]
-        self._rng = state_dict["rng"]
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: CrystalRegressor) -> None:
-        if self.rows:
-            torch.set_rng_state(self._rng)
+        torch.set_rng_state(state_dict["rng"])  # next, Lightning makes the loader's iterator, which draws from it
 
 
 def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: FitConfig | None = None) -> FitResult:
@@ -226,34 +225,42 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     Raises
     ------
     ValueError
-        If there is nothing to train on or to validate with, or the model's outputs and the targets do not fit.
+        If there is nothing to train on or to validate with, the model's outputs and the targets do not fit, or the
+        run to go on from had other settings.
+    FloatingPointError
+        If the validation error is not a number after every epoch.
     """
     config = FitConfig() if config is None else config
     _check(model, train, val)
     lightning.seed_everything(config.seed, verbose=False)
-    torch.set_flush_denormal(True)  # small gradients become denormal numbers, with which some processors crawl
     regressor = CrystalRegressor(describe(model), list(train.target_names), _plain(config), network=model)
     regressor.target_scaler.fit(torch.from_numpy(train.targets))
     model.fit_preprocessing(torch.from_numpy(train.features))
     history = _History()
-    with _checkpoint_folder(config) as folder, _quiet_lightning():
-        best = ModelCheckpoint(folder, "best", monitor="val_error", enable_version_counter=False)
-        callbacks = [history, best]
+    with _checkpoint_folder(config) as folder, _quiet_lightning(), _flush_denormals(), _interruptible():
+        # Both at the end of an epoch, after the history: a run that goes on finds the epoch finished.
+        settings = {"save_on_train_epoch_end": True, "enable_version_counter": False}
+        callbacks = [history, ModelCheckpoint(folder, "best", monitor="val_error", **settings)]
         if config.folder is not None:
-            callbacks.append(ModelCheckpoint(folder, "last", enable_version_counter=False))
-        start = time.perf_counter()
-        trainer = _trainer(config, callbacks)
+            callbacks.append(ModelCheckpoint(folder, "last", **settings))
         last_checkpoint = folder / "last.ckpt"
-        trainer.fit(
+        resume = config.resume and last_checkpoint.exists()
+        if resume:
+            _check_same_run(last_checkpoint, regressor)
+        start = time.perf_counter()
+        _trainer(config, callbacks).fit(
             regressor,
             _loader(train, config.batch_size, shuffle=True),
             _loader(val, _PREDICT_BATCH, shuffle=False),
-            ckpt_path=last_checkpoint if config.resume and last_checkpoint.exists() else None,
+            ckpt_path=last_checkpoint if resume else None,
             weights_only=True,
         )
         seconds = time.perf_counter() - start
-        regressor.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
-    rows = pd.DataFrame(history.rows).rename_axis("epoch")
+        rows = pd.DataFrame(history.rows).rename_axis("epoch")
+        if rows["val_error"].isna().all():
+            raise FloatingPointError("the validation error was never a number: lower the learning rate.")
+        best = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
+        regressor.load_state_dict(best["state_dict"])
     return FitResult(regressor.eval(), rows, int(rows["val_error"].idxmin()), seconds)
 
 
@@ -310,9 +317,28 @@ def _check(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs) -> Non
             f"({', '.join(train.target_names) or 'none'}). Make the model with n_targets={len(train.target_names)}, "
             "or give from_structures other targets."
         )
-    unlabelled = [k for k, name in enumerate(train.target_names) if np.isnan(train.targets[:, k]).all()]
-    if unlabelled:
-        raise ValueError(f"target {train.target_names[unlabelled[0]]!r} has no label in the training set.")
+    for part, graphs in (("training", train), ("validation", val)):
+        unlabelled = np.isnan(graphs.targets).all(axis=0)
+        if unlabelled.any():
+            name = graphs.target_names[int(np.argmax(unlabelled))]
+            raise ValueError(f"target {name!r} has no label in the {part} set. Drop the target or split otherwise.")
+
+
+def _check_same_run(checkpoint: Path, regressor: CrystalRegressor) -> None:
+    """Raise ``ValueError`` when the run to go on from had other settings than this one."""
+    before = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]
+    now = regressor.hparams
+    pairs = [
+        ("model", before["description"], now.description),
+        ("target_names", before["target_names"], now.target_names),
+    ]
+    pairs += [(name, before["config"][name], now.config[name]) for name in _SETTINGS_OF_A_RUN]
+    for name, old, new in pairs:
+        if old != new:
+            raise ValueError(
+                f"the run in {checkpoint.parent} was begun with {name} = {old!r}, not {new!r}. "
+                "Go on with the same settings, or choose another folder."
+            )
 
 
 def _plain(config: FitConfig) -> dict:
@@ -373,3 +399,28 @@ def _quiet_lightning() -> Iterator[None]:
             yield
         finally:
             logger.setLevel(level)
+
+
+@contextmanager
+def _flush_denormals() -> Iterator[None]:
+    """Round denormal numbers to zero: small gradients become such, and some processors crawl with them."""
+    before = bool(torch.tensor(torch.finfo(torch.float32).tiny) / 2 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let Ctrl-C, or a notebook's stop button, arrive as ``KeyboardInterrupt``.
+
+    Lightning ends the process instead, and a notebook, which survives that, would ignore every later interruption.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from error

@@ -1,0 +1,413 @@
+"""Training: it learns, repeats, goes on after an interruption, masks missing labels, and stays quiet."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from example_crystals import TARGET, bundled, bundled_graphs, random_crystal
+from pymatgen.core import Lattice, Structure
+
+from course_lib import training
+from course_lib.composition import magpie
+from course_lib.graphs import CrystalGraphs
+from course_lib.models import CGCNN, CrystalModel, EarlyFusion
+from course_lib.training import CrystalRegressor, FitConfig, FitResult, fit, load, predict
+
+QUICK = FitConfig(epochs=4, batch_size=8)
+
+
+def graphs() -> CrystalGraphs:
+    return bundled_graphs(40)
+
+
+def split() -> tuple[CrystalGraphs, CrystalGraphs]:
+    return graphs().subset(range(0, 30)), graphs().subset(range(30, 40))
+
+
+def contrary(train: CrystalGraphs) -> CrystalGraphs:
+    """Return the same crystals with targets mirrored at their mean: the better the fit, the larger the error here."""
+    return replace(train, y=2 * train.targets.mean() - train.y)
+
+
+def small(n_targets: int = 1, fusion: bool = False) -> CrystalModel:
+    """Return a small network with the same first weights each time."""
+    torch.manual_seed(3)
+    trunk = CGCNN(n_targets=n_targets, hidden=16, n_conv=1, embedding=16)
+    return EarlyFusion(trunk, n_targets=n_targets, hidden=(16,)) if fusion else trunk
+
+
+def two_targets(missing: dict[str, list[int]], rows=range(20)) -> CrystalGraphs:
+    """Return crystals with two targets, some labels of which are missing."""
+    frame = bundled(40).iloc[list(rows)]
+    targets = frame[[TARGET, "band_gap"]].copy()
+    for name, without in missing.items():
+        targets.iloc[without, targets.columns.get_loc(name)] = np.nan
+    return CrystalGraphs.from_structures(frame["structure"], ids=frame.index, targets=targets, allow_missing=True)
+
+
+def assert_same_weights(one: dict, other: dict):
+    assert one.keys() == other.keys()
+    for name, tensor in one.items():
+        torch.testing.assert_close(tensor, other[name], rtol=0, atol=0, msg=name)
+
+
+def raise_at_step(monkeypatch, number: int, error: BaseException):
+    """Let the training step of that number raise."""
+    step, calls = CrystalRegressor.training_step, []
+
+    def failing(self, *args):
+        calls.append(1)
+        if len(calls) == number:
+            raise error
+        return step(self, *args)
+
+    monkeypatch.setattr(CrystalRegressor, "training_step", failing)
+
+
+# ---------------------------------------------------------------- fitting
+
+
+@pytest.mark.parametrize("loss", ["mae", "mse"])
+def test_it_learns(loss):
+    train = bundled_graphs(24)
+    trivial = np.abs(train.targets - np.median(train.targets)).mean()
+    torch.manual_seed(0)
+    result = fit(CGCNN(), train, train, FitConfig(epochs=40, batch_size=12, loss=loss))
+    assert result.history["train_loss"].iloc[-1] < 0.3 * result.history["train_loss"].iloc[0]
+    error = np.abs(predict(result.model, train).to_numpy() - train.targets).mean()
+    assert error < 0.4 * trivial
+
+
+def test_the_best_epoch_is_returned():
+    train = graphs()
+    val = contrary(train)
+    result = fit(small(), train, val, FitConfig(epochs=10, batch_size=8, learning_rate=0.05))
+    error = result.history["val_error"]
+    assert list(result.history.columns) == ["train_loss", f"val_mae_{TARGET}", "val_error"]
+    assert result.history.index.tolist() == list(range(10))
+    assert result.best_epoch == error.idxmin() != 9
+    found = np.abs(predict(result.model, val).to_numpy() - val.targets).mean()
+    assert found == pytest.approx(result.history.loc[result.best_epoch, f"val_mae_{TARGET}"], rel=1e-5)
+    std = train.targets.astype(float).std()
+    np.testing.assert_allclose(error, result.history[f"val_mae_{TARGET}"] / std, rtol=1e-5)
+    assert not result.model.training
+    assert result.seconds > 0
+
+
+def test_history_has_the_loss_of_each_epoch(monkeypatch):
+    losses = []
+    step = CrystalRegressor.training_step
+
+    def remember(self, batch, batch_idx):
+        loss = step(self, batch, batch_idx)
+        losses.append((loss.item(), batch.num_graphs))
+        return loss
+
+    monkeypatch.setattr(CrystalRegressor, "training_step", remember)
+    result = fit(small(), *split(), QUICK)
+    steps = np.array(losses).reshape(4, 4, 2)  # epochs, batches, (loss, crystals)
+    assert steps[0, :, 1].tolist() == [8, 8, 8, 6]
+    np.testing.assert_allclose(result.history["train_loss"], (steps[..., 0] * steps[..., 1]).sum(1) / 30, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fusion", [False, True])
+def test_seeded_runs_repeat_bit_for_bit(fusion):
+    runs: list[FitResult] = []
+    for seed in (0, 0, 1):
+        torch.rand(7)  # whatever was drawn before
+        runs.append(fit(small(fusion=fusion), *split(), replace(QUICK, seed=seed)))
+    assert_same_weights(runs[0].model.state_dict(), runs[1].model.state_dict())
+    pd.testing.assert_frame_equal(runs[0].history, runs[1].history, check_exact=True)
+    assert not runs[0].history.equals(runs[2].history)
+
+
+@pytest.mark.parametrize("step", [1, 5, 10, 12])  # in the first epoch; first, second and last step of later ones
+@pytest.mark.parametrize("fusion", [False, True])  # early fusion draws random numbers for its dropout
+def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, fusion, step):
+    whole = fit(small(fusion=fusion), *split(), replace(QUICK, folder=tmp_path / "whole"))
+    config = replace(QUICK, folder=tmp_path / "killed")
+    with monkeypatch.context() as patch:
+        raise_at_step(patch, step, RuntimeError("power cut"))
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(small(fusion=fusion), *split(), config)
+    torch.rand(7)
+    resumed = fit(small(fusion=fusion), *split(), replace(config, resume=True))
+    pd.testing.assert_frame_equal(resumed.history, whole.history, check_exact=True)
+    assert_same_weights(resumed.model.state_dict(), whole.model.state_dict())
+    last = [load(tmp_path / name / "last.ckpt").state_dict() for name in ("whole", "killed")]
+    assert_same_weights(*last)
+
+
+def test_a_finished_run_is_only_read_again(tmp_path):
+    config = replace(QUICK, folder=tmp_path)
+    whole = fit(small(), *split(), config)
+    again = fit(small(), *split(), replace(config, resume=True))
+    pd.testing.assert_frame_equal(again.history, whole.history, check_exact=True)
+    assert_same_weights(again.model.state_dict(), whole.model.state_dict())
+
+
+def test_without_resume_the_folder_is_written_anew(tmp_path):
+    config = replace(QUICK, folder=tmp_path)
+    fit(small(), *split(), config)
+    second = fit(small(), *split(), replace(config, seed=5))
+    assert_same_weights(load(tmp_path / "best.ckpt").state_dict(), second.model.state_dict())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [({"epochs": 9}, "epochs = 4, not 9"), ({"learning_rate": 0.1}, r"learning_rate = 0.005, not 0.1")],
+)
+def test_going_on_with_other_settings(tmp_path, changed, message):
+    fit(small(), *split(), replace(QUICK, folder=tmp_path))
+    with pytest.raises(ValueError, match=f"{message}. Go on with the same settings, or choose another folder"):
+        fit(small(), *split(), replace(QUICK, folder=tmp_path, resume=True, **changed))
+
+
+def test_going_on_with_another_model(tmp_path):
+    fit(small(), *split(), replace(QUICK, folder=tmp_path))
+    with pytest.raises(ValueError, match=r"was begun with model = .*'CGCNN'.*, not .*EarlyFusion"):
+        fit(small(fusion=True), *split(), replace(QUICK, folder=tmp_path, resume=True))
+
+
+def test_early_stopping():
+    config = FitConfig(epochs=60, batch_size=16, learning_rate=0.05, patience=3)
+    history = fit(small(), graphs(), contrary(graphs()), config).history
+    assert len(history) < 60
+    assert history["val_error"].idxmin() == len(history) - 1 - 3
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_few_steps(epochs):
+    train, val = split()
+    assert len(fit(small(), train, val, FitConfig(epochs=epochs, batch_size=64)).history) == epochs
+
+
+def test_a_last_batch_of_one_atom():
+    """One atom has no spread to normalise by: with nine crystals and batches of eight, one would stay alone."""
+    copper = Structure(Lattice.cubic(3.6), ["Cu"], [[0, 0, 0]])
+    crystals = CrystalGraphs.from_structures([copper] * 9, targets=pd.Series(np.arange(9.0), name="y"))
+    assert len(fit(small(), crystals, crystals, QUICK).history) == 4
+    assert predict(fit(small(), crystals, crystals, QUICK).model, crystals.subset([4])).shape == (1, 1)
+
+
+def test_mixed_precision():
+    result = fit(small(), *split(), replace(QUICK, precision="bf16-mixed"))
+    full = fit(small(), *split(), QUICK)
+    assert result.history["val_error"].iloc[-1] == pytest.approx(full.history["val_error"].iloc[-1], rel=0.05)
+
+
+def test_nothing_is_printed_or_left_behind(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    result = fit(small(), *split(), QUICK)  # warnings are errors in these tests
+    predict(result.model, split()[1])
+    assert capfd.readouterr() == ("", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_bar(capfd):
+    fit(small(), *split(), replace(QUICK, epochs=1, progress=True))
+    assert "Epoch 0" in "".join(capfd.readouterr())
+
+
+def test_denormal_numbers_are_back_afterwards():
+    """Left switched off they would change NumPy and SciPy in the same process, which warn about it."""
+    fit(small(), *split(), replace(QUICK, epochs=1))
+    assert torch.tensor(torch.finfo(torch.float32).tiny) / 2 > 0
+    torch.set_flush_denormal(True)
+    fit(small(), *split(), replace(QUICK, epochs=1))
+    try:
+        assert torch.tensor(torch.finfo(torch.float32).tiny) / 2 == 0
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_an_interruption_by_the_user_arrives(monkeypatch):
+    handler = signal.getsignal(signal.SIGINT)
+    raise_at_step(monkeypatch, 3, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        fit(small(), *split(), QUICK)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_diverged_run():
+    with pytest.raises(FloatingPointError, match="the validation error was never a number: lower the learning rate"):
+        fit(small(), *split(), FitConfig(epochs=2, batch_size=8, learning_rate=1e30))
+
+
+# ---------------------------------------------------------------- targets
+
+
+def test_the_scalers_know_the_training_set_only():
+    train, val = split()
+    extreme = replace(graphs(), y=graphs().y.copy(), composition=graphs().composition.copy())
+    extreme.y[30:] *= 1e4
+    extreme.composition[30:] += 1e6
+    plain = fit(small(fusion=True), train, val, replace(QUICK, epochs=1)).model
+    other = fit(small(fusion=True), extreme.subset(range(30)), extreme.subset(range(30, 40)), replace(QUICK, epochs=1))
+    assert_same_weights(plain.state_dict(), other.model.state_dict())
+    assert plain.target_scaler.mean.item() == pytest.approx(train.targets.mean(), rel=1e-5)
+    assert plain.target_scaler.std.item() == pytest.approx(train.targets.std(), rel=1e-5)
+    np.testing.assert_allclose(plain.network.standardize.mean, train.features.astype(float).mean(0), rtol=1e-5)
+
+
+def test_missing_labels_contribute_nothing():
+    crystals = two_targets({TARGET: [1, 4], "band_gap": [0, 1, 2]})
+    regressor = fit(small(2), crystals, crystals, QUICK).model.train()
+    batch = crystals.batch(range(6))
+    mean, std = regressor.target_scaler.mean, regressor.target_scaler.std
+    np.testing.assert_allclose(mean, np.nanmean(crystals.targets, 0), rtol=1e-5)
+    np.testing.assert_allclose(std, np.nanstd(crystals.targets, 0), rtol=1e-5)
+
+    def gradients(batch):
+        regressor.zero_grad()
+        loss = regressor.training_step(batch, 0)
+        loss.backward()
+        return loss, [parameter.grad.clone() for parameter in regressor.parameters()]
+
+    loss, expected = gradients(batch)
+    output = regressor.network(batch)
+    by_hand = [
+        abs(output[b, k].item() - (crystals.targets[b, k] - mean[k]) / std[k])
+        for b in range(6)
+        for k in range(2)
+        if not np.isnan(crystals.targets[b, k])
+    ]
+    assert len(by_hand) == 12 - 5
+    assert loss.item() == pytest.approx(float(np.mean(by_hand)), rel=1e-5)
+
+    poisoned = batch.clone()
+    poisoned.y[~batch.y_mask] = 1e6
+    _, found = gradients(poisoned)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_batch_without_any_label():
+    crystals = two_targets({TARGET: list(range(18)), "band_gap": list(range(18))})
+    history = fit(small(2), crystals, crystals, FitConfig(epochs=2, batch_size=2)).history
+    assert np.isfinite(history.to_numpy()).all()
+
+
+def test_validation_error_of_each_target():
+    crystals = two_targets({"band_gap": [0, 1, 2]})
+    result = fit(small(2), crystals, crystals, QUICK)
+    best = result.history.loc[result.best_epoch]
+    error = np.nanmean(np.abs(predict(result.model, crystals).to_numpy() - crystals.targets), axis=0)
+    np.testing.assert_allclose(best[[f"val_mae_{TARGET}", "val_mae_band_gap"]], error, rtol=1e-5)
+    assert best["val_error"] == pytest.approx((error / np.nanstd(crystals.targets, 0)).mean(), rel=1e-5)
+
+
+# ---------------------------------------------------------------- predicting and loading
+
+
+def test_predictions_by_id_and_whatever_the_batch(monkeypatch):
+    train, val = split()
+    model = fit(small(fusion=True), train, val, QUICK).model
+    found = predict(model, graphs())
+    assert found.index.name == "id"
+    assert found.index.tolist() == graphs().ids.tolist()
+    assert found.columns.tolist() == [TARGET]
+    assert found.to_numpy().dtype == np.float32
+    shuffled = np.random.default_rng(0).permutation(40)
+    monkeypatch.setattr(training, "_PREDICT_BATCH", 3)
+    other = predict(model, graphs().subset(shuffled)).loc[found.index]
+    np.testing.assert_allclose(other, found, rtol=1e-5, atol=1e-5)
+    assert predict(model, graphs().subset([])).shape == (0, 1)
+
+
+def test_targets_of_the_crystals_are_not_read():
+    train, val = split()
+    model = fit(small(), train, val, QUICK).model
+    frame = bundled(40)
+    unlabelled = CrystalGraphs.from_structures(frame["structure"], ids=frame.index)
+    pd.testing.assert_frame_equal(predict(model, unlabelled), predict(model, graphs()), check_exact=True)
+
+
+def test_checkpoint_holds_plain_values_and_predicts_the_same(tmp_path):
+    train, val = split()
+    result = fit(small(fusion=True), train, val, replace(QUICK, folder=tmp_path))
+    torch.load(tmp_path / "last.ckpt", weights_only=True)
+    loaded = load(tmp_path / "best.ckpt")
+    pd.testing.assert_frame_equal(predict(loaded, val), predict(result.model, val), check_exact=True)
+    assert loaded.target_names == [TARGET]
+    assert loaded.hparams.config["epochs"] == 4
+
+
+def test_checkpoint_loads_in_a_fresh_process(tmp_path):
+    result = fit(small(fusion=True), *split(), replace(QUICK, folder=tmp_path))
+    graphs().subset([3, 5]).save(tmp_path / "graphs")
+    code = (
+        "import sys; from course_lib.training import load, predict; from course_lib.graphs import CrystalGraphs\n"
+        "print(predict(load(sys.argv[1]), CrystalGraphs.load(sys.argv[2])).to_numpy().ravel().tolist())"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "best.ckpt"), str(tmp_path / "graphs")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    expected = predict(result.model, graphs().subset([3, 5])).to_numpy().ravel()
+    np.testing.assert_allclose(json.loads(done.stdout), expected, rtol=1e-5)
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def test_no_checkpoint(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*best.ckpt. fit\(..., FitConfig\(folder=...\)\)"):
+        load(tmp_path / "best.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"loss": "huber"}, "loss is 'huber'; choose one of mae, mse"),
+        ({"epochs": 0}, "epochs is 0; it must be at least 1"),
+        ({"batch_size": 1}, "batch_size is 1; it must be at least 2"),
+        ({"resume": True}, "resume=True needs the folder"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        FitConfig(**settings)
+
+
+def test_too_few_crystals():
+    train, val = split()
+    with pytest.raises(ValueError, match="the training set has 1 crystals; it needs at least 2"):
+        fit(small(), train.subset([0]), val)
+    with pytest.raises(ValueError, match="the validation set has 0 crystals; it needs at least 1"):
+        fit(small(), train, val.subset([]))
+
+
+def test_outputs_and_targets_that_do_not_fit():
+    train, val = split()
+    with pytest.raises(ValueError, match=rf"predicts 2 targets, the graphs have 1 \({TARGET}\). Make .* n_targets=1"):
+        fit(small(2), train, val)
+    without = CrystalGraphs.from_structures([random_crystal(seed) for seed in range(3)])
+    with pytest.raises(ValueError, match=r"predicts 1 targets, the graphs have 0 \(none\)"):
+        fit(small(), without, without)
+    both = two_targets({})
+    with pytest.raises(ValueError, match="training and validation targets differ"):
+        fit(small(), train, both)
+
+
+@pytest.mark.parametrize(("part", "name"), [("training", TARGET), ("validation", "band_gap")])
+def test_a_target_without_labels(part, name):
+    full, empty = two_targets({}), two_targets({name: list(range(20))})
+    train, val = (empty, full) if part == "training" else (full, empty)
+    with pytest.raises(ValueError, match=f"target '{name}' has no label in the {part} set"):
+        fit(small(2), train, val)
+
+
+def test_features_that_do_not_fit():
+    frame = bundled(6)
+    features = magpie(frame["structure"]).iloc[:, :7]
+    crystals = CrystalGraphs.from_structures(frame["structure"], composition=features, targets=frame[[TARGET]])
+    with pytest.raises(ValueError, match="the crystals have 7 composition features, the model reads 145"):
+        fit(small(fusion=True), crystals, crystals, QUICK)
