@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from course_lib.composition import magpie
-from course_lib.validation import check_same_length, check_targets
+from course_lib.validation import check_same_length, check_targets, check_unique_ids
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ def fit_forest(
     Raises
     ------
     ValueError
-        If the indices differ, or a target is NaN or infinite.
+        If the indices differ, an id repeats, a target is NaN or infinite, a composition has no features, or there are
+        fewer crystals (or groups) than folds.
     """
     check_same_length(structures=structures, targets=targets)
     if not structures.index.equals(targets.index):
@@ -82,11 +83,18 @@ def fit_forest(
             f"row {row}: structure {structures.index[row]!r} stands beside target {targets.index[row]!r}. "
             "Give both in the same order, for example as columns of one DataFrame."
         )
+    check_unique_ids(list(structures.index))
     check_targets(targets.to_numpy(), "target", list(targets.index))
+    if groups is not None:
+        check_same_length(structures=structures, groups=groups)
+    kept_apart, what = (len(structures), "crystals") if groups is None else (len(set(groups)), "groups")
+    if not 2 <= n_folds <= kept_apart:
+        raise ValueError(f"n_folds is {n_folds} for {kept_apart} {what}; choose a number from 2 to {kept_apart}.")
     model = forest_pipeline(seed)
     folds = KFold if groups is None else GroupKFold
     splitter = folds(n_folds, shuffle=True, random_state=seed)
-    out_of_fold = cross_val_predict(model, structures, targets, groups=groups, cv=splitter)
+    # The features of a crystal do not depend on the fold: computed once, they serve all folds.
+    out_of_fold = cross_val_predict(model["forest"], magpie(structures), targets, groups=groups, cv=splitter)
     start = time.perf_counter()
     model.fit(structures, targets)
     seconds = time.perf_counter() - start

@@ -1,0 +1,139 @@
+"""The random forest: against plain scikit-learn; out-of-fold predictions know nothing of their own crystal."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+from example_crystals import TARGET, bundled
+from pymatgen.core import Composition
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.model_selection import GroupKFold, KFold
+
+from course_lib.composition import magpie
+from course_lib.forest import ForestResult, fit_forest
+
+
+def crystals(count: int = 40) -> tuple[pd.Series, pd.Series]:
+    frame = bundled(count)
+    return frame["structure"], frame[TARGET]
+
+
+@cache
+def fitted() -> ForestResult:
+    return fit_forest(*crystals(), seed=3)
+
+
+def plain_forest(seed: int) -> RandomForestRegressor:
+    return RandomForestRegressor(n_estimators=100, max_depth=30, random_state=seed)
+
+
+def test_it_is_the_forest_of_scikit_learn():
+    structures, targets = crystals()
+    result = fitted()
+    features = magpie(structures)
+    expected = plain_forest(3).fit(features, targets)
+    np.testing.assert_allclose(result.model.predict(structures), expected.predict(features), rtol=1e-10)
+    assert list(result.model.named_steps) == ["magpie", "forest"]
+    assert max(tree.get_depth() for tree in result.model["forest"].estimators_) <= 30
+    assert result.seconds > 0
+
+    pd.testing.assert_index_equal(result.out_of_fold.index, structures.index)
+    assert result.out_of_fold.name == TARGET
+    for train, test in KFold(5, shuffle=True, random_state=3).split(features):
+        fold = plain_forest(3).fit(features.iloc[train], targets.iloc[train])
+        np.testing.assert_allclose(result.out_of_fold.iloc[test], fold.predict(features.iloc[test]), rtol=1e-10)
+
+
+def test_it_repeats():
+    first, second, third = fitted(), fit_forest(*crystals(), seed=3), fit_forest(*crystals(), seed=2)
+    # To the last digits: scikit-learn's threads add the trees up in no fixed order.
+    np.testing.assert_allclose(first.out_of_fold, second.out_of_fold, rtol=1e-10)
+    assert not np.allclose(third.out_of_fold, first.out_of_fold)
+
+
+def test_out_of_fold_prediction_does_not_know_its_own_target():
+    structures, targets = crystals()
+    changed = targets.copy()
+    changed.iloc[7] += 100
+    before, after = fitted(), fit_forest(structures, changed, seed=3)
+    moved = ~np.isclose(after.out_of_fold, before.out_of_fold, rtol=1e-10)
+    assert not moved[7]
+    assert moved.any()  # those of other folds do
+    own = [result.model.predict(structures.iloc[[7]])[0] for result in (before, after)]
+    assert own[1] > own[0] + 10  # and so does the forest fitted to all
+
+
+def test_groups_stay_together():
+    structures, targets = crystals()
+    groups = np.arange(40) // 4  # four crystals each
+    changed = targets.copy()
+    changed.iloc[8] += 100
+    before, after = (fit_forest(structures, t, groups=groups) for t in (targets, changed))
+    group = slice(8, 12)
+    np.testing.assert_allclose(after.out_of_fold.iloc[group], before.out_of_fold.iloc[group], rtol=1e-10)
+    features = magpie(structures)
+    for train, test in GroupKFold(5, shuffle=True, random_state=0).split(features, groups=groups):
+        fold = plain_forest(0).fit(features.iloc[train], targets.iloc[train])
+        np.testing.assert_allclose(before.out_of_fold.iloc[test], fold.predict(features.iloc[test]), rtol=1e-10)
+
+
+def test_formulas_and_compositions_serve_as_well():
+    structures, targets = crystals()
+    formulas = structures.map(lambda structure: structure.formula)
+    mixed = pd.Series([*formulas[:20], *formulas[20:].map(Composition)], index=formulas.index)
+    pd.testing.assert_series_equal(fit_forest(mixed, targets, seed=3).out_of_fold, fitted().out_of_fold)
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def test_lengths_and_order():
+    structures, targets = crystals(10)
+    with pytest.raises(ValueError, match="structures has 10, targets has 9"):
+        fit_forest(structures, targets.iloc[:9])
+    with pytest.raises(
+        ValueError, match=r"row 0: structure '.*' stands beside target '.*'. Give both in the same order"
+    ):
+        fit_forest(structures, targets.iloc[::-1])
+    with pytest.raises(ValueError, match="structures has 10, groups has 3"):
+        fit_forest(structures, targets, groups=["a", "b", "c"])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_target_that_is_no_number(value):
+    structures, targets = crystals(10)
+    targets = targets.copy()
+    targets.iloc[4] = value
+    with pytest.raises(ValueError, match=rf"target: row 4 \(id '{targets.index[4]}'\) is {value}.*dropna"):
+        fit_forest(structures, targets)
+
+
+def test_repeated_id():
+    structures, targets = crystals(10)
+    index = [*structures.index[:9], structures.index[2]]
+    with pytest.raises(ValueError, match=rf"duplicate id '{index[2]}' in rows \[2, 9\]"):
+        fit_forest(structures.set_axis(index), targets.set_axis(index))
+
+
+def test_a_bad_composition_is_named_by_its_own_row():
+    structures, targets = crystals(10)
+    formulas = structures.map(lambda structure: structure.formula)
+    formulas.iloc[7] = "Og2"
+    with pytest.raises(ValueError, match=rf"row 7 \(id '{formulas.index[7]}'\): no element data for Og"):
+        fit_forest(formulas, targets)
+
+
+@pytest.mark.parametrize(
+    ("n_folds", "groups", "message"),
+    [
+        (1, None, "n_folds is 1 for 10 crystals; choose a number from 2 to 10"),
+        (11, None, "n_folds is 11 for 10 crystals"),
+        (5, ["a", "b"] * 5, "n_folds is 5 for 2 groups; choose a number from 2 to 2"),
+    ],
+)
+def test_number_of_folds(n_folds, groups, message):
+    with pytest.raises(ValueError, match=message):
+        fit_forest(*crystals(10), groups=groups, n_folds=n_folds)
