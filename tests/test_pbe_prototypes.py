@@ -1,17 +1,19 @@
 import hashlib
 import json
 import shutil
+import sys
 from collections import Counter
 from itertools import chain, islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import spglib
-from pymatgen.core import Element, Structure
+from pymatgen.core import Element, Lattice, Structure
 from pymatgen.core.molecule_structure_comparator import CovalentRadius
 
-from data.pbe_prototypes import build
-from data.pbe_prototypes.prototypes import ELEMENTS, PROTOTYPES, Decoration, work_list
+from data.pbe_prototypes import build, compute
+from data.pbe_prototypes.prototypes import ELEMENTS, PROTOTYPES, Decoration, start_volume, work_list
 
 SPECIES = {"A": "Na", "B": "Cl", "C": "O"}
 
@@ -87,17 +89,17 @@ def test_id_names_prototype_and_species():
 @pytest.fixture(scope="module")
 def raw_rows():
     """The committed results in the order of the work list."""
-    rows = build.read_lines(build.RAW.glob("crystals-*.jsonl"))
+    rows = compute.read_lines(compute.RAW.glob("crystals-*.jsonl"))
     return [row for _, row in build.in_work_order(rows)]
 
 
 @pytest.fixture
 def raw_folder(tmp_path):
     """A folder of raw results to write ``crystals-0.jsonl`` into."""
-    shutil.copy(build.RAW / "references.json", tmp_path)
+    shutil.copy(compute.RAW / "references.json", tmp_path)
 
-    def fill(rows, end="\n"):
-        (tmp_path / "crystals-0.jsonl").write_text("\n".join(json.dumps(row) for row in rows) + end)
+    def fill(rows, end=""):
+        (tmp_path / "crystals-0.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + end)
         return tmp_path
 
     return fill
@@ -112,26 +114,11 @@ def test_bundled_file_is_built_from_the_committed_results(raw_rows, raw_folder):
 
 
 def test_formation_energy_by_hand(raw_rows):
-    references = json.loads((build.RAW / "references.json").read_text())
+    references = json.loads((compute.RAW / "references.json").read_text())
     row = next(row for row in raw_rows if len(row["numbers"]) == 3)
     symbols = [Element.from_Z(number).symbol for number in row["numbers"]]
     by_hand = row["energy"] - sum(references[f"{symbol}-{row['ecut']}"]["energy_per_atom"] for symbol in symbols)
     assert build.formation_energy(row, symbols, references) == pytest.approx(by_hand / 3, abs=1e-12)
-
-
-def test_kpoints_of_a_cube():
-    # 2 pi / 5 * 2.4 = 3.02: an even mesh needs 4 along each axis.
-    assert build.expected_kpoints(5.0 * np.eye(3)) == 64
-    assert build.has_even_mesh(64, 5.0 * np.eye(3))
-    assert build.has_even_mesh(216, 5.0 * np.eye(3))  # 6 x 6 x 6 is denser
-    assert not build.has_even_mesh(125, 5.0 * np.eye(3))  # 5 x 5 x 5 is odd
-    assert not build.has_even_mesh(8, 5.0 * np.eye(3))  # 2 x 2 x 2 is too coarse
-
-
-def test_kpoints_of_a_slanted_cell():
-    lattice = Structure(PROTOTYPES["wc"].cell(3.0, 2.9), ["W", "C"], PROTOTYPES["wc"].fractional()).lattice
-    sizes = [2 * np.ceil(length * build.KPOINT_DENSITY / 2) for length in lattice.reciprocal_lattice.lengths]
-    assert build.expected_kpoints(lattice.matrix) == np.prod(sizes)
 
 
 def test_shortest_distance_counts_periodic_images():
@@ -144,6 +131,10 @@ def test_shortest_distance_counts_periodic_images():
     assert build.shortest_distance(flat) == pytest.approx(1.0 / (2 * 1.66))
 
 
+def n_kpoints(cell):
+    return int(np.prod(compute.kpoint_mesh(np.array(cell))))
+
+
 def stretched(row):
     row["cell"][0][1] += 0.1
 
@@ -151,7 +142,7 @@ def stretched(row):
 def scaled(factor):
     def change(row):
         row["cell"] = (np.array(row["cell"]) * factor).tolist()
-        row["nk"] = build.expected_kpoints(np.array(row["cell"]))
+        row["nk"] = n_kpoints(row["cell"])
 
     return change
 
@@ -178,7 +169,7 @@ def test_bad_result_is_rejected_with_its_reason(raw_rows, raw_folder, change, re
 def test_tetragonal_crystal_that_became_cubic_is_rejected(raw_rows, raw_folder):
     row = json.loads(json.dumps(next(row for row in raw_rows if row["id"] == "l10-Cu-Zr")))
     row["cell"] = [[3.2, 0.0, 0.0], [0.0, 3.2, 0.0], [0.0, 0.0, 3.23]]
-    row["nk"] = build.expected_kpoints(np.array(row["cell"]))
+    row["nk"] = n_kpoints(row["cell"])
     _, rejected = build.build(raw_folder([row]))
     assert [entry["reason"] for entry in rejected] == ["relaxed into a prototype of higher symmetry"]
 
@@ -194,15 +185,191 @@ def test_same_crystal_under_two_names_is_kept_once(raw_rows, raw_folder):
         symbols = name.split("-")[1:]
         change = {"id": name, "species": dict(zip("AB", symbols, strict=True)), "cell": cell, "energy": -8.0}
         change |= {"numbers": [ELEMENTS[symbol].number for symbol in symbols], "ecut": 400}
-        rows.append({**template, **change, "nk": build.expected_kpoints(np.array(cell))})
+        rows.append({**template, **change, "nk": n_kpoints(cell)})
     kept, rejected = build.build(raw_folder(rows))
     assert [row["id"] for row in kept] == [first]
     assert rejected == [{"id": second, "reason": "the same crystal as an earlier row"}]
 
 
+# --- the calculations, with a made-up crystal in GPAW's place ---
+
+
+def test_kpoints_of_a_cube():
+    # 2 pi / 5 * 2.4 = 3.02: an even mesh needs 4 along each axis.
+    cube = 5.0 * np.eye(3)
+    assert compute.kpoint_mesh(cube) == (4, 4, 4)
+    assert compute.recorded_mesh(64, cube) == (4, 4, 4)
+    assert compute.recorded_mesh(216, cube) == (6, 6, 6)  # denser
+    assert compute.recorded_mesh(125, cube) is None  # odd
+    assert compute.recorded_mesh(8, cube) is None  # too coarse
+
+
+def test_kpoints_of_a_slanted_cell():
+    cell = PROTOTYPES["wc"].cell(3.0, 2.9)
+    reciprocal = Lattice(cell).reciprocal_lattice.lengths
+    mesh = compute.kpoint_mesh(cell)
+    assert all(size % 2 == 0 for size in mesh)
+    assert all(0 <= size - length * compute.KPOINT_DENSITY < 2 for size, length in zip(mesh, reciprocal, strict=True))
+
+
+def test_cutoff_is_that_of_the_hardest_element():
+    assert compute.cutoff(["Na", "Cl"]) == 400
+    assert compute.cutoff(["Na", "O"]) == 600
+
+
+@pytest.mark.parametrize("prototype", PROTOTYPES.values(), ids=lambda prototype: prototype.name)
+def test_lattice_constants_are_read_back(prototype):
+    constants = (4.1,) if prototype.cubic else (4.1, 5.3)
+    assert compute.lattice_constants(prototype, prototype.cell(*constants)) == pytest.approx(constants)
+
+
+def spring(prototype, ideal, bulk_modulus=80.0):
+    """A crystal whose stress (GPa) is linear in the logarithms of its lattice constants, zero at ``ideal``."""
+    stiffness = bulk_modulus * (3 * np.eye(1) if prototype.cubic else np.array([[2.0, 0.7], [1.4, 1.5]]))
+
+    def evaluate(*constants):
+        along = stiffness @ np.log(np.array(constants) / ideal)
+        stress = np.array([along[0], along[0], along[-1], 0, 0, 0])
+        return compute.Point(energy=-7.0, stress=stress, band_gap=1.0, n_kpoints=n_kpoints(prototype.cell(*constants)))
+
+    return evaluate
+
+
+@pytest.mark.parametrize("bulk_modulus", [40.0, 80.0, 400.0])
+@pytest.mark.parametrize(("name", "ideal"), [("rocksalt", (5.6,)), ("nias", (3.6, 5.0)), ("l10", (2.9, 4.1))])
+def test_relaxation_finds_the_crystal_without_stress(name, ideal, bulk_modulus):
+    prototype = PROTOTYPES[name]
+    volume = abs(np.linalg.det(prototype.cell(*ideal))) / len(prototype.sites)
+    relaxed = compute.relax(prototype, 1.3 * volume, spring(prototype, np.array(ideal), bulk_modulus))
+    np.testing.assert_allclose(relaxed.constants, ideal, rtol=2 * compute.STRAIN_TOLERANCE)
+    assert relaxed.steps <= 9
+
+
+def test_relaxation_gives_up():
+    always = compute.Point(energy=0.0, stress=np.array([50.0, 50, 50, 0, 0, 0]), band_gap=0.0, n_kpoints=8)
+    with pytest.raises(compute.NotConvergedError, match=r"stress \[50.0\] GPa after 9 steps"):
+        compute.relax(PROTOTYPES["rocksalt"], 20.0, lambda a: always)
+
+
+def test_volume_model_predicts_crystals_it_has_not_seen(raw_rows):
+    half = len(raw_rows) // 2
+    model = compute.volume_model(raw_rows[:half])
+    error = [
+        model(PROTOTYPES[row["prototype"]], row["species"]) / (abs(np.linalg.det(row["cell"])) / len(row["numbers"]))
+        - 1
+        for row in raw_rows[half:]
+    ]
+    assert np.median(np.abs(error)) < 0.06
+
+
+def test_volume_without_experience_comes_from_radii():
+    rocksalt = PROTOTYPES["rocksalt"]
+    # Neighbours touch, 3 % added: (2 * mean radius * 1.03)^3 per atom.
+    expected = (1.03 * (1.66 + 1.02)) ** 3
+    assert compute.volume_model([])(rocksalt, {"A": "Na", "B": "Cl"}) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("electrons", "bands", "gap"),
+    [
+        (4, [[-5, -2, 1, 3], [-4, -1, 2, 4]], 2.0),  # indirect: from -1 to 1
+        (4, [[-5, -2, 1, 3], [-4, 1.5, 2, 4]], 0.0),  # the bands overlap
+        (3, [[-5, -2, 1, 3]], 0.0),  # an odd number of electrons is a metal
+        (8, [[-5, -2, 1, 3]], None),  # no empty band
+    ],
+)
+def test_band_gap(electrons, bands, gap):
+    calculator = SimpleNamespace(
+        get_number_of_electrons=lambda: float(electrons),
+        get_ibz_k_points=lambda: np.zeros((len(bands), 3)),
+        get_eigenvalues=lambda kpt: np.array(bands[kpt], dtype=float),
+    )
+    assert compute.band_gap(calculator) == gap
+
+
+@pytest.fixture
+def made_up_gpaw(monkeypatch):
+    """Replace GPAW by the spring, and the work list by its first six compositions."""
+    monkeypatch.setitem(sys.modules, "gpaw", SimpleNamespace(KohnShamConvergenceError=ZeroDivisionError))
+    first = list(islice(work_list(), 6))
+    monkeypatch.setattr(compute, "work_list", lambda: iter(first))
+
+    def single_point(prototype, species, constants, mesh=None):
+        volume = 1.2 * start_volume(prototype, species) * len(prototype.sites)
+        edge = (volume / abs(np.linalg.det(prototype.cell(1.0)))) ** (1 / 3)
+        ideal = np.array([edge] if prototype.cubic else [edge, prototype.c_over_a * edge])
+        return spring(prototype, ideal)(*constants)
+
+    monkeypatch.setattr(compute, "single_point", single_point)
+    return [entry.id for entry in chain.from_iterable(first)]
+
+
+def recorded(folder, kind):
+    return [row["id"] for row in compute.read_lines(folder.glob(f"{kind}-*.jsonl"))]
+
+
+def test_workers_share_the_list(made_up_gpaw, tmp_path):
+    compute.crystals(0, 2, tmp_path)
+    compute.crystals(1, 2, tmp_path)
+    assert sorted(recorded(tmp_path, "crystals")) == sorted(set(made_up_gpaw))
+    assert recorded(tmp_path, "failed") == []
+
+
+def test_results_pass_the_build(made_up_gpaw, raw_folder):
+    folder = raw_folder([])
+    compute.crystals(0, 1, folder)
+    rows, rejected = build.build(folder)
+    assert {row["id"] for row in rows} | {row["id"] for row in rejected} == set(made_up_gpaw)
+    # The made-up energy and size fit no real crystal; nothing else is wrong with them.
+    assert {row["reason"] for row in rejected} <= {"formation energy not believable", "atoms too near or too far"}
+
+
+def test_interrupted_run_continues_and_records_no_failure(made_up_gpaw, tmp_path, monkeypatch):
+    spring_point = compute.single_point
+    calls = []
+
+    def broken(*arguments):
+        calls.append(arguments)
+        if len(calls) > 20:
+            raise BrokenPipeError
+        return spring_point(*arguments)
+
+    monkeypatch.setattr(compute, "single_point", broken)
+    with pytest.raises(BrokenPipeError):
+        compute.crystals(0, 1, tmp_path)
+    before = recorded(tmp_path, "crystals")
+    assert 0 < len(before) < len(set(made_up_gpaw))
+    assert recorded(tmp_path, "failed") == []
+    with (tmp_path / "crystals-0.jsonl").open("a") as file:
+        file.write('{"id": "rocksalt-')  # as a killed process may leave it
+    monkeypatch.setattr(compute, "single_point", spring_point)
+    compute.crystals(0, 1, tmp_path)
+    after = recorded(tmp_path, "crystals")
+    assert after[: len(before)] == before
+    assert sorted(after) == sorted(set(made_up_gpaw))
+
+
+def test_crystal_that_does_not_converge_is_recorded_once(made_up_gpaw, tmp_path, monkeypatch):
+    always = compute.Point(energy=0.0, stress=np.array([50.0, 50, 50, 0, 0, 0]), band_gap=0.0, n_kpoints=8)
+    monkeypatch.setattr(compute, "single_point", lambda *arguments: always)
+    compute.crystals(0, 1, tmp_path)
+    compute.crystals(0, 1, tmp_path)
+    assert sorted(recorded(tmp_path, "failed")) == sorted(set(made_up_gpaw))
+    assert recorded(tmp_path, "crystals") == []
+
+
+def test_check_compares_with_the_recorded_row(made_up_gpaw, tmp_path):
+    compute.crystals(0, 1, tmp_path)
+    compute.check(["rocksalt-Be-O", "rocksalt-Be-O"], tmp_path)
+    expected = {"id": "rocksalt-Be-O", "energy_difference": 0.0, "gap_difference": 0.0}
+    assert compute.read_lines([tmp_path / "recheck.jsonl"])[0] == expected
+    with pytest.raises(SystemExit, match="no result is named 'rocksalt-Xx-O'"):
+        compute.check(["rocksalt-Xx-O"], tmp_path)
+
+
 def test_line_that_is_still_being_written_is_left_out(raw_rows, raw_folder):
-    folder = raw_folder(raw_rows[:3], end='\n{"id": "rocksalt-')
-    assert len(build.read_lines(folder.glob("crystals-*.jsonl"))) == 3
+    folder = raw_folder(raw_rows[:3], end='{"id": "rocksalt-')
+    assert len(compute.read_lines(folder.glob("crystals-*.jsonl"))) == 3
 
 
 def test_repeated_and_unknown_results_are_errors(raw_rows):

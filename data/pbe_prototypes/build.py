@@ -11,9 +11,7 @@ import hashlib
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from itertools import chain
-from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +19,10 @@ import spglib
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
+from data.pbe_prototypes.compute import RAW, lattice_constants, read_lines, recorded_mesh
 from data.pbe_prototypes.prototypes import ELEMENTS, PROTOTYPES, Decoration, Prototype, work_list
 
 DATA = Path(__file__).resolve().parent.parent
-RAW = DATA / "pbe_prototypes" / "raw"
-
-KPOINT_DENSITY = 2.4
-"""k-points per inverse angstrom, the least that a row may have."""
 
 SYMMETRY_TOLERANCE = 0.1
 """Tolerance of the space group, in angstrom.
@@ -57,35 +52,6 @@ HEADER = {
 }
 
 
-def read_lines(paths: Iterable[Path]) -> list[dict]:
-    """Read the JSON lines of several files; a last line that is still being written is left out."""
-    lines = chain.from_iterable(path.read_text().splitlines(keepends=True) for path in sorted(paths))
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def expected_kpoints(cell: np.ndarray) -> int:
-    """Return the size of the even k-mesh at `KPOINT_DENSITY` for a ``cell`` of shape (3, 3) in angstrom."""
-    reciprocal = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
-    return int(np.prod([2 * ceil(length * KPOINT_DENSITY / 2) for length in reciprocal]))
-
-
-def has_even_mesh(n_kpoints: int, cell: np.ndarray) -> bool:
-    """Return whether ``n_kpoints`` is that of an even mesh at least as dense as ours.
-
-    Either the mesh is the expected one, or a denser n x n x n one: some of the first rows, all of them with three
-    reciprocal vectors of one length, were computed with more k-points.
-    """
-    expected = expected_kpoints(cell)
-    edge = round(n_kpoints ** (1 / 3))
-    return n_kpoints == expected or (n_kpoints > expected and edge**3 == n_kpoints and edge % 2 == 0)
-
-
-def lattice_constants(prototype: Prototype, cell: np.ndarray) -> tuple[float, float]:
-    """Return ``a`` and ``c`` (angstrom) of a raw ``cell``, shape (3, 3); ``c`` equals ``a`` for a cubic prototype."""
-    a = 2 * cell[0, 1] if prototype.lattice == "fcc" else cell[0, 0]
-    return float(a), float(a if prototype.cubic else cell[2, 2])
-
-
 def shortest_distance(structure: Structure) -> float:
     """Return the shortest distance between atoms, periodic images included, over the sum of the covalent radii."""
     centre, neighbour, _, distance = structure.get_neighbor_list(structure.volume ** (1 / 3) * 2)
@@ -107,7 +73,7 @@ def rejection(raw: dict, prototype: Prototype, structure: Structure, energy: flo
         return "not the geometry of its prototype"
     if raw["numbers"] != list(structure.atomic_numbers):
         return "not the elements of its name"
-    if not has_even_mesh(raw["nk"], structure.lattice.matrix):
+    if recorded_mesh(raw["nk"], structure.lattice.matrix) is None:
         return "k-mesh odd or too coarse"
     if raw["gap"] is None:
         return "band gap unknown: too few bands"

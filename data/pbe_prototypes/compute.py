@@ -1,11 +1,12 @@
 """Compute the crystals of the work list with PBE (GPAW, plane waves) and append one JSON line for each.
 
-Run from the root of the repository, with a Python that has GPAW 22.8 or newer, ASE and spglib: on Debian its own
-Python with the packages ``gpaw``, ``gpaw-data`` and ``python3-spglib``, or conda-forge's ``gpaw``. Students never need
+Run from the root of the repository, with a Python that has GPAW (22.8 or newer), ASE and spglib: Debian's packages
+``gpaw``, ``gpaw-data`` and ``python3-spglib`` for ``/usr/bin/python3``, or conda-forge's ``gpaw``. Students never need
 it::
 
+    export OMP_NUM_THREADS=1  # one process per core is faster than threads
     python3 -m data.pbe_prototypes.compute references                        # energies of the elements
-    python3 -m data.pbe_prototypes.compute crystals --worker 0 --workers 2   # one process per core
+    python3 -m data.pbe_prototypes.compute crystals --worker 0 --workers 2   # the first of two processes
     python3 -m data.pbe_prototypes.compute check rocksalt-Na-Cl              # one row again, at its recorded cell
 
 Every command can be stopped at any time and started again: what is done is not done twice.
@@ -93,7 +94,7 @@ def recorded_mesh(n_kpoints: int, cell: np.ndarray) -> tuple[int, int, int] | No
     """Return the even mesh of a raw result from its number of k-points; None when there is none dense enough.
 
     It is the mesh of `kpoint_mesh`, or a denser n x n x n one: some of the first crystals, all of them cubic,
-    were computed with more k-points.
+    were computed with more k-points. That the mesh is Gamma-centred, the number does not show; `check` does.
     """
     mesh = kpoint_mesh(cell)
     edge = round(n_kpoints ** (1 / 3))
@@ -454,5 +455,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when GPAW is imported
     main()
