@@ -60,10 +60,10 @@ class CGCNNConv(nn.Module):
         source, target = bond_index
         # W [x_i, x_j, e_ij] = W_i x_i + W_j x_j + W_e e_ij: the parts of the atoms are computed once an atom.
         w_i, w_j, w_e = self.linear.weight.split([self.hidden, self.hidden, e.shape[1]], dim=1)
-        receiver = torch.addmm(self.linear.bias, x, w_i.T).index_select(0, target)  # (M, 2F)
-        sender = (x @ w_j.T).index_select(0, source)  # (M, 2F)
-        z = self.message_norm(torch.addmm(receiver + sender, e, w_e.T), bond_count)
-        gate, core = z.chunk(2, dim=1)  # (M, F) each
+        z = e @ w_e.T  # (M, 2F)
+        z += torch.addmm(self.linear.bias, x, w_i.T).index_select(0, target)
+        z += (x @ w_j.T).index_select(0, source)
+        gate, core = self.message_norm(z, bond_count).chunk(2, dim=1)  # (M, F) each
         message = torch.sigmoid(gate) * softplus(core) * bond_count[:, None]
         total = message.new_zeros(x.shape).index_add(0, target, message)
         return softplus(x + self.sum_norm(total))
