@@ -16,8 +16,9 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from nbclient import NotebookClient
 from pymatgen.core import Lattice, Structure
 
@@ -132,16 +133,36 @@ def drawn_texts(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> list[Text]:
     return list(dict.fromkeys(drawn))
 
 
+def extent(text: Text) -> Bbox:
+    """Return where a text is, with the box around it if it has one."""
+    return (text.get_bbox_patch() or text).get_window_extent()
+
+
 def overlaps(drawn: list[Text]) -> list[tuple[str, str]]:
     """Return the pairs of texts that cover each other by more than a pixel."""
-    boxes = [(text.get_text(), text.get_window_extent().padded(-1)) for text in drawn]
+    boxes = [(text.get_text(), extent(text).padded(-1)) for text in drawn]
     return [(a, b) for (a, first), (b, second) in itertools.combinations(boxes, 2) if first.overlaps(second)]
+
+
+def covered_nodes(figure: Figure) -> list[str]:
+    """Return the labels of the crystal graph that cover one of its nodes."""
+    graph = figure.axes[1]
+    discs = [patch.get_window_extent() for patch in graph.patches if isinstance(patch, Circle)]
+    found = []
+    for text in graph.texts:
+        box = extent(text)
+        for disc in discs:
+            center = (disc.p0 + disc.p1) / 2
+            gap = np.linalg.norm(center - np.clip(center, box.p0, box.p1))
+            if "×" in text.get_text() and gap < disc.width / 2:
+                found.append(text.get_text())
+    return found
 
 
 def outside(figure: Figure, drawn: list[Text]) -> list[str]:
     """Return the texts that are cut off at the border of the figure."""
     canvas = figure.bbox.padded(1)
-    boxes = {text.get_text(): text.get_window_extent() for text in drawn}
+    boxes = {text.get_text(): extent(text) for text in drawn}
     return [
         label
         for label, box in boxes.items()
@@ -240,6 +261,7 @@ def test_all_prototypes_have_labels_that_do_not_cover_each_other(crystals, monke
         drawn = drawn_texts(figure, monkeypatch)
         assert overlaps(drawn) == [], prototype
         assert outside(figure, drawn) == [], prototype
+        assert covered_nodes(figure) == [], prototype
 
 
 def test_other_structures_can_be_drawn():
@@ -273,7 +295,7 @@ def test_shells_of_rock_salt():
         [distance for distance, _, _ in neighbours], np.repeat(2.82 * np.sqrt([1, 2, 3]), [6, 12, 8])
     )
     assert [filled for _, _, filled in neighbours] == [True] * 12 + [False] * 14
-    assert {"6 Cl\n2.82 Å", "12 Na\n3.99 Å", "8 Cl\n4.88 Å"} < set(texts(figure))
+    assert {"6 Cl, 2.82 Å", "12 Na, 3.99 Å", "8 Cl, 4.88 Å"} < set(texts(figure))
     assert "takes 6 of 12 atoms at one distance" in figure.axes[0].get_title(loc="left")
     assert "whole shells give 18 neighbours" in figure.axes[0].get_title(loc="left")
 
@@ -502,9 +524,8 @@ def test_course_map_keeps_its_words_in_their_cards():
     boxes = [card.get_window_extent() for card in cards]
     words = [text for text in figure.axes[0].texts if text.get_text() != "dashed: in preparation"]
     for text, box in zip(words, np.repeat(np.arange(len(cards)), 3), strict=True):
-        extent = text.get_window_extent()
-        assert boxes[box].contains(extent.x0, extent.y0), text.get_text()
-        assert boxes[box].contains(extent.x1, extent.y1), text.get_text()
+        for corner in (extent(text).p0, extent(text).p1):
+            assert boxes[box].contains(*corner), text.get_text()
     joined = {text.replace("\n", " ") for text in texts(figure)}
     assert {part for chapter in CHAPTERS for part in (str(chapter[0]), *chapter[1:3])} < joined
     assert "dashed: in preparation" in joined

@@ -468,25 +468,23 @@ def plot_shells(structure: Structure, site: int = 0, neighbors: int = NEIGHBORS)
     shells = _shells(structure, site, neighbors)
     styles = element_styles(structure)
     figure, axes = plt.subplots(figsize=(6.8, 4.0))
+    height = -1.0
     for shell in shells:
-        _draw_shell(axes, shell, neighbors, styles)
+        height = max(shell.first, height + 0.06 * shells[-1].last)  # a line of text above the label before
+        _draw_shell(axes, shell, neighbors, styles, height)
     axes.axhline(neighbors + 0.5, color=INK, linewidth=1.2, linestyle="--")
     span = shells[-1].distance - shells[0].distance
-    axes.set_xlim(shells[0].distance - 0.25 * span, shells[-1].distance + 0.35 * span)
+    axes.set_xlim(shells[0].distance - 0.25 * span, shells[-1].distance + 0.45 * span)
     axes.set_ylim(0, shells[-1].last + 1.5)
-    axes.text(0.995, neighbors + 0.3, f"cut after {neighbors}", transform=axes.get_yaxis_transform(), ha="right",
-              va="top", fontsize=SMALL)  # fmt: skip
     axes.set_xlabel(f"distance from the {_symbols(structure)[site]} atom (Å)")
     axes.set_ylabel("neighbours, counted outwards")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(_shell_message(shells, neighbors))
     handles = [
-        Line2D([], [], linestyle="", marker=style.marker, color=style.color, label=symbol)
-        for symbol, style in styles.items()
+        *(Line2D([], [], linestyle="", marker=s.marker, color=s.color, label=symbol) for symbol, s in styles.items()),
+        Line2D([], [], linestyle="--", color=INK, linewidth=1.2, label=f"cut after {neighbors}"),
+        Line2D([], [], linestyle="", marker="o", color=MUTED, markerfacecolor="white", label="beyond the cut"),
     ]
-    handles.append(
-        Line2D([], [], linestyle="", marker="o", color=MUTED, markerfacecolor="white", label="beyond the cut")
-    )
     axes.legend(handles=handles, loc="upper left")
     return figure
 
@@ -505,7 +503,9 @@ def _shells(structure: Structure, site: int, neighbors: int) -> list[_Shell]:
     return shells
 
 
-def _draw_shell(axes: Axes, shell: _Shell, neighbors: int, styles: dict[str, ElementStyle]) -> None:
+def _draw_shell(
+    axes: Axes, shell: _Shell, neighbors: int, styles: dict[str, ElementStyle], label_height: float
+) -> None:
     """Draw a mark for each neighbour of a shell: filled up to the cut, open beyond it."""
     ordered = sorted(shell.symbols, key=list(styles).index)
     axes.plot(2 * [shell.distance], [shell.first, shell.last], color="#e3e6eb", linewidth=15, solid_capstyle="round")
@@ -514,8 +514,8 @@ def _draw_shell(axes: Axes, shell: _Shell, neighbors: int, styles: dict[str, Ele
         axes.plot(shell.distance, rank, marker=style.marker, markersize=6, markeredgecolor=style.color,
                   markerfacecolor=style.color if rank <= neighbors else "white", markeredgewidth=1.2)  # fmt: skip
     counted = " + ".join(f"{ordered.count(symbol)} {symbol}" for symbol in dict.fromkeys(ordered))
-    axes.annotate(f"{counted}\n{shell.distance:.2f} Å", (shell.distance, shell.first), (13, -5),
-                  textcoords="offset points", va="bottom", fontsize=SMALL)  # fmt: skip
+    axes.annotate(f"{counted}, {shell.distance:.2f} Å", (shell.distance, label_height), (13, 0),
+                  textcoords="offset points", va="center", fontsize=SMALL)  # fmt: skip
 
 
 def _shell_message(shells: list[_Shell], neighbors: int) -> str:
