@@ -80,7 +80,9 @@ def plot_polymorphs(df: pd.DataFrame, formulas: Sequence[str]) -> Figure:
                 markerfacecolor=pick(COLORS, rank), markeredgecolor=INK, markeredgewidth=0.7,
                 label=PROTOTYPES.get(prototype, prototype),
             )  # fmt: skip
-    axes.text(1.02, -0.6, "spread", transform=axes.get_yaxis_transform(), va="bottom", fontsize=SMALL, color=MUTED)
+    axes.text(
+        1.02, -0.6, "spread\n(eV/atom)", transform=axes.get_yaxis_transform(), va="bottom", fontsize=SMALL, color=MUTED
+    )
     axes.set_yticks(range(len(formulas)), formulas, fontweight="bold")
     axes.set_ylim(len(formulas) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
