@@ -116,6 +116,7 @@ lock:
 	_build/lock/bin/python -m pip list --format=freeze --exclude pip --exclude setuptools --exclude wheel \
 		--exclude course_lib | sed 's/+[a-z0-9]*$$//' >> requirements.lock.tmp
 	mv requirements.lock.tmp requirements.lock
+	rm -rf _build/lock
 
 # Fetches the scripts that the website serves itself; needs Node's npm. See _extra/vendor/README.md.
 MATHJAX := mathjax@3.2.2
