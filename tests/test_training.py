@@ -80,8 +80,9 @@ def test_it_learns(loss):
     train = bundled_graphs(24)
     trivial = np.abs(train.targets - np.median(train.targets)).mean()
     torch.manual_seed(0)
-    result = fit(CGCNN(), train, train, FitConfig(epochs=40, batch_size=12, loss=loss))
-    assert result.history["train_loss"].iloc[-1] < 0.3 * result.history["train_loss"].iloc[0]
+    result = fit(CGCNN(), train, train, FitConfig(epochs=60, batch_size=12, loss=loss))
+    loss = result.history["train_loss"]
+    assert loss.iloc[-10:].median() < 0.3 * loss.iloc[0]  # batches of 12 make single epochs noisy
     error = np.abs(predict(result.model, train).to_numpy() - train.targets).mean()
     assert error < 0.4 * trivial
 
