@@ -181,7 +181,8 @@ plot_crystal_and_graph(rocksalt)
 
 # %% [markdown]
 # Each atom has 6 neighbours of the other kind and 12 of its own kind, 18 in all, so 36 edges for two atoms. An atom is
-# its own neighbour in this graph: the copy of it in the next cell looks exactly like it.
+# its own neighbour in this graph: the copy of it in the next cell looks exactly like it. (The figure draws the bond from
+# one atom to the other and the bond back as one line, so it counts three bonds where the batch has four.)
 #
 # All edges between the same two atoms at the same distance carry the same message. We store them once, as a
 # **bond** with a count. That changes no result and saves most of the work in crystals as symmetric as these.
