@@ -19,7 +19,15 @@ import spglib
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
-from data.pbe_prototypes.compute import RAW, lattice_constants, read_lines, recorded_mesh
+from data.pbe_prototypes.compute import (
+    FINAL_DENSITY,
+    RAW,
+    RELAX_DENSITY,
+    kpoint_mesh,
+    lattice_constants,
+    read_lines,
+    results,
+)
 from data.pbe_prototypes.prototypes import ELEMENTS, PROTOTYPES, Decoration, Prototype, work_list
 
 DATA = Path(__file__).resolve().parent.parent
@@ -52,6 +60,17 @@ HEADER = {
 }
 
 
+def has_even_mesh(n_kpoints: int, cell: np.ndarray) -> bool:
+    """Return whether ``n_kpoints`` is that of an even mesh for a ``cell`` of shape (3, 3) in angstrom.
+
+    Refined results have the mesh of `FINAL_DENSITY` and first ones that of `RELAX_DENSITY`, but a few cubic ones
+    a denser n x n x n one.
+    """
+    sizes = {int(np.prod(kpoint_mesh(cell, density))) for density in (RELAX_DENSITY, FINAL_DENSITY)}
+    edge = round(n_kpoints ** (1 / 3))
+    return n_kpoints in sizes or (n_kpoints > min(sizes) and edge**3 == n_kpoints and edge % 2 == 0)
+
+
 def shortest_distance(structure: Structure) -> float:
     """Return the shortest distance between atoms, periodic images included, over the sum of the covalent radii."""
     centre, neighbour, _, distance = structure.get_neighbor_list(structure.volume ** (1 / 3) * 2)
@@ -73,7 +92,7 @@ def rejection(raw: dict, prototype: Prototype, structure: Structure, energy: flo
         return "not the geometry of its prototype"
     if raw["numbers"] != list(structure.atomic_numbers):
         return "not the elements of its name"
-    if recorded_mesh(raw["nk"], structure.lattice.matrix) is None:
+    if not has_even_mesh(raw["nk"], structure.lattice.matrix):
         return "k-mesh odd or too coarse"
     if raw["gap"] is None:
         return "band gap unknown: too few bands"
@@ -133,7 +152,7 @@ def build(raw: Path = RAW) -> tuple[list[dict], list[dict]]:
     matcher = StructureMatcher(ltol=0.05, stol=0.1, angle_tol=2)
     kept: dict[tuple, list[tuple[str, Structure]]] = defaultdict(list)
     rows, rejected = [], []
-    for decoration, result in in_work_order(read_lines(raw.glob("crystals-*.jsonl"))):
+    for decoration, result in in_work_order(results(raw)[0]):
         prototype = PROTOTYPES[decoration.prototype]
         symbols = prototype.symbols(decoration.species)
         cell = prototype.cell(*lattice_constants(prototype, np.array(result["cell"])))
@@ -152,7 +171,7 @@ def build(raw: Path = RAW) -> tuple[list[dict], list[dict]]:
     return rows, rejected
 
 
-def summary(rows: list[dict], rejected: list[dict], failed: list[dict]) -> dict:
+def summary(rows: list[dict], rejected: list[dict], raw: Path = RAW) -> dict:
     """Return what the dataset covers and what was left out, for the data card."""
     formulas = Counter(row["formula"] for row in rows)
     elements = Counter(symbol for row in rows for symbol in set(row["species"]))
@@ -169,13 +188,14 @@ def summary(rows: list[dict], rejected: list[dict], failed: list[dict]) -> dict:
         },
         "rejected": dict(Counter(row["reason"] for row in rejected).most_common()),
         "rejected_ids": rejected,
-        "not_converged": len(failed),
+        "not_converged": len(read_lines(raw.glob("failed-*.jsonl"))),
+        "to_be_refined": len(results(raw)[1]),
     }
 
 
 def raw_hash(raw: Path = RAW) -> str:
     """Return one SHA-256 hash of the raw results that `build` reads, to tell from which ones a file was built."""
-    paths = [*sorted(raw.glob("crystals-*.jsonl")), raw / "references.json"]
+    paths = [*sorted(raw.glob("crystals-*.jsonl")), *sorted(raw.glob("refined-*.jsonl")), raw / "references.json"]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
@@ -201,7 +221,7 @@ def main() -> None:
     parser.parse_args()
     rows, rejected = build()
     content = encode(rows, raw_hash())
-    report = summary(rows, rejected, read_lines(RAW.glob("failed-*.jsonl")))
+    report = summary(rows, rejected)
     write(DATA / "pbe_prototypes.json", content)
     write(DATA / "checksums.sha256", f"{hashlib.sha256(content).hexdigest()}  pbe_prototypes.json\n".encode())
     write(DATA / "results" / "pbe_build.json", (json.dumps(report, indent=1) + "\n").encode())

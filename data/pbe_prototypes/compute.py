@@ -7,6 +7,7 @@ it::
     export OMP_NUM_THREADS=1  # one process per core is faster than threads
     python3 -m data.pbe_prototypes.compute references                        # energies of the elements
     python3 -m data.pbe_prototypes.compute crystals --worker 0 --workers 2   # the first of two processes
+    python3 -m data.pbe_prototypes.compute refine --worker 0 --workers 2     # the first results, better
     python3 -m data.pbe_prototypes.compute check rocksalt-Na-Cl              # one row again, at its recorded cell
 
 Every command can be stopped at any time and started again: what is done is not done twice.
@@ -23,6 +24,7 @@ from itertools import chain
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zlib import crc32
 
 import numpy as np
 
@@ -36,8 +38,11 @@ if TYPE_CHECKING:
 RAW = Path(__file__).resolve().parent / "raw"
 """Folder of the raw results."""
 
-KPOINT_DENSITY = 2.4
-"""k-points per inverse angstrom. The mesh is even and Gamma-centred: an odd one misses the zone boundary."""
+RELAX_DENSITY, FINAL_DENSITY, REFERENCE_DENSITY = 2.4, 3.6, 6.0
+"""k-points per inverse angstrom: while a crystal relaxes, for its recorded energy and gap, and for the elements.
+
+Every mesh is even and Gamma-centred; an odd one misses the zone boundary.
+"""
 
 HARD_CUTOFF, SOFT_CUTOFF = 600, 400
 """Plane-wave cutoffs in eV, with and without an element whose PAW data set is hard."""
@@ -45,8 +50,18 @@ HARD_CUTOFF, SOFT_CUTOFF = 600, 400
 HARD_ELEMENTS = frozenset(["H", "B", "C", "N", "O", "F", "Be", "Ti", "V", "Cu", "Zn", "Ga", "Sc"])
 """The elements whose PAW data sets are hard."""
 
+EMPTY_BANDS = 8
+"""Number of empty bands.
+
+GPAW's default stops at the bound partial waves, so an element without a bound d state (Ca, Sr, Ba and many more) gets
+no band of d symmetry: their band edges come out up to 1 eV too high, and barium metal 83 meV/atom.
+"""
+
 STRAIN_TOLERANCE = 0.012
 """A relaxation is done when its next step would change every lattice constant by a smaller share than this."""
+
+STRESS_TOLERANCE = 0.3
+"""Stress (GPa) below which the first point is accepted; above it the next step needs a measured stiffness."""
 
 _LARGEST_STEP = 0.07  # largest relative change of a lattice constant in one step
 _MAX_STEPS = 9
@@ -59,21 +74,11 @@ class NotConvergedError(Exception):
 
 
 class Point(NamedTuple):
-    """One self-consistent calculation: energy (eV per cell), stress (GPa; xx, yy, zz, yz, xz, xy), band gap (eV)."""
+    """One self-consistent calculation: energy (eV per cell), stress (GPa; xx, yy, zz, yz, xz, xy), its calculator."""
 
     energy: float
     stress: np.ndarray
-    band_gap: float | None
-    n_kpoints: int
-
-
-class Relaxed(NamedTuple):
-    """A relaxed crystal: lattice constants (angstrom), its last point, residual stress (GPa) and number of points."""
-
-    constants: tuple[float, ...]
-    point: Point
-    residual: np.ndarray
-    steps: int
+    calculator: GPAW
 
 
 # --- settings -----------------------------------------------------------------------------------------------------
@@ -84,25 +89,10 @@ def cutoff(symbols: Iterable[str]) -> int:
     return SOFT_CUTOFF if HARD_ELEMENTS.isdisjoint(symbols) else HARD_CUTOFF
 
 
-def kpoint_mesh(cell: np.ndarray) -> tuple[int, int, int]:
-    """Return the even k-mesh at `KPOINT_DENSITY` for a ``cell`` of shape (3, 3) in angstrom."""
+def kpoint_mesh(cell: np.ndarray, density: float) -> tuple[int, int, int]:
+    """Return the even k-mesh for a ``cell`` of shape (3, 3) in angstrom and k-points per inverse angstrom."""
     reciprocal = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
-    return tuple(2 * ceil(length * KPOINT_DENSITY / 2) for length in reciprocal)
-
-
-def recorded_mesh(n_kpoints: int, cell: np.ndarray) -> tuple[int, int, int] | None:
-    """Return the even mesh of a raw result from its number of k-points; None when there is none dense enough.
-
-    It is the mesh of `kpoint_mesh`, or a denser n x n x n one: some of the first crystals, all of them cubic,
-    were computed with more k-points. That the mesh is Gamma-centred, the number does not show; `check` does.
-    """
-    mesh = kpoint_mesh(cell)
-    edge = round(n_kpoints ** (1 / 3))
-    if n_kpoints == np.prod(mesh):
-        return mesh
-    if n_kpoints > np.prod(mesh) and edge**3 == n_kpoints and edge % 2 == 0:
-        return (edge, edge, edge)
-    return None
+    return tuple(2 * ceil(length * density / 2) for length in reciprocal)
 
 
 # --- files --------------------------------------------------------------------------------------------------------
@@ -161,40 +151,47 @@ def volume_model(rows: list[dict]) -> Callable[[Prototype, dict[str, str]], floa
 # --- relaxation ---------------------------------------------------------------------------------------------------
 
 
-def relax(prototype: Prototype, volume_per_atom: float, evaluate: Callable[..., Point]) -> Relaxed:
-    """Find the lattice constants without stress, by Broyden's method on their logarithms.
+def start_constants(prototype: Prototype, volume_per_atom: float) -> tuple[float, ...]:
+    """Return the lattice constants (angstrom) at which a relaxation starts, from a volume in cubic angstrom."""
+    unit_volume = abs(np.linalg.det(prototype.cell(1.0)))
+    edge = (volume_per_atom * len(prototype.sites) / unit_volume) ** (1 / 3)
+    return (edge,) if prototype.cubic else (edge, edge * prototype.c_over_a)
+
+
+def relax(start: tuple[float, ...], evaluate: Callable[..., Point]) -> tuple[tuple[float, ...], int]:
+    """Find the lattice constants (angstrom) without stress, by Broyden's method on their logarithms.
+
+    Returns them and the number of points that it took.
 
     Parameters
     ----------
-    prototype : Prototype
-    volume_per_atom : float
-        Where to start, in cubic angstrom.
+    start : tuple of float
+        Lattice constants in angstrom: ``(a,)`` of a cubic crystal, ``(a, c)`` of a uniaxial one.
     evaluate : callable
-        ``evaluate(a)`` for a cubic prototype, ``evaluate(a, c)`` for a uniaxial one, returns a `Point`.
+        ``evaluate(*constants)`` returns a `Point`.
 
     Raises
     ------
     NotConvergedError
         If the stress is still too large after nine steps.
     """
-    cubic = prototype.cubic
-    unit_volume = abs(np.linalg.det(prototype.cell(1.0)))
-    edge = (volume_per_atom * len(prototype.sites) / unit_volume) ** (1 / 3)
-    x = np.log([edge] if cubic else [edge, edge * prototype.c_over_a])
+    cubic = len(start) == 1
+    x = np.log(start)
     jacobian = _stiffness(cubic, 80.0)  # of the stress with respect to x, GPa
     last: tuple[np.ndarray, np.ndarray] | None = None
     for step in range(1, _MAX_STEPS + 1):
-        point = evaluate(*np.exp(x))
-        stress = _components(point.stress, cubic)
+        stress = _components(evaluate(*np.exp(x)).stress, cubic)
         if last is not None:
             dx, change = x - last[0], stress - last[1]
             jacobian = jacobian + np.outer(change - jacobian @ dx, dx) / (dx @ dx)
             if not _plausible(jacobian):
                 jacobian = np.array([[max(30.0, 60 * abs(stress[0]))]]) if cubic else _stiffness(cubic, 60.0)
-        last = x, stress
         move = -np.linalg.solve(jacobian, stress)
-        if np.abs(move).max() < STRAIN_TOLERANCE:
-            return Relaxed(tuple(np.exp(x)), point, stress, step)
+        # Before the second point the stiffness is a guess, and a soft crystal may be far from where it wants to be.
+        trusted = last is not None or np.abs(stress).max() < STRESS_TOLERANCE
+        if trusted and np.abs(move).max() < STRAIN_TOLERANCE:
+            return tuple(np.exp(x)), step
+        last = x, stress
         x = x + move * min(1.0, _LARGEST_STEP / np.abs(move).max())
     raise NotConvergedError(f"stress {np.round(stress, 2).tolist()} GPa after {_MAX_STEPS} steps")
 
@@ -228,40 +225,43 @@ def calculator(cutoff_ev: int, mesh: tuple[int, int, int]) -> GPAW:
         mode=PW(cutoff_ev),
         kpts={"size": mesh, "gamma": True},
         occupations=FermiDirac(0.05),
+        nbands=-EMPTY_BANDS,
         maxiter=120,
         convergence={"energy": 5e-4, "density": 5e-4, "eigenstates": 1e-5},
         txt=None,
     )
 
 
-def single_point(
-    prototype: Prototype,
-    species: dict[str, str],
-    constants: tuple[float, ...],
-    mesh: tuple[int, int, int] | None = None,
-) -> Point:
-    """Run one self-consistent calculation at the given lattice constants (angstrom)."""
+def single_point(prototype: Prototype, species: dict[str, str], constants: tuple[float, ...], density: float) -> Point:
+    """Run one self-consistent calculation at the given lattice constants (angstrom) and k-point density."""
     from ase import Atoms
     from ase.units import GPa
 
     symbols = prototype.symbols(species)
     cell = prototype.cell(*constants)
     atoms = Atoms(symbols, positions=prototype.positions(*constants), cell=cell, pbc=True)
-    atoms.calc = calculator(cutoff(symbols), kpoint_mesh(cell) if mesh is None else mesh)
-    energy = float(atoms.get_potential_energy())
-    stress = atoms.get_stress() / GPa
-    return Point(energy, stress, band_gap(atoms.calc), len(atoms.calc.get_bz_k_points()))
+    atoms.calc = calculator(cutoff(symbols), kpoint_mesh(cell, density))
+    return Point(float(atoms.get_potential_energy()), atoms.get_stress() / GPa, atoms.calc)
 
 
-def band_gap(calc: GPAW) -> float | None:
-    """Return the band gap on the k-mesh (eV), 0 for a metal, None when no empty band was computed."""
+def converged_gap(calc: GPAW) -> float:
+    """Return the band gap on the k-mesh (eV), 0 for a metal, with the lowest empty bands converged too.
+
+    A self-consistent calculation converges occupied bands only. Its empty ones lie too high, never too low,
+    so a metal is known at once.
+    """
+    if band_gap(calc) == 0:
+        return 0.0
+    return band_gap(calc.fixed_density(convergence={"bands": 2 - EMPTY_BANDS}, txt=None))
+
+
+def band_gap(calc: GPAW) -> float:
+    """Return the difference between the lowest empty and the highest occupied state (eV), at least 0."""
     electrons = round(calc.get_number_of_electrons())
     if electrons % 2:
         return 0.0
     occupied = electrons // 2
     bands = np.array([calc.get_eigenvalues(kpt=k) for k in range(len(calc.get_ibz_k_points()))])  # (n_k, n_bands)
-    if bands.shape[1] <= occupied:
-        return None
     return round(max(0.0, float(bands[:, occupied].min() - bands[:, occupied - 1].max())), 4)
 
 
@@ -269,53 +269,94 @@ def band_gap(calc: GPAW) -> float | None:
 
 
 def crystals(worker: int, workers: int, folder: Path = RAW) -> None:
-    """Relax the compositions of the work list whose number is ``worker`` modulo ``workers``.
+    """Relax the compositions of the work list whose number is ``worker`` modulo ``workers``."""
+    mine = (entries for number, entries in enumerate(work_list()) if number % workers == worker)
 
-    A crystal that does not converge is recorded as such. Anything else that goes wrong stops the worker and
-    records nothing, so the next run begins with that crystal.
+    def relaxed(entry: Decoration) -> dict:
+        prototype = PROTOTYPES[entry.prototype]
+        volume = volume_model(results(folder)[0])(prototype, entry.species)
+        return relaxed_row(entry, start_constants(prototype, volume))
+
+    _run(chain.from_iterable(mine), relaxed, "crystals", worker, folder)
+
+
+def refine(worker: int, workers: int, folder: Path = RAW) -> None:
+    """Compute the first results again, which had too few bands and k-points, from where they ended.
+
+    One that was accepted at its first point is relaxed further; all others keep their cell.
+    """
+    first = [row for row in read_lines(folder.glob("crystals-*.jsonl")) if "bands" not in row]
+    by_id = {row["id"]: row for row in first}
+
+    def refined(entry: Decoration) -> dict:
+        constants = lattice_constants(PROTOTYPES[entry.prototype], np.array(by_id[entry.id]["cell"]))
+        return relaxed_row(entry, constants, keep_cell=by_id[entry.id]["scf"] > 1)
+
+    # Dealt by name: the list of first results may still grow.
+    mine = [row for row in first if crc32(row["id"].encode()) % workers == worker]
+    entries = [Decoration(row["prototype"], row["species"]) for row in mine]
+    _run(entries, refined, "refined", worker, folder)
+
+
+def _run(
+    entries: Iterable[Decoration], compute: Callable[[Decoration], dict], kind: str, worker: int, folder: Path
+) -> None:
+    """Append what ``compute`` returns for each entry to ``<kind>-<worker>.jsonl``, leaving out what is there already.
+
+    A crystal that does not converge is recorded in ``failed-<kind>-<worker>.jsonl``. Anything else that goes wrong
+    stops the worker and records nothing, so the next run begins with that crystal.
     """
     from gpaw import KohnShamConvergenceError
 
-    seen = {row["id"] for row in read_lines([*folder.glob("crystals-*.jsonl"), *folder.glob("failed-*.jsonl")])}
-    for number, entries in enumerate(work_list()):
-        if number % workers != worker:
+    seen = {row["id"] for row in read_lines([*folder.glob(f"{kind}-*.jsonl"), *folder.glob("failed-*.jsonl")])}
+    for entry in entries:
+        if entry.id in seen:
             continue
-        for entry in entries:
-            if entry.id in seen:
-                continue
-            seen.add(entry.id)
-            begin = time.time()
-            try:
-                row = relaxed_row(entry, read_lines(folder.glob("crystals-*.jsonl")))
-            except (NotConvergedError, KohnShamConvergenceError) as error:
-                path, row = folder / f"failed-{worker}.jsonl", {"id": entry.id, "error": repr(error)[:200]}
-            else:
-                path = folder / f"crystals-{worker}.jsonl"
-            row["seconds"] = round(time.time() - begin, 1)
-            append_line(path, row)
-            print(number, path.stem, entry.id, row["seconds"], "s", flush=True)
+        seen.add(entry.id)
+        begin = time.time()
+        try:
+            row = compute(entry)
+        except (NotConvergedError, KohnShamConvergenceError) as error:
+            path, row = folder / f"failed-{kind}-{worker}.jsonl", {"id": entry.id, "error": repr(error)[:200]}
+        else:
+            path = folder / f"{kind}-{worker}.jsonl"
+        row["seconds"] = round(time.time() - begin, 1)
+        append_line(path, row)
+        print(path.stem, entry.id, row["seconds"], "s", flush=True)
 
 
-def relaxed_row(entry: Decoration, done: list[dict]) -> dict:
-    """Relax one crystal, from a volume guessed from those ``done``, and return its raw result."""
+def relaxed_row(entry: Decoration, start: tuple[float, ...], keep_cell: bool = False) -> dict:
+    """Return the raw result of one crystal, relaxed from the lattice constants ``start`` or computed right there."""
     prototype = PROTOTYPES[entry.prototype]
-    volume = volume_model(done)(prototype, entry.species)
-    relaxed = relax(prototype, volume, lambda *constants: single_point(prototype, entry.species, constants))
     symbols = prototype.symbols(entry.species)
+    constants, steps = start, 0
+    if not keep_cell:
+        constants, steps = relax(
+            start, lambda *constants: single_point(prototype, entry.species, constants, RELAX_DENSITY)
+        )
+    point = single_point(prototype, entry.species, constants, FINAL_DENSITY)
     return {
         "id": entry.id,
         "prototype": entry.prototype,
         "species": entry.species,
         "numbers": [ELEMENTS[symbol].number for symbol in symbols],
-        "cell": np.round(prototype.cell(*relaxed.constants), 5).tolist(),
+        "cell": np.round(prototype.cell(*constants), 5).tolist(),
         "frac": np.round(prototype.fractional(), 6).tolist(),
-        "energy": round(relaxed.point.energy, 5),
-        "gap": relaxed.point.band_gap,
-        "stress": np.round(relaxed.residual, 3).tolist(),
+        "energy": round(point.energy, 5),
+        "gap": converged_gap(point.calculator),
+        "stress": np.round(_components(point.stress, prototype.cubic), 3).tolist(),
         "ecut": cutoff(symbols),
-        "nk": relaxed.point.n_kpoints,
-        "scf": relaxed.steps,
+        "nk": len(point.calculator.get_bz_k_points()),
+        "bands": point.calculator.get_number_of_bands(),
+        "scf": steps + 1,
     }
+
+
+def results(folder: Path = RAW) -> tuple[list[dict], list[str]]:
+    """Return the raw results, refined ones instead of first ones, and the ids that `refine` has yet to do."""
+    refined = {row["id"]: row for row in read_lines(folder.glob("refined-*.jsonl"))}
+    rows = [refined.get(row["id"], row) for row in read_lines(folder.glob("crystals-*.jsonl"))]
+    return rows, [row["id"] for row in rows if "bands" not in row]
 
 
 def references(folder: Path = RAW) -> None:
@@ -325,10 +366,11 @@ def references(folder: Path = RAW) -> None:
     for symbol in ELEMENTS:
         for cutoff_ev in (HARD_CUTOFF,) if symbol in HARD_ELEMENTS else (SOFT_CUTOFF, HARD_CUTOFF):
             key = f"{symbol}-{cutoff_ev}"
-            if key in done:
+            if "bands" in done.get(key, {}):  # the first ones had too few
                 continue
             atoms, phase = reference_phase(symbol, cutoff_ev)
-            done[key] = {"energy_per_atom": float(atoms.get_potential_energy() / len(atoms)), "phase": phase}
+            energy = float(atoms.get_potential_energy() / len(atoms))
+            done[key] = {"energy_per_atom": energy, "phase": phase, "bands": atoms.calc.get_number_of_bands()}
             write_json(path, done)
             print(key, done[key], flush=True)
 
@@ -345,7 +387,7 @@ def reference_phase(symbol: str, cutoff_ev: int) -> tuple[Atoms, str]:
     if symbol == "S":
         return _sulfur_ring(cutoff_ev), "S8 ring"
     atoms = _delta_crystal(symbol)
-    atoms.calc = calculator(cutoff_ev, kpoint_mesh(atoms.cell[:]))
+    atoms.calc = calculator(cutoff_ev, kpoint_mesh(atoms.cell[:], REFERENCE_DENSITY))
     return atoms, f"Delta-codes crystal, {len(atoms)} atoms"
 
 
@@ -399,31 +441,17 @@ def _delta_crystal(symbol: str) -> Atoms:
 
 
 def check(ids: list[str], folder: Path = RAW) -> None:
-    """Compute recorded crystals again at their recorded cells and k-meshes; record the differences in energy and gap.
-
-    The differences go to ``recheck.jsonl`` in ``folder``; a crystal that stands there is not computed again.
-    """
-    path = folder / "recheck.jsonl"
-    rows = {row["id"]: row for row in read_lines(folder.glob("crystals-*.jsonl"))}
-    unknown = [name for name in ids if name not in rows]
-    if unknown:
-        raise SystemExit(f"no result is named {unknown[0]!r}; names look like {next(iter(rows), 'rocksalt-Na-Cl')!r}")
-    done = {row["id"] for row in read_lines([path] if path.exists() else [])}
+    """Compute recorded crystals again at their recorded cells and print the differences in energy and gap."""
+    rows = {row["id"]: row for row in results(folder)[0]}
     for name in ids:
-        if name in done:
-            continue
+        if name not in rows:
+            raise SystemExit(f"no result is named {name!r}; names look like {next(iter(rows), 'rocksalt-Na-Cl')!r}")
         row = rows[name]
-        cell = np.array(row["cell"])
         prototype = PROTOTYPES[row["prototype"]]
-        constants = lattice_constants(prototype, cell)
-        point = single_point(prototype, row["species"], constants, recorded_mesh(row["nk"], cell))
-        difference = {
-            "id": name,
-            "energy_difference": round(point.energy - row["energy"], 5),
-            "gap_difference": None if row["gap"] is None else round(point.band_gap - row["gap"], 4),
-        }
-        append_line(path, difference)
-        print(difference, flush=True)
+        constants = lattice_constants(prototype, np.array(row["cell"]))
+        point = single_point(prototype, row["species"], constants, FINAL_DENSITY)
+        energy, gap = point.energy - row["energy"], converged_gap(point.calculator) - row["gap"]
+        print(f"{name}: energy differs by {energy:.5f} eV per cell, band gap by {gap:.4f} eV", flush=True)
 
 
 def lattice_constants(prototype: Prototype, cell: np.ndarray) -> tuple[float, ...]:
@@ -438,9 +466,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=RAW, help="folder of the raw results (default: %(default)s)")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("references", help="energies of the elements")
-    run = commands.add_parser("crystals", help="the crystals of the work list")
-    run.add_argument("--worker", type=int, default=0, help="number of this process, from 0 (default: %(default)s)")
-    run.add_argument("--workers", type=int, default=1, help="how many processes share the list (default: %(default)s)")
+    for name, purpose in (
+        ("crystals", "the crystals of the work list"),
+        ("refine", "the first results again, with more bands and k-points"),
+    ):
+        run = commands.add_parser(name, help=purpose)
+        run.add_argument("--worker", type=int, default=0, help="number of this process, from 0 (default: %(default)s)")
+        run.add_argument("--workers", type=int, default=1, help="how many processes there are (default: %(default)s)")
     again = commands.add_parser("check", help="compute recorded crystals again")
     again.add_argument("ids", nargs="+", help="names such as rocksalt-Na-Cl")
     arguments = parser.parse_args()
@@ -448,10 +480,11 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     if arguments.command == "references":
         references(arguments.folder)
-    elif arguments.command == "crystals":
-        crystals(arguments.worker, arguments.workers, arguments.folder)
-    else:
+    elif arguments.command == "check":
         check(arguments.ids, arguments.folder)
+    else:
+        work = crystals if arguments.command == "crystals" else refine
+        work(arguments.worker, arguments.workers, arguments.folder)
 
 
 if __name__ == "__main__":
