@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import spglib
-from pymatgen.core import Element, Lattice, Structure
+from pymatgen.core import Composition, Element, Lattice, Structure
 from pymatgen.core.molecule_structure_comparator import CovalentRadius
 
-from data.pbe_prototypes import build, compute
+from course_lib.datasets import load_dataset
+from data.pbe_prototypes import build, compute, validate
 from data.pbe_prototypes.prototypes import ELEMENTS, PROTOTYPES, Decoration, start_volume, work_list
 
 SPECIES = {"A": "Na", "B": "Cl", "C": "O"}
@@ -432,3 +433,77 @@ def test_repeated_and_unknown_results_are_errors(raw_rows):
         build.in_work_order([raw_rows[0], raw_rows[0]])
     with pytest.raises(ValueError, match="'rocksalt-Xx-O' in the raw results is not on the work list"):
         build.in_work_order([{**raw_rows[0], "id": "rocksalt-Xx-O"}])
+
+
+# --- the comparison with another database ---
+
+
+def foreign(frame, name, energy=0.0, gap=0.0, scale=1.0, moment=0.0, species=None):
+    """One of our rows as a crystal of the other database, whose energy (eV/atom) and gap (eV) differ by so much."""
+    row = frame.loc[name]
+    structure = row["structure"]
+    return {
+        "formula": row["formula"],
+        "spacegroup": PROTOTYPES[row["prototype"]].space_group,
+        "formation_energy_per_atom": row["formation_energy_per_atom"] - energy,
+        "band_gap": row["band_gap"] - gap,
+        "total_magnetization": moment,
+        "structure": {
+            "lattice": (structure.lattice.matrix * scale ** (1 / 3)).tolist(),
+            "species": species or [site.specie.symbol for site in structure],
+            "frac_coords": structure.frac_coords.tolist(),
+        },
+    }
+
+
+@pytest.fixture(scope="module")
+def ours():
+    return load_dataset("pbe_prototypes")
+
+
+def test_validation_recovers_known_differences(ours, tmp_path):
+    theirs = [
+        foreign(ours, "zincblende-Ga-P", energy=0.02, gap=-0.1, scale=1.02),
+        foreign(ours, "zincblende-Ga-P", energy=9.0, scale=1.05),  # the nearer one in volume counts
+        foreign(ours, "rocksalt-Ga-P", energy=-0.04),
+        foreign(ours, "rocksalt-Ca-O", energy=0.35, gap=0.3),
+        foreign(ours, "rocksalt-Li-F", energy=0.2, scale=1.3),
+        {**foreign(ours, "rocksalt-Ca-O"), "formula": "FeO"},
+    ]
+    path = tmp_path / "theirs.jsonl"
+    path.write_text("".join(json.dumps(crystal) + "\n" for crystal in theirs))
+    result = validate.report(validate.pairs(ours, validate.read_crystals(path)))
+    assert result["paired_by_formula_and_space_group"] == 4
+    assert result["left_out"] == {"other volume": 1}
+    energies = result["formation_energy_ev_per_atom"]
+    assert energies["without_correction"] == {"n": 2, "mean_absolute": 0.03, "mean": -0.01, "median": -0.01}
+    assert energies["by_class"]["oxide"]["mean"] == 0.35
+    assert energies["shift_per_anion_of_corrected_classes"]["oxide"]["mean"] == 0.7
+    assert result["band_gap_ev"]["either_insulates"]["n"] == 2
+    assert result["band_gap_ev"]["either_insulates"]["mean_absolute"] == 0.2
+    assert result["beyond_100_mev_without_correction"] == []
+
+
+def test_validation_names_outliers_and_obstacles(ours):
+    half_heusler = "half_heusler-Li-As-Mg"
+    metal = next(
+        name for name in ours.index if name.startswith("laves") and not set(name.split("-")) & set(validate.ANIONS)
+    )
+    theirs = [
+        foreign(ours, half_heusler, energy=0.4, species=["As", "Mg", "Li"]),
+        foreign(ours, metal, energy=0.5, moment=3.0),
+        foreign(ours, "rocksalt-Ga-P", energy=0.2),
+    ]
+    result = validate.report(validate.pairs(ours, theirs))
+    reasons = {entry["id"]: entry["reason"] for entry in result["beyond_100_mev_without_correction"]}
+    assert reasons[metal] == "magnetic there"
+    assert reasons["rocksalt-Ga-P"] == "not known"
+    assert reasons[half_heusler] == "other order of the sites, or other shape of the cell"
+
+
+@pytest.mark.parametrize(
+    ("formula", "kind", "share"),
+    [("CaO", "oxide", 0.5), ("Sr3PbO", "oxide", 0.2), ("NaCl", "chloride", 0.5), ("MgZn2", "intermetallic", 0.0)],
+)
+def test_kind_of_crystal(formula, kind, share):
+    assert validate.kind_of(Composition(formula)) == (kind, pytest.approx(share))

@@ -1,0 +1,199 @@
+"""Compare the bundled crystals with those of the Materials Project.
+
+``python -m data.pbe_prototypes.validate PATH``, run from the root of the repository, reads one JSON object per line
+(also gzipped) with ``formula``, ``spacegroup`` (number), ``formation_energy_per_atom`` (eV), ``band_gap`` (eV),
+``total_magnetization`` (Bohr magnetons per cell) and ``structure`` (``lattice``, ``species``, ``frac_coords``), and
+writes ``data/results/pbe_validation.json``: differences in numbers, nothing of the other database itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Composition, Lattice, Structure
+
+from course_lib.datasets import DATA, load_dataset
+from data.pbe_prototypes.build import write
+from data.pbe_prototypes.prototypes import ELEMENTS, PROTOTYPES
+
+ANIONS = {
+    "O": "oxide", "S": "sulfide", "Se": "selenide", "Te": "telluride", "F": "fluoride", "Cl": "chloride",
+    "Br": "bromide", "I": "iodide", "N": "nitride", "P": "phosphide", "As": "arsenide", "Sb": "antimonide",
+    "C": "carbide", "H": "hydride",
+}  # fmt: skip
+"""Class of a crystal by its most electronegative element; all others are intermetallic."""
+
+CORRECTED = ("oxide", "sulfide", "fluoride", "chloride", "nitride")
+"""Classes whose energies the Materials Project shifts by a constant per anion, to agree with experiment."""
+
+VOLUME_TOLERANCE = 0.1
+"""Largest relative difference of the volumes of two crystals that are compared."""
+
+MOMENT_TOLERANCE = 0.1
+"""Largest magnetisation (Bohr magnetons per cell) of a crystal that is compared; ours have no spin."""
+
+OUTLIER = 0.1
+"""Difference in formation energy (eV/atom) that is looked at one by one."""
+
+
+class Pair(NamedTuple):
+    """One of our crystals and the nearest one of the other database with its formula and space group.
+
+    Differences are ours minus theirs, in eV/atom and eV; ``volume`` is the ratio; ``obstacle`` says why the two
+    are not the same crystal in the same state, and is empty when they are.
+    """
+
+    id: str
+    formula: str
+    kind: str
+    anion_share: float
+    energy: float
+    gap: float
+    insulating: tuple[bool, bool]
+    volume: float
+    obstacle: str
+
+
+def read_crystals(path: Path) -> Iterator[dict]:
+    """Yield the crystals of a file of JSON lines that have no other elements than ours."""
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as lines:
+        for line in lines:
+            crystal = json.loads(line)
+            if ELEMENTS.keys() >= set(re.findall("[A-Z][a-z]?", crystal["formula"])):
+                yield crystal
+
+
+def kind_of(composition: Composition) -> tuple[str, float]:
+    """Return the class of a crystal and the share of the anion that gives it its name (0 for an intermetallic)."""
+    element = max(composition.elements, key=lambda element: ELEMENTS[element.symbol].electronegativity)
+    kind = ANIONS.get(element.symbol, "intermetallic")
+    return kind, 0.0 if kind == "intermetallic" else composition.get_atomic_fraction(element)
+
+
+def pairs(ours: pd.DataFrame, theirs: Iterable[dict]) -> list[Pair]:
+    """Pair each of our crystals with the one of the same formula and space group that is nearest in volume."""
+    wanted = set(ours["formula"])
+    candidates = defaultdict(list)
+    for crystal in theirs:
+        formula = Composition(crystal["formula"]).reduced_formula
+        if formula in wanted:
+            candidates[formula, crystal["spacegroup"]].append(crystal)
+    found = []
+    for name, row in ours.iterrows():
+        same = candidates[row["formula"], PROTOTYPES[row["prototype"]].space_group]
+        if same:
+            volume = row["structure"].volume / len(row["structure"])
+            structures = [_structure(crystal) for crystal in same]
+            ratios = [volume * len(structure) / structure.volume for structure in structures]
+            nearest = int(np.argmin(np.abs(np.log(ratios))))
+            found.append(_pair(name, row, same[nearest], structures[nearest], ratios[nearest]))
+    return found
+
+
+def _structure(crystal: dict) -> Structure:
+    """Return the pymatgen structure of a crystal of the other database."""
+    geometry = crystal["structure"]
+    return Structure(Lattice(geometry["lattice"]), geometry["species"], geometry["frac_coords"])
+
+
+def _pair(name: str, row: pd.Series, crystal: dict, structure: Structure, ratio: float) -> Pair:
+    """Return the differences between one of our rows and a crystal of the other database."""
+    kind, share = kind_of(structure.composition)
+    obstacle = ""
+    if abs(crystal["total_magnetization"]) > MOMENT_TOLERANCE:
+        obstacle = "magnetic there"
+    elif not StructureMatcher(ltol=0.1, stol=0.1, angle_tol=3).fit(row["structure"], structure):
+        obstacle = "other order of the sites, or other shape of the cell"
+    elif abs(ratio - 1) > VOLUME_TOLERANCE:
+        obstacle = "other volume"
+    return Pair(
+        id=str(name),
+        formula=row["formula"],
+        kind=kind,
+        anion_share=share,
+        energy=row["formation_energy_per_atom"] - crystal["formation_energy_per_atom"],
+        gap=row["band_gap"] - crystal["band_gap"],
+        insulating=(row["band_gap"] > 0, crystal["band_gap"] > 0),
+        volume=ratio,
+        obstacle=obstacle,
+    )
+
+
+def statistics(differences: Iterable[float]) -> dict:
+    """Return number, mean absolute, mean and median of some differences."""
+    values = np.array(list(differences))
+    if len(values) == 0:
+        return {"n": 0}
+    return {
+        "n": len(values),
+        "mean_absolute": round(float(np.abs(values).mean()), 4),
+        "mean": round(float(values.mean()), 4),
+        "median": round(float(np.median(values)), 4),
+    }
+
+
+def report(found: list[Pair]) -> dict:
+    """Return what `main` records: aggregates, and the names of the crystals that differ most."""
+    same = [pair for pair in found if not pair.obstacle]
+    plain = [pair for pair in same if pair.kind not in CORRECTED]
+    by_kind = defaultdict(list)
+    for pair in same:
+        by_kind[pair.kind].append(pair)
+    insulators = [pair for pair in same if any(pair.insulating)]
+    outliers = [pair for pair in found if pair.kind not in CORRECTED and abs(pair.energy) > OUTLIER]
+    return {
+        "paired_by_formula_and_space_group": len(found),
+        "left_out": dict(Counter(pair.obstacle for pair in found if pair.obstacle).most_common()),
+        "formation_energy_ev_per_atom": {
+            "without_correction": statistics(pair.energy for pair in plain),
+            "with_correction": statistics(pair.energy for pair in same if pair.kind in CORRECTED),
+            "by_class": {kind: statistics(pair.energy for pair in by_kind[kind]) for kind in sorted(by_kind)},
+            "shift_per_anion_of_corrected_classes": {
+                kind: statistics(pair.energy / pair.anion_share for pair in by_kind[kind])
+                for kind in CORRECTED
+                if kind in by_kind
+            },
+        },
+        "band_gap_ev": {
+            "all": statistics(pair.gap for pair in same),
+            "either_insulates": statistics(pair.gap for pair in insulators),
+            "metal_or_insulator_agree": sum(pair.insulating[0] == pair.insulating[1] for pair in same),
+        },
+        "volume_ratio": {
+            f"percentile_{q}": round(float(np.percentile([pair.volume for pair in same], q)), 3) for q in (5, 50, 95)
+        },
+        "beyond_100_mev_without_correction": [
+            {"id": pair.id, "formula": pair.formula, "reason": pair.obstacle or "not known"} for pair in outliers
+        ],
+    }
+
+
+def main() -> None:
+    """Compare, record and print the summary."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", type=Path, help="crystals of the Materials Project, one JSON object per line")
+    path = parser.parse_args().path
+    ours = load_dataset("pbe_prototypes")
+    result = {
+        "data_sha256": ours.attrs["sha256"],
+        "compared_with_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        **report(pairs(ours, read_crystals(path))),
+    }
+    text = json.dumps(result, indent=1) + "\n"
+    write(DATA / "results" / "pbe_validation.json", text.encode())
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
