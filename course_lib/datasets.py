@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 
 from course_lib.validation import check_structure, check_targets, check_unique_ids, describe_row
 
@@ -41,6 +42,8 @@ MATBENCH_SEED = 18012019
 
 VALIDATION_SHARE = 1 / 8
 """Share of the training part that `folds` sets aside for early stopping."""
+
+_CIFS_FOR_PROCESSES = 1000  # from so many files on, starting processes costs less than it saves
 
 # Remarks of pymatgen's CIF parser that change nothing about the crystal; any other remark is an error.
 _HARMLESS_CIF_REMARKS = (
@@ -317,7 +320,11 @@ def _load_cifs(table: Path) -> pd.DataFrame:
     names = ["target"] if targets.shape[1] == 1 else [f"target_{number + 1}" for number in range(targets.shape[1])]
     for name, column in zip(names, targets.T, strict=True):
         check_targets(column, name, ids)
-    structures = [_read_cif(table.parent / f"{crystal}.cif", row, ids) for row, crystal in enumerate(ids)]
+    files = [(table.parent / f"{crystal}.cif", describe_row(row, ids)) for row, crystal in enumerate(ids)]
+    workers = -1 if len(ids) >= _CIFS_FOR_PROCESSES else 1
+    structures = Parallel(n_jobs=workers)(delayed(_read_cif)(path, where) for path, where in files)
+    for row, structure in enumerate(structures):
+        check_structure(structure, row, ids)
     frame = pd.DataFrame({"structure": structures, **dict(zip(names, targets.T, strict=True))}, index=ids)
     return _described(frame, table, names)
 
@@ -392,11 +399,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _read_cif(path: Path, row: int, ids: Sequence[str]) -> Structure:
-    """Read one CIF file with one ordered structure; what pymatgen only remarks on is an error here."""
+def _read_cif(path: Path, where: str) -> Structure:
+    """Read one CIF file with one structure; what pymatgen only remarks on is an error that begins with ``where``."""
     from pymatgen.io.cif import CifParser
 
-    where = describe_row(row, ids)
     if not path.is_file():
         raise FileNotFoundError(f"{where}: {path} is missing. Add the file or drop the line.")
     with warnings.catch_warnings(record=True) as remarks:
@@ -405,7 +411,7 @@ def _read_cif(path: Path, row: int, ids: Sequence[str]) -> Structure:
             structures = CifParser(path).parse_structures(primitive=False, on_error="raise")
         # The parser has no error of its own: what a broken file raises depends on where it is broken.
         except Exception as error:
-            raise ValueError(f"{where}: cannot read {path}: {error}. Mend the file or drop the line.") from error
+            raise ValueError(f"{where}: cannot read {path} ({error}). Mend the file or drop the line.") from error
     serious = [
         str(remark.message)
         for remark in remarks
@@ -416,7 +422,6 @@ def _read_cif(path: Path, row: int, ids: Sequence[str]) -> Structure:
         raise ValueError(f"{where}: {path} is doubtful: {serious[0]} Mend the file or drop the line.")
     if len(structures) > 1:
         raise ValueError(f"{where}: {path} holds {len(structures)} structures. Keep one per file.")
-    check_structure(structures[0], row, ids)
     return structures[0]
 
 
