@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import signal
 import tempfile
 import time
 import warnings
@@ -414,13 +413,10 @@ def _flush_denormals() -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C, or a notebook's stop button, arrive as ``KeyboardInterrupt``.
-
-    Lightning ends the process instead, and a notebook, which survives that, would ignore every later interruption.
-    """
-    handler = signal.getsignal(signal.SIGINT)
+    """Let Ctrl-C, or a notebook's stop button, arrive as ``KeyboardInterrupt``; Lightning makes it ``SystemExit``."""
     try:
         yield
     except SystemExit as error:
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from error
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise

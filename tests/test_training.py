@@ -239,6 +239,18 @@ def test_an_interruption_by_the_user_arrives(monkeypatch):
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+def test_an_error_that_is_no_number_is_not_left_out(monkeypatch):
+    """A single prediction that is NaN makes the validation error NaN; the mean of the others would look fine."""
+    forward = CrystalRegressor.forward
+
+    def one_is_nan(self, batch):
+        return torch.cat([forward(self, batch)[:-1], torch.full((1, 1), torch.nan)])
+
+    monkeypatch.setattr(CrystalRegressor, "forward", one_is_nan)
+    with pytest.raises(FloatingPointError, match="never a number"):
+        fit(small(), *split(), replace(QUICK, epochs=1))
+
+
 def test_diverged_run():
     with pytest.raises(FloatingPointError, match="the validation error was never a number: lower the learning rate"):
         fit(small(), *split(), FitConfig(epochs=2, batch_size=8, learning_rate=1e30))
