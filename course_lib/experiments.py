@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from scipy import stats
 from course_lib import __version__
 from course_lib.composition import magpie
 from course_lib.datasets import DATA, Fold, folds, load_dataset
+from course_lib.files import write_atomically
 from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
 from course_lib.models import CGCNN, CrystalModel, EarlyFusion
@@ -226,8 +226,9 @@ def level_and_difference_errors(runs: pd.DataFrame, crystals: pd.DataFrame) -> p
     Returns
     -------
     DataFrame
-        Columns ``method``, ``fold``, ``seed``, ``level`` and ``difference``: means over the test crystals that
-        have a polymorph, in the target's unit.
+        Two rows a run, in the form of `load_results`: columns ``method``, ``fold`` and ``seed``; ``split``, which is
+        ``"difference"`` or ``"level"``; and ``mae``, the mean of that error over the test crystals that have a
+        polymorph, in the target's unit.
 
     Raises
     ------
@@ -244,16 +245,10 @@ def level_and_difference_errors(runs: pd.DataFrame, crystals: pd.DataFrame) -> p
         values = values[formula.duplicated(keep=False)]
         level = values.groupby(formula).transform("mean")
         rest = values - level
-        rows.append(
-            {
-                "method": run.method,
-                "fold": run.fold,
-                "seed": run.seed,
-                "level": (level["prediction"] - level["y"]).abs().mean(),
-                "difference": (rest["prediction"] - rest["y"]).abs().mean(),
-            }
-        )
-    return pd.DataFrame(rows)
+        for part, of_part in (("difference", rest), ("level", level)):
+            error = (of_part["prediction"] - of_part["y"]).abs().mean()
+            rows.append((run.method, part, run.fold, run.seed, error))
+    return pd.DataFrame(rows, columns=["method", "split", "fold", "seed", "mae"])
 
 
 def _recorded(dataset: str, sha256: str) -> set[Run]:
@@ -267,9 +262,7 @@ def _recorded(dataset: str, sha256: str) -> set[Run]:
     whole = [line for line in lines if line.endswith("\n")]
     current = [line for line in whole if json.loads(line)["data_sha256"] == sha256]
     if current != lines:
-        partial = path.with_suffix(".tmp")
-        partial.write_text("".join(current))
-        os.replace(partial, path)
+        write_atomically(path, "".join(current))
     records = (json.loads(line) for line in current)
     return {Run(**{key: record[key] for key in Run.__dataclass_fields__}) for record in records}
 

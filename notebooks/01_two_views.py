@@ -403,19 +403,13 @@ assert formula["mean"] > random["mean"], "and CGCNN's lead is smaller there on a
 from course_lib.experiments import level_and_difference_errors
 
 parts = level_and_difference_errors(runs[runs["split"] == "formula"], crystals)
-long = parts.melt(
-    ["method", "fold", "seed"],
-    ["difference", "level"],
-    var_name="split",
-    value_name="mae",
-)
-plot_errors(long, "eV/atom")
+plot_errors(parts, "eV/atom")
 
 # %% [markdown]
 # Again on equal terms, CGCNN minus forest, with the interval:
 
 # %%
-part = summarize_differences(long, "random_forest").xs("cgcnn", level="method")
+part = summarize_differences(parts, "random_forest").xs("cgcnn", level="method")
 assert part.loc["difference", "high"] < 0, "structure knows the differences better"
 assert part.loc["level", "low"] < 0 < part.loc["level", "high"], "level: undecided"
 part.round(3)
@@ -426,14 +420,14 @@ part.round(3)
 # both sides of zero: we cannot say which of the two is better. Magpie hands the forest its chemistry ready-made; CGCNN has
 # to learn from these few crystals what each element is like.
 #
-# **What structure surely adds are the differences. For the level, the formula does as well.** So each view brings
-# something of its own, which is the best reason there can be to join them.
+# **What structure surely adds are the differences. For the level, it is not shown to add anything.** And the composition view
+# brings chemistry that a network need not learn. That is the best reason there can be to join them.
 #
 # ## The table again, with numbers
 
 # %%
 seconds = runs.groupby("method")["seconds"].mean()
-by_part = parts.groupby("method")[["difference", "level"]].mean()
+by_part = parts.pivot_table(index="method", columns="split", values="mae")
 pd.DataFrame(
     {
         "what it describes": ["145 numbers a crystal", "92 numbers an atom, 41 a bond"],

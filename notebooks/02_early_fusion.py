@@ -265,16 +265,10 @@ assert not cgcnn["parent shown better"].any(), "nor to be better"
 from course_lib.experiments import level_and_difference_errors
 
 parts = level_and_difference_errors(runs[runs["split"] == "formula"], crystals)
-long = parts.melt(
-    ["method", "fold", "seed"],
-    ["difference", "level"],
-    var_name="split",
-    value_name="mae",
-)
-plot_errors(long, "eV/atom")
+plot_errors(parts, "eV/atom")
 
 # %%
-part = summarize_differences(long, "early_fusion")
+part = summarize_differences(parts, "early_fusion")
 assert part.loc[("difference", "random_forest"), "low"] > 0
 assert part.loc[("level", "cgcnn"), "mean"] > 0
 part.round(3)

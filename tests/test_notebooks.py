@@ -14,8 +14,9 @@ from jupytext.config import load_jupytext_configuration_file
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
+from course_lib.files import write_atomically
 from tools import run_notebooks
-from tools.run_notebooks import NOTEBOOKS, RUN_TIMES, code_digest, write_atomically
+from tools.run_notebooks import NOTEBOOKS, RUN_TIMES, code_digest
 
 NAMES = sorted({path.stem for path in NOTEBOOKS.iterdir() if path.suffix in (".py", ".ipynb")})
 CHECKED = "# NBVAL_CHECK_OUTPUT"

@@ -25,17 +25,12 @@ from jupytext.combine import combine_inputs_with_outputs
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
+from course_lib.files import write_atomically
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 RUN_TIMES = ROOT / "data" / "results" / "notebook_times.json"
 CELL_TIMEOUT = 600  # seconds; a cell that takes longer hangs
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` in one step: the file is the old one or the new one, never half of either."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def code_digest(notebook: nbformat.NotebookNode) -> str:
@@ -79,7 +74,6 @@ def record_times(measured: dict[str, tuple[float, str]]) -> None:
     recorded = json.loads(RUN_TIMES.read_text(encoding="utf-8")) if RUN_TIMES.exists() else {}
     for name, (seconds, digest) in measured.items():
         recorded[name] = {"seconds": round(seconds, 1), "cores": os.cpu_count(), "code_sha256": digest}
-    RUN_TIMES.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(RUN_TIMES, json.dumps(recorded, indent=1, sort_keys=True) + "\n")
 
 

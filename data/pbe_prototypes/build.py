@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 from collections import Counter, defaultdict
 from itertools import chain
 from pathlib import Path
@@ -19,6 +18,7 @@ import spglib
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Lattice, Structure
 
+from course_lib.files import write_atomically
 from data.pbe_prototypes.compute import (
     FINAL_DENSITY,
     RAW,
@@ -199,20 +199,12 @@ def raw_hash(raw: Path = RAW) -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-def encode(rows: list[dict], raw_sha256: str) -> bytes:
+def encode(rows: list[dict], raw_sha256: str) -> str:
     """Return the bundled file: one JSON document, one line per crystal."""
     fields = {**HEADER, "raw_sha256": raw_sha256}
     header = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in fields.items())
     body = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
-    return f'{{\n{header},\n"rows": [\n{body}\n]\n}}\n'.encode()
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` at once: never a half-written file."""
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    return f'{{\n{header},\n"rows": [\n{body}\n]\n}}\n'
 
 
 def main() -> None:
@@ -222,9 +214,10 @@ def main() -> None:
     rows, rejected = build()
     content = encode(rows, raw_hash())
     report = summary(rows, rejected)
-    write(DATA / "pbe_prototypes.json", content)
-    write(DATA / "checksums.sha256", f"{hashlib.sha256(content).hexdigest()}  pbe_prototypes.json\n".encode())
-    write(DATA / "results" / "pbe_build.json", (json.dumps(report, indent=1) + "\n").encode())
+    write_atomically(DATA / "pbe_prototypes.json", content)
+    sha256 = hashlib.sha256(content.encode("utf-8")).hexdigest()
+    write_atomically(DATA / "checksums.sha256", f"{sha256}  pbe_prototypes.json\n")
+    write_atomically(DATA / "results" / "pbe_build.json", json.dumps(report, indent=1) + "\n")
     print(f"{len(rows)} crystals, {len(rejected)} rejected {report['rejected']}, {len(content)} bytes")
 
 

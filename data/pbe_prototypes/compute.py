@@ -23,11 +23,12 @@ from collections.abc import Callable, Iterable
 from itertools import chain
 from math import ceil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 import numpy as np
 
+from course_lib.files import write_atomically
 from data.pbe_prototypes.prototypes import ELEMENTS, PROTOTYPES, Decoration, Prototype, start_volume, work_list
 
 # GPAW and ASE are imported where they are used: the build and the tests read this module without them.
@@ -111,13 +112,6 @@ def append_line(path: Path, row: dict) -> None:
         complete = file.read().rfind(b"\n") + 1
         file.truncate(complete)
         file.write((json.dumps(row) + "\n").encode())
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write ``content`` as JSON to ``path`` at once: never a half-written file."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(content, indent=0) + "\n")
-    os.replace(temporary, path)
 
 
 # --- starting volumes ---------------------------------------------------------------------------------------------
@@ -371,7 +365,7 @@ def references(folder: Path = RAW) -> None:
             atoms, phase = reference_phase(symbol, cutoff_ev)
             energy = float(atoms.get_potential_energy() / len(atoms))
             done[key] = {"energy_per_atom": energy, "phase": phase, "bands": atoms.calc.get_number_of_bands()}
-            write_json(path, done)
+            write_atomically(path, json.dumps(done, indent=0) + "\n")
             print(key, done[key], flush=True)
 
 

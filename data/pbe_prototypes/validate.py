@@ -24,7 +24,7 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Lattice, Structure
 
 from course_lib.datasets import DATA, load_dataset
-from data.pbe_prototypes.build import write
+from course_lib.files import write_atomically
 from data.pbe_prototypes.prototypes import ELEMENTS, PROTOTYPES
 
 ANIONS = {
@@ -191,7 +191,7 @@ def main() -> None:
         **report(pairs(ours, read_crystals(path))),
     }
     text = json.dumps(result, indent=1) + "\n"
-    write(DATA / "results" / "pbe_validation.json", text.encode())
+    write_atomically(DATA / "results" / "pbe_validation.json", text)
     print(text)
 
 
