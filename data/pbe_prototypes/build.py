@@ -20,9 +20,8 @@ from pymatgen.core import Lattice, Structure
 
 from course_lib.files import write_atomically
 from data.pbe_prototypes.compute import (
-    FINAL_DENSITY,
+    CRYSTAL_DENSITY,
     RAW,
-    RELAX_DENSITY,
     kpoint_mesh,
     lattice_constants,
     read_lines,
@@ -63,12 +62,11 @@ HEADER = {
 def has_even_mesh(n_kpoints: int, cell: np.ndarray) -> bool:
     """Return whether ``n_kpoints`` is that of an even mesh for a ``cell`` of shape (3, 3) in angstrom.
 
-    Refined results have the mesh of `FINAL_DENSITY` and first ones that of `RELAX_DENSITY`, but a few cubic ones
-    a denser n x n x n one.
+    A few of the first results, all cubic, have a denser n x n x n one.
     """
-    sizes = {int(np.prod(kpoint_mesh(cell, density))) for density in (RELAX_DENSITY, FINAL_DENSITY)}
+    size = int(np.prod(kpoint_mesh(cell, CRYSTAL_DENSITY)))
     edge = round(n_kpoints ** (1 / 3))
-    return n_kpoints in sizes or (n_kpoints > min(sizes) and edge**3 == n_kpoints and edge % 2 == 0)
+    return n_kpoints == size or (n_kpoints > size and edge**3 == n_kpoints and edge % 2 == 0)
 
 
 def shortest_distance(structure: Structure) -> float:

@@ -39,10 +39,11 @@ if TYPE_CHECKING:
 RAW = Path(__file__).resolve().parent / "raw"
 """Folder of the raw results."""
 
-RELAX_DENSITY, FINAL_DENSITY, REFERENCE_DENSITY = 2.4, 3.6, 6.0
-"""k-points per inverse angstrom: while a crystal relaxes, for its recorded energy and gap, and for the elements.
+CRYSTAL_DENSITY, REFERENCE_DENSITY = 2.4, 6.0
+"""k-points per inverse angstrom, for the crystals and for the elements.
 
-Every mesh is even and Gamma-centred; an odd one misses the zone boundary.
+Every mesh is even and Gamma-centred; an odd one misses the zone boundary. An element is computed once and its error
+enters every crystal that holds it, so its mesh is the finer one.
 """
 
 HARD_CUTOFF, SOFT_CUTOFF = 600, 400
@@ -152,10 +153,10 @@ def start_constants(prototype: Prototype, volume_per_atom: float) -> tuple[float
     return (edge,) if prototype.cubic else (edge, edge * prototype.c_over_a)
 
 
-def relax(start: tuple[float, ...], evaluate: Callable[..., Point]) -> tuple[tuple[float, ...], int]:
+def relax(start: tuple[float, ...], evaluate: Callable[..., Point]) -> tuple[tuple[float, ...], Point, int]:
     """Find the lattice constants (angstrom) without stress, by Broyden's method on their logarithms.
 
-    Returns them and the number of points that it took.
+    Returns them, the calculation at them, and the number of calculations that it took.
 
     Parameters
     ----------
@@ -174,7 +175,8 @@ def relax(start: tuple[float, ...], evaluate: Callable[..., Point]) -> tuple[tup
     jacobian = _stiffness(cubic, 80.0)  # of the stress with respect to x, GPa
     last: tuple[np.ndarray, np.ndarray] | None = None
     for step in range(1, _MAX_STEPS + 1):
-        stress = _components(evaluate(*np.exp(x)).stress, cubic)
+        point = evaluate(*np.exp(x))
+        stress = _components(point.stress, cubic)
         if last is not None:
             dx, change = x - last[0], stress - last[1]
             jacobian = jacobian + np.outer(change - jacobian @ dx, dx) / (dx @ dx)
@@ -184,7 +186,7 @@ def relax(start: tuple[float, ...], evaluate: Callable[..., Point]) -> tuple[tup
         # Before the second point the stiffness is a guess, and a soft crystal may be far from where it wants to be.
         trusted = last is not None or np.abs(stress).max() < STRESS_TOLERANCE
         if trusted and np.abs(move).max() < STRAIN_TOLERANCE:
-            return tuple(np.exp(x)), step
+            return tuple(np.exp(x)), point, step
         last = x, stress
         x = x + move * min(1.0, _LARGEST_STEP / np.abs(move).max())
     raise NotConvergedError(f"stress {np.round(stress, 2).tolist()} GPa after {_MAX_STEPS} steps")
@@ -226,15 +228,15 @@ def calculator(cutoff_ev: int, mesh: tuple[int, int, int]) -> GPAW:
     )
 
 
-def single_point(prototype: Prototype, species: dict[str, str], constants: tuple[float, ...], density: float) -> Point:
-    """Run one self-consistent calculation at the given lattice constants (angstrom) and k-point density."""
+def single_point(prototype: Prototype, species: dict[str, str], constants: tuple[float, ...]) -> Point:
+    """Run one self-consistent calculation at the given lattice constants (angstrom)."""
     from ase import Atoms
     from ase.units import GPa
 
     symbols = prototype.symbols(species)
     cell = prototype.cell(*constants)
     atoms = Atoms(symbols, positions=prototype.positions(*constants), cell=cell, pbc=True)
-    atoms.calc = calculator(cutoff(symbols), kpoint_mesh(cell, density))
+    atoms.calc = calculator(cutoff(symbols), kpoint_mesh(cell, CRYSTAL_DENSITY))
     return Point(float(atoms.get_potential_energy()), atoms.get_stress() / GPa, atoms.calc)
 
 
@@ -275,7 +277,7 @@ def crystals(worker: int, workers: int, folder: Path = RAW) -> None:
 
 
 def refine(worker: int, workers: int, folder: Path = RAW) -> None:
-    """Compute the first results again, which had too few bands and k-points, from where they ended.
+    """Compute the first results again, which had too few bands, from where they ended.
 
     One that was accepted at its first point is relaxed further; all others keep their cell.
     """
@@ -323,12 +325,11 @@ def relaxed_row(entry: Decoration, start: tuple[float, ...], keep_cell: bool = F
     """Return the raw result of one crystal, relaxed from the lattice constants ``start`` or computed right there."""
     prototype = PROTOTYPES[entry.prototype]
     symbols = prototype.symbols(entry.species)
-    constants, steps = start, 0
-    if not keep_cell:
-        constants, steps = relax(
-            start, lambda *constants: single_point(prototype, entry.species, constants, RELAX_DENSITY)
-        )
-    point = single_point(prototype, entry.species, constants, FINAL_DENSITY)
+
+    def evaluate(*constants: float) -> Point:
+        return single_point(prototype, entry.species, constants)
+
+    constants, point, steps = (start, evaluate(*start), 1) if keep_cell else relax(start, evaluate)
     return {
         "id": entry.id,
         "prototype": entry.prototype,
@@ -342,7 +343,7 @@ def relaxed_row(entry: Decoration, start: tuple[float, ...], keep_cell: bool = F
         "ecut": cutoff(symbols),
         "nk": len(point.calculator.get_bz_k_points()),
         "bands": point.calculator.get_number_of_bands(),
-        "scf": steps + 1,
+        "scf": steps,
     }
 
 
@@ -360,7 +361,8 @@ def references(folder: Path = RAW) -> None:
     for symbol in ELEMENTS:
         for cutoff_ev in (HARD_CUTOFF,) if symbol in HARD_ELEMENTS else (SOFT_CUTOFF, HARD_CUTOFF):
             key = f"{symbol}-{cutoff_ev}"
-            if "bands" in done.get(key, {}):  # the first ones had too few
+            first = done.get(key, {"phase": "crystal"})
+            if "bands" in first or "crystal" not in first["phase"]:  # the first crystals had too few empty bands
                 continue
             atoms, phase = reference_phase(symbol, cutoff_ev)
             energy = float(atoms.get_potential_energy() / len(atoms))
@@ -443,7 +445,7 @@ def check(ids: list[str], folder: Path = RAW) -> None:
         row = rows[name]
         prototype = PROTOTYPES[row["prototype"]]
         constants = lattice_constants(prototype, np.array(row["cell"]))
-        point = single_point(prototype, row["species"], constants, FINAL_DENSITY)
+        point = single_point(prototype, row["species"], constants)
         energy, gap = point.energy - row["energy"], converged_gap(point.calculator) - row["gap"]
         print(f"{name}: energy differs by {energy:.5f} eV per cell, band gap by {gap:.4f} eV", flush=True)
 
@@ -462,7 +464,7 @@ def main() -> None:
     commands.add_parser("references", help="energies of the elements")
     for name, purpose in (
         ("crystals", "the crystals of the work list"),
-        ("refine", "the first results again, with more bands and k-points"),
+        ("refine", "the first results again, with more bands"),
     ):
         run = commands.add_parser(name, help=purpose)
         run.add_argument("--worker", type=int, default=0, help="number of this process, from 0 (default: %(default)s)")
