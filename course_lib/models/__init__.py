@@ -1,12 +1,29 @@
 """The networks: each reads the one batch that `course_lib.graphs` makes and returns (B, n_targets)."""
 
+from course_lib.models.alignn import ALIGNN, ALIGNNSimple
 from course_lib.models.base import CrystalModel, Trunk, describe
 from course_lib.models.cgcnn import CGCNN
-from course_lib.models.fusion import EarlyFusion
+from course_lib.models.fusion import AttentionFusion, EarlyFusion, IntermediateFusion
+from course_lib.models.gat import GAT
+from course_lib.models.megnet import MEGNet
+from course_lib.models.multitask import MultiTask
 
-__all__ = ["CGCNN", "CrystalModel", "EarlyFusion", "Trunk", "build", "describe"]
+_MODELS = {
+    model.__name__: model
+    for model in (
+        ALIGNN,
+        ALIGNNSimple,
+        AttentionFusion,
+        CGCNN,
+        EarlyFusion,
+        GAT,
+        IntermediateFusion,
+        MEGNet,
+        MultiTask,
+    )
+}
 
-_MODELS = {model.__name__: model for model in (CGCNN, EarlyFusion)}
+__all__ = [*_MODELS, "CrystalModel", "Trunk", "build", "describe"]
 
 
 def build(description: dict) -> CrystalModel:

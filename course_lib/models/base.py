@@ -39,7 +39,7 @@ class CrystalModel(nn.Module):
         """
 
     def forward(self, batch: Batch) -> Tensor:
-        """Predict: (B, n_targets)."""
+        """Predict the standardised targets of each crystal: (B, n_targets)."""
         raise NotImplementedError
 
 
@@ -50,13 +50,25 @@ class Trunk(CrystalModel):
     ----------
     embedding_size : int
         Length of that vector.
+    out : Module
+        What makes the prediction of it.
     """
 
     embedding_size: int
+    out: nn.Module
 
     def embed(self, batch: Batch) -> Tensor:
         """Return one vector a crystal, (B, embedding_size)."""
         raise NotImplementedError
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Predict from the embedding: (B, n_targets)."""
+        return self.out(self.embed(batch))
+
+    def without_output(self) -> Trunk:
+        """Drop `out`, whose weights nothing would train where another model reads the embedding; returns itself."""
+        self.out = nn.Identity()
+        return self
 
 
 def describe(model: CrystalModel) -> dict:

@@ -97,15 +97,19 @@ class CGCNN(Trunk):
         self.crystal_embedding = nn.Linear(hidden, embedding)
         self.out = nn.Linear(embedding, n_targets)
 
-    def embed(self, batch: Batch) -> Tensor:
-        """Return one vector a crystal, (B, embedding)."""
-        x = self.atom_embedding(self.atom_features)[batch.species]  # (N, F): each element is embedded once
-        e = self.basis(batch.bond_length)  # (M, K)
-        for conv in self.convs:
-            x = conv(x, batch.bond_index, batch.bond_count, e)
-        crystal = mean_pool(x, batch.batch, batch.ptr)  # (B, F)
+    def atoms_and_bonds(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the features that the first convolution reads: atoms (N, hidden) and bonds (M, 41)."""
+        atoms = self.atom_embedding(self.atom_features)[batch.species]  # each element is embedded once
+        return atoms, self.basis(batch.bond_length)
+
+    def pool(self, x: Tensor, batch: Batch) -> Tensor:
+        """Return one vector a crystal, (B, embedding), from the atoms (N, hidden) after the last convolution."""
+        crystal = mean_pool(x, batch.batch, batch.ptr)  # (B, hidden)
         return softplus(self.crystal_embedding(softplus(crystal)))
 
-    def forward(self, batch: Batch) -> Tensor:
-        """Predict from the embedding: (B, n_targets)."""
-        return self.out(self.embed(batch))
+    def embed(self, batch: Batch) -> Tensor:
+        """Return one vector a crystal, (B, embedding)."""
+        x, e = self.atoms_and_bonds(batch)
+        for conv in self.convs:
+            x = conv(x, batch.bond_index, batch.bond_count, e)
+        return self.pool(x, batch)

@@ -13,7 +13,44 @@ from course_lib.models.cgcnn import CGCNN
 from course_lib.models.layers import Standardize
 
 
-class EarlyFusion(CrystalModel):
+class FusionModel(CrystalModel):
+    """Base class of the networks below: they read the composition features, standardised.
+
+    Parameters
+    ----------
+    trunk : Trunk
+        The graph network.
+    n_features : int
+        Composition features.
+    **config
+        As for `CrystalModel`.
+    """
+
+    def __init__(self, trunk: Trunk, n_features: int, **config: object):
+        super().__init__(trunk=describe(trunk), n_features=n_features, **config)
+        self.trunk = trunk.without_output()
+        self.standardize = Standardize(n_features)
+
+    def fit_preprocessing(self, composition: Tensor) -> None:
+        """Take mean and standard deviation of the composition features (B, n_features) of the training set."""
+        self._check_features(composition)
+        self.standardize.fit(composition)
+
+    def composition(self, batch: Batch) -> Tensor:
+        """Return the standardised composition features, (B, n_features)."""
+        self._check_features(batch.composition)
+        return self.standardize(batch.composition)
+
+    def _check_features(self, composition: Tensor) -> None:
+        found, wanted = composition.shape[1], self.config["n_features"]
+        if found != wanted:
+            raise ValueError(
+                f"the crystals have {found} composition features, the model reads {wanted}. "
+                "Build the graphs with CrystalGraphs.from_structures(..., composition=magpie(structures))."
+            )
+
+
+class EarlyFusion(FusionModel):
     r"""Early fusion: composition features and graph embedding side by side, one network on top.
 
     .. math:: \hat y = f\bigl([\tilde c;\, h]\bigr), \qquad \tilde c = (c - \mu) / s
@@ -44,34 +81,125 @@ class EarlyFusion(CrystalModel):
         dropout: float = 0.2,
     ):
         trunk = CGCNN() if trunk is None else trunk
-        super().__init__(
-            trunk=describe(trunk), n_features=n_features, n_targets=n_targets, hidden=list(hidden), dropout=dropout
-        )
-        self.trunk = trunk
-        self.trunk.out = nn.Identity()  # the trunk's own prediction is not used, so it has no weights here
-        self.standardize = Standardize(n_features)
+        super().__init__(trunk, n_features, n_targets=n_targets, hidden=list(hidden), dropout=dropout)
         sizes = [n_features + trunk.embedding_size, *hidden]
         layers = []
         for size, next_size in pairwise(sizes):
             layers += [nn.Linear(size, next_size), nn.Softplus(), nn.Dropout(dropout)]
         self.head = nn.Sequential(*layers, nn.Linear(sizes[-1], n_targets))
 
-    def fit_preprocessing(self, composition: Tensor) -> None:
-        """Take mean and standard deviation of the composition features (B, n_features) of the training set."""
-        self._check_features(composition)
-        self.standardize.fit(composition)
-
     def forward(self, batch: Batch) -> Tensor:
         """Predict from both views: (B, n_targets)."""
-        self._check_features(batch.composition)
-        composition = self.standardize(batch.composition)  # (B, n_features)
+        composition = self.composition(batch)  # (B, n_features)
         both = torch.cat([composition, self.trunk.embed(batch)], dim=1)  # (B, n_features + embedding)
         return self.head(both)
 
-    def _check_features(self, composition: Tensor) -> None:
-        found, wanted = composition.shape[1], self.config["n_features"]
-        if found != wanted:
-            raise ValueError(
-                f"the crystals have {found} composition features, the model reads {wanted}. "
-                "Build the graphs with CrystalGraphs.from_structures(..., composition=magpie(structures))."
-            )
+
+class IntermediateFusion(FusionModel):
+    r"""Intermediate fusion: the composition sets scale and shift of the atoms before every graph convolution.
+
+    .. math:: x_i^{(l)} \leftarrow \bigl(1 + \gamma^{(l)}(\tilde c)\bigr) \odot x_i^{(l)} + \beta^{(l)}(\tilde c)
+
+    for every atom i of the crystal and every convolution l: feature-wise linear modulation, FiLM (Perez et al., AAAI
+    2018). One network makes all :math:`\gamma` and :math:`\beta` from the standardised composition features
+    :math:`\tilde c`. Its last layer starts at zero, so training begins with the plain graph network.
+
+    Parameters
+    ----------
+    trunk : CGCNN, optional
+        The graph network; one of default size where not given. Its output layer is not used.
+    n_features : int, default 145
+        Composition features.
+    n_targets : int, default 1
+        Number of properties predicted.
+    hidden : int, default 64
+        Hidden layer of the network that makes scale and shift.
+    dropout : float, default 0.2
+        Share of its outputs that is dropped in training.
+    """
+
+    def __init__(
+        self,
+        trunk: CGCNN | None = None,
+        n_features: int = 145,
+        n_targets: int = 1,
+        hidden: int = 64,
+        dropout: float = 0.2,
+    ):
+        trunk = CGCNN() if trunk is None else trunk
+        super().__init__(trunk, n_features, n_targets=n_targets, hidden=hidden, dropout=dropout)
+        self.shape = (len(trunk.convs), 2, trunk.config["hidden"])
+        last = nn.Linear(hidden, self.shape[0] * 2 * self.shape[2])
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.condition = nn.Sequential(nn.Linear(n_features, hidden), nn.Softplus(), nn.Dropout(dropout), last)
+        self.out = nn.Linear(trunk.embedding_size, n_targets)
+
+    def scale_and_shift(self, batch: Batch) -> Tensor:
+        r"""Return :math:`\gamma` and :math:`\beta` of every convolution, (B, n_conv, 2, hidden)."""
+        return self.condition(self.composition(batch)).view(-1, *self.shape)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Predict from both views: (B, n_targets)."""
+        scale, shift = self.scale_and_shift(batch).unbind(2)  # (B, n_conv, hidden) each
+        x, e = self.trunk.atoms_and_bonds(batch)
+        for number, conv in enumerate(self.trunk.convs):
+            x = x + x * scale[:, number][batch.batch] + shift[:, number][batch.batch]
+            x = conv(x, batch.bond_index, batch.bond_count, e)
+        return self.out(self.trunk.pool(x, batch))
+
+
+class AttentionFusion(FusionModel):
+    r"""Attention fusion: each crystal gets its own two weights, one for its composition and one for its structure.
+
+    .. math::
+
+        (w_c, w_s) = \mathrm{softmax}(a_c \cdot h_c,\ a_s \cdot h_s), \qquad \hat y = f(w_c h_c + w_s h_s)
+
+    with the composition vector :math:`h_c`, the structure vector :math:`h_s`, both of zero mean and unit variance over
+    their features (LayerNorm), so that a weight says how much of the sum comes from its view, and learned vectors
+    :math:`a_c` and :math:`a_s`.
+
+    Parameters
+    ----------
+    trunk : Trunk, optional
+        The graph network; a `CGCNN` of default size where not given. Its output layer is not used.
+    n_features : int, default 145
+        Composition features.
+    n_targets : int, default 1
+        Number of properties predicted.
+    hidden : int, default 64
+        Length of the two vectors.
+    dropout : float, default 0.2
+        Share of the composition vector's hidden layer that is dropped in training.
+    """
+
+    def __init__(
+        self,
+        trunk: Trunk | None = None,
+        n_features: int = 145,
+        n_targets: int = 1,
+        hidden: int = 64,
+        dropout: float = 0.2,
+    ):
+        trunk = CGCNN() if trunk is None else trunk
+        super().__init__(trunk, n_features, n_targets=n_targets, hidden=hidden, dropout=dropout)
+        self.from_composition = nn.Sequential(
+            nn.Linear(n_features, hidden), nn.Softplus(), nn.Dropout(dropout), nn.Linear(hidden, hidden)
+        )
+        self.from_structure = nn.Linear(trunk.embedding_size, hidden)
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(2))
+        self.scores = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(2))
+        self.head = nn.Sequential(nn.Linear(hidden, hidden), nn.Softplus(), nn.Linear(hidden, n_targets))
+
+    def views_and_weights(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the vectors of composition and structure, (B, 2, hidden), and their weights, (B, 2)."""
+        both = [self.from_composition(self.composition(batch)), self.from_structure(self.trunk.embed(batch))]
+        views = [norm(view) for norm, view in zip(self.norms, both, strict=True)]
+        scores = torch.cat([score(view) for score, view in zip(self.scores, views, strict=True)], dim=1)
+        return torch.stack(views, dim=1), scores.softmax(dim=1)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Predict from both views: (B, n_targets)."""
+        views, weights = self.views_and_weights(batch)
+        return self.head((views * weights[:, :, None]).sum(1))

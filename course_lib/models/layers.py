@@ -8,7 +8,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 class GaussianBasis(nn.Module):
-    r"""Expand distances in Gaussians on an even grid of centres.
+    r"""Expand numbers, such as distances or cosines, in Gaussians on an even grid of centres.
 
     .. math:: e_k(d) = \exp\left(-(d - \mu_k)^2 / w^2\right)
 
@@ -19,22 +19,22 @@ class GaussianBasis(nn.Module):
 
     Parameters
     ----------
-    stop : float, default 8.0
-        Last centre, in angstrom; the first is 0.
+    start, stop : float, default 0.0 and 8.0
+        First and last centre; angstrom, where distances are expanded.
     n_centers : int, default 41
         Number of centres, K.
     width : float, optional
-        The width :math:`w` in angstrom; the distance between two centres where not given.
+        The width :math:`w`; the distance between two centres where not given.
     """
 
-    def __init__(self, stop: float = 8.0, n_centers: int = 41, width: float | None = None):
+    def __init__(self, start: float = 0.0, stop: float = 8.0, n_centers: int = 41, width: float | None = None):
         super().__init__()
-        self.register_buffer("centers", torch.linspace(0.0, stop, n_centers), persistent=False)
-        self.width = stop / (n_centers - 1) if width is None else width
+        self.register_buffer("centers", torch.linspace(start, stop, n_centers), persistent=False)
+        self.width = (stop - start) / (n_centers - 1) if width is None else width
 
-    def forward(self, distance: Tensor) -> Tensor:
-        """Expand ``distance`` (E,), in angstrom, into (E, K)."""
-        exponent = ((distance[:, None] - self.centers) / self.width).square_()
+    def forward(self, values: Tensor) -> Tensor:
+        """Expand ``values`` (E,) into (E, K)."""
+        exponent = ((values[:, None] - self.centers) / self.width).square_()
         # The clamp keeps exp() itself out of the denormal range, the threshold clears what the clamp left.
         return nn.functional.threshold(exponent.clamp_(max=80.0).neg_().exp_(), 1e-17, 0.0)
 
