@@ -18,7 +18,7 @@ FLOORS = (
     {"datasets", "composition", "graphs"},
     {"models"},
     {"training", "forest"},
-    {"experiments", "late_fusion", "interpret"},
+    {"experiments", "late_fusion", "interpret", "published"},
     {"plots", "widgets", "exercises", "environment", "cli"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -7,6 +7,7 @@ from course_lib.models.fusion import AttentionFusion, EarlyFusion, IntermediateF
 from course_lib.models.gat import GAT
 from course_lib.models.megnet import MEGNet
 from course_lib.models.multitask import MultiTask
+from course_lib.models.published_cgcnn import PublishedCGCNN
 
 _MODELS = {
     model.__name__: model
@@ -20,6 +21,7 @@ _MODELS = {
         IntermediateFusion,
         MEGNet,
         MultiTask,
+        PublishedCGCNN,
     )
 }
 
