@@ -399,7 +399,7 @@ def test_first_results_are_refined_once(made_up_gpaw, tmp_path):
     path = tmp_path / "crystals-0.jsonl"
     first = compute.read_lines([path])
     assert compute.results(tmp_path) == (first, [])
-    for number, row in enumerate(first):  # as they were before there was a number of bands
+    for number, row in enumerate(first):  # as they were before there was a number of bands; all have a gap
         del row["bands"]
         row["scf"] = 1 + number % 2
         row["cell"] = (1.1 * np.array(row["cell"])).tolist()
@@ -415,6 +415,22 @@ def test_first_results_are_refined_once(made_up_gpaw, tmp_path):
         ratio = np.linalg.det(after["cell"]) / np.linalg.det(before["cell"])
         # Only those accepted at their first point are relaxed on.
         assert ratio == pytest.approx(1.0 if before["scf"] > 1 else 1.1**-3, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({}, False),
+        ({"scf": 1}, True),  # never relaxed
+        ({"gap": 0.5}, True),
+        ({"gap": None}, True),
+        ({"species": {"A": "Ba", "B": "Pt"}}, True),
+        ({"scf": 1, "gap": 0.5, "bands": 20}, False),  # computed with enough
+    ],
+)
+def test_relaxed_metals_need_no_refining(change, wrong):
+    row = {"scf": 2, "gap": 0.0, "species": {"A": "Cu", "B": "Zr"}}
+    assert compute.needs_refining(row | change) is wrong
 
 
 def test_check_compares_with_the_recorded_row(made_up_gpaw, tmp_path, capsys):
