@@ -300,7 +300,7 @@ def refine(worker: int, workers: int, folder: Path = RAW) -> None:
 def needs_refining(row: dict) -> bool:
     """Return whether a raw result is one of the first, with too few bands, and can be wrong because of it.
 
-    A relaxed metal is right: with more bands the energies of 82 of them changed by 0.1 meV/atom at most.
+    A relaxed metal is right: with more bands, energies of 82 relaxed crystals changed by 0.1 meV/atom at most.
     """
     relaxed_metal = row["scf"] > 1 and row["gap"] == 0 and D_STATES_MISSING.isdisjoint(row["species"].values())
     return "bands" not in row and not relaxed_metal
