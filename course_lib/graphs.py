@@ -198,6 +198,20 @@ class CrystalGraphs:
         """Return a view of the crystals at positions `rows`, or where a mask is true; it shares all arrays."""
         return replace(self, rows=self._rows_at(rows))
 
+    def select_targets(self, names: Sequence[str]) -> CrystalGraphs:
+        """Return the same crystals with only some of their targets, in the order of `names`.
+
+        Raises
+        ------
+        ValueError
+            If there is no target of a name.
+        """
+        unknown = [name for name in names if name not in self.target_names]
+        if unknown:
+            raise ValueError(f"no target {unknown[0]!r}; there are {', '.join(self.target_names) or 'none'}.")
+        columns = [self.target_names.index(name) for name in names]
+        return replace(self, y=self.y[:, columns], target_names=tuple(names))
+
     @property
     def names(self) -> np.ndarray:
         """Ids of the crystals in this view, shape (len(self),)."""

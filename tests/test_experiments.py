@@ -9,17 +9,27 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from course_lib import experiments
-from course_lib.datasets import load_dataset
+from course_lib.datasets import folds, load_dataset
 from course_lib.experiments import (
+    LATE_FUSION,
     METHODS,
-    compare,
+    STUDIES,
+    Run,
     corrected_interval,
+    errors_by_crystal,
     level_and_difference_errors,
     load_results,
+    negative_transfer,
     paired_differences,
+    pareto_front,
+    run_study,
+    runs,
     summarize_differences,
+    task_correlation,
+    with_late_fusion,
 )
+from course_lib.experiments.__main__ import main
+from course_lib.late_fusion import optimal_alpha
 
 
 def table(errors: dict[str, list[float]]) -> pd.DataFrame:
@@ -35,18 +45,18 @@ def table(errors: dict[str, list[float]]) -> pd.DataFrame:
 
 
 def test_differences_are_taken_run_by_run_and_averaged_over_seeds():
-    runs = table({"a": [1.0, 3.0, 10.0, 12.0], "b": [0.5, 2.0, 10.0, 14.0]})
-    shuffled = runs.sample(frac=1, random_state=0)
+    results = table({"a": [1.0, 3.0, 10.0, 12.0], "b": [0.5, 2.0, 10.0, 14.0]})
+    shuffled = results.sample(frac=1, random_state=0)
     got = paired_differences(shuffled, "b").set_index("fold")["difference"]
     assert got.to_dict() == {0: pytest.approx((0.5 + 1.0) / 2), 1: pytest.approx((0.0 - 2.0) / 2)}
 
 
 def test_a_missing_run_is_named():
-    runs = table({"a": [1, 2, 3, 4], "b": [1, 2, 3, 4]}).drop(index=3)
+    results = table({"a": [1, 2, 3, 4], "b": [1, 2, 3, 4]}).drop(index=3)
     with pytest.raises(ValueError, match="split 'random', fold 1, seed 1"):
-        paired_differences(runs, "b")
+        paired_differences(results, "b")
     with pytest.raises(ValueError, match="no runs of 'c'; there are runs of a, b"):
-        paired_differences(runs, "c")
+        paired_differences(results, "c")
 
 
 def test_interval_is_the_wider_of_two():
@@ -61,8 +71,8 @@ def test_interval_is_the_wider_of_two():
 
 
 def test_summary_is_mean_and_interval_of_the_differences():
-    runs = table({"a": [1.0, 3.0, 10.0, 12.0], "b": [0.5, 2.0, 10.0, 14.0]})
-    row = summarize_differences(runs, "b").loc[("random", "a")]
+    results = table({"a": [1.0, 3.0, 10.0, 12.0], "b": [0.5, 2.0, 10.0, 14.0]})
+    row = summarize_differences(results, "b").loc[("random", "a")]
     assert row["mean"] == pytest.approx((0.75 - 1.0) / 2)
     assert (row["low"], row["high"]) == pytest.approx(corrected_interval(np.array([0.75, -1.0])))
 
@@ -73,64 +83,265 @@ def test_level_and_difference_by_hand():
     )
     # AB: level right, difference 2 too small; CD: level 0.5 too high, difference right; EF has no polymorph.
     run = {"method": "m", "split": "formula", "fold": 0, "seed": 0, "target": "energy", "ids": list("tqrsp")}
-    runs = pd.DataFrame([run | {"predictions": [0.0, 2.0, 0.5, 0.5, 2.0]}])
-    got = level_and_difference_errors(runs, crystals).set_index("split")["mae"]
+    results = pd.DataFrame([run | {"predictions": [0.0, 2.0, 0.5, 0.5, 2.0]}])
+    got = level_and_difference_errors(results, crystals).set_index("split")["mae"]
     assert got["level"] == pytest.approx((0 + 0 + 0.5 + 0.5) / 4)
     assert got["difference"] == pytest.approx((1 + 1 + 0 + 0) / 4)
     with pytest.raises(ValueError, match="'random' folds tear polymorphs apart"):
-        level_and_difference_errors(runs.assign(split="random"), crystals)
+        level_and_difference_errors(results.assign(split="random"), crystals)
+
+
+def blendable(seed: int = 0) -> tuple[pd.DataFrame, pd.Series]:
+    """Runs of the two parents on two folds with two seeds, and the true values."""
+    rng = np.random.default_rng(seed)
+    y = pd.Series(rng.normal(size=20), index=[f"crystal-{k}" for k in range(20)])
+    parts = [y.index[:8].tolist(), y.index[8:].tolist()]
+    rows = [
+        {"target": "energy", "method": method, "split": "random", "fold": fold, "seed": seed, "seconds": 2.0}
+        | {"ids": ids, "predictions": (y[ids] + noise * rng.normal(size=len(ids))).tolist()}
+        for method, noise in (("random_forest", 0.5), ("cgcnn", 0.3))
+        for fold, ids in enumerate(parts)
+        for seed in range(2)
+    ]
+    results = pd.DataFrame(rows)
+    results["mae"] = [(y[run.ids] - run.predictions).abs().mean() for run in results.itertuples()]
+    return results, y
+
+
+def test_late_fusion_takes_its_weight_from_the_other_folds():
+    results, y = blendable()
+    blended = with_late_fusion(results, y)
+    late = blended[blended["method"] == LATE_FUSION].set_index(["fold", "seed"])
+    assert len(late) == 4
+    assert late["seconds"].eq(4.0).all()
+    pd.testing.assert_frame_equal(blended.iloc[: len(results)][results.columns], results)
+
+    def predictions(method, fold, seed):
+        return next(
+            pd.Series(run.predictions, run.ids)
+            for run in results.itertuples()
+            if (run.method, run.fold, run.seed) == (method, fold, seed)
+        )
+
+    for fold, seed in late.index:
+        first, second = (predictions(method, 1 - fold, seed) for method in ("random_forest", "cgcnn"))
+        alpha = optimal_alpha(y[first.index], first, second)
+        assert late.loc[(fold, seed), "alpha"] == pytest.approx(alpha)
+        here = [predictions(method, fold, seed) for method in ("random_forest", "cgcnn")]
+        expected = alpha * here[0] + (1 - alpha) * here[1]
+        assert late.loc[(fold, seed), "ids"] == list(expected.index)
+        assert late.loc[(fold, seed), "predictions"] == pytest.approx(expected.tolist())
+        assert late.loc[(fold, seed), "mae"] == pytest.approx((expected - y[expected.index]).abs().mean())
+
+
+def test_several_targets_are_not_mixed():
+    results, y = blendable()
+    both = pd.concat([results, results.assign(target="gap")])
+    for compare in (lambda: with_late_fusion(both, y), lambda: paired_differences(both, "cgcnn")):
+        with pytest.raises(ValueError, match="there are runs on energy, gap; choose those on one"):
+            compare()
+
+
+def test_errors_by_crystal_are_means_over_seeds():
+    results, y = blendable()
+    errors = errors_by_crystal(results, y, "random")
+    assert list(errors.columns) == ["random_forest", "cgcnn"]
+    assert set(errors.index) == set(y.index)
+    of_fold = results[(results["method"] == "cgcnn") & (results["fold"] == 1)]
+    position = of_fold["ids"].iloc[0].index("crystal-9")
+    mean = np.mean([values[position] for values in of_fold["predictions"]])
+    assert errors.loc["crystal-9", "cgcnn"] == pytest.approx(mean - y["crystal-9"])
+
+
+def test_front_holds_what_nothing_beats():
+    table = pd.DataFrame({"mae": [1.0, 2.0, 3.0, 2.5, 1.0], "seconds": [9.0, 4.0, 1.0, 5.0, 9.0]}, index=list("abcde"))
+    # d is worse than b in both; a and e are equal, so neither beats the other.
+    assert pareto_front(table, ["mae", "seconds"]).to_dict() == dict(a=True, b=True, c=True, d=False, e=True)
+
+
+def test_negative_transfer_has_the_sign_of_harm():
+    single = table({"gat": [1.0, 1.0, 1.0, 1.0], "megnet": [1.0, 1.1, 1.2, 1.3]})
+    multi = table({"multitask_gat": [1.1, 1.2, 1.3, 0.9], "multitask_megnet": [0.9, 1.0, 1.1, 1.2]})
+    got = negative_transfer(pd.concat([single, multi]).assign(target="gap"))
+    assert got.loc[("gat", "gap", "random"), "mean"] == pytest.approx(0.125)
+    assert got.loc[("gat", "gap", "random"), "share_worse"] == 0.75
+    assert got.loc[("megnet", "gap", "random"), "mean"] == pytest.approx(-0.1)
+    assert got.loc[("megnet", "gap", "random"), "share_worse"] == 0.0
+
+
+def test_task_correlation_is_that_of_scipy():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    crystals = pd.DataFrame({"a": x, "b": np.exp(0.5 * x + rng.normal(size=400))})
+    crystals.loc[0, "b"] = np.nan
+    got = task_correlation(crystals, "a", "b")
+    known = crystals.dropna()
+    assert got.loc["Pearson", "correlation"] == pytest.approx(stats.pearsonr(known["a"], known["b"])[0])
+    assert got.loc["Spearman", "correlation"] == pytest.approx(stats.spearmanr(known["a"], known["b"])[0])
+    for name, method in (("Pearson", stats.pearsonr), ("Spearman", stats.spearmanr)):
+        low, high = stats.bootstrap(
+            (known["a"], known["b"]), lambda a, b, f=method: f(a, b)[0], paired=True, vectorized=False,
+            n_resamples=500, method="percentile", rng=0,
+        ).confidence_interval  # fmt: skip
+        assert got.loc[name, ["low", "high"]].tolist() == pytest.approx([low, high], abs=0.03)
+
+
+TARGET = "formation_energy_per_atom"
 
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
-    """Forty crystals, two methods that learn for a moment, and a folder of their own for the results."""
+    """Forty crystals, a study of methods that learn for a moment, and a folder of their own for the results."""
     frame = load_dataset("pbe_prototypes").iloc[:40]
-    config = experiments.FitConfig
-    monkeypatch.setattr(experiments, "load_dataset", lambda name: frame)
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
-    monkeypatch.setattr(experiments, "METHODS", ("random_forest", "early_fusion"))
-    monkeypatch.setattr(experiments, "FitConfig", lambda seed: config(epochs=1, seed=seed))
-    return frame
+    frame.attrs["name"] = "small"
+    short = (("epochs", 1),)
+
+    def study(n_crystals):
+        """Three methods."""
+        both = f"{TARGET}+band_gap"
+        named = [(TARGET, "random_forest", ()), (TARGET, "early_fusion", short), (both, "multitask_gat", short)]
+        return [
+            Run(target, method, split, fold, settings=settings)
+            for split in ("random", "formula")
+            for fold in range(5)
+            for target, method, settings in named
+        ]
+
+    monkeypatch.setattr(runs, "load_dataset", lambda name: frame)
+    monkeypatch.setattr(runs, "RESULTS", tmp_path)
+    monkeypatch.setitem(STUDIES, "study", runs.Study(study))
+    runs._ids.cache_clear()
+    yield frame
+    runs._ids.cache_clear()
 
 
-def test_killed_comparison_goes_on_where_it_was(small, tmp_path, capsys):
-    compare("small", "formation_energy_per_atom", seeds=1)
-    whole = load_results("small")
-    assert len(whole) == 2 * 5 * 2
-    path = tmp_path / "comparison_small.jsonl"
+def test_killed_study_goes_on_where_it_was(small, tmp_path, capsys):
+    run_study("study", "small")
+    whole = load_results("small", "study")
+    assert len(whole) == 4 * 5 * 2, "the multi-task runs have two targets"
+    path = tmp_path / "study_small.jsonl"
     lines = path.read_text().splitlines()
     path.write_text("\n".join(lines[:13]) + "\n" + lines[13][:40])  # killed while it wrote the fourteenth
     capsys.readouterr()
-    compare("small", "formation_energy_per_atom", seeds=1)
-    assert f"13 of {len(whole)} runs are recorded" in capsys.readouterr().out
-    key = ["method", "split", "fold", "seed"]
-    again = load_results("small").set_index(key).sort_index()
+    run_study("study", "small")
+    assert "13 of 30 runs are recorded" in capsys.readouterr().out
+    key = ["method", "split", "fold", "seed", "target"]
+    again = load_results("small", "study").set_index(key).sort_index()
     before = whole.set_index(key).sort_index()
     pd.testing.assert_series_equal(again["mae"], before["mae"])
     assert again["predictions"].equals(before["predictions"])
+    assert again["ids"].equals(before["ids"])
 
 
-def test_runs_on_other_data_are_dropped(small, tmp_path):
-    key = dict(dataset="small", target="formation_energy_per_atom", method="cgcnn", split="random", seed=0)
-    records = [key | {"fold": 0, "data_sha256": "other"}, key | {"fold": 1, "data_sha256": small.attrs["sha256"]}]
-    path = tmp_path / "comparison_small.jsonl"
+def test_recorded_predictions_belong_to_the_recorded_crystals(small):
+    run_study("study", "small")
+    for run in load_results("small", "study").itertuples():
+        assert run.ids == small.index[folds(small, kind=run.split)[run.fold].test].tolist()
+        error = (small.loc[run.ids, run.target] - np.array(run.predictions)).abs().mean()
+        assert run.mae == pytest.approx(error, abs=2e-4)
+        assert run.seconds > 0
+        assert run.n_learned == len(small) - len(run.ids)
+
+
+def test_training_set_is_drawn_nested_and_never_from_the_test_set(small):
+    fold = folds(small, kind="formula")[2]
+    drawn = [runs._fewer(fold, Run(TARGET, "cgcnn", "formula", 2, seed=1, n_train=size)) for size in (8, 16)]
+    for size, part in zip((8, 16), drawn, strict=True):
+        assert len(part.train) + len(part.validation) == size
+        assert set(part.train) <= set(fold.train)
+        assert set(part.validation) <= set(fold.validation)
+        assert len(part.validation) >= 1
+    assert set(drawn[0].train) <= set(drawn[1].train)
+    other = runs._fewer(fold, Run(TARGET, "cgcnn", "formula", 2, seed=2, n_train=8))
+    assert set(other.train) != set(drawn[0].train)
+    with pytest.raises(ValueError, match=r"n_train is 99, but fold 2 has .* crystals to learn from"):
+        runs._fewer(fold, Run(TARGET, "cgcnn", "formula", 2, n_train=99))
+
+
+def test_tuning_reads_no_test_set():
+    tuned = STUDIES["tuning"].runs(1000)
+    assert {run.part for run in tuned} == {"validation"}
+    trials = pd.DataFrame(tuned).groupby("method").size()
+    assert set(trials.index) == set(METHODS)
+    assert trials.nunique() == 1, "every method gets as many trials"
+
+
+def test_forest_in_tuning_does_not_learn_from_what_judges_it(small, monkeypatch):
+    seen = {}
+
+    class Recorder:
+        def __getitem__(self, name):
+            return self
+
+        def set_params(self, **_):
+            return self
+
+        def fit(self, x, y):
+            seen["rows"] = len(x)
+
+        def predict(self, x):
+            return np.zeros(len(x))
+
+    monkeypatch.setattr(runs, "forest_pipeline", lambda seed: Recorder())
+    graphs = runs.CrystalGraphs.from_structures(
+        small["structure"], ids=small.index, targets=small[[TARGET, "band_gap"]]
+    )
+    fold = folds(small, kind="random")[0]
+    for part, expected in (
+        ("test", len(fold.train) + len(fold.validation)),
+        ("train", len(fold.train) + len(fold.validation)),
+        ("validation", len(fold.train)),
+    ):
+        runs.train(Run(TARGET, "random_forest", "random", 0, part=part), small, graphs)
+        assert seen["rows"] == expected
+
+
+def test_runs_on_other_data_and_unwanted_ones_are_dropped(small, tmp_path):
+    path = tmp_path / "study_small.jsonl"
+    wanted = Run(TARGET, "cgcnn", "random", 1, settings=(("task_weights", (1.0, 0.5)),))
+    current = small.attrs["sha256"]
+    records = [
+        runs.asdict(wanted) | {"data_sha256": "other"},
+        runs.asdict(wanted) | {"data_sha256": current},
+        runs.asdict(Run(TARGET, "cgcnn", "random", 2)) | {"data_sha256": current},
+    ]
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
-    assert experiments._recorded("small", small.attrs["sha256"]) == {experiments.Run(**key, fold=1)}
-    assert load_results("small")["fold"].tolist() == [1], "the line is gone from the file"
+    assert runs._recorded(path, [wanted], current) == {wanted}
+    assert path.read_text() == json.dumps(records[1]) + "\n"
 
 
 def test_results_that_nobody_recorded():
-    with pytest.raises(FileNotFoundError, match="python -m course_lib"):
+    with pytest.raises(FileNotFoundError, match=r"python -m course_lib.experiments comparison\."):
         load_results("nothing")
 
 
-def test_bundled_results_belong_to_the_bundled_crystals():
-    runs = load_results("pbe_prototypes")
+def test_command_line(small, capsys):
+    main(["study", "--dataset", "small", "--jobs", "1"])
+    assert "study: 0 of 30 runs are recorded" in capsys.readouterr().out
+    assert len(load_results("small", "study")) == 40
+    with pytest.raises(SystemExit):
+        main(["nonsense"])
+    assert "there is no study 'nonsense'; there are tuning, comparison" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("study", [name for name, study in STUDIES.items() if study.bundled and name != "tuning"])
+def test_bundled_results_belong_to_the_bundled_crystals(study):
+    results = load_results("pbe_prototypes", study)
     crystals = load_dataset("pbe_prototypes")
-    assert set(runs["data_sha256"]) == {crystals.attrs["sha256"]}
-    assert not runs.duplicated(["method", "split", "fold", "seed"]).any()
-    assert (runs.groupby(["method", "split"]).size() >= 15).all(), "five folds, three seeds"
-    assert set(runs["method"]) == set(METHODS)
-    for run in runs.itertuples():
+    assert set(results["data_sha256"]) == {crystals.attrs["sha256"]}
+    with runs.results_file("pbe_prototypes", study).open() as file:
+        recorded = [runs._key(json.loads(line)) for line in file]
+    assert len(set(recorded)) == len(recorded)
+    assert set(recorded) == set(STUDIES[study].runs(len(crystals))), f"run python -m course_lib.experiments {study}"
+    for run in results.itertuples() if STUDIES[study].predictions else ():
         error = (crystals.loc[run.ids, run.target] - np.array(run.predictions)).abs().mean()
         assert run.mae == pytest.approx(error, abs=2e-4)
+
+
+def test_settings_are_the_best_of_the_recorded_tuning():
+    results = load_results("pbe_prototypes", "tuning")
+    results["trial"] = [json.dumps(settings, sort_keys=True) for settings in results["settings"]]
+    scale = results.groupby("target")["mae"].transform("mean")
+    table = results.assign(error=results["mae"] / scale).groupby(["method", "trial"])["error"].mean()
+    for name, method in METHODS.items():
+        assert json.loads(table[name].idxmin()) == method.settings, name

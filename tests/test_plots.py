@@ -77,6 +77,25 @@ def runs() -> pd.DataFrame:
     )
 
 
+def curves() -> pd.DataFrame:
+    """Return the runs with five sizes of the training set, the folds a crystal apart."""
+    sized = [
+        runs().assign(n_learned=lambda table, n=size: n + table["fold"] % 2, mae=lambda table, n=size: table["mae"] / n)
+        for size in (100, 200, 400, 800, 1600)
+    ]
+    return pd.concat(sized)
+
+
+def timed() -> pd.DataFrame:
+    """Return runs on one split with training times; attention fusion is slower than early fusion, and no better."""
+    extra = runs()[lambda table: table["method"] == "early_fusion"]
+    alignn = extra.assign(method="alignn", mae=extra["mae"] - 0.004)
+    attention = extra.assign(method="attention_fusion", mae=extra["mae"] + 0.001)
+    table = pd.concat([runs(), alignn, attention])
+    seconds = {"random_forest": 0.9, "cgcnn": 20.0, "early_fusion": 21.0, "attention_fusion": 22.0, "alignn": 200.0}
+    return table[table["split"] == "random"].assign(seconds=lambda rows: rows["method"].map(seconds))
+
+
 def history() -> pd.DataFrame:
     return pd.DataFrame({"val_mae_energy": [0.8, 0.3, 0.125, 0.2], "train_loss": [1.0, 0.5, 0.2, 0.1]})
 
@@ -107,6 +126,8 @@ FIGURES = {
     "errors_by_group": lambda df: plots.plot_errors_by_group(
         df["prototype"], {"forest": df["band_gap"].abs(), "CGCNN": df["formation_energy_per_atom"].abs()}, "eV/atom"
     ),
+    "learning_curves": lambda df: plots.plot_learning_curves(curves(), "eV/atom"),
+    "error_against_time": lambda df: plots.plot_error_against_time(timed(), "eV/atom"),
     "early_fusion": lambda df: plots.plot_early_fusion(145, 128, (128, 64)),
     "course_map": lambda df: plots.plot_course_map(CHAPTERS),
 }
@@ -534,3 +555,21 @@ def test_course_map_keeps_its_words_in_their_cards():
 def test_course_map_of_a_finished_course_has_no_legend():
     finished = [(*chapter[:3], True) for chapter in CHAPTERS]
     assert "dashed: in preparation" not in texts(plots.plot_course_map(finished))
+
+
+def test_learning_curves_join_folds_of_nearly_equal_size():
+    figure = plots.plot_learning_curves(curves(), "eV/atom")
+    assert len(figure.axes) == 2
+    expected = curves().groupby(["split", "method", curves()["n_learned"].round(-1)])["mae"].mean()
+    for axes in figure.axes:
+        lines = [container.lines[0] for container in axes.containers]
+        for line, method in zip(lines, runs()["method"].unique(), strict=True):
+            assert line.get_ydata() == pytest.approx(expected[axes.get_title(loc="left"), method].to_numpy())
+
+
+def test_front_in_the_figure_leaves_out_what_another_method_beats():
+    figure = plots.plot_error_against_time(timed(), "eV/atom")
+    front = next(line for line in figure.axes[0].lines if line.get_label() == "no method is better in both")
+    assert front.get_xdata().tolist() == [0.9, 20.0, 21.0, 200.0]
+    names = {"random forest", "CGCNN", "early fusion", "attention fusion", "ALIGNN (small)"}
+    assert names <= set(texts(figure))

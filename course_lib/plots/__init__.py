@@ -1,5 +1,6 @@
 """The figures of the course. Every function takes data, draws it and returns a matplotlib ``Figure``."""
 
+from course_lib.plots.comparison import plot_error_against_time, plot_learning_curves
 from course_lib.plots.crystals import plot_crystal_and_graph, plot_shells
 from course_lib.plots.features import (
     plot_atom_features,
@@ -23,6 +24,7 @@ __all__ = [
     "plot_course_map",
     "plot_crystal_and_graph",
     "plot_early_fusion",
+    "plot_error_against_time",
     "plot_errors",
     "plot_errors_by_group",
     "plot_feature_groups",
@@ -30,6 +32,7 @@ __all__ = [
     "plot_feature_table",
     "plot_gaussian_basis",
     "plot_history",
+    "plot_learning_curves",
     "plot_paired_differences",
     "plot_parity",
     "plot_polymorphs",

@@ -1,0 +1,43 @@
+"""Compare methods: the same folds for all, several seeds, every run recorded; then what the records say.
+
+`runs` trains and records, `analysis` compares, `methods` lists what is compared. One command reproduces what stands
+under ``data/results``; killed and started again, it goes on where it was::
+
+    python -m course_lib.experiments
+"""
+
+from course_lib.experiments.analysis import (
+    corrected_interval,
+    errors_by_crystal,
+    level_and_difference_errors,
+    negative_transfer,
+    paired_differences,
+    pareto_front,
+    summarize_differences,
+    task_correlation,
+    with_late_fusion,
+)
+from course_lib.experiments.methods import KINDS, LABELS, LATE_FUSION, METHODS, PARENTS, Method
+from course_lib.experiments.runs import STUDIES, Run, load_results, run_study
+
+__all__ = [
+    "KINDS",
+    "LABELS",
+    "LATE_FUSION",
+    "METHODS",
+    "PARENTS",
+    "STUDIES",
+    "Method",
+    "Run",
+    "corrected_interval",
+    "errors_by_crystal",
+    "level_and_difference_errors",
+    "load_results",
+    "negative_transfer",
+    "paired_differences",
+    "pareto_front",
+    "run_study",
+    "summarize_differences",
+    "task_correlation",
+    "with_late_fusion",
+]

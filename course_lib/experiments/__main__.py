@@ -1,0 +1,30 @@
+"""Run the recorded studies from the command line."""
+
+from __future__ import annotations
+
+import argparse
+
+from course_lib.experiments.runs import STUDIES, run_study
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Read the command line (or a list of its words) and run the studies."""
+    lines = [f"  {name:22s}{study.runs.__doc__.splitlines()[0]}" for name, study in STUDIES.items()]
+    parser = argparse.ArgumentParser(
+        prog="python -m course_lib.experiments",
+        description="Run what is missing of the recorded studies.\n\n" + "\n".join(lines),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("studies", nargs="*", metavar="study", help="which ones (all on the bundled crystals)")
+    parser.add_argument("--dataset", default="pbe_prototypes", help="as load_dataset takes it (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, each on one core (%(default)s)")
+    options = parser.parse_args(arguments)
+    unknown = [name for name in options.studies if name not in STUDIES]
+    if unknown:
+        parser.error(f"there is no study {unknown[0]!r}; there are {', '.join(STUDIES)}.")
+    for name in options.studies or [name for name, study in STUDIES.items() if study.bundled]:
+        run_study(name, options.dataset, options.jobs)
+
+
+if __name__ == "__main__":
+    main()

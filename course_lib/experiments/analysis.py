@@ -1,0 +1,286 @@
+"""Compare recorded runs honestly: pairs on the same crystals, intervals over folds, fronts and blends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from course_lib.experiments.methods import LATE_FUSION, PARENTS
+from course_lib.late_fusion import cross_fitted
+
+
+def paired_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Compare every method with `reference` on equal terms: the same test set and seed, then the mean over seeds.
+
+    What makes a test set hard for all methods drops out of the difference.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Columns ``method``, ``split``, ``fold``, ``seed`` and ``mae``, as from `load_results`.
+    reference : str
+        One of the methods.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``split``, ``method``, ``fold`` and ``difference``: error of the method minus error of the
+        reference, positive where the reference is better.
+
+    Raises
+    ------
+    ValueError
+        If `reference` is not among the methods, or a method lacks a run that another has.
+    """
+    if "target" in runs:
+        _check_one_target(runs)
+    errors = runs.pivot(index=["split", "fold", "seed"], columns="method", values="mae")
+    if reference not in errors:
+        raise ValueError(f"no runs of {reference!r}; there are runs of {', '.join(errors.columns)}.")
+    if errors.isna().any(axis=None):
+        split, fold, seed = errors.index[errors.isna().any(axis=1)][0]
+        raise ValueError(f"not every method has a run for split {split!r}, fold {fold}, seed {seed}. Run the rest.")
+    differences = errors.drop(columns=reference).sub(errors[reference], axis=0)
+    per_fold = differences.groupby(level=["split", "fold"], sort=False).mean()
+    return per_fold.melt(ignore_index=False, value_name="difference").reset_index()
+
+
+def corrected_interval(differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Return the confidence interval of the mean difference over the folds of one cross-validation.
+
+    The folds share training crystals, so their results vary less than those of independent studies would. Nadeau and
+    Bengio, Machine Learning 52, 239 (2003), https://doi.org/10.1023/A:1024068626366, widen the variance of the mean
+    from :math:`s^2 / k` to :math:`s^2 (1/k + n_{test} / n_{train})`, here with k folds of equal size.
+
+    Parameters
+    ----------
+    differences : array, shape (k,)
+        One difference a fold, k at least 2.
+    level : float, default 0.95
+        Confidence level.
+
+    Returns
+    -------
+    low, high : float
+    """
+    k = len(differences)
+    if k < 2:
+        raise ValueError(f"{k} fold gives no interval; at least 2 are needed.")
+    scale = np.std(differences, ddof=1) * np.sqrt(1 / k + 1 / (k - 1))
+    low, high = stats.t.interval(level, k - 1, loc=np.mean(differences), scale=scale)
+    return float(low), float(high)
+
+
+def summarize_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Return mean and 95 % interval of `paired_differences`, one row for each split and method.
+
+    Parameters
+    ----------
+    runs, reference
+        As for `paired_differences`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``split`` and ``method``; columns ``mean``, ``low`` and ``high`` (see `corrected_interval`).
+    """
+    differences = paired_differences(runs, reference).groupby(["split", "method"], sort=False)["difference"]
+    rows = {key: (values.mean(), *corrected_interval(values.to_numpy())) for key, values in differences}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
+    table.index = pd.MultiIndex.from_tuples(table.index, names=["split", "method"])
+    return table
+
+
+def level_and_difference_errors(runs: pd.DataFrame, crystals: pd.DataFrame) -> pd.DataFrame:
+    r"""Split the error on polymorphs in two: the level of a formula, and the differences between its polymorphs.
+
+    With the mean over the polymorphs of a formula :math:`\bar y` and its prediction :math:`\bar{\hat y}`, the level
+    error of a crystal is :math:`|\bar{\hat y} - \bar y|` and its difference error is
+    :math:`|(\hat y - \bar{\hat y}) - (y - \bar y)|`. The absolute error is at most their sum. A model that sees only
+    the composition predicts no differences at all.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As from `load_results`, with folds that keep the polymorphs of a formula together.
+    crystals : DataFrame
+        The dataset of the runs.
+
+    Returns
+    -------
+    DataFrame
+        Two rows a run, in the form of `load_results`: columns ``method``, ``fold`` and ``seed``; ``split``, which is
+        ``"difference"`` or ``"level"``; and ``mae``, the mean of that error over the test crystals that have a
+        polymorph, in the target's unit.
+
+    Raises
+    ------
+    ValueError
+        If a run is on folds that tear formulas apart.
+    """
+    torn = runs.loc[runs["split"] != "formula", "split"]
+    if len(torn):
+        raise ValueError(f"runs on {torn.iloc[0]!r} folds tear polymorphs apart; give those with split 'formula' only.")
+    rows = []
+    for run in runs.itertuples():
+        formula = crystals.loc[run.ids, "formula"]
+        values = pd.DataFrame({"y": crystals.loc[run.ids, run.target], "prediction": run.predictions})
+        values = values[formula.duplicated(keep=False)]
+        level = values.groupby(formula).transform("mean")
+        rest = values - level
+        for part, of_part in (("difference", rest), ("level", level)):
+            error = (of_part["prediction"] - of_part["y"]).abs().mean()
+            rows.append((run.method, part, run.fold, run.seed, error))
+    return pd.DataFrame(rows, columns=["method", "split", "fold", "seed", "mae"])
+
+
+def with_late_fusion(runs: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
+    """Add late fusion of the forest and CGCNN, as if it were a method of its own.
+
+    The test predictions of the five folds together are predictions for all crystals by models that did not learn from
+    them. The weight alpha of the blend in one fold comes from the other four (`course_lib.late_fusion.cross_fitted`).
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Runs on one target with its test predictions, as from `load_results`.
+    y : Series
+        The true values by crystal id.
+
+    Returns
+    -------
+    DataFrame
+        `runs`, and for every split, fold and seed one row more with the method ``"late_fusion"``; its ``seconds`` are
+        those of both parents together, its ``alpha`` is the weight of the forest (NaN in all other rows).
+    """
+    _check_one_target(runs)
+    parents = runs[runs["method"].isin(PARENTS)]
+    rows = []
+    for (split, seed), group in parents.groupby(["split", "seed"], sort=False):
+        out_of_fold = {name: _by_crystal(group[group["method"] == name]) for name in PARENTS}
+        first, second = (out_of_fold[name]["prediction"] for name in PARENTS)
+        fold_of = out_of_fold[PARENTS[0]]["fold"]
+        blended, alpha = cross_fitted(y.loc[fold_of.index], first, second, fold_of)
+        for fold, of_fold in group.groupby("fold"):
+            ids = of_fold["ids"].iloc[0]
+            rows.append(
+                of_fold.iloc[0].to_dict()
+                | {"method": LATE_FUSION, "split": split, "seed": seed, "fold": fold, "alpha": float(alpha[fold])}
+                | {"ids": ids, "predictions": blended.loc[ids].tolist(), "n_parameters": None, "best_epoch": None}
+                | {"mae": float((blended.loc[ids] - y.loc[ids]).abs().mean()), "seconds": of_fold["seconds"].sum()}
+            )
+    return pd.concat([runs, pd.DataFrame(rows)], ignore_index=True)
+
+
+def _by_crystal(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return prediction and fold by crystal id, of the runs of one method on all folds with one seed."""
+    parts = [
+        pd.DataFrame({"prediction": run.predictions, "fold": run.fold}, index=run.ids) for run in runs.itertuples()
+    ]
+    return pd.concat(parts)
+
+
+def _check_one_target(runs: pd.DataFrame) -> None:
+    targets = runs["target"].unique()
+    if len(targets) > 1:
+        raise ValueError(f"there are runs on {', '.join(targets)}; choose those on one: runs[runs['target'] == ...].")
+
+
+def errors_by_crystal(runs: pd.DataFrame, y: pd.Series, split: str) -> pd.DataFrame:
+    """Return the signed error of every method for every crystal, the mean over the seeds.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        Runs on one target with its test predictions.
+    y : Series
+        The true values by crystal id.
+    split : str
+        Which kind of folds.
+
+    Returns
+    -------
+    DataFrame
+        Prediction minus truth; a row a crystal, a column a method. ``.corr()`` of it says how alike methods err.
+    """
+    _check_one_target(runs)
+    errors = {
+        method: _by_crystal(of_method)["prediction"].groupby(level=0).mean().sub(y).dropna()
+        for method, of_method in runs[runs["split"] == split].groupby("method", sort=False)
+    }
+    return pd.DataFrame(errors)
+
+
+def pareto_front(table: pd.DataFrame, costs: Sequence[str]) -> pd.Series:
+    """Say which rows no other row beats: nowhere worse in any of the `costs`, and better in one.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row a candidate.
+    costs : sequence of str
+        Columns in which less is better.
+
+    Returns
+    -------
+    Series of bool
+    """
+    values = table[list(costs)].to_numpy()
+    not_worse = (values[:, None] <= values).all(2)  # [a, b]: a is nowhere worse than b
+    better = (values[:, None] < values).any(2)
+    return pd.Series(~(not_worse & better).any(0), index=table.index, name="on_front")
+
+
+def negative_transfer(runs: pd.DataFrame) -> pd.DataFrame:
+    """Compare each multi-task network with its single-task twins, on the same folds and seeds.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As from `load_results`.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by ``trunk``, ``target`` and ``split``; ``mean``, ``low`` and ``high`` of the error of the multi-task
+        network minus that of the twin (`summarize_differences`), in the target's unit: positive is negative transfer.
+        ``share_worse`` is the share of the trainings in which the multi-task network was the worse one.
+    """
+    rows = []
+    for trunk, multi in (("gat", "multitask_gat"), ("megnet", "multitask_megnet")):
+        for target, group in runs[runs["method"].isin([trunk, multi])].groupby("target", sort=False):
+            summary = summarize_differences(group, trunk).xs(multi, level="method")
+            errors = group.pivot(index=["split", "fold", "seed"], columns="method", values="mae")
+            worse = (errors[multi] > errors[trunk]).groupby(level="split").mean()
+            rows.append(summary.assign(share_worse=worse, trunk=trunk, target=target).reset_index())
+    return pd.concat(rows).set_index(["trunk", "target", "split"])
+
+
+def task_correlation(crystals: pd.DataFrame, first: str, second: str, seed: int = 0) -> pd.DataFrame:
+    """Return how two properties of the same crystals go together, with bootstrap intervals (95 %, 2,000 samples).
+
+    Parameters
+    ----------
+    crystals : DataFrame
+        With both columns; rows without one of them are left out.
+    first, second : str
+        The two properties.
+    seed : int, default 0
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    DataFrame
+        Rows ``"Pearson"`` (linear) and ``"Spearman"`` (of the ranks); columns ``correlation``, ``low`` and ``high``.
+    """
+    values = crystals[[first, second]].dropna()
+    rows = {}
+    for name, table in (("Pearson", values), ("Spearman", values.rank())):
+        x, y = table.to_numpy().T
+        draw = np.random.default_rng(seed).integers(len(x), size=(2000, len(x)))
+        samples = [np.corrcoef(x[chosen], y[chosen])[0, 1] for chosen in draw]
+        rows[name] = (np.corrcoef(x, y)[0, 1], *np.percentile(samples, [2.5, 97.5]))
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["correlation", "low", "high"])

@@ -1,0 +1,72 @@
+"""The methods that are compared, and the settings that each was tuned to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from course_lib.models import (
+    ALIGNN,
+    CGCNN,
+    ALIGNNSimple,
+    AttentionFusion,
+    CrystalModel,
+    EarlyFusion,
+    IntermediateFusion,
+    MultiTask,
+)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to predict.
+
+    Attributes
+    ----------
+    label : str
+        What it is called in tables and figures.
+    kind : str
+        What it reads: ``"composition"``, ``"structure"`` or ``"hybrid"``.
+    network : callable, optional
+        ``network(n_targets=...)`` makes the untrained network; None for the forest.
+    multitask : bool
+        Whether one network predicts all properties.
+    settings : dict
+        Arguments of `course_lib.training.FitConfig`, or parameters of the forest, that differ from their defaults: the
+        best of the recorded tuning.
+    """
+
+    label: str
+    kind: str
+    network: Callable[..., CrystalModel] | None = None
+    multitask: bool = False
+    settings: dict = field(default_factory=dict)
+
+
+METHODS: dict[str, Method] = {
+    "random_forest": Method("random forest", "composition"),
+    "cgcnn": Method("CGCNN", "structure", CGCNN),
+    "early_fusion": Method("early fusion", "hybrid", EarlyFusion),
+    "intermediate_fusion": Method("intermediate fusion", "hybrid", IntermediateFusion),
+    "attention_fusion": Method("attention fusion", "hybrid", AttentionFusion),
+    "alignn_simple": Method("ALIGNN simplified", "structure", ALIGNNSimple),
+    "alignn": Method("ALIGNN (small)", "structure", partial(ALIGNN, hidden=64, alignn_layers=2, gcn_layers=2)),
+    "gat": Method("GAT", "structure", partial(MultiTask, "gat")),
+    "megnet": Method("MEGNet", "structure", partial(MultiTask, "megnet")),
+    "multitask_gat": Method("multi-task GAT", "structure", partial(MultiTask, "gat"), multitask=True),
+    "multitask_megnet": Method("multi-task MEGNet", "structure", partial(MultiTask, "megnet"), multitask=True),
+}
+"""Every method that is trained. The single-task twins of the multi-task networks have the same trunk and head."""
+
+LATE_FUSION = "late_fusion"
+"""The method that is not trained: it blends the recorded predictions of its two parents."""
+
+PARENTS = ("random_forest", "cgcnn")
+"""What it blends: the forest, which gets the weight alpha, and the graph network."""
+
+LABELS = {name: method.label for name, method in METHODS.items()} | {LATE_FUSION: "late fusion"}
+"""What the methods are called in tables and figures."""
+
+KINDS = {name: method.kind for name, method in METHODS.items()} | {LATE_FUSION: "hybrid"}
+"""What the methods read."""

@@ -1,0 +1,381 @@
+"""Train methods on the same folds with several seeds, and record every run as it ends.
+
+A study is a list of runs. Killed and started again, it goes on where it was. See ``python -m course_lib.experiments``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from joblib import Parallel, delayed
+
+from course_lib import __version__
+from course_lib.composition import magpie
+from course_lib.datasets import DATA, Fold, folds, load_dataset
+from course_lib.experiments.methods import METHODS, PARENTS
+from course_lib.files import write_atomically
+from course_lib.forest import forest_pipeline
+from course_lib.graphs import CrystalGraphs
+from course_lib.training import FitConfig, fit, predict
+
+RESULTS = DATA / "results"
+
+ENERGY, GAP = "formation_energy_per_atom", "band_gap"
+SPLITS, N_FOLDS = ("random", "formula"), 5
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method, trained once: the key under which its result is recorded.
+
+    Attributes
+    ----------
+    target : str
+        What is predicted; several targets are joined by ``+``.
+    method : str
+        A key of `METHODS`.
+    split : str
+        How the folds are made: ``"random"`` or ``"formula"`` (``kind`` of `course_lib.datasets.folds`).
+    fold, seed : int
+        Which fold is the test set, and the seed of everything random in the method.
+    part : str
+        Which part of the fold is predicted: ``"test"``, ``"validation"`` or ``"train"``.
+    n_train : int, optional
+        Crystals to learn from, validation included, drawn with the seed; all of the fold where not given.
+    settings : tuple of (str, value)
+        What differs from the settings of the method.
+    """
+
+    target: str
+    method: str
+    split: str
+    fold: int
+    seed: int = 0
+    part: str = "test"
+    n_train: int | None = None
+    settings: tuple[tuple[str, object], ...] = ()
+
+
+# --- studies ------------------------------------------------------------------------------------------------------
+
+
+def comparison(n_crystals: int) -> list[Run]:
+    """All methods on the energy, some on the gap too: both kinds of folds, five folds, three seeds."""
+    tasks = [(ENERGY, name) for name, method in METHODS.items() if not method.multitask]
+    tasks += [(f"{ENERGY}+{GAP}", name) for name, method in METHODS.items() if method.multitask]
+    tasks += [(GAP, name) for name in ("gat", "megnet")]
+    return [
+        Run(target, method, split, fold, seed)
+        for seed, split, fold, (target, method) in product(range(3), SPLITS, range(N_FOLDS), tasks)
+    ]
+
+
+def learning_curves(n_crystals: int) -> list[Run]:
+    """Composition, structure and hybrid, with fewer and fewer crystals to learn from, in equally many steps."""
+    most = n_crystals * (N_FOLDS - 1) // N_FOLDS
+    sizes = [most // 2**halvings for halvings in (1, 2, 3, 4)]
+    return [
+        Run(ENERGY, method, split, fold, seed, n_train=size, settings=_equal_steps(method, most / size))
+        for seed, split, fold, size, method in product(
+            range(3), SPLITS, range(N_FOLDS), sizes, (*PARENTS, "early_fusion")
+        )
+    ]
+
+
+def _equal_steps(method: str, ratio: float) -> tuple[tuple[str, object], ...]:
+    if METHODS[method].network is None:
+        return ()
+    epochs = METHODS[method].settings.get("epochs", FitConfig.epochs)
+    return (("epochs", max(1, round(epochs * ratio))),)
+
+
+def lambda_sweep(n_crystals: int) -> list[Run]:
+    """Multi-task MEGNet with the gap's weight from 1/30 to 30 (the energy's is 1), and with the other schemes."""
+    weights: list[object] = ["inverse_scale", "uncertainty"]
+    weights += [(1.0, round(float(weight), 4)) for weight in np.geomspace(1 / 30, 30, 9)]
+    return [
+        Run(f"{ENERGY}+{GAP}", "multitask_megnet", "formula", fold, settings=(("task_weights", weight),))
+        for fold, weight in product(range(N_FOLDS), weights)
+    ]
+
+
+def training_predictions(n_crystals: int) -> list[Run]:
+    """Predictions of the parents of late fusion for the very crystals that they learned from."""
+    return [Run(ENERGY, method, split, 0, part="train") for split, method in product(SPLITS, PARENTS)]
+
+
+def tuning(n_crystals: int) -> list[Run]:
+    """Eight settings of every method on the validation parts of two folds by formula; no test set is read."""
+    networks = [
+        (("epochs", epochs), ("learning_rate", rate)) for epochs, rate in product((100, 200), (1e-3, 2e-3, 5e-3, 1e-2))
+    ]
+    forests = [
+        (("max_features", features), ("min_samples_leaf", leaf))
+        for features, leaf in product((1.0, 0.5, 0.25, 0.1), (1, 3))
+    ]
+    return [
+        Run(target, name, "formula", fold, part="validation", settings=settings)
+        for fold, (name, method) in product(range(2), METHODS.items())
+        for target in [f"{ENERGY}+{GAP}" if method.multitask else ENERGY]
+        for settings in (networks if method.network else forests)
+    ]
+
+
+def training_sizes(n_crystals: int) -> list[Run]:
+    """On crystals of your own: four methods, more and more crystals to learn from, three folds by formula."""
+    sizes = [size for size in (500, 1000, 2000, 4000, 8000) if size < n_crystals * (N_FOLDS - 1) // N_FOLDS]
+    return [
+        Run(ENERGY, method, "formula", fold, seed=fold, n_train=size, settings=_equal_steps(method, 4000 / size))
+        for size, fold, method in product(sizes, range(3), (*PARENTS, "early_fusion", "alignn"))
+    ]
+
+
+class Study(NamedTuple):
+    """A list of runs that answers one question.
+
+    Attributes
+    ----------
+    runs : callable
+        Makes the list from the number of crystals; the first line of its docstring says what it is.
+    predictions : bool
+        Whether predictions are recorded, not just errors.
+    bundled : bool
+        Whether it belongs to the recorded results on the bundled crystals.
+    """
+
+    runs: Callable[[int], list[Run]]
+    predictions: bool = True
+    bundled: bool = True
+
+
+STUDIES = {
+    "tuning": Study(tuning, predictions=False),
+    "comparison": Study(comparison),
+    "learning_curves": Study(learning_curves, predictions=False),
+    "lambda_sweep": Study(lambda_sweep),
+    "training_predictions": Study(training_predictions),
+    "training_sizes": Study(training_sizes, predictions=False, bundled=False),
+}
+"""What can be run, by name."""
+
+
+# --- running ------------------------------------------------------------------------------------------------------
+
+
+def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> None:
+    """Run what is missing of a study, and record it.
+
+    Runs made on other data (by checksum) are dropped first: results of different data do not compare.
+
+    Parameters
+    ----------
+    name : str
+        A key of `STUDIES`.
+    dataset : str
+        As `load_dataset` takes it; with the formation energy per atom, and with the band gap where the study has
+        multi-task runs.
+    n_jobs : int, default 1
+        Runs at a time, each on one core.
+    """
+    frame, study = load_dataset(dataset), STUDIES[name]
+    dataset = Path(frame.attrs["name"]).name.split(".")[0]
+    wanted = study.runs(len(frame))
+    recorded = _recorded(results_file(dataset, name), wanted, frame.attrs["sha256"])
+    missing = [run for run in wanted if run not in recorded]
+    print(f"{name}: {len(wanted) - len(missing)} of {len(wanted)} runs are recorded.", flush=True)
+    if not missing:
+        return
+    if study.predictions:
+        _write_folds(frame, dataset)
+    targets = sorted({target for run in missing for target in run.target.split("+")}, reverse=True)
+    graphs = CrystalGraphs.from_structures(
+        frame["structure"], ids=frame.index, composition=magpie(frame["structure"]), targets=frame[targets]
+    )
+    frame = frame[[*targets, "formula"]]  # the workers need no structures
+    with results_file(dataset, name).open("a") as file:
+        for record in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
+            delayed(train)(run, frame, graphs) for run in missing
+        ):
+            if not study.predictions:
+                record["predictions"] = None
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            print("{method} {split} fold {fold} seed {seed} MAE {mae} {seconds} s".format(**record), flush=True)
+
+
+def train(run: Run, frame: pd.DataFrame, graphs: CrystalGraphs) -> dict:
+    """Train one method on one fold and return its record."""
+    torch.set_num_threads(1)
+    targets = run.target.split("+")
+    fold = folds(frame, kind=run.split, n_splits=N_FOLDS)[run.fold]
+    predicted = getattr(fold, run.part)
+    fold = _fewer(fold, run)
+    fit_and_predict = _forest if METHODS[run.method].network is None else _network
+    predictions, details = fit_and_predict(run, frame[targets], graphs.select_targets(targets), fold, predicted)
+    error = np.abs(predictions - frame[targets].to_numpy()[predicted])
+    return {
+        **asdict(run),
+        "mae": np.round(error.mean(0), 5).tolist(),
+        **details,
+        "n_learned": len(fold.train) + len(fold.validation),
+        "predictions": np.round(predictions.T, 4).tolist(),
+        "data_sha256": frame.attrs["sha256"],
+        "version": __version__,
+    }
+
+
+def _fewer(fold: Fold, run: Run) -> Fold:
+    """Keep `n_train` crystals of training and validation set together, their ratio unchanged.
+
+    A smaller set is part of every larger one with the same seed.
+    """
+    if run.n_train is None:
+        return fold
+    rng = np.random.default_rng(run.seed)
+    total = len(fold.train) + len(fold.validation)
+    if run.n_train > total:
+        raise ValueError(f"n_train is {run.n_train}, but fold {run.fold} has {total} crystals to learn from.")
+    n_validation = math.ceil(run.n_train * len(fold.validation) / total)
+    return Fold(
+        rng.permutation(fold.train)[: run.n_train - n_validation],
+        rng.permutation(fold.validation)[:n_validation],
+        fold.test,
+    )
+
+
+def _forest(
+    run: Run, targets: pd.DataFrame, graphs: CrystalGraphs, fold: Fold, predicted: np.ndarray
+) -> tuple[np.ndarray, dict]:
+    # A forest needs no validation set; it learns from all that a network learns from or is chosen by. In tuning the
+    # validation set is what it is judged by.
+    seen = fold.train if run.part == "validation" else np.concatenate([fold.train, fold.validation])
+    settings = METHODS[run.method].settings | dict(run.settings)
+    forest = forest_pipeline(run.seed)["forest"].set_params(n_jobs=1, **settings)
+    start = time.process_time()
+    forest.fit(graphs.features[seen], targets.to_numpy()[seen, 0])
+    seconds = time.process_time() - start
+    details = {"seconds": round(seconds, 2), "n_parameters": None, "best_epoch": None}
+    return forest.predict(graphs.features[predicted])[:, None], details
+
+
+def _network(
+    run: Run, targets: pd.DataFrame, graphs: CrystalGraphs, fold: Fold, predicted: np.ndarray
+) -> tuple[np.ndarray, dict]:
+    torch.manual_seed(run.seed)
+    method = METHODS[run.method]
+    network = method.network(n_targets=targets.shape[1])
+    config = FitConfig(**{"seed": run.seed, **method.settings, **dict(run.settings)})
+    start = time.process_time()
+    result = fit(network, graphs.subset(fold.train), graphs.subset(fold.validation), config)
+    details = {
+        "seconds": round(time.process_time() - start, 2),
+        "n_parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "best_epoch": result.best_epoch,
+    }
+    return predict(result.model, graphs.subset(predicted)).to_numpy().astype(float), details
+
+
+# --- records ------------------------------------------------------------------------------------------------------
+
+
+def results_file(dataset: str, study: str) -> Path:
+    """Return the file that holds the recorded runs of a study: one JSON object a line."""
+    return RESULTS / f"{study}_{dataset}.jsonl"
+
+
+def load_results(dataset: str = "pbe_prototypes", study: str = "comparison") -> pd.DataFrame:
+    """Return the recorded runs of a study, one row a run and target.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `Run`, with one ``target`` in each row and ``task``, the targets of the run as recorded; ``mae``
+        (in the target's unit); ``seconds``, processor time of the training; ``n_parameters``; ``best_epoch``;
+        ``n_learned``, crystals to learn from, validation included; ``ids`` and ``predictions``, the crystals
+        predicted and what was predicted for them; ``data_sha256`` and ``version``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing is recorded.
+    """
+    path = results_file(dataset, study)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no runs of {study!r} on {dataset!r} are recorded. Make them: python -m course_lib.experiments {study}."
+        )
+    rows = []
+    for line in path.read_text().splitlines():
+        record = json.loads(line)
+        targets, errors = record["target"].split("+"), record.pop("mae")
+        predictions = record.pop("predictions")
+        ids = None if predictions is None else _ids(dataset, record["split"], record["fold"], record["part"])
+        shared = record | {"task": record["target"], "settings": dict(record["settings"]), "ids": ids}
+        for target, mae, values in zip(targets, errors, predictions or [None] * len(targets), strict=True):
+            rows.append(shared | {"target": target, "mae": mae, "predictions": values})
+    return pd.DataFrame(rows)
+
+
+def _folds_file(dataset: str) -> Path:
+    return RESULTS / f"folds_{dataset}.json"
+
+
+def _write_folds(frame: pd.DataFrame, dataset: str) -> None:
+    """Record which crystals each fold holds, as positions in one list of ids, so that records need not repeat them."""
+    content = {"ids": frame.index.tolist()}
+    for split in SPLITS:
+        parts = folds(frame, kind=split, n_splits=N_FOLDS)
+        content[split] = [
+            {part: getattr(fold, part).tolist() for part in ("train", "validation", "test")} for fold in parts
+        ]
+    write_atomically(_folds_file(dataset), json.dumps(content) + "\n")
+    _read_folds.cache_clear()
+
+
+@cache
+def _read_folds(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+@cache
+def _ids(dataset: str, split: str, fold: int, part: str) -> list[str]:
+    recorded = _read_folds(_folds_file(dataset))
+    return [recorded["ids"][row] for row in recorded[split][fold][part]]
+
+
+def _recorded(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
+    """Return the runs that are recorded for this very data, after dropping from the file the others and unwanted ones.
+
+    A last line without its end was being written when the run was killed; it is dropped too.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    wanted, runs, kept = set(wanted), set(), []
+    for line in lines:
+        if not line.endswith("\n"):
+            continue
+        record = json.loads(line)
+        run = _key(record)
+        if record["data_sha256"] == sha256 and run in wanted:
+            runs.add(run)
+            kept.append(line)
+    if kept != lines:
+        write_atomically(path, "".join(kept))
+    return runs
+
+
+def _key(record: dict) -> Run:
+    """Return the `Run` of a record, whose tuples JSON has made lists."""
+    settings = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in record["settings"])
+    return Run(**{name: record[name] for name in Run.__dataclass_fields__ if name != "settings"}, settings=settings)

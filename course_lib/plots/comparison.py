@@ -1,0 +1,142 @@
+"""What the comparison of methods shows: more data, and error against cost."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+
+from course_lib.experiments import KINDS, LABELS, pareto_front
+from course_lib.plots.style import (
+    COLORS,
+    INK,
+    LINES,
+    MARKERS,
+    MUTED,
+    SMALL,
+    WIDTH,
+    check_known,
+    figure_function,
+    pick,
+    with_unit,
+)
+
+_KIND_ORDER = ("composition", "structure", "hybrid")
+
+
+@figure_function
+def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
+    """Draw the error of each method against the number of crystals to learn from, a panel a split.
+
+    A point is the mean over folds and seeds, its bar their standard deviation.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        One row a run, with the columns ``method``, ``split``, ``n_learned`` and ``mae``.
+    unit : str
+        Unit of ``mae``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    check_known(["method", "split", "n_learned", "mae"], runs.columns, "column")
+    splits = runs["split"].unique()
+    figure, panels = plt.subplots(1, len(splits), figsize=(WIDTH, 3.6), sharey=True, squeeze=False)
+    for axes, split in zip(panels[0], splits, strict=True):
+        of_split = runs[runs["split"] == split]
+        for rank, method in enumerate(runs["method"].unique()):
+            # Folds differ by a crystal or two in size; they are one point.
+            of_method = of_split[of_split["method"] == method]
+            size = of_method.groupby(of_method["n_learned"].round(-1))["n_learned"].transform("mean")
+            points = of_method.groupby(size)["mae"].agg(["mean", "std"])
+            shift = 1.02 ** (rank - 1)  # bars side by side
+            axes.errorbar(points.index * shift, points["mean"], yerr=points["std"], color=pick(COLORS, rank),
+                          linestyle=pick(LINES, rank), marker=pick(MARKERS, rank), markersize=6, capsize=2,
+                          label=LABELS.get(method, method))  # fmt: skip
+        axes.set(title=split, xscale="log", yscale="log")
+        axes.xaxis.set_major_locator(FixedLocator(_sizes(of_split)))
+        axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.grid(axis="y")
+        axes.set_xlabel("crystals to learn from")
+    panels[0, 0].set_ylabel(with_unit("mean absolute error", unit))
+    panels[0, -1].legend(handlelength=3.5)
+    return figure
+
+
+def _sizes(runs: pd.DataFrame) -> list[float]:
+    sizes = runs["n_learned"].groupby(runs["n_learned"].round(-1)).mean()
+    return sizes.tolist()
+
+
+@figure_function
+def plot_error_against_time(runs: pd.DataFrame, unit: str) -> Figure:
+    """Draw the error of each method against its training time; a line joins those that no other beats in both.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        One row a run on one split, with the columns ``method``, ``mae`` and ``seconds``. A mark is the mean over the
+        runs of a method, its bar the standard deviation.
+    unit : str
+        Unit of ``mae``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    check_known(["method", "mae", "seconds"], runs.columns, "column")
+    by_method = runs.groupby("method", sort=False)
+    table = by_method[["mae", "seconds"]].mean().assign(spread=by_method["mae"].std())
+    front = table[pareto_front(table, ["mae", "seconds"])].sort_values("seconds")
+    figure, axes = plt.subplots(figsize=(WIDTH, 4.4))
+    axes.plot(front["seconds"], front["mae"], color=MUTED, linewidth=1.2, linestyle="--", zorder=1,
+              label="no method is better in both")  # fmt: skip
+    for rank, kind in enumerate(_KIND_ORDER):
+        of_kind = table[[KINDS.get(method) == kind for method in table.index]]
+        if len(of_kind):
+            axes.errorbar(of_kind["seconds"], of_kind["mae"], yerr=of_kind["spread"], fmt=pick(MARKERS, rank),
+                          color=pick(COLORS, rank), markersize=8, markeredgecolor=INK, markeredgewidth=0.6, capsize=2,
+                          linewidth=1.0, label=f"reads {'both' if kind == 'hybrid' else kind}")  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlim(table["seconds"].min() / 1.6, table["seconds"].max() * 2.6)
+    _label_points(axes, table)
+    axes.set_xlabel("processor time of one training (s)")
+    axes.set_ylabel(with_unit("mean absolute error", unit))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.grid(axis="y")
+    axes.legend(loc="upper right")
+    return figure
+
+
+def _label_points(axes: Axes, table: pd.DataFrame) -> None:
+    """Write each method's name beside its mark, moved up where the name above would touch it."""
+    axes.figure.draw_without_rendering()
+    to_pixels = axes.transData.transform
+    line = 1.25 * SMALL * axes.figure.dpi / 72
+    taken: list[np.ndarray] = []
+    for method, row in table.sort_values("mae").iterrows():
+        place = to_pixels((row["seconds"], row["mae"])) + [9 * axes.figure.dpi / 72, 0]
+        while any(abs(place[1] - other[1]) < line and abs(place[0] - other[0]) < 12 * line for other in taken):
+            place = place + [0, 0.25 * line]
+        taken.append(place)
+        x, y = axes.transData.inverted().transform(place)
+        axes.text(x, y, LABELS.get(method, method), va="center", fontsize=SMALL)
