@@ -45,13 +45,14 @@ def check_same_order(name: str, labels: Sequence[object], ids: Sequence[object])
         )
 
 
-def check_unique_ids(ids: Sequence[str]) -> None:
-    """Raise ``ValueError`` naming the rows when an id stands in more than one row."""
-    repeated = [name for name, count in Counter(ids).items() if count > 1]
+def check_unique_ids(ids: Sequence[str], name: str | None = None) -> None:
+    """Raise ``ValueError`` naming the rows (of table `name`) when an id stands in more than one row."""
+    repeated = [one for one, count in Counter(ids).items() if count > 1]
     if repeated:
-        rows = [row for row, name in enumerate(ids) if name == repeated[0]]
+        rows = [row for row, one in enumerate(ids) if one == repeated[0]]
+        where = "" if name is None else f"{name}: "
         raise ValueError(
-            f"duplicate id {repeated[0]!r} in rows {rows} ({len(repeated)} ids are repeated). "
+            f"{where}duplicate id {repeated[0]!r} in rows {rows} ({len(repeated)} ids are repeated). "
             "Drop the repeated rows or give each crystal an id of its own."
         )
 

@@ -1,0 +1,285 @@
+r"""Late fusion: blend the predictions of two fitted models.
+
+.. math:: \hat y = \alpha\, a + (1 - \alpha)\, b, \qquad 0 \le \alpha \le 1
+
+with the predictions a and b of the two models. All predictions are pandas Series indexed by crystal id, and the ids say
+what belongs together, never the positions. Bates and Granger, "The combination of forecasts", Operational Research
+Quarterly 20, 451 (1969), https://doi.org/10.1057/jors.1969.103.
+
+The weight must come from predictions for crystals that the two models did not learn from: a forest nearly memorises its
+training set, so there it looks far better than it is. `cross_fitted` keeps to this.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from course_lib.validation import check_targets, check_unique_ids
+
+INDIFFERENT = 0.5
+"""Where several weights are equally good, the one nearest to this is returned: neither model is preferred."""
+
+
+def optimal_alpha(y: pd.Series, a: pd.Series, b: pd.Series, loss: str = "mae") -> float:
+    r"""Return the weight of model a with the smallest error of the blend.
+
+    With the rest :math:`r_i = y_i - b_i` and the difference :math:`d_i = a_i - b_i`, the error of crystal i is
+    :math:`r_i - \alpha d_i`. The mean absolute error is
+
+    .. math:: \frac1n \sum_i |r_i - \alpha d_i| = \frac1n \sum_i |d_i|\, \Bigl|\frac{r_i}{d_i} - \alpha\Bigr|
+        + \text{const},
+
+    smallest at the median of :math:`r_i / d_i` with weights :math:`|d_i|` (Bloomfield and Steiger, *Least Absolute
+    Deviations: Theory, Applications and Algorithms*, Birkhäuser 1983). The mean squared error is smallest at
+
+    .. math:: \alpha = \frac{\sum_i r_i d_i}{\sum_i d_i^2}.
+
+    Both errors are convex in alpha, so where the minimum lies outside [0, 1], the nearer end is best. Both results are
+    exact; no grid is searched. Sorting costs O(n log n) for n crystals, the squared error O(n).
+
+    Parameters
+    ----------
+    y : Series of float
+        True values, indexed by crystal id.
+    a, b : Series of float
+        Predictions of the two models for the same crystals, in any order and in the same unit.
+    loss : "mae" or "mse", default "mae"
+        The error to make small: mean absolute or mean squared.
+
+    Returns
+    -------
+    float
+        In [0, 1]: 1 is model a alone, 0 is model b alone. Where several weights are equally good, the one nearest to
+        0.5; that is 0.5 itself where the two models agree on every crystal.
+
+    Raises
+    ------
+    ValueError
+        If the three do not belong to the same crystals, an id repeats, a value is NaN or infinite, or there are no
+        crystals.
+    """
+    if loss not in _MINIMISERS:
+        raise ValueError(f"loss is {loss!r}; choose one of {', '.join(_MINIMISERS)}.")
+    table = _numbers(y=y, a=a, b=b)
+    difference = (table["a"] - table["b"]).to_numpy()
+    if not difference.any():
+        return INDIFFERENT
+    with np.errstate(over="ignore"):  # the models differ by next to nothing: infinity lies beyond the right end
+        low, high = _MINIMISERS[loss]((table["y"] - table["b"]).to_numpy(), difference)
+    return float(np.clip(np.clip(INDIFFERENT, low, high), 0.0, 1.0))
+
+
+def _median_interval(rest: np.ndarray, difference: np.ndarray) -> tuple[float, float]:
+    """Return the first and the last of the weighted medians of rest / difference."""
+    counts = difference != 0
+    ratio = rest[counts] / difference[counts]
+    order = np.argsort(ratio)
+    below = np.abs(difference[counts])[order].cumsum()  # weight up to and with each crystal
+    half, rounding = below[-1] / 2, below[-1] * len(below) * np.finfo(float).eps
+    first = np.searchsorted(below, half - rounding)
+    last = np.searchsorted(below, half + rounding, side="right")
+    return ratio[order[first]], ratio[order[last]]
+
+
+def _least_squares(rest: np.ndarray, difference: np.ndarray) -> tuple[float, float]:
+    """Return the only minimiser of the squared error, as both ends of an interval."""
+    scaled = difference / np.abs(difference).max()  # squares of tiny numbers would vanish
+    alpha = scaled @ rest / (scaled @ difference)
+    return alpha, alpha
+
+
+_MINIMISERS = {"mae": _median_interval, "mse": _least_squares}
+
+
+def blend(alpha: float, a: pd.Series, b: pd.Series) -> pd.Series:
+    r"""Return :math:`\alpha a + (1 - \alpha) b`.
+
+    Parameters
+    ----------
+    alpha : float
+        Weight of model a, in [0, 1].
+    a, b : Series of float
+        Predictions of the two models, indexed by crystal id, in any order.
+
+    Returns
+    -------
+    Series
+        In the order of `a`.
+
+    Raises
+    ------
+    ValueError
+        If alpha is outside [0, 1], or for the same reasons as in `optimal_alpha`.
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha is {alpha}; it is the share of model a, from 0 to 1.")
+    table = _numbers(a=a, b=b)
+    return (alpha * table["a"] + (1 - alpha) * table["b"]).rename("blend")
+
+
+def cross_fitted(
+    y: pd.Series, a: pd.Series, b: pd.Series, folds: pd.Series, loss: str = "mae"
+) -> tuple[pd.Series, pd.Series]:
+    """Blend out-of-fold predictions, with a weight for each fold that comes from all the other folds.
+
+    So no crystal helps to choose the weight of its own prediction, and the error of the result is an honest one.
+    Wolpert, "Stacked generalization", Neural Networks 5, 241 (1992), https://doi.org/10.1016/S0893-6080(05)80023-1.
+
+    Parameters
+    ----------
+    y : Series of float
+        True values, indexed by crystal id.
+    a, b : Series of float
+        Predictions of the two models for the same crystals, each by a model that did not learn from its crystal.
+    folds : Series
+        The fold in which each crystal was left out.
+    loss : "mae" or "mse", default "mae"
+        As for `optimal_alpha`.
+
+    Returns
+    -------
+    predictions : Series
+        The blend, in the order of `y`.
+    alpha : Series
+        The weight of model a, indexed by fold.
+
+    Raises
+    ------
+    ValueError
+        If there is one fold only or a crystal has none, or for the same reasons as in `optimal_alpha`.
+    """
+    table = _numbers(y=y, a=a, b=b).assign(fold=_joined(y=y, folds=folds)["folds"])
+    if table["fold"].isna().any():
+        raise ValueError(f"folds: crystal {table.index[table['fold'].isna()][0]!r} has no fold. Give it one.")
+    groups = table.groupby("fold")
+    if len(groups) < 2:
+        raise ValueError(f"all crystals are in fold {table['fold'].iloc[0]}; at least 2 folds are needed.")
+    alpha = {}
+    for fold, here in groups:
+        others = table.drop(here.index)
+        alpha[fold] = optimal_alpha(others["y"], others["a"], others["b"], loss)
+    alpha = pd.Series(alpha, name="alpha").rename_axis("fold")
+    weight = table["fold"].map(alpha)
+    return (weight * table["a"] + (1 - weight) * table["b"]).rename("blend"), alpha
+
+
+def alpha_path(y: pd.Series, a: pd.Series, b: pd.Series, alphas: np.ndarray | None = None) -> pd.DataFrame:
+    """Return the mean absolute error of the blend for many weights.
+
+    The error is a convex function of alpha, made of straight pieces that meet where a crystal is predicted exactly.
+
+    Parameters
+    ----------
+    y, a, b : Series of float
+        As for `optimal_alpha`.
+    alphas : array, shape (m,), optional
+        The weights; 0, 0.01, ... 1 where not given.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``alpha`` and ``mae``, in the unit of `y`.
+    """
+    table = _numbers(y=y, a=a, b=b)
+    rest, difference = (table["y"] - table["b"]).to_numpy(), (table["a"] - table["b"]).to_numpy()
+    alphas = np.linspace(0, 1, 101) if alphas is None else np.asarray(alphas, dtype=float)
+    # One weight at a time: a table of all crystals by all weights would not fit in memory for large sets.
+    return pd.DataFrame({"alpha": alphas, "mae": [np.abs(rest - alpha * difference).mean() for alpha in alphas]})
+
+
+def alpha_from_errors(std_a: float, std_b: float, correlation: float) -> float:
+    r"""Return the weight of model a that makes the variance of the blend's error smallest.
+
+    .. math:: \alpha = \frac{s_b^2 - \rho s_a s_b}{s_a^2 + s_b^2 - 2 \rho s_a s_b}
+
+    (Bates and Granger, 1969), cut to [0, 1]: where the correlation is larger than the smaller standard deviation
+    over the larger one, the better model alone is best. For errors of mean zero this is what
+    ``optimal_alpha(y, a, b, loss="mse")`` returns.
+
+    Parameters
+    ----------
+    std_a, std_b : float
+        Standard deviations :math:`s_a` and :math:`s_b` of the errors of the two models, in one unit.
+    correlation : float
+        Correlation :math:`\rho` of the two errors, in [-1, 1].
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0.5 where every weight is equally good (equal errors).
+
+    Raises
+    ------
+    ValueError
+        If a standard deviation is negative or not finite, or the correlation is outside [-1, 1].
+    """
+    for name, std in (("std_a", std_a), ("std_b", std_b)):
+        if not 0 <= std < np.inf:
+            raise ValueError(f"{name} is {std}; a standard deviation is a number from 0 up.")
+    if not -1 <= correlation <= 1:
+        raise ValueError(f"correlation is {correlation}; it lies between -1 and 1.")
+    # Each weight in proportion to its numerator; one that is negative before the cut becomes 0.
+    for_a = max(std_b * (std_b - correlation * std_a), 0.0)
+    for_b = max(std_a * (std_a - correlation * std_b), 0.0)
+    return for_a / (for_a + for_b) if for_a + for_b else INDIFFERENT
+
+
+def blended_error_variance(
+    alpha: float | np.ndarray, std_a: float, std_b: float, correlation: float
+) -> float | np.ndarray:
+    r"""Return the variance of the error of the blend.
+
+    .. math:: s^2(\alpha) = \alpha^2 s_a^2 + (1 - \alpha)^2 s_b^2 + 2 \alpha (1 - \alpha)\, \rho s_a s_b
+
+    Parameters
+    ----------
+    alpha : float or array
+        Weight of model a.
+    std_a, std_b, correlation : float
+        As for `alpha_from_errors`.
+
+    Returns
+    -------
+    float or array
+        In the squared unit of the standard deviations.
+    """
+    of_a, of_b = alpha * std_a, (1 - alpha) * std_b
+    return of_a**2 + of_b**2 + 2 * correlation * of_a * of_b
+
+
+def _joined(**columns: pd.Series) -> pd.DataFrame:
+    """Put Series side by side, in the order of the first; raise ``ValueError`` unless all have the same ids."""
+    for name, column in columns.items():
+        if not isinstance(column, pd.Series):
+            raise TypeError(
+                f"{name} is a {type(column).__name__}, which does not say which crystals its values belong to. "
+                "Give a pandas Series indexed by crystal id: pd.Series(values, index=ids)."
+            )
+        check_unique_ids(column.index.tolist(), name)
+    first, *others = columns
+    for name in others:
+        _check_same_ids(first, columns[first].index, name, columns[name].index)
+    ids = columns[first].index
+    return pd.DataFrame({name: column.loc[ids].to_numpy() for name, column in columns.items()}, index=ids)
+
+
+def _check_same_ids(first: str, ids: pd.Index, second: str, other_ids: pd.Index) -> None:
+    for has, lacks, inside, outside in ((first, second, ids, other_ids), (second, first, other_ids, ids)):
+        alone = np.flatnonzero(~inside.isin(outside))
+        if len(alone):
+            raise ValueError(
+                f"{first} and {second} belong to different crystals: row {alone[0]} of {has} is "
+                f"{inside.tolist()[alone[0]]!r}, which {lacks} lacks ({len(alone)} such crystals). Give both the same "
+                f"crystals, for example those that both have: {first}.index.intersection({second}.index)."
+            )
+
+
+def _numbers(**columns: pd.Series) -> pd.DataFrame:
+    """Do what `_joined` does; also raise ``ValueError`` where a value is no finite number or there are none."""
+    table = _joined(**columns)
+    if table.empty:
+        raise ValueError(f"no crystals: {' and '.join(columns)} are empty.")
+    for name, column in columns.items():
+        check_targets(column.to_numpy(), name, column.index)
+    return table.astype(float)
