@@ -2,6 +2,7 @@
 
 A whole dataset is a handful of flat arrays (species, neighbour indices, edge
 vectors, offsets), so a batch is cut out by slicing and nothing is stored twice.
+A dataset larger than the memory is built straight into files and memory-mapped.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -51,8 +53,9 @@ A bond has the mean length of its edges, so the error that this makes in a predi
 
 _CLOSEST = 0.1  # angstrom; atoms nearer than this are one atom written twice
 _CHUNK = 250  # crystals searched together, and handed to a worker process
-_FORMAT = 1  # of the folder that save() writes
+_FORMAT = 2  # of the folder that save() writes
 _META = "meta.json"  # the file in it that is no array
+_COUNTS = {"n_atoms": "atom_offset", "n_bonds": "bond_offset", "n_edges": "edge_offset"}  # of a chunk; of all
 _ARRAYS = (
     "species", "atom_offset", "bond_offset", "edge_offset", "source", "target", "count", "vector", "composition", "y",
 )  # fmt: skip
@@ -93,6 +96,8 @@ class CrystalGraphs:
         Names of the columns of `y`.
     rows : numpy.ndarray of int64
         The crystals that this view shows; the arrays above always hold all of them.
+    attrs : dict
+        What else to know about the dataset, in plain values, like ``DataFrame.attrs``.
     """
 
     ids: np.ndarray
@@ -108,6 +113,7 @@ class CrystalGraphs:
     y: np.ndarray
     target_names: tuple[str, ...]
     rows: np.ndarray
+    attrs: dict
 
     @classmethod
     def from_structures(
@@ -115,11 +121,13 @@ class CrystalGraphs:
         structures: Iterable[Structure],
         *,
         ids: Sequence[str] | None = None,
-        composition: pd.DataFrame | np.ndarray | None = None,
+        composition: pd.DataFrame | np.ndarray | Callable[[list[Structure]], pd.DataFrame] | None = None,
         targets: pd.DataFrame | pd.Series | None = None,
         allow_missing: bool = False,
         neighbors: int = NEIGHBORS,
         n_jobs: int = 1,
+        attrs: Mapping | None = None,
+        folder: str | os.PathLike | None = None,
     ) -> CrystalGraphs:
         """Build the graphs of `structures`.
 
@@ -127,14 +135,18 @@ class CrystalGraphs:
         one, so that neighbours at equal distance are never split. The search radius grows until every
         atom has that many: a sparse crystal gets long edges, never an empty neighbourhood.
 
+        With a `folder`, memory does not grow with the number of crystals: a few hundred structures are read at a
+        time, what is made of them is written at once, and the graphs come back memory-mapped. `structures` may then be
+        a generator that reads files, and `composition` is best a function.
+
         Parameters
         ----------
         structures : iterable of pymatgen.core.Structure
             Ordered crystals; B of them.
         ids : sequence of str, optional
             Their names, all different; the row numbers where not given.
-        composition : DataFrame or array, shape (B, n_features), optional
-            Composition features, for example from `course_lib.composition.magpie`.
+        composition : DataFrame or array, shape (B, n_features), or function, optional
+            Composition features, or what makes them from a list of structures, as `course_lib.composition.magpie` does.
         targets : DataFrame or Series, shape (B, n_targets) or (B,), optional
             What to predict, in any unit.
         allow_missing : bool, default False
@@ -143,6 +155,10 @@ class CrystalGraphs:
             Nearest neighbours of each atom, before the last shell is completed.
         n_jobs : int, default 1
             Worker processes; -1 for all cores. It pays from some ten thousand crystals on.
+        attrs : mapping, optional
+            What else to keep with the graphs, in plain values, for example the ``attrs`` of a dataset's frame.
+        folder : path, optional
+            Build straight into this folder, as `save` would write it, and `load` the graphs from there.
 
         Returns
         -------
@@ -150,6 +166,8 @@ class CrystalGraphs:
 
         Raises
         ------
+        FileExistsError
+            If `folder` is there and holds something else than graphs.
         ValueError
             For an empty or disordered structure, something that is no element, two atoms at one place, a target that
             is NaN or infinite, lengths that differ, an id that repeats or a table whose index has the crystals in
@@ -162,34 +180,27 @@ class CrystalGraphs:
             if labels is not None and isinstance(table, pd.DataFrame | pd.Series):
                 check_same_order(name, table.index, labels)
         ids = None if ids is None else np.asarray(ids, dtype=str)
-        chunks = Parallel(n_jobs=n_jobs)(
-            delayed(_build_chunk)(crystals, neighbors) for crystals in _chunks_of_arrays(structures, ids)
-        )
-        parts = [np.concatenate([chunk[i] for chunk in chunks]) for i in range(8)] if chunks else _no_crystals()
-        n_atoms, n_bonds, n_edges, species, source, target, count, vector = parts
-        ids = np.arange(len(n_atoms)).astype(str) if ids is None else ids
-        y, target_names = _as_targets(targets, len(ids))
-        check_same_length(structures=n_atoms, ids=ids)
-        composition = np.zeros((len(ids), 0)) if composition is None else np.asarray(composition)
-        check_same_length(structures=n_atoms, composition=composition, targets=y)
-        check_unique_ids(ids.tolist())
-        check_targets(composition, "composition feature", ids)
-        check_targets(np.where(np.isnan(y), 0.0, y) if allow_missing else y, "target", ids)
-        return cls(
-            ids=ids,
-            species=species,
-            atom_offset=_offsets(n_atoms),
-            bond_offset=_offsets(n_bonds),
-            edge_offset=_offsets(n_edges),
-            source=source,
-            target=target,
-            count=count,
-            vector=vector,
-            composition=composition.astype(np.float32),
-            y=y.astype(np.float32),
-            target_names=target_names,
-            rows=np.arange(len(ids)),
-        )
+        given = _Given(ids, composition, *_as_targets(targets), dict(attrs or {}))
+        _check_values(given, allow_missing)
+        chunks = _chunks(structures, given, neighbors, n_jobs)
+        if folder is None:
+            return cls._from_arrays(_join(chunks), given)
+        with _replaced(folder) as new:
+            cls._from_arrays(_write(chunks, new), given)._write_rest(new)
+        return cls.load(folder)
+
+    @classmethod
+    def _from_arrays(cls, arrays: dict[str, np.ndarray], given: _Given) -> CrystalGraphs:
+        """Put together what was built and what was given; raise ``ValueError`` where their lengths differ."""
+        n_crystals = len(arrays["atom_offset"]) - 1
+        ids = np.arange(n_crystals).astype(str) if given.ids is None else given.ids
+        composition = arrays.get("composition", None if callable(given.composition) else given.composition)
+        composition = np.zeros((n_crystals, 0)) if composition is None else np.asarray(composition)
+        y = np.zeros((n_crystals, 0)) if given.y is None else given.y
+        check_same_length(structures=range(n_crystals), ids=ids)
+        check_same_length(structures=range(n_crystals), composition=composition, targets=y)
+        rest = {"composition": composition.astype(np.float32), "y": y.astype(np.float32), "attrs": given.attrs}
+        return cls(**arrays | rest, ids=ids, target_names=given.target_names, rows=np.arange(n_crystals))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -276,32 +287,25 @@ class CrystalGraphs:
         """Write the graphs to `folder` (made new, or replaced): one ``.npy`` file an array, no pickle.
 
         Everything is written beside the folder first and renamed at the end, so an interruption loses nothing.
+        Graphs that are memory-mapped pass through the memory a few hundred at a time.
 
         Raises
         ------
         FileExistsError
             If `folder` is there and holds something else than graphs.
         """
-        folder = Path(folder)
-        if folder.exists() and not (folder / _META).is_file():
-            raise FileExistsError(f"{folder} is there and holds no crystal graphs. Choose another folder.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        whole = self._compact()
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
-            new, old = Path(beside, "new"), Path(beside, "old")
-            new.mkdir()
-            for name in _ARRAYS:
-                np.save(new / f"{name}.npy", getattr(whole, name), allow_pickle=False)
-            meta = {"format": _FORMAT, "target_names": list(whole.target_names), "ids": whole.ids.tolist()}
-            (new / _META).write_text(json.dumps(meta))
-            if folder.exists():
-                os.replace(folder, old)
-            try:
-                os.replace(new, folder)
-            except BaseException:
-                if old.exists():
-                    os.replace(old, folder)
-                raise
+        parts = np.array_split(self.rows, -(-len(self) // _CHUNK) or 1)
+        with _replaced(folder) as new:
+            arrays = _write(map(self._gather, parts), new)
+            replace(self, ids=self.names, y=self.targets, rows=np.arange(len(self)), **arrays)._write_rest(new)
+
+    def _write_rest(self, folder: Path) -> None:
+        """Write to `folder` what `_write` has not written there."""
+        for name in _ARRAYS:
+            if not (folder / f"{name}.npy").exists():
+                np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
+        meta = {"format": _FORMAT, "target_names": self.target_names, "ids": self.ids.tolist(), "attrs": self.attrs}
+        (folder / _META).write_text(json.dumps(meta))
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> CrystalGraphs:
@@ -328,7 +332,8 @@ class CrystalGraphs:
             except ValueError as error:  # numpy's message names no file
                 raise ValueError(f"{folder / name}.npy is damaged: {error}. Save the graphs anew.") from None
         _check_lengths(folder, len(ids), arrays)
-        return cls(ids=ids, target_names=tuple(meta["target_names"]), rows=np.arange(len(ids)), **arrays)
+        names = tuple(meta["target_names"])
+        return cls(**arrays, ids=ids, target_names=names, rows=np.arange(len(ids)), attrs=meta["attrs"])
 
     def _rows_at(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return which crystals stand at `positions` of this view; a mask of its length picks where it is true."""
@@ -337,28 +342,22 @@ class CrystalGraphs:
             check_same_length(mask=positions, crystals=self)
         return self.rows[positions if len(positions) else []]
 
-    def _compact(self) -> CrystalGraphs:
-        """Return the crystals of this view with arrays of their own; the graphs themselves when it shows all."""
-        if np.array_equal(self.rows, np.arange(len(self.ids))):
-            return self
-        atoms, n_atoms = _slices(self.atom_offset, self.rows)
-        bonds, n_bonds = _slices(self.bond_offset, self.rows)
-        edges, n_edges = _slices(self.edge_offset, self.rows)
-        return CrystalGraphs(
-            ids=self.names,
-            species=self.species[atoms],
-            atom_offset=_offsets(n_atoms),
-            bond_offset=_offsets(n_bonds),
-            edge_offset=_offsets(n_edges),
-            source=self.source[bonds],
-            target=self.target[bonds],
-            count=self.count[bonds],
-            vector=self.vector[edges],
-            composition=self.features,
-            y=self.targets,
-            target_names=self.target_names,
-            rows=np.arange(len(self)),
-        )
+    def _gather(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the crystals `rows` as one chunk, in the form that `_build_chunk` gives."""
+        atoms, n_atoms = _slices(self.atom_offset, rows)
+        bonds, n_bonds = _slices(self.bond_offset, rows)
+        edges, n_edges = _slices(self.edge_offset, rows)
+        return {
+            "n_atoms": n_atoms,
+            "n_bonds": n_bonds,
+            "n_edges": n_edges,
+            "species": self.species[atoms],
+            "source": self.source[bonds],
+            "target": self.target[bonds],
+            "count": self.count[bonds],
+            "vector": self.vector[edges],
+            "composition": self.composition[rows],
+        }
 
 
 def nearest_neighbors(
@@ -463,18 +462,132 @@ def _check_apart(
         )
 
 
-def _chunks_of_arrays(structures: Iterable[Structure], ids: np.ndarray | None) -> Iterable[list[tuple]]:
-    """Yield lists of (name of the row, atomic numbers, positions, cell): all that a worker process needs."""
+class _Given(NamedTuple):
+    """What is given with the structures."""
+
+    ids: np.ndarray | None
+    composition: pd.DataFrame | np.ndarray | Callable[[list[Structure]], pd.DataFrame] | None
+    y: np.ndarray | None
+    target_names: tuple[str, ...]
+    attrs: dict
+
+
+def _check_values(given: _Given, allow_missing: bool) -> None:
+    """Raise ``ValueError`` for an id that repeats or a number that is not finite, before the work begins."""
+    if given.ids is not None:
+        check_unique_ids(given.ids.tolist())
+
+    def check(table: np.ndarray, name: str) -> None:
+        # With other lengths the row number serves; that they differ is reported at the end.
+        check_targets(table, name, given.ids if given.ids is not None and len(given.ids) == len(table) else None)
+
+    if given.composition is not None and not callable(given.composition):
+        check(np.asarray(given.composition), "composition feature")
+    if given.y is not None:
+        check(np.where(np.isnan(given.y), 0.0, given.y) if allow_missing else given.y, "target")
+
+
+def _chunks(
+    structures: Iterable[Structure], given: _Given, neighbors: int, n_jobs: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield what `_build_chunk` makes of a few hundred structures after the other; at least once."""
+    built = Parallel(n_jobs=n_jobs, return_as="generator")(
+        delayed(_build_chunk)(*chunk, neighbors) for chunk in _read_chunks(structures, given)
+    )
+    first = next(built, None)
+    yield _no_crystals() if first is None else first
+    yield from built
+
+
+def _read_chunks(structures: Iterable[Structure], given: _Given) -> Iterator[tuple[list[tuple], np.ndarray | None]]:
+    """Yield all that a worker process needs: (name of the row, atomic numbers, positions, cell); and the features."""
     rows = enumerate(structures)
     while chunk := list(islice(rows, _CHUNK)):
         arrays = []
         for row, structure in chunk:
-            # With fewer ids than structures the row number serves; that the lengths differ is reported at the end.
-            known = ids if ids is not None and row < len(ids) else None
+            known = given.ids if given.ids is not None and row < len(given.ids) else None
             check_structure(structure, row, known)
             name = describe_row(row, known)
             arrays.append((name, structure.atomic_numbers, structure.cart_coords, structure.lattice.matrix))
-        yield arrays
+        features = None
+        if callable(given.composition):
+            features = np.asarray(given.composition([structure for _, structure in chunk]), dtype=np.float32)
+            check_targets(features, "composition feature", [str(row) for row, _ in chunk])
+        yield arrays, features
+
+
+def _join(chunks: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Lay all chunks end to end, in memory."""
+    chunks = list(chunks)
+    arrays = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    return {_COUNTS.get(name, name): _offsets(array) if name in _COUNTS else array for name, array in arrays.items()}
+
+
+def _write(chunks: Iterable[dict[str, np.ndarray]], folder: Path) -> dict[str, np.ndarray]:
+    """Lay all chunks end to end in files of `folder`, but for the offsets; return the arrays, memory-mapped."""
+    counts, files = {name: [] for name in _COUNTS}, {}
+    with ExitStack() as stack:
+        for chunk in chunks:
+            for name, array in chunk.items():
+                if name in _COUNTS:
+                    counts[name].append(array)
+                    continue
+                if name not in files:
+                    files[name] = stack.enter_context(_NpyFile(folder / f"{name}.npy", array))
+                files[name].append(array)
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in files}
+    return arrays | {_COUNTS[name]: _offsets(np.concatenate(lengths)) for name, lengths in counts.items()}
+
+
+class _NpyFile:
+    """A ``.npy`` file that is written piece by piece: its header gets the final length at the end.
+
+    NumPy leaves room in the header for the length to grow, so the second header is as long as the first.
+    """
+
+    def __init__(self, path: Path, like: np.ndarray):
+        self._file = path.open("wb")
+        self._like = like
+        self._length = 0
+        self._write_header()
+
+    def __enter__(self) -> _NpyFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self._file:
+            self._file.seek(0)
+            self._write_header()
+
+    def _write_header(self) -> None:
+        header = np.lib.format.header_data_from_array_1_0(self._like)
+        np.lib.format.write_array_header_1_0(self._file, header | {"shape": (self._length, *self._like.shape[1:])})
+
+    def append(self, rows: np.ndarray) -> None:
+        """Write some more rows."""
+        self._file.write(rows.tobytes())
+        self._length += len(rows)
+
+
+@contextmanager
+def _replaced(folder: str | os.PathLike) -> Iterator[Path]:
+    """Give a new folder that takes the place of `folder` in the end; after an error `folder` is as it was before."""
+    folder = Path(folder)
+    if folder.exists() and not (folder / _META).is_file():
+        raise FileExistsError(f"{folder} is there and holds no crystal graphs. Choose another folder.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
+        new, old = Path(beside, "new"), Path(beside, "old")
+        new.mkdir()
+        yield new
+        if folder.exists():
+            os.replace(folder, old)
+        try:
+            os.replace(new, folder)
+        except BaseException:
+            if old.exists():
+                os.replace(old, folder)
+            raise
 
 
 def _join_alike(source: np.ndarray, target: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -487,8 +600,8 @@ def _join_alike(source: np.ndarray, target: np.ndarray, vector: np.ndarray) -> t
     return order, np.diff(first, append=len(order))
 
 
-def _build_chunk(crystals: list[tuple], neighbors: int) -> tuple[np.ndarray, ...]:
-    """Return n_atoms, n_bonds, n_edges, species, source, target, count and vector of some crystals, concatenated."""
+def _build_chunk(crystals: list[tuple], features: np.ndarray | None, neighbors: int) -> dict[str, np.ndarray]:
+    """Return the arrays of some crystals, laid end to end: one entry of `_ARRAYS` each, with lengths for offsets."""
     names, numbers, positions, cells = (list(column) for column in zip(*crystals, strict=True))
     source, target, vector = _search(positions, cells, neighbors, names)
     order, count = _join_alike(source, target, vector)
@@ -497,9 +610,17 @@ def _build_chunk(crystals: list[tuple], neighbors: int) -> tuple[np.ndarray, ...
     crystal = np.repeat(np.arange(len(names)), n_atoms)  # of each atom
     n_bonds, n_edges = (np.bincount(crystal[target[edges]], minlength=len(names)) for edges in (first, order))
     shift = np.repeat(_offsets(n_atoms)[:-1], n_bonds)  # atoms are counted anew in each crystal
-    indices = (array.astype(np.int32) for array in (source[first] - shift, target[first] - shift, count))
-    species, vector = np.concatenate(numbers).astype(np.uint8), vector[order].astype(np.float32)
-    return n_atoms, n_bonds, n_edges, species, *indices, vector
+    chunk = {
+        "n_atoms": n_atoms,
+        "n_bonds": n_bonds,
+        "n_edges": n_edges,
+        "species": np.concatenate(numbers).astype(np.uint8),
+        "source": (source[first] - shift).astype(np.int32),
+        "target": (target[first] - shift).astype(np.int32),
+        "count": count.astype(np.int32),
+        "vector": vector[order].astype(np.float32),
+    }
+    return chunk if features is None else chunk | {"composition": features}
 
 
 def _check_lengths(folder: Path, n_crystals: int, arrays: dict[str, np.ndarray]) -> None:
@@ -517,16 +638,17 @@ def _check_lengths(folder: Path, n_crystals: int, arrays: dict[str, np.ndarray])
             )
 
 
-def _no_crystals() -> list[np.ndarray]:
+def _no_crystals() -> dict[str, np.ndarray]:
     """Return what `_build_chunk` would for no crystals at all."""
-    dtypes = (np.int64, np.int64, np.int64, np.uint8, np.int32, np.int32, np.int32)
-    return [*(np.zeros(0, dtype) for dtype in dtypes), np.zeros((0, 3), np.float32)]
+    chunk = {name: np.zeros(0, np.int64) for name in _COUNTS}
+    chunk |= {"species": np.zeros(0, np.uint8), "vector": np.zeros((0, 3), np.float32)}
+    return chunk | {name: np.zeros(0, np.int32) for name in ("source", "target", "count")}
 
 
-def _as_targets(targets: pd.DataFrame | pd.Series | None, length: int) -> tuple[np.ndarray, tuple[str, ...]]:
+def _as_targets(targets: pd.DataFrame | pd.Series | None) -> tuple[np.ndarray | None, tuple[str, ...]]:
     """Return the targets as a float array (B, n_targets) and their names; raise ``ValueError`` where one is text."""
     if targets is None:
-        return np.zeros((length, 0)), ()
+        return None, ()
     frame = targets.to_frame() if isinstance(targets, pd.Series) else targets
     numbers = frame.apply(pd.to_numeric, errors="coerce")
     text = np.argwhere((numbers.isna() & frame.notna()).to_numpy())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import os
+import weakref
 from functools import cache
 
 import numpy as np
@@ -192,6 +194,7 @@ def test_views():
 def assert_equal_graphs(one: CrystalGraphs, other: CrystalGraphs):
     assert one.ids.tolist() == other.ids.tolist()
     assert one.target_names == other.target_names
+    assert one.attrs == other.attrs
     for name in graphs_module._ARRAYS:
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name), err_msg=name)
         assert getattr(one, name).dtype == getattr(other, name).dtype
@@ -218,6 +221,101 @@ def test_generator_chunks_and_processes_give_the_same(monkeypatch):
     empty = Structure(Lattice.cubic(3), [], [])
     with pytest.raises(ValueError, match="row 33: empty"):
         CrystalGraphs.from_structures([*structures[:33], empty, *structures[33:]], n_jobs=2)
+
+
+# ---------------------------------------------------------------- straight to files
+
+
+def arguments_of_bundled(count: int) -> dict:
+    frame = bundled(count)
+    return {
+        "ids": frame.index,
+        "targets": frame[[TARGET, "band_gap"]],
+        "composition": magpie,
+        "attrs": {"units": {TARGET: "eV/atom"}},
+    }
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_graphs_built_into_a_folder_are_those_built_in_memory(tmp_path, monkeypatch, n_jobs):
+    structures = bundled(24)["structure"]
+    expected = CrystalGraphs.from_structures(structures, **arguments_of_bundled(24))
+    assert expected.composition.tobytes() == bundled_graphs(24).composition.tobytes()
+    monkeypatch.setattr(graphs_module, "_CHUNK", 5)
+    found = CrystalGraphs.from_structures(
+        iter(structures), **arguments_of_bundled(24), n_jobs=n_jobs, folder=tmp_path / "a" / "graphs"
+    )
+    assert_equal_graphs(found, expected)
+    assert all(isinstance(getattr(found, name), np.memmap) for name in graphs_module._ARRAYS)
+    assert_equal_graphs(CrystalGraphs.load(tmp_path / "a" / "graphs"), expected)
+    found.subset(range(3, 20)).save(tmp_path / "part")
+    assert_equal_graphs(
+        CrystalGraphs.load(tmp_path / "part"),
+        CrystalGraphs.from_structures(
+            structures.iloc[3:20],
+            ids=expected.ids[3:20],
+            targets=bundled(24)[[TARGET, "band_gap"]].iloc[3:20],
+            composition=bundled_graphs(24).composition[3:20],
+            attrs=expected.attrs,
+        ),
+    )
+
+
+def test_few_structures_are_in_memory_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(graphs_module, "_CHUNK", 5)
+    made, most = [], []
+
+    def one_by_one():
+        for seed in range(60):
+            structure = random_crystal(seed % 4).copy()
+            made.append(weakref.ref(structure))
+            yield structure
+            gc.collect()  # a structure and its sites hold on to each other
+            most.append(sum(one() is not None for one in made))
+
+    graphs = CrystalGraphs.from_structures(one_by_one(), composition=magpie, folder=tmp_path / "graphs")
+    assert len(graphs) == 60
+    assert max(most) <= 3 * 5
+
+
+def test_no_crystals_built_into_a_folder(tmp_path):
+    graphs = CrystalGraphs.from_structures([], composition=magpie, folder=tmp_path / "none")
+    assert_equal_graphs(graphs, CrystalGraphs.from_structures([]))
+
+
+def test_an_error_while_building_leaves_the_old_graphs(tmp_path, monkeypatch):
+    monkeypatch.setattr(graphs_module, "_CHUNK", 5)
+    bundled_graphs(24).save(tmp_path / "graphs")
+    structures = list(bundled(24)["structure"])
+    structures[17] = Structure(Lattice.cubic(3), [], [])
+    with pytest.raises(ValueError, match="row 17: empty"):
+        CrystalGraphs.from_structures(structures, folder=tmp_path / "graphs")
+    with pytest.raises(ValueError, match="structures has 24, ids has 2"):
+        CrystalGraphs.from_structures(bundled(24)["structure"], ids=["a", "b"], folder=tmp_path / "graphs")
+    assert_equal_graphs(CrystalGraphs.load(tmp_path / "graphs"), bundled_graphs(24))
+    assert [path.name for path in tmp_path.iterdir()] == ["graphs"]
+    (tmp_path / "thesis").mkdir()
+    with pytest.raises(FileExistsError, match="holds no crystal graphs"):
+        CrystalGraphs.from_structures([ROCKSALT], folder=tmp_path / "thesis")
+
+
+def test_bad_labels_are_found_before_the_work_begins():
+    def never():
+        raise AssertionError("the structures were read")
+        yield
+
+    for arguments in (
+        {"targets": pd.Series([1.0, np.nan])},
+        {"composition": np.array([[np.inf]])},
+        {"ids": ["a", "a"]},
+    ):
+        with pytest.raises(ValueError, match="row"):
+            CrystalGraphs.from_structures(never(), **arguments)
+
+
+def test_features_that_are_no_numbers_are_named():
+    with pytest.raises(ValueError, match=r"composition feature: row 1 .*is nan"):
+        CrystalGraphs.from_structures([ROCKSALT, SLAB], composition=lambda structures: np.array([[1.0], [np.nan]]))
 
 
 # ---------------------------------------------------------------- files
@@ -301,7 +399,7 @@ def test_damaged_files_are_refused(tmp_path):
     graphs.save(tmp_path / "graphs")
     meta = tmp_path / "graphs" / "meta.json"
     meta.write_text(json.dumps(json.loads(meta.read_text()) | {"format": 0}))
-    with pytest.raises(ValueError, match="has format 0; this library reads 1"):
+    with pytest.raises(ValueError, match="has format 0; this library reads 2"):
         CrystalGraphs.load(tmp_path / "graphs")
 
 
