@@ -1,7 +1,8 @@
 """Crystals with their properties as DataFrames, and the folds on which models are compared.
 
 `load_dataset` reads the bundled crystals, a Matbench task or a folder of CIF files into one form: a row per
-crystal, a ``structure`` column and the targets. `folds` splits the rows for cross-validation.
+crystal, a ``structure`` column and the targets. `stream_dataset` reads the same crystal by crystal, for sets that are
+larger than the memory. `folds` splits the rows for cross-validation.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from functools import cache
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -44,6 +46,7 @@ VALIDATION_SHARE = 1 / 8
 """Share of the training part that `folds` sets aside for early stopping."""
 
 _CIFS_FOR_PROCESSES = 1000  # from so many files on, starting processes costs less than it saves
+_CIFS_AT_A_TIME = 500  # structures that processes have read and nobody has taken yet
 
 # Remarks of pymatgen's CIF parser that change nothing about the crystal; any other remark is an error.
 _HARMLESS_CIF_REMARKS = (
@@ -103,6 +106,91 @@ def load_dataset(name: str | os.PathLike) -> pd.DataFrame:
     if path.is_file() and path.name.endswith((".json", ".json.gz")):
         return _load_json(path)
     raise _unknown_dataset(name)
+
+
+class Stream(NamedTuple):
+    """A dataset whose structures come one after the other.
+
+    Attributes
+    ----------
+    ids : list of str
+        Name of each crystal.
+    targets : DataFrame, shape (B, n_targets)
+        Indexed by id.
+    structures : iterator of pymatgen Structure
+        In the same order; to be read once.
+    attrs : dict
+        As ``df.attrs`` of `load_dataset`.
+    """
+
+    ids: list[str]
+    targets: pd.DataFrame
+    structures: Iterator[Structure]
+    attrs: dict
+
+
+def stream_dataset(name: str | os.PathLike) -> Stream:
+    """Open a dataset without holding its structures in memory, as far as its files allow that.
+
+    A folder of CIF files is read file by file, by all cores where there are many. All other datasets are one file
+    each, which is read at once.
+
+    Parameters
+    ----------
+    name : str or path
+        As for `load_dataset`.
+
+    Returns
+    -------
+    Stream
+        Give it to ``CrystalGraphs.from_structures(stream.structures, ids=stream.ids, targets=stream.targets,
+        folder=...)``.
+
+    Raises
+    ------
+    ValueError, ConnectionError, PermissionError
+        As `load_dataset`; for a bad file only when its turn comes.
+    """
+    path = Path(name)
+    if name != BUNDLED and name not in _matbench_tasks() and (path.is_dir() or path.suffix == ".csv"):
+        return _stream_cifs(path / "id_prop.csv" if path.is_dir() else path)
+    frame = load_dataset(name)
+    return Stream(list(frame.index), frame[frame.attrs["targets"]], iter(frame["structure"]), frame.attrs)
+
+
+def read_structure(path: str | os.PathLike, where: str = "") -> Structure:
+    """Read one crystal from a file: CIF, POSCAR, or what else pymatgen knows by its name.
+
+    Parameters
+    ----------
+    path : path
+        The file. In a CIF file, whatever pymatgen only remarks on is an error too, but for harmless things.
+    where : str, optional
+        What an error message begins with, for example the row that asks for the file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read, is doubtful, or holds more than one structure.
+    """
+    from pymatgen.core import Structure
+
+    path, begin = Path(path), f"{where}: " if where else ""
+    if not path.is_file():
+        raise FileNotFoundError(f"{begin}{path} is missing. Add the file or leave it out.")
+    if path.suffix.lower() == ".cif":
+        return _read_cif(path, begin)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        try:
+            return Structure.from_file(path)
+        # The parsers have no error of their own: what a broken file raises depends on where it is broken.
+        except Exception as error:
+            raise ValueError(
+                f"{begin}cannot read {path} ({error}). Give a CIF file (.cif) or a POSCAR, or mend the file."
+            ) from error
 
 
 def _unknown_dataset(name: str | os.PathLike) -> Exception:
@@ -171,32 +259,85 @@ def _matbench_folds() -> dict[str, dict]:
     return json.loads(_matbench_file("matbench_v0.1_validation.json").read_text())["splits"]
 
 
+class _Source(NamedTuple):
+    """Where the file of a Matbench task comes from, and where it is kept."""
+
+    url: str
+    sha256: str
+    reference: str
+    path: Path
+
+
+def _matbench_source(name: str) -> _Source:
+    """Return what matminer says of a Matbench task."""
+    from matminer.datasets.dataset_retrieval import get_dataset_attribute
+
+    url, sha256, reference, file_type = (
+        get_dataset_attribute(name, attribute) for attribute in ("url", "hash", "reference", "file_type")
+    )
+    return _Source(url, sha256, reference, cache_folder() / f"{name}.{file_type}")
+
+
+def fetch_dataset(name: str) -> Path:
+    """Download the file of a Matbench task into the cache, if it is not there, check its hash and return its path.
+
+    Raises
+    ------
+    ValueError
+        If there is no such task, or the file's hash is wrong.
+    ConnectionError, PermissionError
+        As `download`.
+    """
+    if name not in _matbench_tasks():
+        raise _unknown_dataset(name)
+    source = _matbench_source(name)
+    download(source.url, source.sha256, source.path)
+    return source.path
+
+
+def catalogue() -> pd.DataFrame:
+    """List the datasets that `load_dataset` knows by name.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by name; columns ``crystals`` (how many), ``target``, ``unit``, ``task`` (``"regression"`` or
+        ``"classification"``) and ``file``, where it lies; ``here`` says whether it does.
+    """
+    bundled = _load_bundled()
+    attrs = bundled.attrs
+    targets, units = attrs["targets"], [attrs["units"][target] for target in attrs["targets"]]
+    path = DATA / f"{BUNDLED}.json"
+    rows = {BUNDLED: (len(bundled), ", ".join(targets), ", ".join(units), "regression", str(path), path.is_file())}
+    for name, task in _matbench_tasks().items():
+        if task["input_type"] == "structure":
+            path = _matbench_source(name).path
+            unit = task["unit"] or "class"
+            rows[name] = (task["n_samples"], task["target"], unit, task["task_type"], str(path), path.is_file())
+    columns = ["crystals", "target", "unit", "task", "file", "here"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("name")
+
+
 def _load_matbench(name: str) -> pd.DataFrame:
     """Read a Matbench task through the matbench package, from the cache or from the network."""
     task = _matbench_tasks()[name]
     if task["input_type"] != "structure":
         raise ValueError(f"{name} has compositions but no structures; the models of this course need structures.")
-
-    from matminer.datasets.dataset_retrieval import get_dataset_attribute
-
-    url, sha256, file_type, reference = (
-        get_dataset_attribute(name, attribute) for attribute in ("url", "hash", "file_type", "reference")
-    )
-    folder = cache_folder()
-    download(url, sha256, folder / f"{name}.{file_type}")
+    source = _matbench_source(name)
+    path = fetch_dataset(name)
 
     from matbench.data_ops import load  # takes seconds, so only when there is something to read
 
-    with _environment(MATMINER_DATA=str(folder)):
+    with _environment(MATMINER_DATA=str(path.parent)):
         frame = load(name)
     frame.insert(1, "formula", [structure.composition.reduced_formula for structure in frame["structure"]])
     frame.attrs = {
         "name": name,
         "targets": [task["target"]],
         "units": {task["target"]: task["unit"] or "class"},
-        "source": f"{url} ({reference})",
+        "source": f"{source.url} ({source.reference})",
         "licence": "as stated by the source",
-        "sha256": sha256,
+        "sha256": source.sha256,
     }
     return frame
 
@@ -300,7 +441,7 @@ def _fetch(url: str, sha256: str, part: Path, path: Path) -> None:
                     desc=path.name, total=total or None, initial=file.tell(), unit="B", unit_scale=True, disable=None
                 ) as bar,
             ):
-                for chunk in response.raw.stream(1 << 20, decode_content=False):
+                for chunk in response.raw.stream(1 << 16, decode_content=False):
                     file.write(chunk)
                     bar.update(len(chunk))
     except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
@@ -315,18 +456,36 @@ def _fetch(url: str, sha256: str, part: Path, path: Path) -> None:
 
 def _load_cifs(table: Path) -> pd.DataFrame:
     """Read the CIF files that a CGCNN-style ``id_prop.csv`` lists; they lie in its folder."""
+    stream = _stream_cifs(table)
+    frame = stream.targets.copy()
+    frame.insert(0, "structure", list(stream.structures))
+    frame.insert(1, "formula", [structure.composition.reduced_formula for structure in frame["structure"]])
+    frame.attrs = stream.attrs
+    return frame
+
+
+def _stream_cifs(table: Path) -> Stream:
+    """Read ``id_prop.csv``, and the CIF files when they are asked for."""
     ids, targets = _read_id_prop(table)
     check_unique_ids(ids)
     names = ["target"] if targets.shape[1] == 1 else [f"target_{number + 1}" for number in range(targets.shape[1])]
     for name, column in zip(names, targets.T, strict=True):
         check_targets(column, name, ids)
-    files = [(table.parent / f"{crystal}.cif", describe_row(row, ids)) for row, crystal in enumerate(ids)]
-    workers = -1 if len(ids) >= _CIFS_FOR_PROCESSES else 1
-    structures = Parallel(n_jobs=workers)(delayed(_read_cif)(path, where) for path, where in files)
-    for row, structure in enumerate(structures):
-        check_structure(structure, row, ids)
-    frame = pd.DataFrame({"structure": structures, **dict(zip(names, targets.T, strict=True))}, index=ids)
-    return _described(frame, table, names)
+    frame = pd.DataFrame(targets, index=pd.Index(ids, name="id"), columns=names)
+    return Stream(ids, frame, _read_cifs(table.parent, ids), _attrs(table, names))
+
+
+def _read_cifs(folder: Path, ids: list[str]) -> Iterator[Structure]:
+    """Yield the checked structures of the CIF files, a few hundred of them in memory at a time."""
+    rows = iter(range(len(ids)))
+    with Parallel(n_jobs=-1 if len(ids) >= _CIFS_FOR_PROCESSES else 1) as parallel:
+        while some := list(islice(rows, _CIFS_AT_A_TIME)):
+            structures = parallel(
+                delayed(read_structure)(folder / f"{ids[row]}.cif", describe_row(row, ids)) for row in some
+            )
+            for row, structure in zip(some, structures, strict=True):
+                check_structure(structure, row, ids)
+                yield structure
 
 
 def _load_json(path: Path) -> pd.DataFrame:
@@ -356,7 +515,13 @@ def _described(frame: pd.DataFrame, path: Path, targets: list[str]) -> pd.DataFr
     columns = {"structure": frame["structure"], "formula": formulas}
     rest = frame.drop(columns=["structure", "formula"], errors="ignore")
     frame = pd.DataFrame(columns, index=frame.index).join(rest).rename_axis("id")
-    frame.attrs = {
+    frame.attrs = _attrs(path, targets)
+    return frame
+
+
+def _attrs(path: Path, targets: list[str]) -> dict:
+    """Return ``attrs`` of the user's own crystals."""
+    return {
         "name": str(path),
         "targets": targets,
         "units": dict.fromkeys(targets, "unknown"),
@@ -364,7 +529,6 @@ def _described(frame: pd.DataFrame, path: Path, targets: list[str]) -> pd.DataFr
         "licence": "unknown",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
     }
-    return frame
 
 
 def _read_id_prop(table: Path) -> tuple[list[str], np.ndarray]:
@@ -399,19 +563,17 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _read_cif(path: Path, where: str) -> Structure:
-    """Read one CIF file with one structure; what pymatgen only remarks on is an error that begins with ``where``."""
+def _read_cif(path: Path, begin: str) -> Structure:
+    """Read one CIF file with one structure; what pymatgen only remarks on is an error, whose message has ``begin``."""
     from pymatgen.io.cif import CifParser
 
-    if not path.is_file():
-        raise FileNotFoundError(f"{where}: {path} is missing. Add the file or drop the line.")
     with warnings.catch_warnings(record=True) as remarks:
         warnings.simplefilter("always", UserWarning)
         try:
             structures = CifParser(path).parse_structures(primitive=False, on_error="raise")
         # The parser has no error of its own: what a broken file raises depends on where it is broken.
         except Exception as error:
-            raise ValueError(f"{where}: cannot read {path} ({error}). Mend the file or drop the line.") from error
+            raise ValueError(f"{begin}cannot read {path} ({error}). Mend the file or leave it out.") from error
     serious = [
         str(remark.message)
         for remark in remarks
@@ -419,9 +581,9 @@ def _read_cif(path: Path, where: str) -> Structure:
         and not any(harmless in str(remark.message) for harmless in _HARMLESS_CIF_REMARKS)
     ]
     if serious:
-        raise ValueError(f"{where}: {path} is doubtful: {serious[0]} Mend the file or drop the line.")
+        raise ValueError(f"{begin}{path} is doubtful: {serious[0]} Mend the file or leave it out.")
     if len(structures) > 1:
-        raise ValueError(f"{where}: {path} holds {len(structures)} structures. Keep one per file.")
+        raise ValueError(f"{begin}{path} holds {len(structures)} structures. Keep one per file.")
     return structures[0]
 
 

@@ -1,9 +1,15 @@
 import hashlib
+import io
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -16,7 +22,9 @@ from pymatgen.core import Lattice, Structure
 from sklearn.model_selection import KFold
 
 from course_lib import datasets
-from course_lib.datasets import folds, load_dataset
+from course_lib.composition import magpie
+from course_lib.datasets import folds, load_dataset, read_structure, stream_dataset
+from course_lib.graphs import CrystalGraphs
 
 NACL = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
@@ -118,11 +126,17 @@ def test_matbench_package_missing(monkeypatch):
 
 
 class FileServer:
-    """A web server on this machine with one file; it can break off, and honours ranges as real servers do."""
+    """A web server on this machine with one file; it can break off, and honours ranges as real servers do.
+
+    It can also stop in the middle and go on when `released`, or know nothing of ranges.
+    """
 
     def __init__(self):
         self.content = b""
         self.break_after = None
+        self.stop_after = None
+        self.released = threading.Event()
+        self.knows_ranges = True
         self.status = None
         self.ranges: list[str | None] = []
         server = self
@@ -142,15 +156,24 @@ class FileServer:
     def answer(self, request):
         asked = request.headers["Range"]
         self.ranges.append(asked)
+        asked = asked if self.knows_ranges else None
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
         status = self.status or (416 if start >= len(self.content) > 0 else 206 if asked else 200)
         body = self.content[start:] if status < 400 else b""
         request.send_response(status)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
-        request.wfile.write(body[: self.break_after])
+        body = body[: self.break_after]
+        if self.stop_after is not None:
+            request.wfile.write(body[: self.stop_after])
+            request.wfile.flush()
+            self.released.wait(timeout=60)
+            body = body[self.stop_after :]
+        with suppress(ConnectionError):  # the other side may be gone by now
+            request.wfile.write(body)
 
     def close(self):
+        self.released.set()
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -224,17 +247,81 @@ def test_server_error_says_what_to_fetch_and_where_to_put_it(server, tmp_path, s
     assert f"fetch {server.url} elsewhere (sha256 {'a' * 64}) and put it at {path}" in message
 
 
-def test_two_processes_at_once(server, tmp_path):
+def test_server_that_knows_no_ranges_sends_all_again(server, tmp_path):
+    server.knows_ranges = False
     path = tmp_path / "file.bin"
-    threads = [
-        threading.Thread(target=datasets.download, args=(server.url, digest(server.content), path)) for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    path.with_name("file.bin.part").write_bytes(server.content[:1000])
+    datasets.download(server.url, digest(server.content), path)
+    assert path.read_bytes() == server.content
+
+
+@pytest.mark.parametrize("part", [b"of another file", b"x" * 400_000], ids=["shorter", "longer"])
+def test_part_of_another_file_is_thrown_away(server, tmp_path, part):
+    path = tmp_path / "file.bin"
+    path.with_name("file.bin.part").write_bytes(part)
+    with pytest.raises(ValueError, match=r"sha256.*Removed it; load the dataset again"):
+        datasets.download(server.url, digest(server.content), path)
+    datasets.download(server.url, digest(server.content), path)
+    assert path.read_bytes() == server.content
+
+
+def download_elsewhere(server, path):
+    """Start a process that downloads the file."""
+    code = (
+        "import sys, pathlib; from course_lib.datasets import download; "
+        "download(*sys.argv[1:3], pathlib.Path(sys.argv[3]))"
+    )
+    return subprocess.Popen([sys.executable, "-c", code, server.url, digest(server.content), path])
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_processes_that_ask_at_once_share_one_download(server, tmp_path):
+    path = tmp_path / "file.bin"
+    server.stop_after = 100_000
+    processes = [download_elsewhere(server, path) for _ in range(3)]
+    wait_for(lambda: server.ranges)
+    time.sleep(1)  # for the others to come and wait
+    assert not path.exists()
+    server.released.set()
+    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
     assert path.read_bytes() == server.content
     assert server.ranges == [None]
+
+
+def test_a_killed_download_continues(server, tmp_path):
+    path = tmp_path / "file.bin"
+    part = path.with_name("file.bin.part")
+    server.stop_after = 100_000
+    process = download_elsewhere(server, path)
+    wait_for(lambda: part.exists() and part.stat().st_size)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not path.exists()
+    have = part.stat().st_size
+    server.stop_after = None
+    datasets.download(server.url, digest(server.content), path)
+    assert path.read_bytes() == server.content
+    assert server.ranges == [None, f"bytes={have}-"]
+
+
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(server, tmp_path, monkeypatch, capfd):
+    datasets.download(server.url, digest(server.content), tmp_path / "file.bin")
+    assert capfd.readouterr() == ("", "")
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    part = tmp_path / "other.bin.part"
+    part.write_bytes(server.content[:200_000])
+    datasets.download(server.url, digest(server.content), tmp_path / "other.bin")
+    lines = terminal.getvalue().split("\r")
+    assert "other.bin:  67%" in lines[1]  # it begins where the part ends
+    assert "100%" in lines[-1]
 
 
 def test_cache_that_cannot_be_written(server, tmp_path):
@@ -290,6 +377,24 @@ def test_matbench_task(matbench_server, tmp_path, bundled):
     assert os.environ["MATMINER_DATA"] == "untouched"
     load_dataset("matbench_jdft2d")
     assert len(matbench_server.ranges) == 1  # the second time from the cache
+
+
+def test_a_task_can_be_fetched_before_it_is_needed(matbench_server, tmp_path):
+    listed = datasets.catalogue()
+    assert not listed.loc["matbench_jdft2d", "here"]
+    assert list(listed.loc["matbench_jdft2d", ["crystals", "target", "unit", "task"]]) == [
+        636, "exfoliation_en", "meV/atom", "regression",
+    ]  # fmt: skip
+    assert listed.loc["pbe_prototypes", "here"]
+    assert set(listed.index) == {"pbe_prototypes", *STRUCTURE_TASKS}
+    path = datasets.fetch_dataset("matbench_jdft2d")
+    assert str(path) == listed.loc["matbench_jdft2d", "file"]
+    assert path.read_bytes() == matbench_server.content
+    assert datasets.catalogue().loc["matbench_jdft2d", "here"]
+    matbench_server.close()
+    assert len(load_dataset("matbench_jdft2d")) == 12
+    with pytest.raises(ValueError, match="unknown dataset 'matbench_phonon'"):
+        datasets.fetch_dataset("matbench_phonon")
 
 
 def test_matbench_without_network(matbench_server, tmp_path):
@@ -412,6 +517,84 @@ TWO_IN_ONE = NACL.to(fmt="cif") + NACL.to(fmt="cif").replace("data_NaCl", "data_
 def test_bad_cif_folder(cif_folder, crystals, lines, error, message):
     with pytest.raises(error, match=f"(?s){message}"):
         load_dataset(cif_folder(crystals, lines))
+
+
+def test_a_folder_is_read_file_by_file(cif_folder, bundled, tmp_path, monkeypatch):
+    chosen = bundled.iloc[:30]
+    lines = [f"{name},{energy!r}" for name, energy in chosen["formation_energy_per_atom"].items()]
+    folder = cif_folder(dict(chosen["structure"]), lines)
+    monkeypatch.setattr(datasets, "_CIFS_AT_A_TIME", 4)
+    read = []
+    monkeypatch.setattr(datasets, "read_structure", lambda *arguments: read.append(1) or read_structure(*arguments))
+    stream = stream_dataset(folder)
+    assert not read
+    next(stream.structures)
+    assert len(read) == 4
+    stream = stream_dataset(folder / "id_prop.csv")
+    graphs = CrystalGraphs.from_structures(
+        stream.structures,
+        ids=stream.ids,
+        targets=stream.targets,
+        composition=magpie,
+        attrs=stream.attrs,
+        folder=tmp_path / "graphs",
+    )
+    df = load_dataset(folder)
+    expected = CrystalGraphs.from_structures(df["structure"], ids=df.index, targets=df["target"])
+    assert graphs.names.tolist() == list(df.index)
+    np.testing.assert_array_equal(graphs.targets, expected.targets)
+    np.testing.assert_array_equal(graphs.vector, expected.vector)
+    np.testing.assert_array_equal(graphs.features, magpie(df["structure"]))
+    assert graphs.attrs == df.attrs
+
+
+def test_many_files_are_read_by_processes(cif_folder, bundled, monkeypatch):
+    chosen = bundled["structure"].iloc[:6]
+    folder = cif_folder(dict(chosen) | {"bad": "nonsense"}, [*(f"{name},1" for name in chosen.index), "bad,2"])
+    monkeypatch.setattr(datasets, "_CIFS_FOR_PROCESSES", 3)
+    monkeypatch.setattr(datasets, "_CIFS_AT_A_TIME", 4)
+    structures = stream_dataset(folder).structures
+    assert [next(structures).formula for _ in range(4)] == [structure.formula for structure in chosen[:4]]
+    with pytest.raises(ValueError, match=r"row 6 \(id 'bad'\): cannot read"):
+        next(structures)
+
+
+def test_other_datasets_stream_too(bundled):
+    stream = stream_dataset("pbe_prototypes")
+    assert stream.ids == list(bundled.index)
+    pd.testing.assert_frame_equal(stream.targets, bundled[bundled.attrs["targets"]])
+    assert list(stream.structures) == list(bundled["structure"])
+    assert stream.attrs == bundled.attrs
+
+
+@pytest.mark.parametrize("name", ["rock salt.cif", "POSCAR", "nacl.vasp", "POSCAR_nacl"])
+def test_one_structure_from_a_file(tmp_path, name):
+    text = NACL.to(fmt="cif" if name.endswith("cif") else "poscar")
+    (tmp_path / name).write_text(text)
+    structure = read_structure(tmp_path / name)
+    assert structure.formula == "Na4 Cl4"
+    assert structure.volume == pytest.approx(NACL.volume)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("POSCAR", NACL.to(fmt="poscar")[:90], "cannot read .*POSCAR"),
+        (
+            "POSCAR",
+            NACL.to(fmt="poscar").replace("Na Cl\n", "").replace(" Na\n", "\n").replace(" Cl\n", "\n"),
+            "cannot read",
+        ),
+        ("notes.txt", "hello", "cannot read .*notes.txt.*Give a CIF file"),
+        ("a.cif", TWO_IN_ONE, "a.cif holds 2 structures"),
+    ],
+)
+def test_bad_structure_file(tmp_path, name, content, message):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_structure(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.cif is missing"):
+        read_structure(tmp_path / "nowhere.cif")
 
 
 def test_folder_without_id_prop(tmp_path):
