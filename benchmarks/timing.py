@@ -59,3 +59,11 @@ def verdict(what: str, times_faster: float, target: float) -> int:
     outcome = "Met." if met else "NOT met."
     print(f"Target: {what} at least {target:g} times faster. Measured: {times_faster:.1f}. {outcome}")
     return 0 if met else 1
+
+
+def verdict_of_cost(what: str, times_the_cost: float, limit: float) -> int:
+    """Do as `verdict` does, for something that may cost at most `limit` times as much as the reference."""
+    met = times_the_cost <= limit
+    outcome = "Met." if met else "NOT met."
+    print(f"Target: {what} at most {limit:g} times the cost. Measured: {times_the_cost:.2f}. {outcome}")
+    return 0 if met else 1

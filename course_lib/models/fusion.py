@@ -116,6 +116,11 @@ class IntermediateFusion(FusionModel):
         Hidden layer of the network that makes scale and shift.
     dropout : float, default 0.2
         Share of its outputs that is dropped in training.
+
+    Raises
+    ------
+    TypeError
+        If the trunk is another network, between whose convolutions this one cannot step in.
     """
 
     def __init__(
@@ -127,6 +132,11 @@ class IntermediateFusion(FusionModel):
         dropout: float = 0.2,
     ):
         trunk = CGCNN() if trunk is None else trunk
+        if not isinstance(trunk, CGCNN):
+            raise TypeError(
+                f"the trunk is a {type(trunk).__name__}; IntermediateFusion needs a CGCNN. EarlyFusion and "
+                "AttentionFusion take any trunk."
+            )
         super().__init__(trunk, n_features, n_targets=n_targets, hidden=hidden, dropout=dropout)
         self.shape = (len(trunk.convs), 2, trunk.config["hidden"])
         last = nn.Linear(hidden, self.shape[0] * 2 * self.shape[2])
@@ -141,11 +151,10 @@ class IntermediateFusion(FusionModel):
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict from both views: (B, n_targets)."""
-        scale, shift = self.scale_and_shift(batch).unbind(2)  # (B, n_conv, hidden) each
         x, e = self.trunk.atoms_and_bonds(batch)
-        for number, conv in enumerate(self.trunk.convs):
-            x = x + x * scale[:, number][batch.batch] + shift[:, number][batch.batch]
-            x = conv(x, batch.bond_index, batch.bond_count, e)
+        for conv, of_crystals in zip(self.trunk.convs, self.scale_and_shift(batch).unbind(1), strict=True):
+            scale, shift = of_crystals.index_select(0, batch.batch).unbind(1)  # (N, hidden) each
+            x = conv(x + x * scale + shift, batch.bond_index, batch.bond_count, e)
         return self.out(self.trunk.pool(x, batch))
 
 
@@ -154,11 +163,13 @@ class AttentionFusion(FusionModel):
 
     .. math::
 
-        (w_c, w_s) = \mathrm{softmax}(a_c \cdot h_c,\ a_s \cdot h_s), \qquad \hat y = f(w_c h_c + w_s h_s)
+        (w_c, w_s) = \mathrm{softmax}(a_c \cdot h_c + b_c,\ a_s \cdot h_s + b_s), \qquad \hat y = f(w_c h_c + w_s h_s)
 
-    with the composition vector :math:`h_c`, the structure vector :math:`h_s`, both of zero mean and unit variance over
-    their features (LayerNorm), so that a weight says how much of the sum comes from its view, and learned vectors
-    :math:`a_c` and :math:`a_s`.
+    with the composition vector :math:`h_c`, the structure vector :math:`h_s` and learned :math:`a` and :math:`b`. Both
+    vectors have zero mean and unit variance over their features: layer normalisation (Ba, Kiros and Hinton, 2016,
+    https://arxiv.org/abs/1607.06450) without its learned scale and shift, for with these a network could give a view a
+    small weight and a large vector. So a weight is the share of its view in what :math:`f` reads. How much the
+    prediction owes to a view is another question; `course_lib.interpret` answers it.
 
     Parameters
     ----------
@@ -188,16 +199,16 @@ class AttentionFusion(FusionModel):
             nn.Linear(n_features, hidden), nn.Softplus(), nn.Dropout(dropout), nn.Linear(hidden, hidden)
         )
         self.from_structure = nn.Linear(trunk.embedding_size, hidden)
-        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in range(2))
+        self.norm = nn.LayerNorm(hidden, elementwise_affine=False)
         self.scores = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(2))
         self.head = nn.Sequential(nn.Linear(hidden, hidden), nn.Softplus(), nn.Linear(hidden, n_targets))
 
     def views_and_weights(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the vectors of composition and structure, (B, 2, hidden), and their weights, (B, 2)."""
         both = [self.from_composition(self.composition(batch)), self.from_structure(self.trunk.embed(batch))]
-        views = [norm(view) for norm, view in zip(self.norms, both, strict=True)]
-        scores = torch.cat([score(view) for score, view in zip(self.scores, views, strict=True)], dim=1)
-        return torch.stack(views, dim=1), scores.softmax(dim=1)
+        views = self.norm(torch.stack(both, dim=1))  # (B, 2, hidden)
+        scores = [score(view) for score, view in zip(self.scores, views.unbind(1), strict=True)]  # (B, 1) each
+        return views, torch.cat(scores, dim=1).softmax(dim=1)
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict from both views: (B, n_targets)."""
