@@ -48,13 +48,14 @@ VALIDATION_SHARE = 1 / 8
 _CIFS_FOR_PROCESSES = 1000  # from so many files on, starting processes costs less than it saves
 _CIFS_AT_A_TIME = 500  # structures that processes have read and nobody has taken yet
 
-# Remarks of pymatgen's CIF parser that change nothing about the crystal; any other remark is an error.
-_HARMLESS_CIF_REMARKS = (
+# Remarks of pymatgen's parsers that change nothing about the crystal; any other remark is an error.
+_HARMLESS_REMARKS = (
     "fractional coordinates rounded to ideal values",
     "Skipping relative stoichiometry check",
     "Cannot determine chemical composition from CIF",  # no formula in the file to compare with
     "type key found. Spacegroup from",  # the symmetry is given by its name
     "A 1-line symmetry op P1 CIF is detected",
+    "No Pauling electronegativity for",  # noble gases
 )
 
 
@@ -164,7 +165,7 @@ def read_structure(path: str | os.PathLike, where: str = "") -> Structure:
     Parameters
     ----------
     path : path
-        The file. In a CIF file, whatever pymatgen only remarks on is an error too, but for harmless things.
+        The file. Whatever pymatgen only remarks on is an error too, but for what changes nothing.
     where : str, optional
         What an error message begins with, for example the row that asks for the file.
 
@@ -175,22 +176,37 @@ def read_structure(path: str | os.PathLike, where: str = "") -> Structure:
     ValueError
         If it cannot be read, is doubtful, or holds more than one structure.
     """
-    from pymatgen.core import Structure
-
     path, begin = Path(path), f"{where}: " if where else ""
     if not path.is_file():
         raise FileNotFoundError(f"{begin}{path} is missing. Add the file or leave it out.")
-    if path.suffix.lower() == ".cif":
-        return _read_cif(path, begin)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
+    with warnings.catch_warnings(record=True) as remarks:
+        warnings.simplefilter("always", UserWarning)
         try:
-            return Structure.from_file(path)
+            structures = _parse(path)
         # The parsers have no error of their own: what a broken file raises depends on where it is broken.
         except Exception as error:
-            raise ValueError(
-                f"{begin}cannot read {path} ({error}). Give a CIF file (.cif) or a POSCAR, or mend the file."
-            ) from error
+            raise ValueError(f"{begin}cannot read {path} ({error}). Mend the file or leave it out.") from error
+    serious = [
+        str(remark.message)
+        for remark in remarks
+        if issubclass(remark.category, UserWarning)
+        and not any(harmless in str(remark.message) for harmless in _HARMLESS_REMARKS)
+    ]
+    if serious:
+        raise ValueError(f"{begin}{path} is doubtful: {serious[0]} Mend the file or leave it out.")
+    if len(structures) > 1:
+        raise ValueError(f"{begin}{path} holds {len(structures)} structures. Keep one per file.")
+    return structures[0]
+
+
+def _parse(path: Path) -> list[Structure]:
+    """Return what pymatgen reads from the file."""
+    from pymatgen.core import Structure
+    from pymatgen.io.cif import CifParser
+
+    if path.suffix.lower() == ".cif":
+        return CifParser(path).parse_structures(primitive=False, on_error="raise")
+    return [Structure.from_file(path)]
 
 
 def _unknown_dataset(name: str | os.PathLike) -> Exception:
@@ -561,30 +577,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _read_cif(path: Path, begin: str) -> Structure:
-    """Read one CIF file with one structure; what pymatgen only remarks on is an error, whose message has ``begin``."""
-    from pymatgen.io.cif import CifParser
-
-    with warnings.catch_warnings(record=True) as remarks:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            structures = CifParser(path).parse_structures(primitive=False, on_error="raise")
-        # The parser has no error of its own: what a broken file raises depends on where it is broken.
-        except Exception as error:
-            raise ValueError(f"{begin}cannot read {path} ({error}). Mend the file or leave it out.") from error
-    serious = [
-        str(remark.message)
-        for remark in remarks
-        if issubclass(remark.category, UserWarning)
-        and not any(harmless in str(remark.message) for harmless in _HARMLESS_CIF_REMARKS)
-    ]
-    if serious:
-        raise ValueError(f"{begin}{path} is doubtful: {serious[0]} Mend the file or leave it out.")
-    if len(structures) > 1:
-        raise ValueError(f"{begin}{path} holds {len(structures)} structures. Keep one per file.")
-    return structures[0]
 
 
 # --- folds --------------------------------------------------------------------------------------------------------

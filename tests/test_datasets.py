@@ -567,6 +567,14 @@ def test_other_datasets_stream_too(bundled):
     assert stream.attrs == bundled.attrs
 
 
+@pytest.mark.filterwarnings("ignore:No Pauling electronegativity")  # pymatgen, as the test writes the file
+@pytest.mark.parametrize("name", ["neon.cif", "POSCAR"])
+def test_noble_gases_are_nothing_doubtful(tmp_path, name):
+    neon = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.4), ["Ne"], [[0, 0, 0]])
+    (tmp_path / name).write_text(neon.to(fmt="cif" if name.endswith("cif") else "poscar"))
+    assert read_structure(tmp_path / name).formula == "Ne4"
+
+
 @pytest.mark.parametrize("name", ["rock salt.cif", "POSCAR", "nacl.vasp", "POSCAR_nacl"])
 def test_one_structure_from_a_file(tmp_path, name):
     text = NACL.to(fmt="cif" if name.endswith("cif") else "poscar")
@@ -583,9 +591,9 @@ def test_one_structure_from_a_file(tmp_path, name):
         (
             "POSCAR",
             NACL.to(fmt="poscar").replace("Na Cl\n", "").replace(" Na\n", "\n").replace(" Cl\n", "\n"),
-            "cannot read",
+            "POSCAR is doubtful: Elements in POSCAR cannot be determined",
         ),
-        ("notes.txt", "hello", "cannot read .*notes.txt.*Give a CIF file"),
+        ("notes.txt", "hello", "cannot read .*notes.txt"),
         ("a.cif", TWO_IN_ONE, "a.cif holds 2 structures"),
     ],
 )
