@@ -567,12 +567,12 @@ def test_other_datasets_stream_too(bundled):
     assert stream.attrs == bundled.attrs
 
 
-@pytest.mark.filterwarnings("ignore:No Pauling electronegativity")  # pymatgen, as the test writes the file
-@pytest.mark.parametrize("name", ["neon.cif", "POSCAR"])
-def test_noble_gases_are_nothing_doubtful(tmp_path, name):
-    solid = Structure.from_spacegroup("Fm-3m", Lattice.cubic(4.4), ["Ne", "He"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-    (tmp_path / name).write_text(solid.to(fmt="cif" if name.endswith("cif") else "poscar"))
-    assert len(read_structure(tmp_path / name)) == 8
+def test_noble_gases_are_nothing_doubtful(tmp_path):
+    # Where a CIF file has no formula, pymatgen sorts the elements by electronegativity.
+    lines = NACL.to(fmt="cif").replace("Na", "Ne").splitlines(keepends=True)
+    text = "".join(line for line in lines if not line.startswith("_chemical_formula"))
+    (tmp_path / "a.cif").write_text(text)
+    assert read_structure(tmp_path / "a.cif").formula == "Ne4 Cl4"
 
 
 @pytest.mark.parametrize("name", ["rock salt.cif", "POSCAR", "nacl.vasp", "POSCAR_nacl"])
