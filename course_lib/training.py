@@ -19,18 +19,20 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from torch import Tensor
-from torch.nn.functional import l1_loss, mse_loss
 from torch.utils.data import DataLoader
 from torch_geometric.data import Batch
 from torchmetrics import MeanMetric
 
 from course_lib.graphs import CrystalGraphs
+from course_lib.losses import LOSSES, check_task_weights, make_task_weights, task_errors
 from course_lib.models import CrystalModel, build, describe
 from course_lib.models.layers import Standardize
 
-_LOSSES = {"mae": l1_loss, "mse": mse_loss}
 _PREDICT_BATCH = 512  # crystals; the result does not depend on it
-_SETTINGS_OF_A_RUN = ("epochs", "batch_size", "learning_rate", "weight_decay", "loss", "patience", "seed", "precision")
+_HASTE = 10  # of learned task weights: at the rate of the network they would still be on their way when it stops
+_SETTINGS_OF_A_RUN = (
+    "epochs", "batch_size", "learning_rate", "weight_decay", "loss", "task_weights", "patience", "seed", "precision",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,12 @@ class FitConfig:
     weight_decay : float, default 1e-5
         Pull of the weights towards zero.
     loss : "mae" or "mse", default "mae"
-        Absolute or squared error, of standardised targets.
+        Absolute or squared error.
+    task_weights : "inverse_scale", "uncertainty" or tuple of float, default "inverse_scale"
+        How the mean errors of several targets become one loss: each in units of the target's standard deviation,
+        with weights learned beside the network (at ten times its learning rate, without decay), or times a number of
+        yours, one for each target, in their own units. See `course_lib.losses`. A target of weight zero is not
+        learned, and has no say in which epoch is the best.
     patience : int, optional
         Stop after so many epochs without a better validation error. None: never.
     seed : int, default 0
@@ -70,6 +77,7 @@ class FitConfig:
     learning_rate: float = 5e-3
     weight_decay: float = 1e-5
     loss: str = "mae"
+    task_weights: str | tuple[float, ...] = "inverse_scale"
     patience: int | None = None
     seed: int = 0
     precision: str = "32-true"
@@ -81,8 +89,15 @@ class FitConfig:
     progress: bool = False
 
     def __post_init__(self):
-        if self.loss not in _LOSSES:
-            raise ValueError(f"loss is {self.loss!r}; choose one of {', '.join(_LOSSES)}.")
+        if self.loss not in LOSSES:
+            raise ValueError(f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}.")
+        check_task_weights(self.task_weights)
+        # Plain values only, as checkpoints hold them: settings may come from NumPy, and lists from a JSON file.
+        plain = {name: value.item() for name, value in vars(self).items() if isinstance(value, np.generic)}
+        if not isinstance(self.task_weights, str):
+            plain["task_weights"] = tuple(float(weight) for weight in self.task_weights)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
         for name, least in (("epochs", 1), ("batch_size", 2)):  # batch norm needs more than one crystal
             if getattr(self, name) < least:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
@@ -99,16 +114,28 @@ class CrystalRegressor(lightning.LightningModule):
         Works on standardised targets.
     target_scaler : Standardize
         Mean and standard deviation of the targets over the training set.
+    task_weights : TaskWeights or None
+        Makes one loss of the errors of all targets; None where the network was not trained here.
     target_names : list of str
         Names of the columns that it predicts.
     """
 
-    def __init__(self, description: dict, target_names: list[str], config: dict, network: CrystalModel | None = None):
+    def __init__(
+        self,
+        description: dict,
+        target_names: list[str],
+        config: dict,
+        network: CrystalModel | None = None,
+        target_scaler: Standardize | None = None,
+    ):
         super().__init__()
-        self.save_hyperparameters(ignore=["network"])
+        self.save_hyperparameters(ignore=["network", "target_scaler"])
         self.network = build(description) if network is None else network
         self.target_names = target_names
-        self.target_scaler = Standardize(len(target_names))
+        self.target_scaler = Standardize(len(target_names)) if target_scaler is None else target_scaler
+        self.task_weights = (
+            make_task_weights(config["task_weights"], self.target_scaler.std, config["loss"]) if config else None
+        )
         # An error that is NaN must show in the mean; by default the metric would leave it out. (What the metric calls
         # "disable" would do as well, but torchmetrics 1.9 then forgets the weights.)
         self.train_loss = MeanMetric(nan_strategy=math.nan)
@@ -125,9 +152,8 @@ class CrystalRegressor(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch, over the labels that are known."""
         known = batch.y_mask
-        output, wanted = self.network(batch), self.target_scaler(batch.y)
-        total = _LOSSES[self.hparams.config["loss"]](output[known], wanted[known], reduction="sum")
-        loss = total / known.sum().clamp(min=1)  # a batch may have no label at all
+        errors = task_errors(self.network(batch), self.target_scaler(batch.y), known, self.task_weights.loss)
+        loss = self.task_weights(errors, known.any(0))
         self.train_loss.update(loss.detach(), known.sum())
         return loss
 
@@ -138,23 +164,27 @@ class CrystalRegressor(lightning.LightningModule):
             metric.update(error[:, k][batch.y_mask[:, k]])
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's training loss, the error of each target, and their mean in units of standard deviations."""
+        """Log the epoch's training loss, error and weight of each target, and by what the best epoch is chosen."""
         self.log("train_loss", self.train_loss.compute())
         self.train_loss.reset()
         errors = torch.stack([metric.compute() for metric in self.val_mae])
-        for name, metric, error in zip(self.target_names, self.val_mae, errors, strict=True):
+        weights = self.task_weights.lambda_k
+        for name, metric, error, weight in zip(self.target_names, self.val_mae, errors, weights, strict=True):
             self.log(f"val_mae_{name}", error)
+            self.log(f"lambda_{name}", weight)
             metric.reset()
-        self.log("val_error", (errors / self.target_scaler.std).mean())
+        self.log("val_error", (self.task_weights.shares * errors / self.target_scaler.std).sum())
 
     def configure_optimizers(self) -> dict:
-        """AdamW with a one-cycle learning rate over all steps."""
-        config = self.hparams.config
-        optimizer = torch.optim.AdamW(
-            self.parameters(), lr=config["learning_rate"], weight_decay=config["weight_decay"], fused=True
-        )
+        """AdamW with a one-cycle learning rate over all steps; learned task weights go faster and do not decay."""
+        rate, decay = self.hparams.config["learning_rate"], self.hparams.config["weight_decay"]
+        groups = [
+            {"params": self.network.parameters(), "weight_decay": decay},
+            {"params": self.task_weights.parameters(), "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=rate, fused=True)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, config["learning_rate"], total_steps=int(self.trainer.estimated_stepping_batches)
+            optimizer, [rate, _HASTE * rate], total_steps=int(self.trainer.estimated_stepping_batches)
         )
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -168,8 +198,10 @@ class FitResult:
     model : CrystalRegressor
         With the weights of the epoch that had the smallest validation error, ready for `predict`.
     history : DataFrame
-        One row an epoch: ``train_loss`` (of standardised targets), ``val_error`` (mean absolute error in units of the
-        targets' standard deviations) and ``val_mae_NAME`` for each target, in its unit.
+        One row an epoch: ``train_loss``; ``val_mae_NAME`` for each target, in its unit; ``lambda_NAME``, the target's
+        weight in the loss after the epoch; and ``val_error``, by which the best epoch is chosen: the mean over the
+        targets of their mean absolute errors in units of their standard deviations, where each counts as much as
+        in the loss if you chose the weights yourself.
     best_epoch : int
         The epoch of `model`'s weights.
     seconds : float
@@ -232,8 +264,8 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     config = FitConfig() if config is None else config
     _check(model, train, val)
     lightning.seed_everything(config.seed, verbose=False)
-    regressor = CrystalRegressor(describe(model), list(train.target_names), _plain(config), network=model)
-    regressor.target_scaler.fit(torch.from_numpy(train.targets))
+    scaler = Standardize(len(train.target_names)).fit(torch.from_numpy(train.targets))
+    regressor = CrystalRegressor(describe(model), list(train.target_names), _plain(config), model, scaler)
     model.fit_preprocessing(torch.from_numpy(train.features))
     history = _History()
     with _checkpoint_folder(config) as folder, _quiet_lightning(), _flush_denormals(), _interruptible():

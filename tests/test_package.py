@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "course_lib"
 FLOORS = (
     {"validation", "files"},
     {"datasets", "composition", "graphs"},
-    {"models"},
+    {"models", "losses"},
     {"training", "forest"},
     {"experiments", "late_fusion", "interpret", "published"},
     {"plots", "widgets", "exercises", "environment", "cli"},
@@ -78,14 +78,16 @@ def test_a_module_rests_on_lower_floors(path):
             assert FLOOR_OF[rest[0]] < FLOOR_OF[own], f"{own} imports {rest[0]}"
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if part(path) == "models"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if part(path) in {"models", "losses"}], ids=lambda path: path.name
+)
 def test_models_import_torch_and_pyg_only(path):
     others = {name.split(".")[0] for name in imports(path)} - sys.stdlib_module_names
     assert others <= {"torch", "torch_geometric", "course_lib"}
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in MODULES if part(path) in {"models", "training"}], ids=lambda p: p.name
+    "path", [path for path in MODULES if part(path) in {"models", "losses", "training"}], ids=lambda p: p.name
 )
 def test_networks_and_training_never_import_materials_packages(path):
     """Nor inside a function, where a fresh import would not show it."""

@@ -92,7 +92,7 @@ def test_the_best_epoch_is_returned():
     val = contrary(train)
     result = fit(small(), train, val, FitConfig(epochs=10, batch_size=8, learning_rate=0.05))
     error = result.history["val_error"]
-    assert list(result.history.columns) == ["train_loss", f"val_mae_{TARGET}", "val_error"]
+    assert list(result.history.columns) == ["train_loss", f"val_mae_{TARGET}", f"lambda_{TARGET}", "val_error"]
     assert result.history.index.tolist() == list(range(10))
     assert result.best_epoch == error.idxmin() != 9
     found = np.abs(predict(result.model, val).to_numpy() - val.targets).mean()
@@ -287,15 +287,9 @@ def test_missing_labels_contribute_nothing():
         return loss, [parameter.grad.clone() for parameter in regressor.parameters()]
 
     loss, expected = gradients(batch)
-    output = regressor.network(batch)
-    by_hand = [
-        abs(output[b, k].item() - (crystals.targets[b, k] - mean[k]) / std[k])
-        for b in range(6)
-        for k in range(2)
-        if not np.isnan(crystals.targets[b, k])
-    ]
-    assert len(by_hand) == 12 - 5
-    assert loss.item() == pytest.approx(float(np.mean(by_hand)), rel=1e-5)
+    error = np.abs(regressor.network(batch).detach().numpy() - (crystals.targets[:6] - mean.numpy()) / std.numpy())
+    assert np.isnan(error).sum() == 5
+    assert loss.item() == pytest.approx(np.nanmean(error, axis=0).sum(), rel=1e-5)
 
     poisoned = batch.clone()
     poisoned.y[~batch.y_mask] = 1e6
@@ -317,6 +311,149 @@ def test_validation_error_of_each_target():
     error = np.nanmean(np.abs(predict(result.model, crystals).to_numpy() - crystals.targets), axis=0)
     np.testing.assert_allclose(best[[f"val_mae_{TARGET}", "val_mae_band_gap"]], error, rtol=1e-5)
     assert best["val_error"] == pytest.approx((error / np.nanstd(crystals.targets, 0)).mean(), rel=1e-5)
+
+
+# ---------------------------------------------------------------- several targets as one loss
+
+
+def in_other_unit(crystals: CrystalGraphs, factor: float) -> CrystalGraphs:
+    """Return the same crystals with the first target in another unit."""
+    return replace(crystals, y=crystals.y * np.array([factor, 1.0], np.float32))
+
+
+def assert_same_network(one: FitResult, other: FitResult):
+    assert_same_weights(one.model.network.state_dict(), other.model.network.state_dict())
+
+
+@pytest.mark.parametrize("task_weights", ["inverse_scale", "uncertainty"])
+def test_the_unit_of_a_target_does_not_matter(task_weights):
+    """The factor is a power of two, so that not even rounding differs."""
+    crystals, config = two_targets({"band_gap": [3]}), replace(QUICK, task_weights=task_weights)
+    one, other = (fit(small(2), graphs, graphs, config) for graphs in (crystals, in_other_unit(crystals, 1024)))
+    assert_same_network(one, other)
+    np.testing.assert_array_equal(one.history[["train_loss", "val_error"]], other.history[["train_loss", "val_error"]])
+    for name, factor in ((f"val_mae_{TARGET}", 1024), (f"lambda_{TARGET}", 1 / 1024), ("lambda_band_gap", 1)):
+        np.testing.assert_array_equal(one.history[name] * factor, other.history[name])
+
+
+def test_the_unit_of_a_target_matters_to_fixed_weights():
+    crystals, config = two_targets({}), replace(QUICK, task_weights=(1.0, 1.0))
+    one, other = (fit(small(2), graphs, graphs, config) for graphs in (crystals, in_other_unit(crystals, 1024)))
+    assert not torch.equal(one.model.network.out.weight, other.model.network.out.weight)
+    undone = replace(QUICK, task_weights=(1 / 1024, 1.0))
+    assert_same_network(one, fit(small(2), in_other_unit(crystals, 1024), in_other_unit(crystals, 1024), undone))
+
+
+@pytest.mark.parametrize("loss", ["mae", "mse"])
+def test_fixed_weights_equal_to_the_inverse_scale(loss):
+    crystals = two_targets({})
+    std = np.nanstd(crystals.targets.astype(float), 0)
+    inverse = fit(small(2), crystals, crystals, replace(QUICK, loss=loss)).history
+    np.testing.assert_allclose(
+        inverse[[f"lambda_{TARGET}", "lambda_band_gap"]], np.tile(std ** (-1 if loss == "mae" else -2), (4, 1)), 1e-5
+    )
+    fixed = FitConfig(epochs=4, batch_size=8, loss=loss, task_weights=tuple(std ** (-1 if loss == "mae" else -2)))
+    pd.testing.assert_frame_equal(
+        fit(small(2), crystals, crystals, fixed).history, inverse, rtol=1e-2
+    )  # rounding grows
+
+
+def test_a_target_of_weight_zero_is_not_learned_and_chooses_no_epoch():
+    crystals = two_targets({})
+    nonsense = replace(crystals, y=crystals.y * np.array([1, -5], np.float32))
+    config = replace(QUICK, task_weights=(3.0, 0.0), weight_decay=0.0)
+    first = small(2).out.weight[1].clone()
+    one, other = (fit(small(2), crystals, val, config) for val in (crystals, nonsense))
+    assert torch.equal(one.model.network.out.weight[1], first)
+    assert not torch.equal(one.model.network.out.weight[0], small(2).out.weight[0])
+    assert one.history["val_error"].equals(other.history["val_error"])
+    std = crystals.targets[:, 0].astype(float).std()
+    np.testing.assert_allclose(one.history["val_error"], one.history[f"val_mae_{TARGET}"] / std, rtol=1e-5)
+    assert not one.history["val_mae_band_gap"].equals(other.history["val_mae_band_gap"])
+    assert one.history["lambda_band_gap"].eq(0).all()
+
+
+def test_the_epoch_is_chosen_by_the_weights_of_the_loss():
+    crystals = two_targets({})
+    history = fit(small(2), crystals, crystals, replace(QUICK, task_weights=(3.0, 1.0))).history
+    std = crystals.targets.astype(float).std(axis=0)
+    expected = (3 * history[f"val_mae_{TARGET}"] + history["val_mae_band_gap"]) / (3 * std[0] + std[1])
+    np.testing.assert_allclose(history["val_error"], expected, rtol=1e-5)
+
+
+def test_a_crystal_with_one_label_still_trains():
+    """Where the gap of all is unknown but for two, the others still teach the energy, and nothing becomes NaN."""
+    crystals = two_targets({"band_gap": list(range(18))})
+    config = FitConfig(epochs=15, batch_size=4, learning_rate=0.02)
+    for task_weights in ("inverse_scale", "uncertainty", (1.0, 1.0)):
+        history = fit(small(2), crystals, crystals, replace(config, task_weights=task_weights)).history
+        assert np.isfinite(history.to_numpy()).all()
+        assert history[f"val_mae_{TARGET}"].min() < 0.8 * history[f"val_mae_{TARGET}"].iloc[0]
+
+
+@pytest.mark.parametrize("loss", ["mae", "mse"])
+def test_learned_weights_follow_the_errors(loss):
+    """They start from the spreads of the targets and are near those of the errors, which are smaller, at the end."""
+    crystals = two_targets({})
+    config = FitConfig(epochs=60, batch_size=10, loss=loss, task_weights="uncertainty")
+    result = fit(small(2), crystals, crystals, config)
+    weights = result.history[[f"lambda_{TARGET}", "lambda_band_gap"]].to_numpy()
+    assert (weights[-1] > 2.5 * weights[0]).all()
+    errors = result.history[[f"val_mae_{TARGET}", "val_mae_band_gap"]].to_numpy()
+    if loss == "mae":  # where the weight belongs is 1 / error
+        assert (weights[0] * errors[0] < 1).all()
+        assert ((weights[-1] * errors[-1] > 0.5) & (weights[-1] * errors[-1] < 2)).all()
+    # The recorded weights of the best epoch are those that the model carries.
+    np.testing.assert_allclose(result.model.task_weights.lambda_k, weights[result.best_epoch], rtol=1e-6)
+
+
+def test_learned_weights_do_not_decay(monkeypatch):
+    """A batch without labels gives no gradient: then only decay could move a weight, and it moves the network's."""
+    crystals = two_targets({TARGET: list(range(18)), "band_gap": list(range(18))})
+    optimizers = []
+    configure = CrystalRegressor.configure_optimizers
+
+    def remember(self):
+        optimizers.append(configure(self))
+        return optimizers[-1]
+
+    monkeypatch.setattr(CrystalRegressor, "configure_optimizers", remember)
+    config = FitConfig(epochs=1, batch_size=10, weight_decay=0.25, task_weights="uncertainty")
+    model = fit(small(2), crystals, crystals, config).model
+    network, learned = optimizers[0]["optimizer"].param_groups
+    assert (network["weight_decay"], learned["weight_decay"]) == (0.25, 0.0)
+    assert [id(parameter) for parameter in learned["params"]] == [id(model.task_weights.log_spread)]
+    assert len(network["params"]) == len(list(model.network.parameters()))
+
+
+def test_learned_weights_travel_in_the_checkpoint(tmp_path, monkeypatch):
+    crystals, config = two_targets({"band_gap": [2]}), replace(QUICK, task_weights="uncertainty")
+    whole = fit(small(2), crystals, crystals, replace(config, folder=tmp_path / "whole"))
+    with monkeypatch.context() as patch:
+        raise_at_step(patch, 8, RuntimeError("power cut"))
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(small(2), crystals, crystals, replace(config, folder=tmp_path / "killed"))
+    resumed = fit(small(2), crystals, crystals, replace(config, folder=tmp_path / "killed", resume=True))
+    pd.testing.assert_frame_equal(resumed.history, whole.history, check_exact=True)
+    loaded = load(tmp_path / "killed" / "best.ckpt")
+    assert torch.equal(loaded.task_weights.spread, whole.model.task_weights.spread)
+    with pytest.raises(ValueError, match=r"was begun with task_weights = 'uncertainty', not \(1.0, 2.0\)"):
+        fit(
+            small(2),
+            crystals,
+            crystals,
+            replace(config, folder=tmp_path / "killed", resume=True, task_weights=(1.0, 2.0)),
+        )
+
+
+def test_weights_from_a_list():
+    """As a JSON file gives them; to go on with the same run they have to equal the tuple."""
+    assert FitConfig(task_weights=[1.0, 2.0]) == FitConfig(task_weights=(1.0, 2.0))
+
+
+def test_as_many_weights_as_targets():
+    with pytest.raises(ValueError, match=r"task_weights has 3 numbers, \(1.0, 2.0, 3.0\), for 2 targets"):
+        fit(small(2), two_targets({}), two_targets({}), replace(QUICK, task_weights=(1.0, 2.0, 3.0)))
 
 
 # ---------------------------------------------------------------- predicting and loading
@@ -355,6 +492,15 @@ def test_checkpoint_holds_plain_values_and_predicts_the_same(tmp_path):
     assert loaded.hparams.config["epochs"] == 4
 
 
+def test_settings_in_numpy_numbers(tmp_path):
+    """As a grid made with NumPy gives them; a checkpoint may hold plain numbers only."""
+    config = FitConfig(
+        epochs=np.int64(1), learning_rate=np.float64(1e-3), task_weights=np.ones(1, np.float32), folder=tmp_path
+    )
+    fit(small(), *split(), config)
+    assert load(tmp_path / "best.ckpt").hparams.config["learning_rate"] == 1e-3
+
+
 def test_checkpoint_loads_in_a_fresh_process(tmp_path):
     result = fit(small(fusion=True), *split(), replace(QUICK, folder=tmp_path))
     graphs().subset([3, 5]).save(tmp_path / "graphs")
@@ -380,6 +526,8 @@ def test_no_checkpoint(tmp_path):
     ("settings", "message"),
     [
         ({"loss": "huber"}, "loss is 'huber'; choose one of mae, mse"),
+        ({"task_weights": "equal"}, "task_weights is 'equal'; choose one of inverse_scale, uncertainty"),
+        ({"task_weights": (1.0, -1.0)}, "number 1 of task_weights is -1.0"),
         ({"epochs": 0}, "epochs is 0; it must be at least 1"),
         ({"batch_size": 1}, "batch_size is 1; it must be at least 2"),
         ({"resume": True}, "resume=True needs the folder"),

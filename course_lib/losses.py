@@ -1,0 +1,240 @@
+r"""How the errors of several tasks become one loss, :math:`L = \sum_k \lambda_k L_k`.
+
+:math:`L_k` is the mean error of task k in the unit of its target, over the crystals of the batch whose label k is
+known; :math:`\lambda_k` is the weight of the task, and makes errors of different units comparable. Networks work on
+standardised targets, so what a loss module reads is the error there, :math:`\ell_k = L_k / s_k` with the target's
+standard deviation :math:`s_k` over the training set, or :math:`L_k / s_k^2` for the squared error. The loss is the
+same:
+
+.. math:: \sum_k \lambda_k L_k = \sum_k w_k\, \ell_k, \qquad w_k = \lambda_k s_k \ (\text{or } \lambda_k s_k^2)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+LOSSES = ("mae", "mse")
+"""The errors that a network can be trained on: absolute and squared."""
+
+
+def task_errors(output: Tensor, target: Tensor, known: Tensor, loss: str) -> Tensor:
+    """Return the mean error of each task over the crystals whose label is known.
+
+    Parameters
+    ----------
+    output, target : Tensor, shape (B, T)
+        Predictions and labels; what stands in the place of an unknown label is not read.
+    known : Tensor of bool, shape (B, T)
+        Where there is a label.
+    loss : "mae" or "mse"
+        Absolute or squared error.
+
+    Returns
+    -------
+    Tensor, shape (T,)
+        Zero for a task without any label, and so is its gradient.
+    """
+    # What is unknown is cut out before the error is taken: the gradient of a NaN times zero would be NaN.
+    difference = torch.where(known, output - target, 0.0)
+    error = difference.abs() if loss == "mae" else difference.square()
+    return error.sum(0) / known.sum(0).clamp(min=1)
+
+
+class TaskWeights(nn.Module):
+    """What three ways to weigh tasks have in common; a subclass says what `relative_weights` are.
+
+    Parameters
+    ----------
+    scale : Tensor, shape (T,)
+        Standard deviation of each target over the training set, in its unit.
+    loss : "mae" or "mse"
+        Which error the weights stand in front of.
+    """
+
+    def __init__(self, scale: Tensor, loss: str):
+        super().__init__()
+        self.register_buffer("scale", scale.detach().clone())
+        self.loss = loss
+
+    @property
+    def relative_weights(self) -> Tensor:
+        """The factors w_k in front of the errors of standardised targets, (T,)."""
+        raise NotImplementedError
+
+    @property
+    def lambda_k(self) -> Tensor:
+        """The weights of the tasks, (T,): factors in front of the errors in the units of the targets."""
+        return self.relative_weights.detach() / self._unit
+
+    @property
+    def shares(self) -> Tensor:
+        """How much each task counts where an epoch is chosen, (T,), adding up to one: all alike.
+
+        Weights that are learned change from epoch to epoch, and what they weigh could not be compared.
+        """
+        return torch.full_like(self.scale, 1 / len(self.scale))
+
+    def forward(self, errors: Tensor, labelled: Tensor) -> Tensor:
+        """Return the loss.
+
+        Parameters
+        ----------
+        errors : Tensor, shape (T,)
+            Mean error of each task, of standardised targets, as `task_errors` gives it.
+        labelled : Tensor of bool, shape (T,)
+            Which tasks have a label in this batch; the others contribute nothing.
+
+        Returns
+        -------
+        Tensor, shape ()
+        """
+        return torch.where(labelled, self._terms(errors), 0.0).sum()
+
+    def _terms(self, errors: Tensor) -> Tensor:
+        return self.relative_weights * errors
+
+    @property
+    def _unit(self) -> Tensor:
+        """What one unit of the standardised error is in the unit of the target, or its square."""
+        return self.scale if self.loss == "mae" else self.scale.square()
+
+
+class FixedWeights(TaskWeights):
+    """Weights that you choose, in front of the errors in their own units.
+
+    Parameters
+    ----------
+    weights : sequence of float, length T
+        The lambdas, none negative and not all zero; a task of weight zero is not learned.
+    scale, loss
+        As for `TaskWeights`.
+
+    Raises
+    ------
+    ValueError
+        If a weight is negative or no number, all are zero, or their number is not that of the tasks.
+    """
+
+    def __init__(self, weights: Sequence[float], scale: Tensor, loss: str):
+        super().__init__(scale, loss)
+        check_task_weights(weights)
+        if len(weights) != len(scale):
+            raise ValueError(
+                f"task_weights has {len(weights)} numbers, {tuple(weights)}, for {len(scale)} targets. "
+                "Give one for each target."
+            )
+        self.register_buffer("weights", torch.tensor(weights, dtype=scale.dtype))
+
+    @property
+    def relative_weights(self) -> Tensor:
+        """The factors w_k in front of the errors of standardised targets, (T,)."""
+        return self.weights * self._unit
+
+    @property
+    def shares(self) -> Tensor:
+        """How much each task counts where an epoch is chosen, (T,), adding up to one: as much as in the loss.
+
+        So a task of weight zero has no say there either.
+        """
+        return self.relative_weights / self.relative_weights.sum()
+
+
+class InverseScaleWeights(TaskWeights):
+    """Each task counts in units of its own spread: lambda_k is 1/s_k, or 1/s_k squared for the squared error.
+
+    In whatever unit a target is given, training is the same.
+    """
+
+    @property
+    def relative_weights(self) -> Tensor:
+        """The factors w_k in front of the errors of standardised targets, (T,): all one."""
+        return torch.ones_like(self.scale)
+
+
+class UncertaintyWeights(TaskWeights):
+    r"""Weights that are learned with the network (Kendall, Gal and Cipolla, CVPR 2018).
+
+    Each task is given a spread of its own, and the loss is the negative log-likelihood of the labels, without its
+    constants. For the absolute error the labels scatter around the predictions by Laplace's law,
+    :math:`p(y) = \exp(-|y - \hat y| / b_k) / 2 b_k`, and the mean over the labels gives
+
+    .. math:: L = \sum_k \left( \frac{L_k}{b_k} + \log b_k \right), \qquad \lambda_k = \frac{1}{b_k}
+
+    For the squared error the law is Gauss's, :math:`p(y) = \exp(-(y - \hat y)^2 / 2 s_k^2) / \sqrt{2 \pi} s_k`:
+
+    .. math:: L = \sum_k \left( \frac{L_k}{2 s_k^2} + \log s_k \right), \qquad \lambda_k = \frac{1}{2 s_k^2}
+
+    The first term alone would drive the spread to infinity, the logarithm keeps it small. Both together are smallest
+    where :math:`b_k = L_k`, and :math:`s_k^2 = L_k`: a task counts in units of its own present error.
+
+    What is learned is the logarithm of the spread in units of the target's standard deviation. It starts at zero, where
+    the tasks are weighted as by `InverseScaleWeights` (for the squared error all times one half).
+
+    Parameters
+    ----------
+    scale, loss
+        As for `TaskWeights`.
+    """
+
+    def __init__(self, scale: Tensor, loss: str):
+        super().__init__(scale, loss)
+        self.log_spread = nn.Parameter(torch.zeros_like(self.scale))
+
+    @property
+    def relative_weights(self) -> Tensor:
+        """The factors w_k in front of the errors of standardised targets, (T,)."""
+        return torch.exp(-self.log_spread) if self.loss == "mae" else torch.exp(-2 * self.log_spread) / 2
+
+    @property
+    def spread(self) -> Tensor:
+        """The learned spreads b_k, or s_k for the squared error, (T,), in the units of the targets."""
+        return self.log_spread.detach().exp() * self.scale
+
+    def _terms(self, errors: Tensor) -> Tensor:
+        return super()._terms(errors) + self.log_spread
+
+
+_BY_NAME = {"inverse_scale": InverseScaleWeights, "uncertainty": UncertaintyWeights}
+
+
+def check_task_weights(weights: str | Sequence[float]) -> None:
+    """Raise ``ValueError`` where `make_task_weights` could make nothing of `weights`, however many tasks there are."""
+    if isinstance(weights, str):
+        if weights not in _BY_NAME:
+            raise ValueError(
+                f"task_weights is {weights!r}; choose one of {', '.join(_BY_NAME)}, or give a number for each target."
+            )
+        return
+    for position, weight in enumerate(weights):
+        if not 0 <= weight < float("inf"):  # not true of NaN either
+            raise ValueError(f"number {position} of task_weights is {weight}; give numbers from zero up.")
+    if not any(weights):
+        raise ValueError(f"task_weights is {tuple(weights)}: nothing would be learned. Give one target a weight.")
+
+
+def make_task_weights(weights: str | Sequence[float], scale: Tensor, loss: str) -> TaskWeights:
+    """Make the module that weighs the tasks.
+
+    Parameters
+    ----------
+    weights : "inverse_scale", "uncertainty" or sequence of float, length T
+        Which of them, or the lambdas of `FixedWeights`.
+    scale : Tensor, shape (T,)
+        Standard deviation of each target over the training set, in its unit.
+    loss : "mae" or "mse"
+        Absolute or squared error.
+
+    Returns
+    -------
+    TaskWeights
+
+    Raises
+    ------
+    ValueError
+        If there is nothing of that name, or the numbers do not do.
+    """
+    check_task_weights(weights)
+    return _BY_NAME[weights](scale, loss) if isinstance(weights, str) else FixedWeights(weights, scale, loss)
