@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -99,3 +101,85 @@ def fit_forest(
     model.fit(structures, targets)
     seconds = time.perf_counter() - start
     return ForestResult(model, pd.Series(out_of_fold, index=targets.index, name=targets.name), seconds)
+
+
+@dataclass(frozen=True, eq=False)
+class FlatForest:
+    """A fitted random forest as plain arrays, which a file can hold without being able to run code.
+
+    Attributes
+    ----------
+    feature : numpy.ndarray of int64, shape (n_nodes,)
+        Which feature a node asks for; negative at a leaf.
+    threshold : numpy.ndarray of float64, shape (n_nodes,)
+        Where the feature is at most this, the way goes left.
+    left, right : numpy.ndarray of int64, shape (n_nodes,)
+        The next nodes.
+    value : numpy.ndarray of float64, shape (n_nodes, n_targets)
+        What a leaf predicts.
+    root : numpy.ndarray of int64, shape (n_trees,)
+        Where each tree begins.
+    target_names : numpy.ndarray of str, shape (n_targets,)
+        Names of what is predicted.
+    """
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    value: np.ndarray
+    root: np.ndarray
+    target_names: np.ndarray
+
+    @classmethod
+    def of(cls, forest: RandomForestRegressor, target_names: Sequence[str]) -> FlatForest:
+        """Lay the trees of a fitted forest end to end."""
+        trees = [estimator.tree_ for estimator in forest.estimators_]
+        root = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
+        return cls(
+            feature=np.concatenate([tree.feature for tree in trees]),
+            threshold=np.concatenate([tree.threshold for tree in trees]),
+            left=np.concatenate([tree.children_left + start for tree, start in zip(trees, root, strict=True)]),
+            right=np.concatenate([tree.children_right + start for tree, start in zip(trees, root, strict=True)]),
+            value=np.concatenate([tree.value[:, :, 0] for tree in trees]),
+            root=root,
+            target_names=np.asarray(target_names, dtype=str),
+        )
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return the mean over the trees, (B, n_targets), for composition features (B, n_features)."""
+        features = np.asarray(features, dtype=np.float32)  # as scikit-learn compares them
+        total = np.zeros((len(features), self.value.shape[1]))
+        rows = np.arange(len(features))
+        for root in self.root:
+            node = np.full(len(features), root)
+            while (inner := self.feature[node] >= 0).any():
+                at = node[inner]
+                goes_left = features[rows[inner], self.feature[at]] <= self.threshold[at]
+                node[inner] = np.where(goes_left, self.left[at], self.right[at])
+            total += self.value[node]
+        return total / len(self.root)
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the forest to an ``.npz`` file, in one step."""
+        temporary = Path(f"{os.fspath(path)}.tmp")
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **vars(self))
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> FlatForest:
+        """Read what `save` wrote; no pickle is read.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file.
+        ValueError
+            If it holds something else.
+        """
+        with np.load(path, allow_pickle=False) as file:
+            missing = set(cls.__dataclass_fields__) - set(file)
+            if missing:
+                raise ValueError(f"{path} holds no forest: it lacks {', '.join(sorted(missing))}.")
+            return cls(**{name: file[name] for name in cls.__dataclass_fields__})

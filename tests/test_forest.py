@@ -13,7 +13,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import GroupKFold, KFold
 
 from course_lib.composition import magpie
-from course_lib.forest import ForestResult, fit_forest
+from course_lib.forest import FlatForest, ForestResult, fit_forest, forest_pipeline
 
 
 def crystals(count: int = 40) -> tuple[pd.Series, pd.Series]:
@@ -137,3 +137,30 @@ def test_a_bad_composition_is_named_by_its_own_row():
 def test_number_of_folds(n_folds, groups, message):
     with pytest.raises(ValueError, match=message):
         fit_forest(*crystals(10), groups=groups, n_folds=n_folds)
+
+
+@pytest.mark.parametrize("targets", [[TARGET], [TARGET, "band_gap"]])
+def test_flat_forest_predicts_what_the_forest_does(tmp_path, targets):
+    frame = bundled(80)
+    features = magpie(frame["structure"]).to_numpy()
+    forest = forest_pipeline()["forest"].set_params(n_estimators=20, n_jobs=1)
+    forest.fit(features[:60], frame[targets].to_numpy()[:60].squeeze())
+    flat = FlatForest.of(forest, targets)
+    flat.save(tmp_path / "forest.npz")
+    flat = FlatForest.load(tmp_path / "forest.npz")
+    assert flat.target_names.tolist() == targets
+    expected = forest.predict(features).reshape(80, len(targets))
+    np.testing.assert_allclose(flat.predict(features), expected, rtol=1e-12)
+    assert flat.predict(features[:0]).shape == (0, len(targets))
+    assert [path.name for path in tmp_path.iterdir()] == ["forest.npz"]
+
+
+def test_file_that_is_no_forest(tmp_path):
+    np.savez(tmp_path / "other.npz", feature=np.zeros(3))
+    with pytest.raises(ValueError, match=r"other\.npz holds no forest: it lacks left, right, root"):
+        FlatForest.load(tmp_path / "other.npz")
+    np.savez(tmp_path / "pickle.npz", **dict.fromkeys(FlatForest.__dataclass_fields__, np.array([{}], dtype=object)))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        FlatForest.load(tmp_path / "pickle.npz")
+    with pytest.raises(FileNotFoundError):
+        FlatForest.load(tmp_path / "nowhere.npz")
