@@ -59,7 +59,7 @@ chapters = [
     (0, "Start here", "What is a hybrid model?", True),
     (1, "Two views of a crystal", "What does structure add to a formula?", True),
     (2, "Early fusion", "Does joining the descriptions help?", True),
-    (3, "Late fusion", "How to weigh two opinions?", False),
+    (3, "Late fusion", "How to weigh two opinions?", True),
     (4, "Intermediate fusion", "Where in the network to mix?", False),
     (5, "ALIGNN", "What do bond angles add?", False),
     (6, "Multi-task learning", "Can one network learn two properties?", False),

@@ -349,8 +349,9 @@ plot_parity(
 # %%
 from course_lib.experiments import load_results
 
-runs = load_results("pbe_prototypes")
-runs = runs[runs["method"].isin(["random_forest", "cgcnn"])]
+runs = load_results(
+    target="formation_energy_per_atom", methods=["random_forest", "cgcnn"]
+)
 same_data = runs["data_sha256"] == crystals.attrs["sha256"]
 assert same_data.all(), "the recorded runs are of other data: make them again"
 mean_error = runs.pivot_table(index="split", columns="method", values="mae", sort=False)

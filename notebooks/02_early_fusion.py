@@ -210,7 +210,8 @@ plot_parity(truth, {"early fusion": prediction})
 # %%
 from course_lib.experiments import load_results, summarize_differences
 
-runs = load_results("pbe_prototypes")
+methods = ["random_forest", "cgcnn", "early_fusion"]
+runs = load_results(target=TARGET, methods=methods)
 same_data = runs["data_sha256"] == crystals.attrs["sha256"]
 assert same_data.all(), "the recorded runs are of other data: make them again"
 mean_error = runs.pivot_table(index="split", columns="method", values="mae", sort=False)

@@ -18,7 +18,8 @@ FLOORS = (
     {"datasets", "composition", "graphs"},
     {"models", "losses"},
     {"training", "forest"},
-    {"experiments", "late_fusion", "interpret", "published"},
+    {"late_fusion", "interpret", "published"},
+    {"experiments"},
     {"plots", "widgets", "exercises", "environment", "cli"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

@@ -26,6 +26,7 @@ from course_lib import plots
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import load_dataset
 from course_lib.experiments import summarize_differences
+from course_lib.late_fusion import alpha_path, optimal_alpha
 from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
 
 
@@ -96,6 +97,15 @@ def timed() -> pd.DataFrame:
     return table[table["split"] == "random"].assign(seconds=lambda rows: rows["method"].map(seconds))
 
 
+def error_pair() -> pd.DataFrame:
+    return pd.DataFrame({name: values - TRUE for name, values in predictions().items()})
+
+
+def alpha_paths() -> dict[str, pd.DataFrame]:
+    first, second = predictions().values()
+    return {"out of fold": alpha_path(TRUE, first, second), "training set": alpha_path(TRUE, TRUE, second)}
+
+
 def history() -> pd.DataFrame:
     return pd.DataFrame({"val_mae_energy": [0.8, 0.3, 0.125, 0.2], "train_loss": [1.0, 0.5, 0.2, 0.1]})
 
@@ -129,6 +139,10 @@ FIGURES = {
     "learning_curves": lambda df: plots.plot_learning_curves(curves(), "eV/atom"),
     "error_against_time": lambda df: plots.plot_error_against_time(timed(), "eV/atom"),
     "early_fusion": lambda df: plots.plot_early_fusion(145, 128, (128, 64)),
+    "late_fusion": lambda df: plots.plot_late_fusion(),
+    "alpha_paths": lambda df: plots.plot_alpha_paths(alpha_paths(), "eV/atom"),
+    "error_pairs": lambda df: plots.plot_error_pairs({"random": error_pair(), "formula": error_pair()}, "eV/atom"),
+    "blending_gain": lambda df: plots.plot_blending_gain(measured={"random": (0.5, 0.03), "formula": (0.6, 0.05)}),
     "course_map": lambda df: plots.plot_course_map(CHAPTERS),
 }
 
@@ -210,7 +224,7 @@ def test_every_figure_is_legible_and_leaves_nothing_behind(name, crystals, monke
     assert outside(figure, drawn) == []
 
 
-@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"early_fusion", "course_map", "feature_groups"}))
+@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"early_fusion", "late_fusion", "course_map", "feature_groups"}))
 def test_every_axis_says_what_it_shows(name, crystals):
     """Panels without ticks need no label; of panels that share an axis, one has it."""
     figure = FIGURES[name](crystals)
@@ -573,3 +587,20 @@ def test_front_in_the_figure_leaves_out_what_another_method_beats():
     assert front.get_xdata().tolist() == [0.9, 20.0, 21.0, 200.0]
     names = {"random forest", "CGCNN", "early fusion", "attention fusion", "ALIGNN (small)"}
     assert names <= set(texts(figure))
+
+
+def test_mark_on_the_path_is_the_best_alpha():
+    first, second = predictions().values()
+    figure = plots.plot_alpha_paths(alpha_paths(), "eV/atom")
+    marks = [line for line in figure.axes[0].lines if line.get_linestyle() == "None" and len(line.get_xdata()) == 1]
+    assert marks[0].get_xdata()[0] == pytest.approx(optimal_alpha(TRUE, first, second), abs=0.005)
+    assert marks[1].get_xdata()[0] == 1.0
+
+
+def test_no_gain_from_a_model_that_errs_the_same_way():
+    figure = plots.plot_blending_gain(ratios=(1.0, 2.0))
+    equal, twice = (line.get_ydata() for line in figure.axes[0].lines[:2])
+    x = figure.axes[0].lines[0].get_xdata()
+    assert equal[-1] == pytest.approx(0, abs=1e-6)
+    assert equal[np.abs(x).argmin()] == pytest.approx(100 * (1 - 0.5**0.5))  # two independent errors
+    assert twice[x > 0.5] == pytest.approx(0, abs=1e-6)  # beyond s_b / s_a the better model alone is best

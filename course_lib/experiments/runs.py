@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import product
@@ -294,8 +294,25 @@ def results_file(dataset: str, study: str) -> Path:
     return RESULTS / f"{study}_{dataset}.jsonl"
 
 
-def load_results(dataset: str = "pbe_prototypes", study: str = "comparison") -> pd.DataFrame:
+def load_results(
+    dataset: str = "pbe_prototypes",
+    study: str = "comparison",
+    *,
+    target: str | None = None,
+    methods: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """Return the recorded runs of a study, one row a run and target.
+
+    Parameters
+    ----------
+    dataset : str, default "pbe_prototypes"
+        What the runs are on.
+    study : str, default "comparison"
+        A key of `STUDIES`.
+    target : str, optional
+        Only rows on this target.
+    methods : sequence of str, optional
+        Only rows of these methods, in this order.
 
     Returns
     -------
@@ -309,6 +326,8 @@ def load_results(dataset: str = "pbe_prototypes", study: str = "comparison") -> 
     ------
     FileNotFoundError
         If nothing is recorded.
+    ValueError
+        If there is no run on the target, or of a method.
     """
     path = results_file(dataset, study)
     if not path.is_file():
@@ -318,13 +337,24 @@ def load_results(dataset: str = "pbe_prototypes", study: str = "comparison") -> 
     rows = []
     for line in path.read_text().splitlines():
         record = json.loads(line)
-        targets, errors = record["target"].split("+"), record.pop("mae")
+        of_run, errors = record["target"].split("+"), record.pop("mae")
         predictions = record.pop("predictions")
         ids = None if predictions is None else _ids(dataset, record["split"], record["fold"], record["part"])
         shared = record | {"task": record["target"], "settings": dict(record["settings"]), "ids": ids}
-        for target, mae, values in zip(targets, errors, predictions or [None] * len(targets), strict=True):
-            rows.append(shared | {"target": target, "mae": mae, "predictions": values})
-    return pd.DataFrame(rows)
+        for name, mae, values in zip(of_run, errors, predictions or [None] * len(of_run), strict=True):
+            rows.append(shared | {"target": name, "mae": mae, "predictions": values})
+    table = pd.DataFrame(rows)
+    if target is not None:
+        table = _only(table, "target", [target])
+    return table if methods is None else _only(table, "method", methods)
+
+
+def _only(table: pd.DataFrame, column: str, wanted: Sequence[str]) -> pd.DataFrame:
+    parts = dict(list(table.groupby(column)))
+    missing = [name for name in wanted if name not in parts]
+    if missing:
+        raise ValueError(f"no run has the {column} {missing[0]!r}; there are {', '.join(parts)}.")
+    return pd.concat([parts[name] for name in wanted], ignore_index=True)
 
 
 def _folds_file(dataset: str) -> Path:

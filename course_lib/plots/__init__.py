@@ -10,6 +10,7 @@ from course_lib.plots.features import (
     plot_gaussian_basis,
     plot_polymorphs,
 )
+from course_lib.plots.late_fusion import plot_alpha_paths, plot_blending_gain, plot_error_pairs, plot_late_fusion
 from course_lib.plots.results import (
     plot_errors,
     plot_errors_by_group,
@@ -20,11 +21,14 @@ from course_lib.plots.results import (
 from course_lib.plots.schematics import plot_course_map, plot_early_fusion
 
 __all__ = [
+    "plot_alpha_paths",
     "plot_atom_features",
+    "plot_blending_gain",
     "plot_course_map",
     "plot_crystal_and_graph",
     "plot_early_fusion",
     "plot_error_against_time",
+    "plot_error_pairs",
     "plot_errors",
     "plot_errors_by_group",
     "plot_feature_groups",
@@ -32,6 +36,7 @@ __all__ = [
     "plot_feature_table",
     "plot_gaussian_basis",
     "plot_history",
+    "plot_late_fusion",
     "plot_learning_curves",
     "plot_paired_differences",
     "plot_parity",

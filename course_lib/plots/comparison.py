@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -132,11 +131,12 @@ def _label_points(axes: Axes, table: pd.DataFrame) -> None:
     axes.figure.draw_without_rendering()
     to_pixels = axes.transData.transform
     line = 1.25 * SMALL * axes.figure.dpi / 72
-    taken: list[np.ndarray] = []
+    taken: list[tuple[float, float]] = []
     for method, row in table.sort_values("mae").iterrows():
-        place = to_pixels((row["seconds"], row["mae"])) + [9 * axes.figure.dpi / 72, 0]
-        while any(abs(place[1] - other[1]) < line and abs(place[0] - other[0]) < 12 * line for other in taken):
-            place = place + [0, 0.25 * line]
-        taken.append(place)
-        x, y = axes.transData.inverted().transform(place)
+        x, y = to_pixels((row["seconds"], row["mae"]))
+        x += 9 * axes.figure.dpi / 72
+        while any(abs(y - other_y) < line and abs(x - other_x) < 12 * line for other_x, other_y in taken):
+            y += 0.25 * line
+        taken.append((x, y))
+        x, y = axes.transData.inverted().transform((x, y))
         axes.text(x, y, LABELS.get(method, method), va="center", fontsize=SMALL)

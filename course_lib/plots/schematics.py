@@ -1,4 +1,4 @@
-"""Schematic drawings: the map of the course and the network of early fusion."""
+"""Schematic drawings, the map of the course and the network of early fusion, and the pieces they are made of."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from course_lib.plots.style import (
     wrapped,
 )
 
-_COMPOSITION, _STRUCTURE = COLORS[2], COLORS[0]
+COMPOSITION, STRUCTURE = COLORS[2], COLORS[0]
+"""Colours of the two views of a crystal."""
 
 
 @figure_function
@@ -45,7 +46,7 @@ def plot_early_fusion(n_composition: int, n_embedding: int, hidden: Sequence[int
     -------
     matplotlib.figure.Figure
     """
-    figure, axes = _canvas(height=3.1)
+    figure, axes = inch_canvas(height=3.1)
     joined = n_composition + n_embedding
     scale = 2.2 / max(joined, *hidden)  # inches a number
     middle, x = 1.3, 4.55
@@ -54,12 +55,12 @@ def plot_early_fusion(n_composition: int, n_embedding: int, hidden: Sequence[int
 
     composition = ("composition", f"{n_composition}\nfeatures", "standardise\n(training set)")
     structure = ("crystal\ngraph", "CGCNN\nconvolutions", "mean over\natoms")
-    for y, names, color in ((upper, composition, _COMPOSITION), (lower, structure, _STRUCTURE)):
+    for y, names, color in ((upper, composition, COMPOSITION), (lower, structure, STRUCTURE)):
         for name, left, right in zip(names, (0.65, 2.0, 3.35), (2.0, 3.35, x + 0.38), strict=True):
-            _box(axes, left, y, name, paler(color, 0.75))
-            _arrow(axes, (left + 0.55, y), (right - 0.55, y))
-    _vector(axes, x, upper, n_composition, scale, _COMPOSITION)
-    _vector(axes, x, lower, n_embedding, scale, _STRUCTURE)
+            draw_box(axes, left, y, name, paler(color, 0.75))
+            draw_arrow(axes, (left + 0.55, y), (right - 0.55, y))
+    _vector(axes, x, upper, n_composition, scale, COMPOSITION)
+    _vector(axes, x, lower, n_embedding, scale, STRUCTURE)
     top = split + n_composition * scale
     axes.text(x, top + 0.1, f"concatenation\n{n_composition} + {n_embedding} = {joined}", ha="center", va="bottom",
               fontsize=SMALL)  # fmt: skip
@@ -81,7 +82,7 @@ def plot_early_fusion(n_composition: int, n_embedding: int, hidden: Sequence[int
     return figure
 
 
-def _canvas(height: float) -> tuple[Figure, Axes]:
+def inch_canvas(height: float) -> tuple[Figure, Axes]:
     """Return a figure whose data unit is an inch."""
     figure, axes = plt.subplots(figsize=(WIDTH, height), layout="none")
     axes.set_position((0, 0, 1, 1))
@@ -91,7 +92,8 @@ def _canvas(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _box(axes: Axes, x: float, y: float, name: str, color: tuple) -> None:
+def draw_box(axes: Axes, x: float, y: float, name: str, color: tuple) -> None:
+    """Draw a named step, its middle at (x, y), 1.1 wide and 0.6 high (inches)."""
     shape = "round,pad=0,rounding_size=0.08"
     axes.add_patch(FancyBboxPatch((x - 0.55, y - 0.3), 1.1, 0.6, boxstyle=shape, facecolor=color, edgecolor=INK))
     axes.text(x, y, name, ha="center", va="center", fontsize=SMALL)
@@ -103,7 +105,8 @@ def _vector(axes: Axes, x: float, y: float, size: int, scale: float, color: str)
     axes.text(x, y, str(size), ha="center", va="center", fontsize=SMALL, color=text_color(color), fontweight="bold")
 
 
-def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+def draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw an arrow between two points."""
     axes.add_patch(
         FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color=INK, linewidth=1.2, shrinkA=0, shrinkB=0)
     )
@@ -131,7 +134,7 @@ def plot_course_map(chapters: Sequence[tuple[int, str, str, bool]]) -> Figure:
     rows = -(-len(chapters) // _COLUMNS)
     all_there = all(available for *_, available in chapters)
     below = 0.05 if all_there else 0.35
-    figure, axes = _canvas(rows * (height + _GAP) - _GAP + 0.05 + below)
+    figure, axes = inch_canvas(rows * (height + _GAP) - _GAP + 0.05 + below)
     top = axes.get_ylim()[1] - 0.05
     corners = [
         (0.05 + column * (width + _GAP), top - height - row * (height + _GAP))

@@ -1,0 +1,341 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Late fusion
+#
+# **Question.** Two models are finished, one on composition and one on structure. Is a weighted mean of their
+# predictions better than either, and which weight is the right one?
+#
+# **You will learn to**
+#
+# - blend the predictions of two finished models with one number, $\alpha$;
+# - choose $\alpha$ from predictions that the models did not train on, and see what goes wrong otherwise;
+# - find the best $\alpha$ exactly, without trying values;
+# - tell from the correlation of two models' errors how much a blend can gain.
+#
+# **You need** notebooks 1 and 2. **Time to read:** 40 min. **Time to run:** at most 80 s on two cores.
+
+# %% [markdown]
+# ## The idea
+#
+# Early fusion trained one network on both views. Late fusion leaves the two models of notebook 1 as they are and mixes
+# their answers:
+#
+# $$ \hat y = \alpha\, \hat y_{\text{RF}} + (1 - \alpha)\, \hat y_{\text{GNN}}, \qquad 0 \le \alpha \le 1 $$
+#
+# - $\hat y_{\text{RF}}$: what the random forest predicts from the composition;
+# - $\hat y_{\text{GNN}}$: what the graph network, here CGCNN, predicts from the structure;
+# - $\alpha$: the weight of the forest. With $\alpha = 0$ the network decides alone, with $\alpha = 1$ the forest does.
+
+# %% mystnb={"image": {"alt": "Two rows. Above: composition, 145 Magpie features, random forest, prediction of the forest, times alpha. Below: crystal graph, CGCNN convolutions, mean and dense layers, prediction of the network, times one minus alpha. Both arrows meet in a sum, which is the prediction."}}
+from course_lib.plots import plot_late_fusion
+
+plot_late_fusion()
+
+# %% [markdown]
+# An example. The forest says −1.0 eV/atom, CGCNN says −1.5 eV/atom, and $\alpha = 0.2$:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+alpha, forest_says, cgcnn_says = 0.2, -1.0, -1.5
+blended = alpha * forest_says + (1 - alpha) * cgcnn_says
+print(f"{blended:.1f} eV/atom")
+
+# %% [markdown]
+# The blend lies between the two. It is better than both where one is too high and the other too low: their errors cancel.
+#
+# > **Predict.** CGCNN had the smaller error in notebook 1. Should the forest, the weaker model, get any weight at all?
+# > Write down an $\alpha$ for crystals with known formulas (random folds), and one for new formulas.
+
+# %% [markdown]
+# ## Where do the predictions come from?
+#
+# $\alpha$ is learned from data, like any other parameter. So we need predictions of both models and the true values
+# beside them. There are two places to take them from:
+#
+# - the **training set**: both models have predictions for it at once;
+# - **out-of-fold** predictions: the data are cut in five folds, and each crystal is predicted by models trained on the
+#   other four.
+#
+# Which crystals belong together is settled by their ids, never by their place in a list. A training loader shuffles, so
+# what comes out of it is in another order than the table. `course_lib.late_fusion` takes pandas Series and joins them by
+# id.
+
+# %%
+import pandas as pd
+
+from course_lib.datasets import load_dataset
+from course_lib.experiments import load_results
+
+TARGET = "formation_energy_per_atom"
+FOREST, NETWORK = "random_forest", "cgcnn"
+crystals = load_dataset("pbe_prototypes")
+y = crystals[TARGET]
+runs = load_results(target=TARGET, methods=[FOREST, NETWORK])
+memory = load_results(study="training_predictions")
+for recorded in (runs, memory):
+    same_data = recorded["data_sha256"] == crystals.attrs["sha256"]
+    assert same_data.all(), "the recorded runs are of other data: make them again"
+
+
+def by_crystal(rows):
+    """Predictions of some runs as one Series, indexed by crystal id."""
+    return pd.concat([pd.Series(run.predictions, run.ids) for run in rows.itertuples()])
+
+
+# %%
+predictions = {}
+for split in ("random", "formula"):
+    first = runs[(runs["split"] == split) & (runs["seed"] == 0)]
+    learned = memory[memory["split"] == split]
+    for source, rows in {"training set": learned, "out of fold": first}.items():
+        predictions[split, source] = pd.DataFrame(
+            {name: by_crystal(group) for name, group in rows.groupby("method")}
+        )
+errors = pd.DataFrame(
+    {key: table.sub(y, axis=0).abs().mean() for key, table in predictions.items()}
+)
+errors.T.round(3)
+
+# %% [markdown]
+# Mean absolute errors in eV/atom. Both models are better on the crystals that they learned from than on others: they
+# remember.
+
+# %%
+for split in ("random", "formula"):
+    flattery = errors[split, "out of fold"] / errors[split, "training set"]
+    print(split, {name: f"{factor:.1f} times" for name, factor in flattery.items()})
+    assert (flattery > 1.3).all(), "both flatter themselves on their training set"
+
+# %% [markdown]
+# A forest usually remembers its training set almost by heart. Here it cannot, and you know why: the polymorphs of a
+# formula look alike to it. Even the best guess that sees the composition only, the median of each formula's polymorphs,
+# misses the training crystals by this much:
+
+# %%
+seen = predictions["random", "training set"].index
+formula = crystals.loc[seen, "formula"]
+floor = (y[seen] - y[seen].groupby(formula).transform("median")).abs().mean()
+print(f"{floor:.3f} eV/atom")
+assert errors.loc[FOREST, ("random", "training set")] > floor
+
+# %% [markdown]
+# ## Wrong: alpha from the training set
+#
+# > **Predict.** On its training set of random folds, the network remembers better than the forest can. Will $\alpha$ come
+# > out too small or too large there?
+
+# %%
+from course_lib.late_fusion import blend, optimal_alpha
+
+rows = []
+for (split, source), table in predictions.items():
+    weight = optimal_alpha(y[table.index], table[FOREST], table[NETWORK])
+    judged = predictions[split, "out of fold"]
+    mixed = blend(weight, judged[FOREST], judged[NETWORK])
+    rows.append((split, source, weight, (mixed - y).abs().mean()))
+columns = ["split", "alpha from", "alpha", "error of the blend"]
+weights = pd.DataFrame(rows, columns=columns).set_index(["split", "alpha from"])
+weights.round(4)
+
+# %% mystnb={"image": {"alt": "Mean absolute error of the blend on random folds along alpha, from CGCNN alone to the forest alone. The line of the training set lies far below that of the out-of-fold predictions, and the two have their smallest values at different alphas."}}
+from course_lib.late_fusion import alpha_path
+from course_lib.plots import plot_alpha_paths
+
+paths = {
+    source: alpha_path(y[table.index], table[FOREST], table[NETWORK])
+    for (split, source), table in predictions.items()
+    if split == "random"
+}
+plot_alpha_paths(paths, "eV/atom")
+
+# %%
+alpha = weights["alpha"].unstack()
+print(alpha.round(2).to_string())
+assert ((alpha["training set"] - alpha["out of fold"]).abs() > 0.05).all()
+assert alpha.loc["random", "training set"] < alpha.loc["random", "out of fold"]
+
+# %% [markdown]
+# The training set compares how well two models *remember*. That says little about how well they *predict*. On random
+# folds the network remembers better than the forest can, so the forest gets too little weight. Which way it goes depends
+# on the data and the models. The chapter that this course started from chose $\alpha$ in this way, and out of a shuffled
+# loader besides, so that predictions and true values did not even belong to the same crystals.
+#
+# Here the harm is small. The error changes little near its minimum, and the weights are not far apart. You cannot know
+# that before you have looked at predictions for crystals that the models have not seen.
+#
+# ## Right: alpha from the other folds
+#
+# There is one trap left. If $\alpha$ is chosen on all out-of-fold predictions and judged on the same ones, each crystal
+# has had a say in its own weight. With one number and many crystals this is a small sin, and easily avoided: the weight
+# for a fold comes from the other four folds. This is *cross-fitting*.
+
+# %%
+from course_lib.late_fusion import cross_fitted
+
+one_start = runs[(runs["split"] == "formula") & (runs["seed"] == 0)]
+fold_of = pd.concat(
+    [
+        pd.Series(run.fold, run.ids)
+        for run in one_start[one_start["method"] == NETWORK].itertuples()
+    ]
+)
+out_of_fold = predictions["formula", "out of fold"]
+mixed, alpha_of_fold = cross_fitted(
+    y, out_of_fold[FOREST], out_of_fold[NETWORK], fold_of
+)
+print(f"error of the blend: {(mixed - y).abs().mean():.3f} eV/atom")
+alpha_of_fold.round(3)
+
+# %% [markdown]
+# ## No grid needed
+#
+# One could try $\alpha = 0, 0.01, 0.02, \dots$ There is an exact way. With the rest $r_i = y_i - \hat y_{\text{GNN},i}$
+# and the difference $d_i = \hat y_{\text{RF},i} - \hat y_{\text{GNN},i}$, the error of crystal $i$ is $r_i - \alpha d_i$:
+#
+# $$ \sum_i |r_i - \alpha d_i| = \sum_i |d_i| \left| \frac{r_i}{d_i} - \alpha \right| $$
+#
+# This is the distance of $\alpha$ from the points $r_i / d_i$, each with the weight $|d_i|$. The number with the smallest
+# weighted distance from given points is their **weighted median**: sort the points, and go up until half of the weight is
+# reached. Sorting is all the work there is. Crystals on which the two models agree ($d_i = 0$) have no say.
+
+# %%
+import numpy as np
+
+rest = y - out_of_fold[NETWORK]
+difference = out_of_fold[FOREST] - out_of_fold[NETWORK]
+points = pd.DataFrame({"point": rest / difference, "weight": difference.abs()})
+points = points.sort_values("point")
+right = weights.loc[("formula", "out of fold"), "alpha"]
+half = points["weight"].sum() / 2
+median = points["point"][points["weight"].cumsum() >= half].iloc[0]
+grid = alpha_path(y, out_of_fold[FOREST], out_of_fold[NETWORK], np.linspace(0, 1, 11))
+print(f"weighted median {median:.4f}, optimal_alpha {right:.4f}")
+print(f"best of a grid of 11: {grid.loc[grid['mae'].idxmin(), 'alpha']:.1f}")
+assert abs(median - right) < 1e-6
+
+# %% [markdown]
+# ## When does blending help?
+#
+# Errors cancel only where they differ. If both models are wrong about the same crystals, by the same amounts, a mean of
+# the two is as wrong. What counts is the **correlation** $\rho$ of their errors. For the squared error, with the standard
+# deviations $s_a$ and $s_b$ of the two models' errors, the best weight of model $a$ is
+#
+# $$ \alpha = \frac{s_b^2 - \rho\, s_a s_b}{s_a^2 + s_b^2 - 2 \rho\, s_a s_b} $$
+#
+# {cite:p}`bates1969combination`, cut to the range from 0 to 1. Exercise 2 derives it.
+#
+# > **Predict.** Are the errors of forest and CGCNN alike? Think of what each of them cannot see.
+
+# %% mystnb={"image": {"alt": "Error of CGCNN against error of the random forest, a dot a crystal, in two panels for random folds and folds by formula. Both clouds are long and lean along the diagonal, more so where formulas are new."}}
+from course_lib.experiments import errors_by_crystal
+from course_lib.plots import plot_error_pairs
+
+pairs = {
+    split: errors_by_crystal(runs, y, split).rename(
+        columns={FOREST: "forest", NETWORK: "CGCNN"}
+    )
+    for split in ("random", "formula")
+}
+plot_error_pairs(pairs, "eV/atom")
+
+# %% mystnb={"image": {"alt": "Gain of the best blend over the better model against the correlation of their errors: three falling lines for equally good models and for one that is 25 or 60 percent worse, and two marks for what was measured on random and formula folds."}}
+from course_lib.late_fusion import alpha_from_errors, blended_error_variance
+from course_lib.plots import plot_blending_gain
+
+measured = {}
+for split, pair in pairs.items():
+    s_forest, s_cgcnn = pair.std()
+    rho = pair.corr().iloc[0, 1]
+    best = alpha_from_errors(s_forest, s_cgcnn, rho)
+    after = blended_error_variance(best, s_forest, s_cgcnn, rho) ** 0.5
+    measured[split] = (rho, 1 - after / min(s_forest, s_cgcnn))
+    print(
+        f"{split}: correlation {rho:.2f}, alpha {best:.2f}, gain {measured[split][1]:.1%}"
+    )
+plot_blending_gain(measured=measured)
+
+# %%
+assert all(rho > 0 for rho, _ in measured.values()), "both models err alike"
+assert all(gain > 0 for _, gain in measured.values()), "and a blend still gains"
+
+# %% [markdown]
+# Both errors lean the same way: a formula that is unlike all others is hard for both models. But not all of the error is
+# shared. The forest cannot see which polymorph it has before it, the network can. The network has to find out what the
+# elements are like, the forest is told. There they help each other.
+#
+# ## Late fusion against its parents
+#
+# Now all folds and all random starts, each blend with a weight from the other folds.
+
+# %%
+from course_lib.experiments import LATE_FUSION, summarize_differences, with_late_fusion
+
+late = with_late_fusion(runs, y)
+blends = late[late["method"] == LATE_FUSION].groupby("split", sort=False)["alpha"]
+blends.agg(["mean", "std"]).round(2)
+
+# %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and late fusion on random and on formula-grouped folds, one dot a run, with mean and standard deviation. Late fusion has the smallest mean on both."}}
+from course_lib.plots import plot_errors
+
+plot_errors(late, "eV/atom")
+
+# %% mystnb={"image": {"alt": "Difference in mean absolute error to late fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero."}}
+from course_lib.plots import plot_paired_differences
+
+plot_paired_differences(late, LATE_FUSION, "eV/atom")
+
+# %%
+difference = summarize_differences(late, LATE_FUSION)
+difference["blend shown better"] = difference["low"] > 0
+assert (difference["mean"] > 0).all(), "ahead of both parents on average, on both tests"
+difference.round(3)
+
+# %% [markdown]
+# Each row is parent minus blend. The blend is ahead of both its parents on both tests. Where the interval lies above zero,
+# it is shown to be; where it does not, *ahead on average* is all one may say.
+#
+# ## What we saw
+#
+# - One number joins two finished models. Nothing is trained again.
+# - $\alpha$ comes from predictions for crystals that the models did not learn from. The training set gives another
+#   number, because there the models remember.
+# - The best $\alpha$ for the absolute error is a weighted median: exact, and as quick as sorting.
+# - The less two models err alike, the more their blend gains.
+#
+# | strengths | weaknesses |
+# |---|---|
+# | works with any two models, also with those that cannot be retrained | out-of-fold predictions cost one training a fold |
+# | two opinions: where they differ much, take care | two models to keep and to run |
+# | nothing to tune but one number, and that exactly | one weight for all crystals, though some need structure more than others |
+#
+# **When this stops being true.** With more data the network improves faster than the forest (notebook 7). The better
+# parent then gets nearly all the weight, and the blend has little left to give.
+#
+# ## Check yourself
+#
+# 1. A blend has $\alpha = 0.2$. What does that say about the two models, and what not?
+# 2. Two models have errors with correlation 1. What is the best blend?
+# 3. Why can the forest not memorise our training set, and on what dataset could it?
+#
+# <details><summary>Answers</summary>
+#
+# 1. The network gets four times the weight of the forest. It does not say that the network is four times as good: the
+#    weight depends on both errors *and* on their correlation.
+# 2. If the errors are equally large, every blend is the same. If they are not, the better model alone, unless negative
+#    weights are allowed.
+# 3. The polymorphs of a formula have the same composition, so it must give them one prediction. Where every crystal has
+#    a formula of its own, nothing keeps it from memorising.
+#
+# </details>
+#
+# ## Further reading
+#
+# Combining forecasts by the correlation of their errors: {cite:t}`bates1969combination`. Learning how to combine from
+# out-of-fold predictions: {cite:t}`wolpert1992stacked`.
