@@ -223,6 +223,24 @@ class CrystalGraphs:
         columns = [self.target_names.index(name) for name in names]
         return replace(self, y=self.y[:, columns], target_names=tuple(names))
 
+    def with_features(self, features: np.ndarray) -> CrystalGraphs:
+        """Return the crystals of this view with other composition features; it shares no arrays.
+
+        Parameters
+        ----------
+        features : array, shape (len(self), n_features)
+            One row a crystal, in the order of this view.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer or more rows than crystals, or a feature is NaN or infinite.
+        """
+        check_same_length(features=features, crystals=self)
+        check_targets(features, "composition feature", self.names)
+        arrays = _join([self._gather(self.rows)]) | {"composition": np.asarray(features, dtype=np.float32)}
+        return replace(self, ids=self.names, y=self.targets, rows=np.arange(len(self)), **arrays)
+
     @property
     def names(self) -> np.ndarray:
         """Ids of the crystals in this view, shape (len(self),)."""

@@ -191,6 +191,28 @@ def test_views():
         graphs.subset([True, False, True])
 
 
+def test_other_features_for_the_same_crystals():
+    graphs = bundled_graphs(24)
+    view = graphs.subset([5, 2, 9, 2])
+    features = np.arange(12.0).reshape(4, 3)
+    changed = view.with_features(features)
+    assert changed.names.tolist() == view.names.tolist()
+    assert changed.target_names == view.target_names
+    assert changed.attrs == view.attrs
+    np.testing.assert_array_equal(changed.features, features)
+    assert changed.features.dtype == np.float32
+    np.testing.assert_array_equal(changed.targets, view.targets)
+    found, expected = changed.batch(range(4)), view.batch(range(4))
+    for name in set(expected.keys()) - {"composition"}:
+        torch.testing.assert_close(found[name], expected[name], rtol=0, atol=0)
+    np.testing.assert_array_equal(found.composition, features)
+    assert graphs.features.shape == (24, 145)
+    with pytest.raises(ValueError, match="features has 3, crystals has 4"):
+        view.with_features(features[:3])
+    with pytest.raises(ValueError, match=r"composition feature: row 1 \(id '.*'\) is nan"):
+        view.with_features(np.where(features == 3, np.nan, features))
+
+
 def assert_equal_graphs(one: CrystalGraphs, other: CrystalGraphs):
     assert one.ids.tolist() == other.ids.tolist()
     assert one.target_names == other.target_names
