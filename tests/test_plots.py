@@ -106,6 +106,18 @@ def alpha_paths() -> dict[str, pd.DataFrame]:
     return {"out of fold": alpha_path(TRUE, first, second), "training set": alpha_path(TRUE, TRUE, second)}
 
 
+def by_class() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "mean": [0.3, -0.02, 0.01],
+            "mean_absolute": [0.3, 0.025, 0.02],
+            "n": [12, 5, 7],
+            "corrected": [True] + [False] * 2,
+        },
+        index=["oxide", "carbide", "selenide"],
+    )
+
+
 def history() -> pd.DataFrame:
     return pd.DataFrame({"val_mae_energy": [0.8, 0.3, 0.125, 0.2], "train_loss": [1.0, 0.5, 0.2, 0.1]})
 
@@ -139,6 +151,12 @@ FIGURES = {
     "learning_curves": lambda df: plots.plot_learning_curves(curves(), "eV/atom"),
     "error_against_time": lambda df: plots.plot_error_against_time(timed(), "eV/atom"),
     "early_fusion": lambda df: plots.plot_early_fusion(145, 128, (128, 64)),
+    "periodic_table": lambda df: plots.plot_periodic_table(pd.Series({"H": 3, "O": 40, "Au": 12, "U": 1})),
+    "by_prototype": lambda df: plots.plot_by_prototype(
+        df, {"formation_energy_per_atom": "formation energy (eV/atom)", "band_gap": "band gap (eV)"}
+    ),
+    "polymorph_differences": lambda df: plots.plot_polymorph_differences(df, "formation_energy_per_atom", "eV/atom"),
+    "validation": lambda df: plots.plot_validation(by_class(), "eV/atom"),
     "late_fusion": lambda df: plots.plot_late_fusion(),
     "alpha_paths": lambda df: plots.plot_alpha_paths(alpha_paths(), "eV/atom"),
     "error_pairs": lambda df: plots.plot_error_pairs({"random": error_pair(), "formula": error_pair()}, "eV/atom"),
@@ -230,7 +248,7 @@ def test_every_axis_says_what_it_shows(name, crystals):
     figure = FIGURES[name](crystals)
     numbers = [axes for axes in figure.axes if axes.get_visible() and len(axes.get_xticks()) and axes.get_xlabel()]
     shared = bool(figure.get_supxlabel())
-    pictures = {"crystal_and_graph", "feature_table", "atom_features"}
+    pictures = {"crystal_and_graph", "feature_table", "atom_features", "periodic_table"}
     assert numbers or shared or name in pictures
 
 
@@ -604,3 +622,20 @@ def test_no_gain_from_a_model_that_errs_the_same_way():
     assert equal[-1] == pytest.approx(0, abs=1e-6)
     assert equal[np.abs(x).argmin()] == pytest.approx(100 * (1 - 0.5**0.5))  # two independent errors
     assert twice[x > 0.5] == pytest.approx(0, abs=1e-6)  # beyond s_b / s_a the better model alone is best
+
+
+def test_polymorph_differences_are_those_of_all_pairs():
+    df = pd.DataFrame({"formula": ["AB", "AB", "CD", "AB", "EF"], "energy": [0.0, 1.0, 5.0, 3.0, 9.0]})
+    figure = plots.plot_polymorph_differences(df, "energy", "eV")
+    assert sum(patch.get_height() for patch in figure.axes[0].patches) == 3
+    assert "half of them below 2.00" in texts(figure)
+    with pytest.raises(ValueError, match="no formula has two crystals"):
+        plots.plot_polymorph_differences(df.iloc[[0, 2]], "energy", "eV")
+
+
+def test_periodic_table_shows_each_count_at_its_place():
+    figure = plots.plot_periodic_table(pd.Series({"H": 3, "Au": 12, "U": 1}))
+    written = {text.get_text(): text.get_position() for text in figure.axes[0].texts}
+    assert {"3", "12", "1"} <= set(written)
+    assert written["12"][0] == 11, "gold is in group 11"
+    assert "Ce" not in written, "lanthanides only where they are needed"

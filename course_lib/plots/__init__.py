@@ -2,6 +2,12 @@
 
 from course_lib.plots.comparison import plot_error_against_time, plot_learning_curves
 from course_lib.plots.crystals import plot_crystal_and_graph, plot_shells
+from course_lib.plots.dataset import (
+    plot_by_prototype,
+    plot_periodic_table,
+    plot_polymorph_differences,
+    plot_validation,
+)
 from course_lib.plots.features import (
     plot_atom_features,
     plot_feature_groups,
@@ -24,6 +30,7 @@ __all__ = [
     "plot_alpha_paths",
     "plot_atom_features",
     "plot_blending_gain",
+    "plot_by_prototype",
     "plot_course_map",
     "plot_crystal_and_graph",
     "plot_early_fusion",
@@ -40,6 +47,9 @@ __all__ = [
     "plot_learning_curves",
     "plot_paired_differences",
     "plot_parity",
+    "plot_periodic_table",
+    "plot_polymorph_differences",
     "plot_polymorphs",
     "plot_shells",
+    "plot_validation",
 ]
