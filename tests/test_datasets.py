@@ -1,4 +1,3 @@
-import hashlib
 import io
 import json
 import os
@@ -6,11 +5,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +14,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from local_server import FileServer, digest, in_matbench_format, serve_as
 from pymatgen.core import Composition, Lattice, Structure
 from sklearn.model_selection import KFold
 
@@ -125,60 +122,6 @@ def test_matbench_package_missing(monkeypatch):
 # --- downloads ---
 
 
-class FileServer:
-    """A web server on this machine with one file; it can break off, and honours ranges as real servers do.
-
-    It can also stop in the middle and go on when `released`, or know nothing of ranges.
-    """
-
-    def __init__(self):
-        self.content = b""
-        self.break_after = None
-        self.stop_after = None
-        self.released = threading.Event()
-        self.knows_ranges = True
-        self.status = None
-        self.ranges: list[str | None] = []
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                server.answer(self)
-
-            def log_message(self, *arguments):
-                pass
-
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._http.server_port}/crystals.json.gz"
-        self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
-        self._thread.start()
-
-    def answer(self, request):
-        asked = request.headers["Range"]
-        self.ranges.append(asked)
-        asked = asked if self.knows_ranges else None
-        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
-        status = self.status or (416 if start >= len(self.content) > 0 else 206 if asked else 200)
-        body = self.content[start:] if status < 400 else b""
-        request.send_response(status)
-        request.send_header("Content-Length", str(len(body)))
-        request.end_headers()
-        body = body[: self.break_after]
-        if self.stop_after is not None:
-            request.wfile.write(body[: self.stop_after])
-            request.wfile.flush()
-            self.released.wait(timeout=60)
-            body = body[self.stop_after :]
-        with suppress(ConnectionError):  # the other side may be gone by now
-            request.wfile.write(body)
-
-    def close(self):
-        self.released.set()
-        self._http.shutdown()
-        self._http.server_close()
-        self._thread.join()
-
-
 @pytest.fixture
 def server(monkeypatch):
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -187,10 +130,6 @@ def server(monkeypatch):
     server.content = np.random.default_rng(0).bytes(300_000)
     yield server
     server.close()
-
-
-def digest(content):
-    return hashlib.sha256(content).hexdigest()
 
 
 def test_download_is_kept(server, tmp_path):
@@ -350,15 +289,9 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
 @pytest.fixture
 def matbench_server(server, tmp_path, monkeypatch, bundled):
     """The server has a small matbench_jdft2d, written by matminer itself, and matminer's metadata points at it."""
-    from matminer.datasets import dataset_retrieval
-    from matminer.utils.io import store_dataframe_as_json
-
     frame = pd.DataFrame({"structure": list(bundled["structure"][:12]), "exfoliation_en": np.arange(12.0)})
-    store_dataframe_as_json(frame, str(tmp_path / "made.json.gz"), compression="gz", pbar=False)
-    server.content = (tmp_path / "made.json.gz").read_bytes()
-    metadata = dataset_retrieval._load_dataset_dict()
-    metadata["matbench_jdft2d"] |= {"url": server.url, "hash": digest(server.content)}
-    monkeypatch.setattr(dataset_retrieval, "_dataset_dict", metadata)
+    server.content = in_matbench_format(frame, tmp_path)
+    serve_as("matbench_jdft2d", server, monkeypatch)
     monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("MATMINER_DATA", "untouched")
     return server

@@ -20,7 +20,10 @@ FLOORS = (
     {"training", "forest"},
     {"late_fusion", "interpret", "published"},
     {"experiments"},
+    {"predictors"},
+    {"matbench_tasks"},
     {"plots", "widgets", "exercises", "environment", "cli"},
+    {"__main__"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

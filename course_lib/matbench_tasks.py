@@ -1,0 +1,173 @@
+"""Matbench: any structure task on its official folds, recorded by the ``matbench`` package itself.
+
+Dunn et al., npj Comput. Mater. 6, 138 (2020), https://doi.org/10.1038/s41524-020-00406-3. The file that `benchmark`
+writes, ``results.json.gz``, is one of the three that the public leaderboard asks for; the others are ``info.json``
+(authors, description, references) and the source code, see https://matbench.materialsproject.org.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+
+from course_lib import predictors
+from course_lib.datasets import catalogue, folds
+from course_lib.files import write_atomically
+from course_lib.graphs import CrystalGraphs
+from course_lib.validation import check_same_length
+
+if TYPE_CHECKING:
+    from matbench.bench import MatbenchBenchmark
+
+RESULTS = "results.json.gz"
+"""Name of the file that the leaderboard asks for. The package writes it as plain text in spite of its name."""
+
+
+def benchmark(
+    task: str,
+    method: str,
+    folder: str | os.PathLike,
+    *,
+    fold_numbers: Sequence[int] = range(5),
+    seed: int = 0,
+    sizes: Mapping[str, object] | None = None,
+    settings: Mapping[str, object] | None = None,
+    n_jobs: int = 1,
+) -> pd.DataFrame:
+    """Train and test a method on official folds of a Matbench structure task.
+
+    Of each fold's training part, one eighth is set aside to choose the epoch by (`course_lib.datasets.folds`). The test
+    part is predicted once, by the finished model; nothing is chosen by it. Settings must be chosen beforehand, without
+    these test sets; those of `course_lib.experiments.METHODS` were, on other data.
+
+    Killed and started again, it goes on: with the next fold, and within a fold with the last finished epoch. Different
+    folds of one task may run at the same time, in the same folder.
+
+    Parameters
+    ----------
+    task : str
+        For example ``"matbench_phonons"``; see `course_lib.datasets.catalogue`.
+    method : str
+        As `course_lib.predictors.train` takes it.
+    folder : path
+        Where the graphs, the models, the predictions of each fold and, when all folds are there, ``results.json.gz``
+        are kept.
+    fold_numbers : sequence of int, default 0 to 4
+        Which folds to run.
+    seed : int, default 0
+        Seed of each training.
+    sizes, settings : mapping, optional
+        As for `course_lib.predictors.train`. In a classification task the loss is the squared error where not given,
+        so that predictions are probabilities.
+    n_jobs : int, default 1
+        Worker processes for building the graphs.
+
+    Returns
+    -------
+    DataFrame
+        One row for each of all finished folds, indexed by ``fold``; columns are Matbench's scores: ``mae``, ``rmse``,
+        ``mape`` and ``max_error``, or ``accuracy``, ``balanced_accuracy``, ``f1`` and ``rocauc``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such task or fold, the task has no structures, or `folder` holds another benchmark.
+    ConnectionError
+        If the dataset must be downloaded and cannot be.
+    """
+    listed = catalogue()
+    tasks = [name for name in listed.index if name.startswith("matbench_")]
+    if task not in tasks:
+        raise ValueError(f"there is no structure task {task!r} in Matbench; there are {', '.join(tasks)}.")
+    is_class = listed.loc[task, "task"] == "classification"
+    wrong = [number for number in fold_numbers if number not in range(5)]
+    if wrong:
+        raise ValueError(f"fold {wrong[0]} does not exist: there are 5, numbered 0 to 4.")
+    settings = ({"loss": "mse"} if is_class and predictors.method_named(method).network else {}) | dict(settings or {})
+    run = {"task": task, "method": method, "seed": seed, "sizes": dict(sizes or {}), "settings": settings}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_same_benchmark(folder / "benchmark.json", run)
+    graphs = _graphs(task, folder, n_jobs)
+    parts = folds(_frame(graphs, task))
+    for number in fold_numbers:
+        if not _fold_file(folder, number).exists():
+            fold = parts[number]
+            options = {"seed": seed, "sizes": sizes, "settings": settings, "resume": True}
+            learn, validate = graphs.subset(fold.train), graphs.subset(fold.validation)
+            predictor = predictors.train(method, learn, validate, folder / f"fold_{number}", **options)
+            values = predictor.predict(graphs.subset(fold.test)).iloc[:, 0].astype(float)
+            values = values.clip(0, 1) if is_class else values
+            write_atomically(_fold_file(folder, number), json.dumps(values.to_dict()) + "\n")
+    return _record(task, run, folder, graphs)
+
+
+def _check_same_benchmark(path: Path, run: dict) -> None:
+    """Keep what is run in the folder; raise ``ValueError`` when something else was run there."""
+    before = json.loads(path.read_text()) if path.exists() else run
+    for name, value in run.items():
+        if before[name] != json.loads(json.dumps(value)):
+            raise ValueError(f"{path.parent} holds a benchmark with {name} = {before[name]!r}. Choose another folder.")
+    write_atomically(path, json.dumps(run, indent=1) + "\n")
+
+
+def _graphs(task: str, folder: Path, n_jobs: int) -> CrystalGraphs:
+    """Open the task's graphs, memory-mapped; the first to come builds them."""
+    with FileLock(folder / "graphs.lock"):
+        if not (folder / "graphs").exists():
+            predictors.open_graphs(task, folder=folder / "graphs", n_jobs=n_jobs)
+    return CrystalGraphs.load(folder / "graphs")
+
+
+def _frame(graphs: CrystalGraphs, task: str) -> pd.DataFrame:
+    """Return the table that the folds are made from: ids and the name of the task, by which they are official."""
+    frame = pd.DataFrame({"target": graphs.targets[:, 0]}, index=pd.Index(graphs.names, name="mbid"))
+    frame.attrs["name"] = task
+    return frame
+
+
+def _fold_file(folder: Path, number: int) -> Path:
+    return folder / f"fold_{number}.json"
+
+
+def _record(task: str, run: dict, folder: Path, graphs: CrystalGraphs) -> pd.DataFrame:
+    """Have the package score all finished folds; write its file when no fold is missing."""
+    bench = _empty_benchmark(task)
+    recorder = bench.tasks_map[task]
+    truth = _frame(graphs, task)["target"].astype(float)
+    if recorder.metadata.task_type == "classification":
+        truth = truth.astype(bool)
+    # All that the package reads of the dataset now; loading it again would take minutes and gigabytes.
+    recorder.df = pd.DataFrame({recorder.metadata.input_type: None, recorder.metadata.target: truth})
+    scores = {}
+    for number in recorder.folds:
+        if _fold_file(folder, number).exists():
+            values = json.loads(_fold_file(folder, number).read_text())
+            ids = recorder.get_test_data(number).index
+            check_same_length(predictions=values, test_crystals=ids)
+            recorder.record(number, np.array([values[name] for name in ids]), params=run)
+            scores[number] = dict(recorder.results[f"fold_{number}"].scores)
+    if recorder.all_folds_recorded:
+        bench.add_metadata(run)
+        recorder.validate()
+        temporary = folder / f"{RESULTS}.tmp"
+        bench.to_file(temporary)
+        os.replace(temporary, folder / RESULTS)
+    return pd.DataFrame.from_dict(scores, orient="index").rename_axis("fold")
+
+
+def _empty_benchmark(task: str) -> MatbenchBenchmark:
+    """Return the package's own benchmark of one task, with nothing recorded."""
+    from matbench.bench import MatbenchBenchmark  # takes seconds
+
+    # It reports each step on standard output, where the command line writes its table.
+    logging.getLogger("matbench").setLevel(logging.WARNING)
+    return MatbenchBenchmark(autoload=False, subset=[task])

@@ -1,0 +1,331 @@
+"""Train any method by name, keep it in a folder, and predict with what is kept there.
+
+The folder of a run holds ``run.json``, which says what was trained on what, and the model: ``best.ckpt`` of a network,
+``forest.npz`` of a random forest. Reading them runs no code.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import pickle
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+
+from course_lib import __version__, models, training
+from course_lib.composition import feature_groups, magpie
+from course_lib.datasets import stream_dataset
+from course_lib.experiments.methods import METHODS, Method
+from course_lib.files import write_atomically
+from course_lib.forest import FlatForest, forest_pipeline
+from course_lib.graphs import CrystalGraphs
+from course_lib.models import CrystalModel, Trunk
+from course_lib.published import UNITS, load_published
+from course_lib.training import CrystalRegressor, FitConfig
+
+RUN = "run.json"
+_NETWORK, _FOREST = "best.ckpt", "forest.npz"
+_ROUNDING = 1e-6  # a feature is beyond its range by more than this share of it
+
+
+@dataclass(frozen=True)
+class TrainingRange:
+    """Which compositions a model has learned from.
+
+    A composition is outside when it has an element that no training crystal has, or when one of its 145 composition
+    features is smaller or larger than in any training crystal. That says nothing about the structure, and a crystal
+    inside may be predicted badly; one outside is a guess.
+
+    Attributes
+    ----------
+    elements : list of int
+        Atomic numbers of the elements that occur.
+    low, high : list of float
+        Smallest and largest value of each composition feature.
+    """
+
+    elements: list[int]
+    low: list[float]
+    high: list[float]
+
+    @classmethod
+    def of(cls, graphs: CrystalGraphs) -> TrainingRange:
+        """Return the range of some crystals."""
+        features = graphs.features
+        elements = set().union(*(_elements(graphs, row) for row in range(len(graphs))))
+        return cls(sorted(elements), features.min(axis=0).tolist(), features.max(axis=0).tolist())
+
+    def outside(self, graphs: CrystalGraphs) -> list[str]:
+        """Return for each crystal what is outside, in words; an empty text where nothing is."""
+        from pymatgen.core import Element
+
+        low, high = np.array(self.low), np.array(self.high)
+        margin = _ROUNDING * np.maximum(np.abs(low), np.abs(high))
+        beyond = (graphs.features < low - margin) | (graphs.features > high + margin)
+        names = list(chain(*feature_groups().values()))
+        words = []
+        for row, features in enumerate(beyond):
+            unknown = sorted(_elements(graphs, row) - set(self.elements))
+            if unknown:
+                words.append("element " + ", ".join(Element.from_Z(number).symbol for number in unknown))
+            elif features.any():
+                others = f" and {features.sum() - 1} more" if features.sum() > 1 else ""
+                words.append(names[int(features.argmax())] + others)
+            else:
+                words.append("")
+        return words
+
+
+def _elements(graphs: CrystalGraphs, row: int) -> set[int]:
+    """Return the atomic numbers in one crystal of a view."""
+    b = graphs.rows[row]
+    return set(graphs.species[graphs.atom_offset[b] : graphs.atom_offset[b + 1]].tolist())
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A trained model with what is known about it.
+
+    Attributes
+    ----------
+    model : CrystalRegressor or FlatForest
+        What predicts.
+    method : str
+        How it was made.
+    units : dict
+        Unit of each target, by name; the targets in their order.
+    training_range : TrainingRange or None
+        None where it is not known.
+    """
+
+    model: CrystalRegressor | FlatForest
+    method: str
+    units: dict[str, str]
+    training_range: TrainingRange | None
+
+    def predict(self, graphs: CrystalGraphs) -> pd.DataFrame:
+        """Predict all crystals of `graphs`, which have composition features: (len(graphs), n_targets), by id."""
+        if isinstance(self.model, CrystalRegressor):
+            return training.predict(self.model, graphs)
+        values = self.model.predict(graphs.features)
+        return pd.DataFrame(values, index=pd.Index(graphs.names, name="id"), columns=self.model.target_names)
+
+
+def method_named(name: str) -> Method:
+    """Return a method: a key of `course_lib.experiments.METHODS`, or the name of a network in `course_lib.models`.
+
+    Raises
+    ------
+    ValueError
+        If there is none of that name.
+    """
+    if name in METHODS:
+        return METHODS[name]
+    if name in network_names():
+        return Method(name, "structure", getattr(models, name))
+    raise ValueError(f"there is no method {name!r}; choose one of {', '.join([*METHODS, *network_names()])}.")
+
+
+def network_names() -> list[str]:
+    """Return the names of all networks in `course_lib.models`."""
+    found = {name: getattr(models, name) for name in models.__all__}
+    return [
+        name
+        for name, thing in found.items()
+        if inspect.isclass(thing) and issubclass(thing, CrystalModel) and thing not in (CrystalModel, Trunk)
+    ]
+
+
+def open_graphs(
+    dataset: str | os.PathLike, *, folder: str | os.PathLike | None = None, n_jobs: int = 1
+) -> CrystalGraphs:
+    """Return the graphs of a dataset, with composition features, all its targets, and its ``attrs``.
+
+    Parameters
+    ----------
+    dataset : str or path
+        A folder that ``CrystalGraphs.save`` wrote, or what `course_lib.datasets.load_dataset` takes.
+    folder : path, optional
+        Where to keep graphs that must be built; in memory only where not given.
+    n_jobs : int, default 1
+        Worker processes for building.
+
+    Raises
+    ------
+    ValueError
+        If the saved graphs have no composition features; and as `load_dataset`.
+    """
+    if (Path(dataset) / "meta.json").is_file():
+        graphs = CrystalGraphs.load(dataset)
+        if not graphs.composition.shape[1]:
+            raise ValueError(
+                f"the graphs in {dataset} have no composition features. Build them with composition=magpie."
+            )
+        return graphs
+    stream = stream_dataset(dataset)
+    return CrystalGraphs.from_structures(
+        stream.structures,
+        ids=stream.ids,
+        targets=stream.targets,
+        composition=magpie,
+        attrs=stream.attrs,
+        folder=folder,
+        n_jobs=n_jobs,
+    )
+
+
+def train(
+    method: str,
+    train: CrystalGraphs,
+    validation: CrystalGraphs,
+    folder: str | os.PathLike,
+    *,
+    seed: int = 0,
+    sizes: Mapping[str, object] | None = None,
+    settings: Mapping[str, object] | None = None,
+    resume: bool = False,
+) -> Predictor:
+    """Train a method and keep it in `folder`.
+
+    Parameters
+    ----------
+    method : str
+        As `method_named` takes it.
+    train, validation : CrystalGraphs
+        With composition features. A network chooses its best epoch by the validation set; a forest learns from it too.
+    folder : path
+        Where the run is kept.
+    seed : int, default 0
+        Seed of the first weights, the shuffling and dropout, or the trees.
+    sizes : mapping, optional
+        Arguments of the network that differ from the method's, for example ``{"hidden": 256}``.
+    settings : mapping, optional
+        Arguments of `FitConfig`, or parameters of the forest, that differ from the method's.
+    resume : bool, default False
+        Go on with the run in `folder`, if there is one.
+
+    Returns
+    -------
+    Predictor
+        The same that `load` gives.
+
+    Raises
+    ------
+    FileExistsError
+        If `folder` holds a run and `resume` is false.
+    ValueError
+        If the method, a size or a setting is not known, or has a value that it cannot have.
+    """
+    chosen, folder = method_named(method), Path(folder)
+    if not resume and any((folder / name).exists() for name in (RUN, "last.ckpt")):
+        raise FileExistsError(f"{folder} holds a run. Choose another folder, or go on with that run (--resume).")
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = chosen.settings | dict(settings or {})
+    start = time.perf_counter()
+    if chosen.network is None:
+        model, details = _train_forest(method, train, validation, folder, seed, dict(sizes or {}), settings)
+    else:
+        network = _make_network(method, chosen, len(train.target_names), seed, dict(sizes or {}))
+        config = _fit_config(seed, settings, folder, resume)
+        result = training.fit(network, train, validation, config)
+        model, details = result.model, {"best_epoch": result.best_epoch}
+    units = {name: train.attrs.get("units", {}).get(name, "unknown") for name in train.target_names}
+    predictor = Predictor(model, method, units, TrainingRange.of(train))
+    about = {
+        "method": method,
+        "units": units,
+        "training_range": asdict(predictor.training_range),
+        "sizes": dict(sizes or {}),
+        "settings": settings,
+        "seed": seed,
+        "data": {name: train.attrs.get(name) for name in ("name", "sha256")},
+        "n_train": len(train),
+        "n_validation": len(validation),
+        "seconds": round(time.perf_counter() - start, 2),
+        "version": __version__,
+        **details,
+    }
+    rank_zero_only(write_atomically)(folder / RUN, json.dumps(about, indent=1) + "\n")
+    return predictor
+
+
+def _make_network(name: str, method: Method, n_targets: int, seed: int, sizes: dict) -> CrystalModel:
+    torch.manual_seed(seed)
+    try:
+        return method.network(n_targets=n_targets, **sizes)
+    except TypeError as error:
+        raise ValueError(f"sizes of {name}: {error}") from error
+
+
+def _fit_config(seed: int, settings: dict, folder: Path, resume: bool) -> FitConfig:
+    unknown = set(settings) - set(FitConfig.__dataclass_fields__)
+    if unknown:
+        known = ", ".join(FitConfig.__dataclass_fields__)
+        raise ValueError(f"there is no setting {sorted(unknown)[0]!r} of a network; there are {known}.")
+    return FitConfig(**{"seed": seed, **settings, "folder": folder, "resume": resume})
+
+
+def _train_forest(
+    name: str, train: CrystalGraphs, validation: CrystalGraphs, folder: Path, seed: int, sizes: dict, settings: dict
+) -> tuple[FlatForest, dict]:
+    if sizes:
+        raise ValueError(f"sizes of {name}: a forest has none. Give {sorted(sizes)[0]!r} as a setting.")
+    forest = forest_pipeline(seed)["forest"].set_params(**settings)
+    features = np.concatenate([train.features, validation.features])
+    targets = np.concatenate([train.targets, validation.targets])
+    if np.isnan(targets).any():
+        raise ValueError("a forest cannot learn from missing labels. Drop these crystals, or train a network.")
+    forest.fit(features, targets[:, 0] if targets.shape[1] == 1 else targets)
+    flat = FlatForest.of(forest, train.target_names)
+    flat.save(folder / _FOREST)
+    return flat, {}
+
+
+def load(path: str | os.PathLike) -> Predictor:
+    """Load a trained model.
+
+    Parameters
+    ----------
+    path : path
+        The folder of a run (`train`), a checkpoint in such a folder, or a checkpoint of the original CGCNN code
+        (``.pth.tar``).
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing to load.
+    ValueError
+        If it is something else.
+    """
+    path = Path(path)
+    if path.is_dir():
+        kept = [path / name for name in (_NETWORK, _FOREST) if (path / name).is_file()]
+        if not (path / RUN).is_file() or not kept:
+            raise FileNotFoundError(f"{path} holds no finished run: there is no {RUN} with a model beside it.")
+        path = kept[0]
+    if path.suffix not in {".ckpt", ".npz"}:
+        model = load_published(path)
+        return Predictor(
+            model, "published CGCNN", {name: UNITS.get(name, "unknown") for name in model.target_names}, None
+        )
+    model = FlatForest.load(path) if path.suffix == ".npz" else _load_network(path)
+    if not (path.parent / RUN).is_file():
+        return Predictor(model, "unknown", dict.fromkeys(model.target_names, "unknown"), None)
+    about = json.loads((path.parent / RUN).read_text(encoding="utf-8"))
+    return Predictor(model, about["method"], about["units"], TrainingRange(**about["training_range"]))
+
+
+def _load_network(path: Path) -> CrystalRegressor:
+    try:
+        return training.load(path)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise ValueError(f"{path} is no checkpoint of this library, or it is damaged: {error}") from error
