@@ -149,6 +149,7 @@ FIGURES = {
         df["prototype"], {"forest": df["band_gap"].abs(), "CGCNN": df["formation_energy_per_atom"].abs()}, "eV/atom"
     ),
     "learning_curves": lambda df: plots.plot_learning_curves(curves(), "eV/atom"),
+    "errors_by_kind": lambda df: plots.plot_errors_by_kind(runs(), "eV/atom"),
     "error_against_time": lambda df: plots.plot_error_against_time(timed(), "eV/atom"),
     "early_fusion": lambda df: plots.plot_early_fusion(145, 128, (128, 64)),
     "periodic_table": lambda df: plots.plot_periodic_table(pd.Series({"H": 3, "O": 40, "Au": 12, "U": 1})),
@@ -639,3 +640,15 @@ def test_periodic_table_shows_each_count_at_its_place():
     assert {"3", "12", "1"} <= set(written)
     assert written["12"][0] == 11, "gold is in group 11"
     assert "Ce" not in written, "lanthanides only where they are needed"
+
+
+def test_errors_by_kind_are_sorted_within_what_is_read():
+    table = pd.concat([runs(), timed()[lambda rows: rows["method"] == "alignn"]])
+    figure = plots.plot_errors_by_kind(table, "eV/atom")
+    labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert labels == ["random forest", "CGCNN", "ALIGNN (small)", "early fusion"]
+    means = table[table["split"] == "random"].groupby("method")["mae"].mean()
+    widths = sorted(patch.get_width() for patch in figure.axes[0].patches)
+    assert widths == pytest.approx(sorted(means))
+    with pytest.raises(ValueError, match="no method 'crabnet'"):
+        plots.plot_errors_by_kind(runs().assign(method="crabnet"), "eV/atom")

@@ -74,13 +74,16 @@ def corrected_interval(differences: np.ndarray, level: float = 0.95) -> tuple[fl
     return float(low), float(high)
 
 
-def summarize_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Return mean and 95 % interval of `paired_differences`, one row for each split and method.
+def summarize_differences(runs: pd.DataFrame, reference: str, level: float = 0.95) -> pd.DataFrame:
+    """Return mean and confidence interval of `paired_differences`, one row for each split and method.
 
     Parameters
     ----------
     runs, reference
         As for `paired_differences`.
+    level : float, default 0.95
+        Confidence level of each interval. Where m methods are compared with one, 1 - 0.05 / m keeps the chance of any
+        false alarm below 5 % (Bonferroni).
 
     Returns
     -------
@@ -88,7 +91,7 @@ def summarize_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
         Indexed by ``split`` and ``method``; columns ``mean``, ``low`` and ``high`` (see `corrected_interval`).
     """
     differences = paired_differences(runs, reference).groupby(["split", "method"], sort=False)["difference"]
-    rows = {key: (values.mean(), *corrected_interval(values.to_numpy())) for key, values in differences}
+    rows = {key: (values.mean(), *corrected_interval(values.to_numpy(), level)) for key, values in differences}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
     table.index = pd.MultiIndex.from_tuples(table.index, names=["split", "method"])
     return table

@@ -1,6 +1,6 @@
 """The figures of the course. Every function takes data, draws it and returns a matplotlib ``Figure``."""
 
-from course_lib.plots.comparison import plot_error_against_time, plot_learning_curves
+from course_lib.plots.comparison import plot_error_against_time, plot_errors_by_kind, plot_learning_curves
 from course_lib.plots.crystals import plot_crystal_and_graph, plot_shells
 from course_lib.plots.dataset import (
     plot_by_prototype,
@@ -38,6 +38,7 @@ __all__ = [
     "plot_error_pairs",
     "plot_errors",
     "plot_errors_by_group",
+    "plot_errors_by_kind",
     "plot_feature_groups",
     "plot_feature_scales",
     "plot_feature_table",

@@ -19,6 +19,7 @@ from course_lib.plots.style import (
     WIDTH,
     check_known,
     figure_function,
+    paler,
     pick,
     with_unit,
 )
@@ -79,6 +80,56 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
 def _sizes(runs: pd.DataFrame) -> list[float]:
     sizes = runs["n_learned"].groupby(runs["n_learned"].round(-1)).mean()
     return sizes.tolist()
+
+
+@figure_function
+def plot_errors_by_kind(runs: pd.DataFrame, unit: str) -> Figure:
+    """Draw the errors of methods, sorted within what they read: composition, structure or both; a panel a split.
+
+    A bar is the mean over the runs of a method, its line the standard deviation.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        One row a run, with the columns ``method``, ``split`` and ``mae``.
+    unit : str
+        Unit of ``mae``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or a method is not one of the course.
+    """
+    check_known(["method", "split", "mae"], runs.columns, "column")
+    check_known(runs["method"].unique(), KINDS, "method")
+    splits = runs["split"].unique()
+    methods = runs.groupby("method")["mae"].mean().sort_values(ascending=False).index
+    order = [method for kind in _KIND_ORDER for method in methods if KINDS[method] == kind]
+    size = (WIDTH, 1.3 + 0.34 * len(order))
+    figure, panels = plt.subplots(1, len(splits), figsize=size, sharey=True, sharex=True, squeeze=False)
+    for axes, split in zip(panels[0], splits, strict=True):
+        by_method = runs[runs["split"] == split].groupby("method")["mae"].agg(["mean", "std"])
+        for rank, kind in enumerate(_KIND_ORDER):
+            rows = [row for row, method in enumerate(order) if KINDS[method] == kind and method in by_method.index]
+            table = by_method.loc[[order[row] for row in rows]]
+            axes.barh(rows, table["mean"], xerr=table["std"], color=paler(pick(COLORS, rank), 0.35), edgecolor=INK,
+                      linewidth=0.6, height=0.66, error_kw={"capsize": 2, "linewidth": 1.2},
+                      label=f"reads {'both' if kind == 'hybrid' else kind}")  # fmt: skip
+            for row, (mean, _) in zip(rows, table.to_numpy(), strict=True):
+                axes.text(0.01 * runs["mae"].max(), row, f"{mean:.3f}", va="center", fontsize=SMALL)
+        axes.set_title(split)
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(with_unit("mean absolute error", unit))
+    panels[0, 0].set_yticks(range(len(order)), [LABELS[method] for method in order])
+    panels[0, 0].set_ylim(len(order) - 0.5, -0.5)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=3)
+    return figure
 
 
 @figure_function
