@@ -167,7 +167,11 @@ plot_validation(by_class, "eV/atom")
 # other database holds another state or another crystal:
 
 # %%
-pd.DataFrame(validation["beyond_100_mev_without_correction"]).set_index("id")
+from IPython.display import display
+
+outliers = pd.DataFrame(validation["beyond_100_mev_without_correction"])
+with pd.option_context("display.max_colwidth", None):
+    display(outliers.set_index("id"))
 
 # %% [markdown]
 # Band gaps agree as well as two computations with different k-meshes and volumes can:
