@@ -311,6 +311,14 @@ def fetch_dataset(name: str) -> Path:
     return source.path
 
 
+def check_dataset(name: str) -> None:
+    """Raise ``ValueError`` when the file of a dataset that is here is not what it should be."""
+    if name == BUNDLED:
+        _load_bundled()
+    else:
+        fetch_dataset(name)  # which checks what is there, and downloads nothing then
+
+
 def catalogue() -> pd.DataFrame:
     """List the datasets that `load_dataset` knows by name.
 

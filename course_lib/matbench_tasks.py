@@ -19,13 +19,16 @@ import pandas as pd
 from filelock import FileLock
 
 from course_lib import predictors
-from course_lib.datasets import catalogue, folds
+from course_lib.datasets import catalogue
 from course_lib.files import write_atomically
 from course_lib.graphs import CrystalGraphs
 from course_lib.validation import check_same_length
 
 if TYPE_CHECKING:
     from matbench.bench import MatbenchBenchmark
+
+BENCHMARK = "benchmark.json"
+"""Name of the file that tells what is run in a folder."""
 
 RESULTS = "results.json.gz"
 """Name of the file that the leaderboard asks for. The package writes it as plain text in spite of its name."""
@@ -41,6 +44,7 @@ def benchmark(
     sizes: Mapping[str, object] | None = None,
     settings: Mapping[str, object] | None = None,
     n_jobs: int = 1,
+    progress: bool = False,
 ) -> pd.DataFrame:
     """Train and test a method on official folds of a Matbench structure task.
 
@@ -69,6 +73,8 @@ def benchmark(
         so that predictions are probabilities.
     n_jobs : int, default 1
         Worker processes for building the graphs.
+    progress : bool, default False
+        Show progress bars.
 
     Returns
     -------
@@ -95,13 +101,13 @@ def benchmark(
     run = {"task": task, "method": method, "seed": seed, "sizes": dict(sizes or {}), "settings": settings}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _check_same_benchmark(folder / "benchmark.json", run)
+    _check_same_benchmark(folder / BENCHMARK, run)
     graphs = _graphs(task, folder, n_jobs)
-    parts = folds(_frame(graphs, task))
+    parts = predictors.graph_folds(graphs)
     for number in fold_numbers:
         if not _fold_file(folder, number).exists():
             fold = parts[number]
-            options = {"seed": seed, "sizes": sizes, "settings": settings, "resume": True}
+            options = {"seed": seed, "sizes": sizes, "settings": settings, "resume": True, "progress": progress}
             learn, validate = graphs.subset(fold.train), graphs.subset(fold.validation)
             predictor = predictors.train(method, learn, validate, folder / f"fold_{number}", **options)
             values = predictor.predict(graphs.subset(fold.test)).iloc[:, 0].astype(float)
@@ -127,13 +133,6 @@ def _graphs(task: str, folder: Path, n_jobs: int) -> CrystalGraphs:
     return CrystalGraphs.load(folder / "graphs")
 
 
-def _frame(graphs: CrystalGraphs, task: str) -> pd.DataFrame:
-    """Return the table that the folds are made from: ids and the name of the task, by which they are official."""
-    frame = pd.DataFrame({"target": graphs.targets[:, 0]}, index=pd.Index(graphs.names, name="mbid"))
-    frame.attrs["name"] = task
-    return frame
-
-
 def _fold_file(folder: Path, number: int) -> Path:
     return folder / f"fold_{number}.json"
 
@@ -142,7 +141,7 @@ def _record(task: str, run: dict, folder: Path, graphs: CrystalGraphs) -> pd.Dat
     """Have the package score all finished folds; write its file when no fold is missing."""
     bench = _empty_benchmark(task)
     recorder = bench.tasks_map[task]
-    truth = _frame(graphs, task)["target"].astype(float)
+    truth = pd.Series(graphs.targets[:, 0].astype(float), index=graphs.names)
     if recorder.metadata.task_type == "classification":
         truth = truth.astype(bool)
     # All that the package reads of the dataset now; loading it again would take minutes and gigabytes.

@@ -20,10 +20,11 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.utilities import rank_zero_only
+from tqdm import tqdm
 
 from course_lib import __version__, models, training
 from course_lib.composition import feature_groups, magpie
-from course_lib.datasets import stream_dataset
+from course_lib.datasets import Folds, folds, stream_dataset
 from course_lib.experiments.methods import METHODS, Method
 from course_lib.files import write_atomically
 from course_lib.forest import FlatForest, forest_pipeline
@@ -61,7 +62,7 @@ class TrainingRange:
     def of(cls, graphs: CrystalGraphs) -> TrainingRange:
         """Return the range of some crystals."""
         features = graphs.features
-        elements = set().union(*(_elements(graphs, row) for row in range(len(graphs))))
+        elements = set().union(*(_species(graphs, row).tolist() for row in range(len(graphs))))
         return cls(sorted(elements), features.min(axis=0).tolist(), features.max(axis=0).tolist())
 
     def outside(self, graphs: CrystalGraphs) -> list[str]:
@@ -74,7 +75,7 @@ class TrainingRange:
         names = list(chain(*feature_groups().values()))
         words = []
         for row, features in enumerate(beyond):
-            unknown = sorted(_elements(graphs, row) - set(self.elements))
+            unknown = sorted(set(_species(graphs, row).tolist()) - set(self.elements))
             if unknown:
                 words.append("element " + ", ".join(Element.from_Z(number).symbol for number in unknown))
             elif features.any():
@@ -85,10 +86,10 @@ class TrainingRange:
         return words
 
 
-def _elements(graphs: CrystalGraphs, row: int) -> set[int]:
-    """Return the atomic numbers in one crystal of a view."""
+def _species(graphs: CrystalGraphs, row: int) -> np.ndarray:
+    """Return the atomic numbers of the atoms of one crystal of a view."""
     b = graphs.rows[row]
-    return set(graphs.species[graphs.atom_offset[b] : graphs.atom_offset[b + 1]].tolist())
+    return graphs.species[graphs.atom_offset[b] : graphs.atom_offset[b + 1]]
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,8 @@ def open_graphs(
         return graphs
     stream = stream_dataset(dataset)
     return CrystalGraphs.from_structures(
-        stream.structures,
+        # Shown on terminals only: a bar in a log file is noise.
+        tqdm(stream.structures, "Building graphs", len(stream.ids), unit=" crystals", disable=None),
         ids=stream.ids,
         targets=stream.targets,
         composition=magpie,
@@ -181,6 +183,36 @@ def open_graphs(
         folder=folder,
         n_jobs=n_jobs,
     )
+
+
+def graph_folds(graphs: CrystalGraphs, kind: str = "random", n_splits: int = 5) -> Folds:
+    """Split graphs as `course_lib.datasets.folds` splits the frame that they were made from.
+
+    Parameters
+    ----------
+    graphs : CrystalGraphs
+        As from `open_graphs`; a Matbench task is known by ``attrs["name"]``.
+    kind : {"random", "formula"}
+        As for `course_lib.datasets.folds`.
+    n_splits : int, default 5
+        Number of folds.
+    """
+    frame = pd.DataFrame(index=pd.Index(graphs.names))
+    frame.attrs["name"] = graphs.attrs.get("name")
+    if kind == "formula":
+        frame["formula"] = formulas(graphs)
+    return folds(frame, kind, n_splits)
+
+
+def formulas(graphs: CrystalGraphs) -> list[str]:
+    """Return the reduced formula of each crystal."""
+    from pymatgen.core import Composition, Element
+
+    counts = (np.unique(_species(graphs, row), return_counts=True) for row in range(len(graphs)))
+    return [
+        Composition({Element.from_Z(int(number)): int(n) for number, n in zip(*count, strict=True)}).reduced_formula
+        for count in counts
+    ]
 
 
 def train(
@@ -193,6 +225,7 @@ def train(
     sizes: Mapping[str, object] | None = None,
     settings: Mapping[str, object] | None = None,
     resume: bool = False,
+    progress: bool = False,
 ) -> Predictor:
     """Train a method and keep it in `folder`.
 
@@ -212,6 +245,8 @@ def train(
         Arguments of `FitConfig`, or parameters of the forest, that differ from the method's.
     resume : bool, default False
         Go on with the run in `folder`, if there is one.
+    progress : bool, default False
+        Show a progress bar.
 
     Returns
     -------
@@ -226,8 +261,8 @@ def train(
         If the method, a size or a setting is not known, or has a value that it cannot have.
     """
     chosen, folder = method_named(method), Path(folder)
-    if not resume and any((folder / name).exists() for name in (RUN, "last.ckpt")):
-        raise FileExistsError(f"{folder} holds a run. Choose another folder, or go on with that run (--resume).")
+    if not resume:
+        check_free(folder)
     folder.mkdir(parents=True, exist_ok=True)
     settings = chosen.settings | dict(settings or {})
     start = time.perf_counter()
@@ -235,7 +270,7 @@ def train(
         model, details = _train_forest(method, train, validation, folder, seed, dict(sizes or {}), settings)
     else:
         network = _make_network(method, chosen, len(train.target_names), seed, dict(sizes or {}))
-        config = _fit_config(seed, settings, folder, resume)
+        config = _fit_config({"seed": seed} | settings | {"folder": folder, "resume": resume, "progress": progress})
         result = training.fit(network, train, validation, config)
         model, details = result.model, {"best_epoch": result.best_epoch}
     units = {name: train.attrs.get("units", {}).get(name, "unknown") for name in train.target_names}
@@ -243,7 +278,6 @@ def train(
     about = {
         "method": method,
         "units": units,
-        "training_range": asdict(predictor.training_range),
         "sizes": dict(sizes or {}),
         "settings": settings,
         "seed": seed,
@@ -253,9 +287,21 @@ def train(
         "seconds": round(time.perf_counter() - start, 2),
         "version": __version__,
         **details,
+        "training_range": asdict(predictor.training_range),
     }
     rank_zero_only(write_atomically)(folder / RUN, json.dumps(about, indent=1) + "\n")
     return predictor
+
+
+def holds_run(folder: str | os.PathLike) -> bool:
+    """Return whether a run was begun in the folder."""
+    return any(Path(folder, name).exists() for name in (RUN, "last.ckpt"))
+
+
+def check_free(folder: str | os.PathLike) -> None:
+    """Raise ``FileExistsError`` when the folder holds a run."""
+    if holds_run(folder):
+        raise FileExistsError(f"{folder} holds a run. Choose another folder, or go on with that run (--resume).")
 
 
 def _make_network(name: str, method: Method, n_targets: int, seed: int, sizes: dict) -> CrystalModel:
@@ -266,12 +312,12 @@ def _make_network(name: str, method: Method, n_targets: int, seed: int, sizes: d
         raise ValueError(f"sizes of {name}: {error}") from error
 
 
-def _fit_config(seed: int, settings: dict, folder: Path, resume: bool) -> FitConfig:
+def _fit_config(settings: dict) -> FitConfig:
     unknown = set(settings) - set(FitConfig.__dataclass_fields__)
     if unknown:
         known = ", ".join(FitConfig.__dataclass_fields__)
         raise ValueError(f"there is no setting {sorted(unknown)[0]!r} of a network; there are {known}.")
-    return FitConfig(**{"seed": seed, **settings, "folder": folder, "resume": resume})
+    return FitConfig(**settings)
 
 
 def _train_forest(

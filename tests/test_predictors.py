@@ -14,10 +14,20 @@ from pymatgen.core import Lattice, Structure
 
 from course_lib import predictors
 from course_lib.composition import magpie
+from course_lib.datasets import folds
 from course_lib.experiments.methods import METHODS
 from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
-from course_lib.predictors import TrainingRange, load, method_named, network_names, open_graphs, train
+from course_lib.predictors import (
+    TrainingRange,
+    formulas,
+    graph_folds,
+    load,
+    method_named,
+    network_names,
+    open_graphs,
+    train,
+)
 
 QUICK = {"epochs": 1, "batch_size": 8}
 
@@ -168,6 +178,17 @@ def test_the_range_is_that_of_the_view():
     graphs = graphs_of(["Na", "Cl"], ["K", "Br"])
     assert TrainingRange.of(graphs.subset([1])).elements == [19, 35]
     assert TrainingRange.of(graphs.subset([1])).outside(graphs.subset([0, 1])) == ["element Na, Cl", ""]
+
+
+@pytest.mark.parametrize("kind", ["random", "formula"])
+def test_graphs_are_split_like_their_frame(kind):
+    frame = bundled(60)
+    expected = folds(frame, kind, 4)
+    found = graph_folds(bundled_graphs(60), kind, 4)
+    for one, other in zip(found, expected, strict=True):
+        for rows, same in zip(one, other, strict=True):
+            np.testing.assert_array_equal(rows, same)
+    assert formulas(bundled_graphs(60).subset([7, 2])) == frame["formula"].iloc[[7, 2]].tolist()
 
 
 def test_saved_graphs_are_opened(tmp_path):

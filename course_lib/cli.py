@@ -1,0 +1,596 @@
+"""The command line: train, predict, benchmark and data, as ``python -m course_lib`` or ``course-lib``.
+
+Tables go to standard output, all else to standard error, so that the output can be piped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import redirect_stdout
+from glob import glob
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from course_lib import __version__
+from course_lib.files import write_atomically
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from course_lib.graphs import CrystalGraphs
+
+# Importing the models takes seconds, so the commands import what they need, and `--help` nothing.
+
+METHODS = (
+    "random_forest", "cgcnn", "early_fusion", "intermediate_fusion", "attention_fusion", "alignn_simple", "alignn",
+    "gat", "megnet", "multitask_gat", "multitask_megnet",
+)  # fmt: skip
+NETWORKS = (
+    "ALIGNN", "ALIGNNSimple", "AttentionFusion", "CGCNN", "EarlyFusion", "GAT", "IntermediateFusion", "MEGNet",
+    "MultiTask", "PublishedCGCNN",
+)  # fmt: skip
+
+FILES_AT_A_TIME = 500
+"""Crystals that `predict` reads before it predicts them, so that memory stays bounded and output begins early."""
+
+BAD_INPUT = 2
+"""Exit code when something that the user gave is wrong."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code: 0, or 2 when something that the user gave is wrong.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        What follows the program's name; from the command line where not given.
+    """
+    parser = _parser()
+    options = parser.parse_args(_with_config(parser, sys.argv[1:] if arguments is None else list(arguments)))
+    output = sys.stdout
+    try:
+        with redirect_stdout(sys.stderr):  # what libraries print is no part of the table
+            return options.run(options, output)
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+    except (OSError, ValueError, ImportError, FloatingPointError) as error:
+        if options.debug:
+            raise
+        _say(f"error: {error}")
+        return BAD_INPUT
+
+
+def _say(message: str) -> None:
+    print(f"course-lib: {message}", file=sys.stderr, flush=True)
+
+
+# --- what can be given --------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="course-lib",
+        description="Train models of crystals, predict with them, and compare them.",
+        epilog="Each command explains itself and has examples: course-lib train --help",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(title="commands", required=True, dest="command", metavar="command")
+    _add_train(commands)
+    _add_predict(commands)
+    _add_benchmark(commands)
+    _add_data(commands)
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str, summary: str, text: str) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=text,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.add_argument(
+        "--format", choices=("csv", "tsv", "table"), default="csv", help="of what is printed (%(default)s)"
+    )
+    command.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+    return command
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--config", help="YAML or JSON file with any of these options; the command line comes first")
+
+
+def _add_method_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--method", default="cgcnn", help="what to train, see below (%(default)s)")
+    command.add_argument("--folder", required=True, help="where to keep everything; made where it is missing")
+    command.add_argument("--seed", type=int, default=0, help="seed of all that is random (%(default)s)")
+    command.add_argument(
+        "--size",
+        nargs="+",
+        action="extend",
+        metavar="NAME=VALUE",
+        help="arguments of the network that differ from the method's, for example hidden=128 n_conv=4",
+    )
+    command.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        metavar="NAME=VALUE",
+        help="settings of the training that differ from the method's, for example epochs=50 learning_rate=1e-3",
+    )
+    command.add_argument("--jobs", type=int, default=1, help="processes that build graphs; -1: all cores (%(default)s)")
+    _add_config(command)
+
+
+_METHOD_TEXT = f"""
+methods:
+  {", ".join(METHODS[:6])},
+  {", ".join(METHODS[6:])};
+  or a network of course_lib.models with its own default sizes: {", ".join(NETWORKS[:5])},
+  {", ".join(NETWORKS[5:])}
+
+settings (--set):
+  of a network: epochs, batch_size, learning_rate, weight_decay, loss (mae, mse), task_weights, patience, precision
+  (bf16-mixed), accelerator (gpu), devices, num_nodes; of the forest: what scikit-learn's RandomForestRegressor takes
+
+A run's options are kept in its folder as config.yaml; with --config and another --folder it is repeated.
+"""
+
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
+    command = _command(
+        commands,
+        "train",
+        "train a model and keep it in a folder",
+        """examples:
+  course-lib train --folder runs/one
+      CGCNN on the formation energies of the crystals that come with the course
+  course-lib train --dataset my_cifs --method early_fusion --fold 0 --split formula --folder runs/two
+      early fusion on a folder of CIF files with id_prop.csv; the crystals of fold 0 are kept for a test
+  course-lib train --dataset graphs/mp --method alignn --size hidden=256 alignn_layers=4 gcn_layers=4 \\
+                   --set epochs=300 batch_size=64 accelerator=gpu --folder runs/three
+      the full ALIGNN on graphs that `course-lib data build` made, on a GPU
+  course-lib train --config runs/three/config.yaml --resume
+      go on with a run that was interrupted
+
+Prints a table: mean absolute error (mae) of each target on the validation set, by which a network's epoch is chosen,
+and on the test set if there is one.
+"""
+        + _METHOD_TEXT,
+    )
+    command.add_argument(
+        "--dataset",
+        default="pbe_prototypes",
+        help="a name (course-lib data list), a folder with id_prop.csv and CIF files, a JSON file of matminer, or a "
+        "folder of graphs (%(default)s)",
+    )
+    command.add_argument("--target", nargs="+", help="what to learn; several for a multi-task model (the first one)")
+    command.add_argument("--split", choices=("random", "formula"), default="random", help="how to split (%(default)s)")
+    command.add_argument(
+        "--fold", type=int, choices=range(5), help="keep this fold of five as a test set (no test set)"
+    )
+    command.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
+    _add_method_options(command)
+    command.set_defaults(run=_train)
+
+
+def _add_predict(commands: argparse._SubParsersAction) -> None:
+    command = _command(
+        commands,
+        "predict",
+        "predict properties of crystals in files",
+        """examples:
+  course-lib predict --model runs/one new/*.cif POSCAR > predictions.csv
+  course-lib predict --model runs/one --model runs/two --format table crystal.cif
+  find . -name '*.cif' | course-lib predict --model runs/one -
+  course-lib predict --model formation-energy-per-atom.pth.tar crystal.cif
+      with the weights that the authors of CGCNN published
+
+Prints a row for each file, model and target:
+  file, formula
+  target, prediction, unit   the unit is "unknown" where the dataset had none
+  model, method              the path as given, and how the model was made
+  outside                    whether the composition is outside what the model was trained on: "no"; the elements that
+                             no training crystal has; the first of the 145 composition features whose value is smaller
+                             or larger than in any training crystal; or "unknown". Predictions outside are guesses.
+                             "no" promises little: structures may differ from all that was seen.
+
+A file that cannot be read is reported, the others are predicted, and the exit code is 2.
+""",
+    )
+    command.add_argument("files", nargs="+", metavar="FILE", help="CIF or POSCAR; a pattern; - reads names from input")
+    command.add_argument(
+        "--model",
+        action="append",
+        required=True,
+        help="folder of a run, checkpoint (.ckpt), or checkpoint of the original CGCNN code (.pth.tar); may be given "
+        "several times",
+    )
+    _add_config(command)
+    command.set_defaults(run=_predict)
+
+
+def _add_benchmark(commands: argparse._SubParsersAction) -> None:
+    command = _command(
+        commands,
+        "benchmark",
+        "train and test a method on a Matbench task",
+        """examples:
+  course-lib benchmark --task matbench_phonons --method random_forest --folder runs/phonons_forest
+  course-lib benchmark --task matbench_mp_e_form --method alignn --size hidden=256 alignn_layers=4 gcn_layers=4 \\
+                       --set epochs=100 accelerator=gpu --folds 0 --folder runs/e_form
+      one of the five official folds; other folds may run at the same time in the same folder
+
+Prints Matbench's scores of each finished fold. Killed and started again, it goes on where it was. When all five folds
+are there, results.json.gz in the folder is what the public leaderboard asks for, beside info.json and your code (see
+https://matbench.materialsproject.org). One eighth of each fold's training part chooses the epoch; the test part is
+predicted once, and nothing is chosen by it. Choose your settings without it, too.
+"""
+        + _METHOD_TEXT,
+    )
+    command.add_argument("--task", required=True, help="one of course-lib data list")
+    command.add_argument(
+        "--folds", nargs="+", type=int, choices=range(5), default=list(range(5)), help="which folds (all)"
+    )
+    _add_method_options(command)
+    command.set_defaults(run=_benchmark)
+
+
+def _add_data(commands: argparse._SubParsersAction) -> None:
+    data = commands.add_parser(
+        "data",
+        help="list, fetch, check and prepare datasets",
+        description="List, fetch, check and prepare datasets.",
+        epilog="Each has examples: course-lib data build --help",
+        allow_abbrev=False,
+    )
+    commands = data.add_subparsers(title="commands", required=True, dest="data_command", metavar="command")
+    command = _command(
+        commands,
+        "list",
+        "list the datasets that are known by name, and where their files lie",
+        """example:
+  course-lib data list --format table
+
+The environment variable COURSE_DATA_DIR says where downloads are kept. "here" tells whether a file is there already.
+""",
+    )
+    command.set_defaults(run=_data_list)
+    command = _command(
+        commands,
+        "fetch",
+        "download datasets into the cache",
+        """example:
+  course-lib data fetch matbench_phonons matbench_perovskites
+
+An interrupted download goes on where it stopped. The hash of each file is checked.
+""",
+    )
+    command.add_argument("names", nargs="+", metavar="NAME", help="Matbench tasks")
+    command.set_defaults(run=_data_fetch)
+    command = _command(
+        commands,
+        "check",
+        "check the hashes of the datasets that are here",
+        """example:
+  course-lib data check
+
+The exit code is 2 when a file is not what it should be.
+""",
+    )
+    command.set_defaults(run=_data_check)
+    command = _command(
+        commands,
+        "build",
+        "build the graphs of a dataset into a folder",
+        """examples:
+  course-lib data build matbench_mp_e_form --folder graphs/e_form --jobs -1
+  course-lib data build my_cifs --folder graphs/mine
+      my_cifs/id_prop.csv has a line "id,target" for each file my_cifs/id.cif, as for CGCNN
+
+CIF files are read one after the other, and memory does not grow with their number. Training on the folder
+(course-lib train --dataset graphs/mine) reads from it what each batch needs.
+""",
+    )
+    command.add_argument("dataset", metavar="DATASET", help="a name, a folder of CIF files, or a JSON file of matminer")
+    command.add_argument("--folder", required=True, help="where to keep the graphs")
+    command.add_argument("--jobs", type=int, default=1, help="processes; -1: all cores (%(default)s)")
+    command.set_defaults(run=_data_build)
+
+
+# --- configuration files ------------------------------------------------------------------------------------------
+
+
+def _with_config(parser: argparse.ArgumentParser, arguments: list[str]) -> list[str]:
+    """Put what the file after ``--config`` says between the command's name and the other arguments."""
+    before = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    before.add_argument("--config")
+    file = before.parse_known_args(arguments)[0].config
+    if file is None or arguments[0].startswith("-"):
+        return arguments
+    try:
+        return [arguments[0], *_arguments_of(Path(file), arguments[0], parser), *arguments[1:]]
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+
+
+def _arguments_of(file: Path, command: str, parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Yield the content of a configuration file as it would stand on the command line."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))  # JSON is YAML
+    except yaml.YAMLError as error:
+        raise ValueError(f"{file} is neither YAML nor JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds no options. Write them as 'name: value', one a line.")
+    if content.get("command", command) != command:
+        raise ValueError(f"{file} is for the command {content['command']!r}, not {command!r}.")
+    commands = next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    known = commands[command]._option_string_actions if command in commands else {}
+    for name, value in content.items():
+        if name == "command":
+            continue
+        option = f"--{name}"
+        if option not in known or option == "--config":
+            names = sorted(one[2:] for one in known if one.startswith("--") and one not in ("--help", "--config"))
+            raise ValueError(f"{file}: there is no option {name!r}; there are {', '.join(names)}.")
+        if isinstance(value, dict):
+            value = [f"{key}={one if isinstance(one, str) else json.dumps(one)}" for key, one in value.items()]
+        if value is True:
+            yield option
+        elif value is not None and value is not False:
+            values = [str(one) for one in (value if isinstance(value, list) else [value])]
+            if known[option].nargs is None:  # an option that takes one value, and may stand several times
+                yield from (f"{option}={one}" for one in values)
+            else:
+                yield from (option, *values)
+
+
+def _save_config(options: argparse.Namespace) -> None:
+    """Keep what a run was started with in its folder, in the form that ``--config`` reads."""
+    left_out = {"run", "config", "debug", "format", "resume"}
+    content = {name: value for name, value in vars(options).items() if name not in left_out and value is not None}
+    content |= {name: _pairs(content[name], name) for name in ("size", "set") if name in content}
+    if _first_process():
+        write_atomically(Path(options.folder, "config.yaml"), yaml.safe_dump(content, sort_keys=False))
+
+
+def _first_process() -> bool:
+    """Return whether this process speaks for all that train together."""
+    from lightning.pytorch.utilities import rank_zero_only
+
+    return rank_zero_only.rank == 0
+
+
+def _pairs(texts: list[str] | None, option: str) -> dict[str, object]:
+    """Read ``NAME=VALUE``: numbers, lists and so on as in JSON, all else as text."""
+    pairs = {}
+    for text in texts or []:
+        name, equals, value = text.partition("=")
+        if not (name and equals):
+            raise ValueError(f"--{option} {text}: write NAME=VALUE, without spaces.")
+        try:
+            pairs[name] = json.loads(value)
+        except json.JSONDecodeError:
+            pairs[name] = value
+    return pairs
+
+
+# --- what is printed ----------------------------------------------------------------------------------------------
+
+
+def _print(tables: Iterable[pd.DataFrame], format_: str, output: object) -> None:
+    """Write tables of the same columns below one heading, each as soon as it is there."""
+    if not _first_process():
+        return
+    if format_ == "table":
+        import pandas as pd
+
+        first, *others = tables
+        print(pd.concat([table for table in others if len(table)] or [first]).to_string(index=False), file=output)
+        return
+    separator = {"csv": ",", "tsv": "\t"}[format_]
+    for number, table in enumerate(tables):
+        table.to_csv(output, sep=separator, index=False, header=number == 0, float_format="%.6g", lineterminator="\n")
+        output.flush()
+
+
+# --- commands -----------------------------------------------------------------------------------------------------
+
+
+def _train(options: argparse.Namespace, output: object) -> int:
+    import numpy as np
+    import pandas as pd
+
+    from course_lib import predictors
+    from course_lib.datasets import Fold
+
+    predictors.method_named(options.method)
+    graphs = predictors.open_graphs(options.dataset, n_jobs=options.jobs)
+    if not graphs.target_names:
+        raise ValueError(f"{options.dataset} has no targets to learn from.")
+    graphs = graphs.select_targets(options.target or graphs.target_names[:1])
+    if options.fold is None:  # one eighth chooses the epoch, as in a fold
+        train, validation, test = predictors.graph_folds(graphs, options.split, n_splits=8)[0]
+        parts = Fold(np.union1d(train, validation), test, test[:0])
+    else:
+        parts = predictors.graph_folds(graphs, options.split)[options.fold]
+    sets = {name: graphs.subset(rows) for name, rows in parts._asdict().items()}
+    sizes, settings = _pairs(options.size, "size"), _pairs(options.set, "set")
+    _say(", ".join(f"{len(rows)} crystals for {name}" for name, rows in parts._asdict().items() if len(rows)))
+    if not (options.resume and predictors.holds_run(options.folder)):
+        predictors.check_free(options.folder)
+        _save_config(options)
+    predictor = predictors.train(
+        options.method,
+        sets["train"],
+        sets["validation"],
+        options.folder,
+        seed=options.seed,
+        sizes=sizes,
+        settings=settings,
+        resume=options.resume,
+        progress=sys.stderr.isatty(),
+    )
+    rows = []
+    for name in ("validation", "test"):
+        if len(sets[name]):
+            errors = np.abs(predictor.predict(sets[name]).to_numpy() - sets[name].targets)
+            for target, error in zip(graphs.target_names, np.nanmean(errors, axis=0), strict=True):
+                rows.append((options.method, name, target, len(sets[name]), error, predictor.units[target]))
+    columns = ["method", "part", "target", "crystals", "mae", "unit"]
+    _print([pd.DataFrame(rows, columns=columns)], options.format, output)
+    _say(f"the model is in {options.folder}; use it: course-lib predict --model {options.folder} FILE ...")
+    return 0
+
+
+def _predict(options: argparse.Namespace, output: object) -> int:
+    from course_lib import predictors
+
+    models = {path: predictors.load(path) for path in dict.fromkeys(options.model)}
+    bad: list[str] = []
+    _print(_prediction_tables(_file_names(options.files), models, bad), options.format, output)
+    for message in bad:
+        _say(f"error: {message}")
+    return BAD_INPUT if bad else 0
+
+
+def _file_names(given: list[str]) -> Iterator[str]:
+    """Yield the names of files, those of patterns and those on standard input among them."""
+    for name in given:
+        if name == "-":
+            yield from filter(None, (line.rstrip("\n") for line in sys.stdin))
+        elif not Path(name).exists() and glob(name):
+            yield from sorted(glob(name))
+        else:
+            yield name
+
+
+def _prediction_tables(names: Iterator[str], models: dict, bad: list[str]) -> Iterator[pd.DataFrame]:
+    """Yield tables of predictions; what is wrong with a file is added to `bad`."""
+    import pandas as pd
+
+    from course_lib.predictors import formulas
+
+    columns = ["file", "formula", "target", "prediction", "unit", "model", "method", "outside"]
+    yield pd.DataFrame(columns=columns)
+    for files, graphs in _graphs_of_files(names, bad):
+        rows = []
+        made_of = formulas(graphs)
+        for path, predictor in models.items():
+            values = predictor.predict(graphs)
+            known = predictor.training_range
+            outside = ["unknown"] * len(files) if known is None else known.outside(graphs)
+            for number, file in enumerate(files):
+                for target, unit in predictor.units.items():
+                    value = float(values[target].iloc[number])
+                    about = (path, predictor.method, outside[number] or "no")
+                    rows.append((number, file, made_of[number], target, value, unit, *about))
+        rows.sort(key=lambda row: row[0])  # file by file; within a file, the models as given
+        yield pd.DataFrame([row[1:] for row in rows], columns=columns)
+
+
+def _graphs_of_files(names: Iterator[str], bad: list[str]) -> Iterator[tuple[list[str], CrystalGraphs]]:
+    """Yield files and their graphs, a few hundred at a time."""
+    from course_lib.composition import magpie
+    from course_lib.datasets import read_structure
+    from course_lib.graphs import CrystalGraphs
+
+    while some := list(islice(names, FILES_AT_A_TIME)):
+        files, structures = [], []
+        for name in some:
+            try:
+                structure = read_structure(name)
+                CrystalGraphs.from_structures([structure], ids=[name])  # alone: what is wrong with it stops no other
+            except (OSError, ValueError) as error:
+                bad.append(str(error))
+            else:
+                files.append(name)
+                structures.append(structure)
+        if files:
+            yield files, CrystalGraphs.from_structures(structures, composition=magpie)
+
+
+def _benchmark(options: argparse.Namespace, output: object) -> int:
+    from course_lib.matbench_tasks import BENCHMARK, RESULTS, benchmark
+
+    sizes, settings = _pairs(options.size, "size"), _pairs(options.set, "set")
+    if not Path(options.folder, BENCHMARK).exists():
+        _save_config(options)
+    scores = benchmark(
+        options.task,
+        options.method,
+        options.folder,
+        fold_numbers=options.folds,
+        seed=options.seed,
+        sizes=sizes,
+        settings=settings,
+        n_jobs=options.jobs,
+        progress=sys.stderr.isatty(),
+    )
+    _print([scores.reset_index()], options.format, output)
+    done = Path(options.folder, RESULTS)
+    _say(f"all folds are done: {done}" if done.exists() else f"{len(scores)} of 5 folds are done")
+    return 0
+
+
+def _data_list(options: argparse.Namespace, output: object) -> int:
+    from course_lib.datasets import cache_folder, catalogue
+
+    _print([catalogue().reset_index()], options.format, output)
+    _say(f"downloads are kept in {cache_folder()}")
+    return 0
+
+
+def _data_fetch(options: argparse.Namespace, output: object) -> int:
+    import pandas as pd
+
+    from course_lib.datasets import fetch_dataset
+
+    files = [(name, fetch_dataset(name)) for name in options.names]
+    _print([pd.DataFrame(files, columns=["name", "file"])], options.format, output)
+    return 0
+
+
+def _data_check(options: argparse.Namespace, output: object) -> int:
+    import pandas as pd
+
+    from course_lib.datasets import catalogue, check_dataset
+
+    rows = []
+    for name, file in catalogue().query("here")["file"].items():
+        try:
+            check_dataset(name)
+        except ValueError as error:
+            rows.append((name, file, "wrong"))
+            _say(f"error: {error}")
+        else:
+            rows.append((name, file, "right"))
+    _print([pd.DataFrame(rows, columns=["name", "file", "hash"])], options.format, output)
+    return BAD_INPUT if any(row[-1] == "wrong" for row in rows) else 0
+
+
+def _data_build(options: argparse.Namespace, output: object) -> int:
+    import pandas as pd
+
+    from course_lib.predictors import open_graphs
+
+    graphs = open_graphs(options.dataset, folder=options.folder, n_jobs=options.jobs)
+    size = sum(file.stat().st_size for file in Path(options.folder).iterdir()) / 1e6
+    row = (options.folder, len(graphs), len(graphs.species), len(graphs.vector), ", ".join(graphs.target_names), size)
+    columns = ["folder", "crystals", "atoms", "edges", "targets", "megabytes"]
+    _print([pd.DataFrame([row], columns=columns)], options.format, output)
+    return 0

@@ -1,0 +1,470 @@
+"""The command line: what it prints, where, its configuration files, and what it says about bad input."""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from example_crystals import TARGET, bundled
+from local_server import FileServer, in_matbench_format, serve_as
+from pymatgen.core import Element, Lattice, Structure
+
+from course_lib import cli, datasets, predictors
+from course_lib.composition import magpie
+from course_lib.datasets import load_dataset
+from course_lib.experiments.methods import METHODS
+from course_lib.graphs import CrystalGraphs
+
+QUICK = ["--set", "epochs=1", "--size", "hidden=4", "n_conv=1"]
+
+
+@pytest.fixture
+def run(capsys):
+    """``run(arguments...)`` gives the exit code, the output and the messages."""
+
+    def run(*arguments):
+        try:
+            code = cli.main([str(argument) for argument in arguments])
+        except SystemExit as error:  # argparse ends so
+            code = error.code
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return run
+
+
+def table(output, separator=","):
+    return pd.read_csv(io.StringIO(output), sep=separator, keep_default_na=False)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A folder of 40 CIF files with id_prop.csv."""
+    folder = tmp_path_factory.mktemp("cifs")
+    frame = bundled(40)
+    for name, structure in frame["structure"].items():
+        structure.to(filename=str(folder / f"{name}.cif"))
+    frame[TARGET].to_csv(folder / "id_prop.csv", header=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, small):
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    assert cli.main(["train", "--dataset", str(small), "--folder", str(folder), *QUICK]) == 0
+    return folder
+
+
+# --- help ---
+
+
+COMMANDS = [
+    (), ("train",), ("predict",), ("benchmark",), ("data",), ("data", "list"), ("data", "fetch"), ("data", "check"),
+    ("data", "build"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_has_examples_that_are_valid(run, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    code, text, _ = run(*command, "--help")
+    assert code == 0
+    lines = text.replace("\\\n", " ").splitlines()
+    examples = [line.split("course-lib ", 1)[1] for line in lines if re.match(r"(  |Each.*|  .*\| )course-lib ", line)]
+    assert examples
+    for example in examples:
+        words = shlex.split(example.split(">")[0])
+        if words[-1] == "--help":
+            assert run(*words)[0] == 0
+        elif "--config" not in words:
+            cli._parser().parse_args(words)
+
+
+def test_help_names_every_method(run):
+    _, text, _ = run("train", "--help")
+    assert set(cli.METHODS) == set(METHODS)
+    assert set(cli.NETWORKS) == set(predictors.network_names())
+    for name in (*cli.METHODS, *cli.NETWORKS):
+        assert re.search(rf"\b{name}\b", text)
+
+
+def test_help_needs_no_heavy_import():
+    code = (
+        "import sys; from course_lib import cli; cli._parser(); "
+        "print({'torch', 'pymatgen', 'pandas'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+def test_the_entry_point_is_there(root):
+    target = tomllib.loads((root / "pyproject.toml").read_text())["project"]["scripts"]["course-lib"]
+    module, function = target.split(":")
+    assert getattr(importlib.import_module(module), function) is cli.main
+
+
+# --- train ---
+
+
+def test_train_prints_errors_and_keeps_everything(run, small, tmp_path):
+    arguments = ("--dataset", small, "--fold", 1, "--split", "formula", "--seed", 7, "--folder", tmp_path / "run")
+    code, output, messages = run("train", *arguments, *QUICK)
+    assert code == 0
+    found = table(output)
+    assert list(found.columns) == ["method", "part", "target", "crystals", "mae", "unit"]
+    assert list(found["part"]) == ["validation", "test"]
+    frame = load_dataset(small)
+    fold = datasets.folds(frame, "formula")[1]
+    assert list(found["crystals"]) == [len(fold.validation), len(fold.test)]
+    predictor = predictors.load(tmp_path / "run")
+    graphs = CrystalGraphs.from_structures(frame["structure"], ids=frame.index, composition=magpie)
+    predicted = predictor.predict(graphs.subset(fold.test))["target"]
+    assert found["mae"][1] == pytest.approx((predicted - frame["target"].iloc[fold.test]).abs().mean(), rel=1e-4)
+    assert f"{len(fold.train)} crystals for train" in messages
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text()) == {
+        "command": "train",
+        "dataset": str(small),
+        "split": "formula",
+        "fold": 1,
+        "method": "cgcnn",
+        "folder": str(tmp_path / "run"),
+        "seed": 7,
+        "size": {"hidden": 4, "n_conv": 1},
+        "set": {"epochs": 1},
+        "jobs": 1,
+    }
+
+
+def test_a_run_is_repeated_from_its_configuration(run, trained, tmp_path):
+    code, output, _ = run("train", "--config", trained / "config.yaml", "--folder", tmp_path / "again")
+    assert code == 0
+    assert list(table(output)["part"]) == ["validation"]
+    weights = [
+        torch.load(folder / "best.ckpt", weights_only=True)["state_dict"] for folder in (trained, tmp_path / "again")
+    ]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(weights[1][name], tensor, rtol=0, atol=0)
+
+
+def test_the_command_line_comes_before_the_configuration(run, small, tmp_path):
+    config = {"dataset": str(small), "method": "random_forest", "seed": 3, "set": {"n_estimators": 5, "n_jobs": 1}}
+    (tmp_path / "forest.json").write_text(json.dumps(config))
+    arguments = ("--seed", 4, "--set", "n_estimators=2", "--folder", tmp_path / "run")
+    assert run("train", "--config", tmp_path / "forest.json", *arguments)[0] == 0
+    about = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert about["method"] == "random_forest"
+    assert about["seed"] == 4
+    assert about["settings"] == {"n_estimators": 2, "n_jobs": 1}
+
+
+def test_yaml_numbers_of_all_kinds(run, small, tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        f"dataset: {small}\nresume: true\nfold: null\nset:\n  learning_rate: 1e-3\n  epochs: 1\n"
+        "size: {hidden: 4, n_conv: 1}\n"
+    )
+    assert run("train", "--config", tmp_path / "c.yaml", "--folder", tmp_path / "run")[0] == 0
+    about = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert about["settings"] == {"learning_rate": 0.001, "epochs": 1}
+
+
+def test_several_targets_and_another_target(run, tmp_path):
+    options = ("--method", "random_forest", "--set", "n_estimators=1", "n_jobs=1", "--folder", tmp_path / "run")
+    code, output, _ = run("train", "--target", "band_gap", TARGET, *options)
+    assert code == 0
+    assert list(table(output)["target"]) == ["band_gap", TARGET]
+    assert list(table(output)["unit"]) == ["eV", "eV/atom"]
+
+
+def test_training_on_saved_graphs(run, small, tmp_path):
+    code, output, _ = run("data", "build", small, "--folder", tmp_path / "graphs")
+    assert code == 0
+    assert table(output).loc[0, ["crystals", "targets"]].tolist() == [40, "target"]
+    assert CrystalGraphs.load(tmp_path / "graphs").features.shape == (40, 145)
+    outputs = [
+        run("train", "--dataset", dataset, "--fold", 0, "--split", "formula", "--folder", tmp_path / str(k), *QUICK)[1]
+        for k, dataset in enumerate((small, tmp_path / "graphs"))
+    ]
+    assert outputs[0] == outputs[1]
+
+
+def test_resume(run, trained, small, tmp_path):
+    before = (trained / "config.yaml").read_text()
+    code, _, messages = run("train", "--config", trained / "config.yaml")
+    assert code == 2
+    assert "holds a run. Choose another folder, or go on with that run (--resume)" in messages
+    assert (trained / "config.yaml").read_text() == before
+    code, output, _ = run("train", "--config", trained / "config.yaml", "--resume")
+    assert code == 0
+    assert len(table(output)) == 1
+    code, _, messages = run("train", "--config", trained / "config.yaml", "--resume", "--set", "epochs=2")
+    assert code == 2
+    assert "was begun with epochs = 1, not 2" in messages
+    assert (trained / "config.yaml").read_text() == before
+
+
+# --- predict ---
+
+
+def test_predict_prints_a_row_for_each_file(run, trained, small):
+    files = sorted(str(file) for file in small.glob("*.cif"))[:5]
+    code, output, messages = run("predict", "--model", trained, *files)
+    assert code == 0
+    assert messages == ""
+    found = table(output)
+    assert list(found.columns) == ["file", "formula", "target", "prediction", "unit", "model", "method", "outside"]
+    assert list(found["file"]) == files
+    frame = load_dataset(small).loc[[Path(file).stem for file in files]]
+    assert list(found["formula"]) == list(frame["formula"])
+    graphs = CrystalGraphs.from_structures(frame["structure"], composition=magpie)
+    expected = predictors.load(trained).predict(graphs)["target"]
+    np.testing.assert_allclose(found["prediction"], expected, rtol=1e-5)
+    assert set(found["unit"]) == {"unknown"}
+    assert set(found["model"]) == {str(trained)}
+    assert set(found["method"]) == {"cgcnn"}
+
+
+@pytest.mark.parametrize(("name", "separator"), [("tsv", "\t"), ("table", r"\s\s+")])
+def test_other_formats(run, trained, small, name, separator):
+    file = next(small.glob("*.cif"))
+    _, csv, _ = run("predict", "--model", trained, file)
+    _, other, _ = run("predict", "--model", trained, file, "--format", name)
+    found = table(other.strip(), separator) if name == "tsv" else other
+    if name == "tsv":
+        pd.testing.assert_frame_equal(found, table(csv))
+    else:
+        assert len(other.splitlines()) == 2
+        assert other.split()[: len(table(csv).columns)] == list(table(csv).columns)
+
+
+def test_compositions_outside_the_training_range(run, trained, tmp_path):
+    about = json.loads((trained / "run.json").read_text())["training_range"]
+    known = [Element.from_Z(number) for number in about["elements"][:5]]
+    many = Structure(Lattice.orthorhombic(20, 4, 4), known, [[k / 5, 0, 0] for k in range(5)])
+    xenon = Structure(Lattice.cubic(4), ["Xe", "Pu"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    inside = next(s for s in bundled(40)["structure"] if set(s.atomic_numbers) <= set(about["elements"]))
+    files = [tmp_path / f"POSCAR_{number}" for number in range(3)]
+    for file, structure in zip(files, (inside, xenon, many), strict=True):
+        structure.to(filename=str(file), fmt="poscar")
+    outside = table(run("predict", "--model", trained, *files)[1])["outside"]
+    assert outside[0] == "no"
+    assert outside[1] == "element Xe, Pu"
+    assert outside[2].startswith("0-norm and ")  # more elements than any training crystal has
+
+
+def test_several_models_side_by_side(run, trained, small, tmp_path):
+    forest = ("--method", "random_forest", "--set", "n_estimators=2", "n_jobs=1", "--folder", tmp_path / "forest")
+    run("train", "--dataset", small, *forest)
+    files = [str(file) for file in sorted(small.glob("*.cif"))[:2]]
+    models = ("--model", tmp_path / "forest", "--model", trained / "best.ckpt")
+    _, output, _ = run("predict", *models, *files)
+    found = table(output)
+    assert list(found["method"]) == ["random_forest", "cgcnn"] * 2
+    assert list(found["file"]) == [files[0], files[0], files[1], files[1]]
+
+
+def test_file_names_from_input_and_patterns(run, trained, small, monkeypatch):
+    files = sorted(str(file) for file in small.glob("rocksalt*.cif"))
+    assert len(files) > 1
+    _, expected, _ = run("predict", "--model", trained, *files)
+    assert run("predict", "--model", trained, small / "rocksalt*.cif")[1] == expected
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{file}\n" for file in files)))
+    assert run("predict", "--model", trained, "-")[1] == expected
+
+
+def test_bad_files_are_named_and_the_others_predicted(run, trained, small, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli, "FILES_AT_A_TIME", 2)
+    good = sorted(str(file) for file in small.glob("*.cif"))[:3]
+    (tmp_path / "bad.cif").write_text("nonsense")
+    (tmp_path / "notes.txt").write_text("nonsense")
+    disordered = Structure(Lattice.cubic(3.6), [{"Cu": 0.5, "Au": 0.5}], [[0, 0, 0]])
+    disordered.to(filename=str(tmp_path / "alloy.cif"))
+    double = Structure(Lattice.cubic(3.6), ["Cu", "Cu"], [[0, 0, 0], [0, 0, 0.001]])
+    double.to(filename=str(tmp_path / "POSCAR"))
+    bad = [tmp_path / name for name in ("bad.cif", "notes.txt", "alloy.cif", "POSCAR", "nowhere.cif", "")]
+    code, output, messages = run("predict", "--model", trained, bad[0], good[0], *bad[1:4], *good[1:], *bad[4:])
+    assert code == 2
+    assert list(table(output)["file"]) == good
+    lines = messages.splitlines()
+    for file, mend in zip(
+        bad,
+        ("leave it out", "leave it out", "one ordered arrangement", "merge_sites", "leave it out", "leave it out"),
+        strict=True,
+    ):
+        assert sum(str(file) in line and mend in line for line in lines) >= 1, file
+    assert run("predict", "--model", trained, bad[0])[1].count("\n") == 1  # the heading
+
+
+def test_published_weights(run, small, tmp_path):
+    from test_published import checkpoint
+
+    torch.save(checkpoint(), tmp_path / "model_best.pth.tar")
+    code, output, _ = run("predict", "--model", tmp_path / "model_best.pth.tar", next(small.glob("*.cif")))
+    assert code == 0
+    assert table(output).loc[0, ["method", "outside"]].tolist() == ["published CGCNN", "unknown"]
+
+
+# --- benchmark and data ---
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A small matbench_jdft2d on a server of this test's own."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    frame = load_dataset("pbe_prototypes").iloc[:636]
+    crystals = pd.DataFrame({"structure": list(frame["structure"]), "exfoliation_en": frame[TARGET].to_numpy()})
+    server = FileServer()
+    server.content = in_matbench_format(crystals, tmp_path)
+    serve_as("matbench_jdft2d", server, monkeypatch)
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path / "cache"))
+    yield server
+    server.close()
+
+
+def test_benchmark(run, served, tmp_path):
+    options = ("--method", "random_forest", "--set", "n_estimators=1", "n_jobs=1", "--folder", tmp_path / "run")
+    code, output, messages = run("benchmark", "--task", "matbench_jdft2d", *options, "--folds", 1, 3)
+    assert code == 0
+    assert list(table(output).columns) == ["fold", "mae", "rmse", "mape", "max_error"]
+    assert list(table(output)["fold"]) == [1, 3]
+    assert "2 of 5 folds are done" in messages
+    assert yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["folds"] == [1, 3]
+    code, output, messages = run("benchmark", "--task", "matbench_jdft2d", *options)
+    assert list(table(output)["fold"]) == [0, 1, 2, 3, 4]
+    assert "results.json.gz" in messages
+    assert (tmp_path / "run" / "results.json.gz").exists()
+    code, _, messages = run("benchmark", "--task", "matbench_jdft2d", *options, "--seed", 5)
+    assert code == 2
+    assert "holds a benchmark with seed = 0" in messages
+
+
+def test_data_list_fetch_and_check(run, served, tmp_path):
+    code, output, messages = run("data", "list")
+    listed = table(output).set_index("name")
+    assert code == 0
+    assert str(tmp_path / "cache") in messages
+    assert not listed.loc["matbench_jdft2d", "here"]
+    code, output, _ = run("data", "fetch", "matbench_jdft2d")
+    assert code == 0
+    file = Path(table(output)["file"][0])
+    assert file.read_bytes() == served.content
+    assert table(run("data", "list")[1]).set_index("name").loc["matbench_jdft2d", "here"]
+    code, output, _ = run("data", "check")
+    assert code == 0
+    assert table(output)["hash"].tolist() == ["right", "right"]
+    file.write_bytes(file.read_bytes()[:-1])
+    code, output, messages = run("data", "check")
+    assert code == 2
+    assert table(output)["hash"].tolist() == ["right", "wrong"]
+    assert f"{file} is corrupt or truncated" in messages
+
+
+def test_data_build_of_a_bad_folder(run, tmp_path):
+    (tmp_path / "id_prop.csv").write_text("a,1\n")
+    code, output, messages = run("data", "build", tmp_path, "--folder", tmp_path / "graphs")
+    assert (code, output) == (2, "")
+    assert re.search(
+        r"course-lib: error: row 0 \(id 'a'\): .*a\.cif is missing. Add the file or leave it out", messages
+    )
+    assert not (tmp_path / "graphs").exists()
+
+
+# --- bad input ---
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "the following arguments are required: --folder"),
+        (["train", "--folder", "{}", "--dataset", "pbe_prototype"], "unknown dataset 'pbe_prototype'.*Nearest names"),
+        (["train", "--folder", "{}", "--method", "cgcn"], "there is no method 'cgcn'; choose one of"),
+        (["train", "--folder", "{}", "--target", "gap"], "no target 'gap'; there are formation_energy_per_atom, band"),
+        (["train", "--folder", "{}", "--set", "epochs"], "--set epochs: write NAME=VALUE"),
+        (["train", "--folder", "{}", "--set", "epoch=1"], "no setting 'epoch' of a network; there are epochs"),
+        (["train", "--folder", "{}", "--set", "epochs=0"], "epochs is 0; it must be at least 1"),
+        (["train", "--folder", "{}", "--size", "hiden=1"], "sizes of cgcnn: .*'hiden'"),
+        (["train", "--folder", "{}", "--fold", "5"], "invalid choice: 5"),
+        (["train", "--folder", "{}", "--epochs", "5"], "unrecognized arguments: --epochs 5"),
+        (["predict", "--model", "{}/nowhere", "a.cif"], "no checkpoint at .*nowhere"),
+        (["predict", "--model", "{}", "a.cif"], "holds no finished run"),
+        (["benchmark", "--task", "matbench_steels", "--folder", "{}"], "no structure task 'matbench_steels'"),
+        (["data", "fetch", "pbe"], "unknown dataset 'pbe'"),
+        (["data", "build", "nowhere", "--folder", "{}/g"], "unknown dataset 'nowhere', and no such path"),
+        ([], "the following arguments are required: command"),
+        (["trian"], "invalid choice: 'trian'"),
+    ],
+)
+def test_bad_input_is_named(run, tmp_path, arguments, message):
+    code, output, messages = run(*(argument.replace("{}", str(tmp_path)) for argument in arguments))
+    assert code == 2
+    assert output == ""
+    assert re.search(message, messages), messages
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("epochs: 3", "config.yaml: there is no option 'epochs'; there are dataset, debug, fold, folder, format, jobs"),
+        ("command: benchmark", "config.yaml is for the command 'benchmark', not 'train'"),
+        ("- 1\n- 2", "config.yaml holds no options. Write them as 'name: value'"),
+        ("a: [", "config.yaml is neither YAML nor JSON"),
+        ("seed: many", "argument --seed: invalid int value: 'many'"),
+        (None, "No such file.*config.yaml"),
+    ],
+)
+def test_bad_configuration_is_named(run, tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "config.yaml").write_text(content)
+    code, output, messages = run("train", "--config", tmp_path / "config.yaml", "--folder", tmp_path / "run")
+    assert (code, output) == (2, "")
+    assert re.search(message, messages), messages
+
+
+def test_debug_shows_where(tmp_path):
+    with pytest.raises(ValueError, match="unknown dataset"):
+        cli.main(["train", "--dataset", "nowhere", "--folder", str(tmp_path), "--debug"])
+
+
+def test_an_interruption_has_its_own_exit_code(run, monkeypatch, tmp_path):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predictors, "train", interrupted)
+    code, _, messages = run("train", "--folder", tmp_path / "run")
+    assert code == 130
+    assert "interrupted" in messages
+
+
+# --- as a program ---
+
+
+def test_output_can_be_piped(trained, small, tmp_path):
+    """The table alone stands on standard output, also where a library prints; and `head` may stop reading."""
+    files = [str(file) for file in sorted(small.glob("*.cif"))[:5]]
+    command = [sys.executable, "-m", "course_lib", "predict", "--model", str(trained), "-"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, input="\n".join([*files, "nowhere.cif"]), capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 2
+    assert len(table(done.stdout)) == 5
+    assert done.stderr == "course-lib: error: nowhere.cif is missing. Add the file or leave it out.\n"
+    shell = " ".join([*command[:-1], *files]) + " | head -n 1; echo ${PIPESTATUS[0]}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines()[0].startswith("file,formula")
+    assert done.stdout.splitlines()[1] in ("0", "141")
+    assert done.stderr == ""
