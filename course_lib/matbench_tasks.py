@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from filelock import FileLock
+from lightning.pytorch.utilities import rank_zero_only
 
 from course_lib import predictors
 from course_lib.datasets import catalogue
@@ -112,7 +113,7 @@ def benchmark(
             predictor = predictors.train(method, learn, validate, folder / f"fold_{number}", **options)
             values = predictor.predict(graphs.subset(fold.test)).iloc[:, 0].astype(float)
             values = values.clip(0, 1) if is_class else values
-            write_atomically(_fold_file(folder, number), json.dumps(values.to_dict()) + "\n")
+            _write(_fold_file(folder, number), json.dumps(values.to_dict()) + "\n")
     return _record(task, run, folder, graphs)
 
 
@@ -122,7 +123,11 @@ def _check_same_benchmark(path: Path, run: dict) -> None:
     for name, value in run.items():
         if before[name] != json.loads(json.dumps(value)):
             raise ValueError(f"{path.parent} holds a benchmark with {name} = {before[name]!r}. Choose another folder.")
-    write_atomically(path, json.dumps(run, indent=1) + "\n")
+    _write(path, json.dumps(run, indent=1) + "\n")
+
+
+# Of several processes that train together, one writes.
+_write = rank_zero_only(write_atomically)
 
 
 def _graphs(task: str, folder: Path, n_jobs: int) -> CrystalGraphs:
@@ -154,7 +159,7 @@ def _record(task: str, run: dict, folder: Path, graphs: CrystalGraphs) -> pd.Dat
             check_same_length(predictions=values, test_crystals=ids)
             recorder.record(number, np.array([values[name] for name in ids]), params=run)
             scores[number] = dict(recorder.results[f"fold_{number}"].scores)
-    if recorder.all_folds_recorded:
+    if recorder.all_folds_recorded and rank_zero_only.rank == 0:
         bench.add_metadata(run)
         recorder.validate()
         temporary = folder / f"{RESULTS}.tmp"

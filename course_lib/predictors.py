@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import json
 import os
-import pickle
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -363,15 +362,8 @@ def load(path: str | os.PathLike) -> Predictor:
         return Predictor(
             model, "published CGCNN", {name: UNITS.get(name, "unknown") for name in model.target_names}, None
         )
-    model = FlatForest.load(path) if path.suffix == ".npz" else _load_network(path)
+    model = FlatForest.load(path) if path.suffix == ".npz" else training.load(path)
     if not (path.parent / RUN).is_file():
         return Predictor(model, "unknown", dict.fromkeys(model.target_names, "unknown"), None)
     about = json.loads((path.parent / RUN).read_text(encoding="utf-8"))
     return Predictor(model, about["method"], about["units"], TrainingRange(**about["training_range"]))
-
-
-def _load_network(path: Path) -> CrystalRegressor:
-    try:
-        return training.load(path)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
-        raise ValueError(f"{path} is no checkpoint of this library, or it is damaged: {error}") from error

@@ -137,10 +137,10 @@ def test_what_is_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load(tmp_path / "nowhere.ckpt")
     (tmp_path / "best.ckpt").write_text("nonsense")
-    with pytest.raises(ValueError, match=r"best.ckpt is no checkpoint of this library, or it is damaged"):
+    with pytest.raises(ValueError, match=r"best\.ckpt is"):
         load(tmp_path / "best.ckpt")
     torch.save({"weights": torch.zeros(2)}, tmp_path / "best.ckpt")
-    with pytest.raises(ValueError, match=r"best.ckpt is no checkpoint of this library, or it is damaged"):
+    with pytest.raises(ValueError, match=r"best\.ckpt is"):
         load(tmp_path / "best.ckpt")
 
 
