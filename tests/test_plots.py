@@ -97,6 +97,35 @@ def timed() -> pd.DataFrame:
     return table[table["split"] == "random"].assign(seconds=lambda rows: rows["method"].map(seconds))
 
 
+TASKS = {"formation_energy_per_atom": "error of the energy (eV/atom)", "band_gap": "error of the gap (eV)"}
+
+
+def sweep() -> pd.DataFrame:
+    """Return made-up runs with five weights, of which 0.1 is beaten in both, and two schemes; two folds each."""
+    points = [("fixed", 0.01, 0.10, 0.60), ("fixed", 0.1, 0.20, 0.55), ("fixed", 1.0, 0.15, 0.40),
+              ("fixed", 10.0, 0.30, 0.30), ("fixed", 100.0, 0.45, 0.28), ("inverse_scale", np.nan, 0.14, 0.42),
+              ("uncertainty", np.nan, 0.18, 0.41)]  # fmt: skip
+    columns = ["scheme", "lambda", *TASKS]
+    return pd.concat([pd.DataFrame(points, columns=columns).assign(fold=fold) for fold in range(2)], ignore_index=True)
+
+
+def single_task() -> pd.DataFrame:
+    return pd.DataFrame({task: [mean, mean + 0.02] for task, mean in zip(TASKS, (0.12, 0.33), strict=True)})
+
+
+def twins() -> pd.DataFrame:
+    """Return made-up runs of multi-task networks and their twins; sharing helps the energy and harms the gap."""
+    noise = np.random.default_rng(2)
+    rows = itertools.product(TASKS, ("gat", "megnet"), (False, True), ("random", "formula"), range(5), range(2))
+    return pd.DataFrame(
+        {
+            "target": target, "method": f"multitask_{trunk}" if multi else trunk, "split": split, "fold": fold,
+            "seed": seed, "mae": 0.3 + 0.05 * multi * (1 if target == "band_gap" else -1) + noise.normal(0, 0.01),
+        }
+        for target, trunk, multi, split, fold, seed in rows
+    )  # fmt: skip
+
+
 def error_pair() -> pd.DataFrame:
     return pd.DataFrame({name: values - TRUE for name, values in predictions().items()})
 
@@ -162,8 +191,20 @@ FIGURES = {
     "alpha_paths": lambda df: plots.plot_alpha_paths(alpha_paths(), "eV/atom"),
     "error_pairs": lambda df: plots.plot_error_pairs({"random": error_pair(), "formula": error_pair()}, "eV/atom"),
     "blending_gain": lambda df: plots.plot_blending_gain(measured={"random": (0.5, 0.03), "formula": (0.6, 0.05)}),
+    "multi_task": lambda df: plots.plot_multi_task(),
+    "megnet_updates": lambda df: plots.plot_megnet_updates(),
+    "task_pairs": lambda df: plots.plot_task_pairs(
+        {"joined by id": df, "by position": df.assign(band_gap=df["band_gap"].iloc[::-1].to_numpy())}, TASKS
+    ),
+    "lambda_front": lambda df: plots.plot_lambda_front(sweep(), single_task(), TASKS),
+    "negative_transfer": lambda df: plots.plot_negative_transfer(
+        twins(), {"formation_energy_per_atom": ("formation energy", "eV/atom"), "band_gap": ("band gap", "eV")}
+    ),
     "course_map": lambda df: plots.plot_course_map(CHAPTERS),
 }
+
+
+SCHEMATICS = {"early_fusion", "late_fusion", "multi_task", "megnet_updates", "course_map", "feature_groups"}
 
 
 def texts(figure: Figure) -> list[str]:
@@ -243,7 +284,7 @@ def test_every_figure_is_legible_and_leaves_nothing_behind(name, crystals, monke
     assert outside(figure, drawn) == []
 
 
-@pytest.mark.parametrize("name", sorted(set(FIGURES) - {"early_fusion", "late_fusion", "course_map", "feature_groups"}))
+@pytest.mark.parametrize("name", sorted(set(FIGURES) - SCHEMATICS))
 def test_every_axis_says_what_it_shows(name, crystals):
     """Panels without ticks need no label; of panels that share an axis, one has it."""
     figure = FIGURES[name](crystals)
@@ -652,3 +693,43 @@ def test_errors_by_kind_are_sorted_within_what_is_read():
     assert widths == pytest.approx(sorted(means))
     with pytest.raises(ValueError, match="no method 'crabnet'"):
         plots.plot_errors_by_kind(runs().assign(method="crabnet"), "eV/atom")
+
+
+def test_task_pairs_leave_out_what_has_one_value_only():
+    table = pd.DataFrame({"x": [0.0, 1.0, 2.0, 3.0], "y": [3.0, 2.0, 1.0, np.nan]})
+    figure = plots.plot_task_pairs({"a": table, "b": table.assign(y=[0.0, 1.0, 2.0, 3.0])}, {"x": "X", "y": "Y"})
+    assert {"correlation −1.00\n3 crystals", "correlation 1.00\n4 crystals"} < set(texts(figure))
+    assert figure.axes[0].lines[0].get_xydata().tolist() == [[0.0, 3.0], [1.0, 2.0], [2.0, 1.0]]
+    with pytest.raises(ValueError, match="no column in 'a': 'z'"):
+        plots.plot_task_pairs({"a": table}, {"x": "X", "z": "Z"})
+
+
+def test_front_under_lambda_holds_what_no_other_weight_beats():
+    figure = plots.plot_lambda_front(sweep(), single_task(), TASKS)
+    on_front, beaten = (points for points in figure.axes[0].collections if len(points.get_offsets()))
+    assert on_front.get_array().tolist() == [0.01, 1.0, 10.0, 100.0]
+    assert beaten.get_array().tolist() == [0.1]
+    np.testing.assert_allclose(on_front.get_offsets()[1], [0.15, 0.40])
+    alone, other = (line for line in figure.axes[0].lines if line.get_linestyle() == "--")
+    assert alone.get_xdata() == pytest.approx([0.13] * 2), "where the single-task network of the first task stands"
+    assert other.get_ydata() == pytest.approx([0.34] * 2)
+    assert {"inverse scale", "uncertainty"} < set(texts(figure))
+    with pytest.raises(ValueError, match="no column in the sweep: 'scheme'"):
+        plots.plot_lambda_front(sweep().drop(columns="scheme"), single_task(), TASKS)
+
+
+def test_negative_transfer_has_a_dot_a_training_right_of_zero_where_sharing_harms():
+    labels = {"band_gap": ("band gap", "eV"), "formation_energy_per_atom": ("formation energy", "eV/atom")}
+    figure = plots.plot_negative_transfer(twins(), labels)
+    gap, energy = figure.axes
+    for axes, sign, counted in ((gap, 1, "10 of 10\nworse"), (energy, -1, "0 of 10\nworse")):
+        dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
+        assert [len(values) for values in dots] == [10] * 4
+        assert all((sign * np.array(values) > 0).all() for values in dots)
+        assert [text.get_text() for text in axes.texts] == [counted] * 4
+    assert [label.get_text() for label in gap.get_yticklabels()] == [
+        "GAT, random", "GAT, formula", "MEGNet, random", "MEGNet, formula"]  # fmt: skip
+    with pytest.raises(ValueError, match="no runs on the target 'volume'"):
+        plots.plot_negative_transfer(twins(), {"volume": ("volume", "")})
+    with pytest.raises(ValueError, match="not every method has a run"):
+        plots.plot_negative_transfer(twins().iloc[1:], labels)

@@ -17,6 +17,13 @@ from course_lib.plots.features import (
     plot_polymorphs,
 )
 from course_lib.plots.late_fusion import plot_alpha_paths, plot_blending_gain, plot_error_pairs, plot_late_fusion
+from course_lib.plots.multitask import (
+    plot_lambda_front,
+    plot_megnet_updates,
+    plot_multi_task,
+    plot_negative_transfer,
+    plot_task_pairs,
+)
 from course_lib.plots.results import (
     plot_errors,
     plot_errors_by_group,
@@ -44,13 +51,18 @@ __all__ = [
     "plot_feature_table",
     "plot_gaussian_basis",
     "plot_history",
+    "plot_lambda_front",
     "plot_late_fusion",
     "plot_learning_curves",
+    "plot_megnet_updates",
+    "plot_multi_task",
+    "plot_negative_transfer",
     "plot_paired_differences",
     "plot_parity",
     "plot_periodic_table",
     "plot_polymorph_differences",
     "plot_polymorphs",
     "plot_shells",
+    "plot_task_pairs",
     "plot_validation",
 ]
