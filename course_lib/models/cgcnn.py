@@ -37,7 +37,7 @@ class CGCNNConv(nn.Module):
         self.hidden = hidden
         self.linear = nn.Linear(2 * hidden + n_basis, 2 * hidden)
         self.message_norm = WeightedBatchNorm1d(2 * hidden)
-        self.sum_norm = nn.BatchNorm1d(hidden)
+        self.sum_norm = WeightedBatchNorm1d(hidden)
 
     def forward(self, x: Tensor, bond_index: Tensor, bond_count: Tensor, e: Tensor) -> Tensor:
         """Update the atoms.

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from course_lib.parallel import n_processes, sum_over_processes
+
 
 class GaussianBasis(nn.Module):
     r"""Expand numbers, such as distances or cosines, in Gaussians on an even grid of centres.
@@ -79,13 +81,22 @@ class Standardize(nn.Module):
 
 
 class WeightedBatchNorm1d(nn.BatchNorm1d):
-    """Batch normalisation (Ioffe and Szegedy, 2015) in which a row may stand for several.
+    """Batch normalisation (Ioffe and Szegedy, 2015) in which a row may stand for several, on several processes.
 
-    Gives what ``BatchNorm1d`` gives for the table in which row ``m`` is written ``count[m]`` times.
+    Gives what ``BatchNorm1d`` gives for the table in which row ``m`` is written ``count[m]`` times. Where several
+    processes train together, mean and variance are those of the rows of all of them. (PyTorch's ``SyncBatchNorm``
+    does the latter too, but on GPUs only.)
     """
 
-    def forward(self, values: Tensor, count: Tensor) -> Tensor:
-        """Normalise ``values`` (M, C), whose row ``m`` stands for ``count[m]`` rows; ``count`` has shape (M,)."""
+    def forward(self, values: Tensor, count: Tensor | None = None) -> Tensor:
+        """Normalise ``values`` (M, C).
+
+        Row ``m`` stands for ``count[m]`` rows, with ``count`` of shape (M,), or for itself where no count is given.
+        """
+        if count is None:
+            if not self.training or n_processes() == 1:
+                return super().forward(values)
+            count = values.new_ones(len(values))
         # In mixed precision the products before this are short numbers; mean and variance need the long ones.
         with torch.autocast(values.device.type, enabled=False):
             values = values.to(torch.promote_types(values.dtype, self.weight.dtype))
@@ -93,7 +104,7 @@ class WeightedBatchNorm1d(nn.BatchNorm1d):
                 scale = self.weight * torch.rsqrt(self.running_var + self.eps)
                 return torch.addcmul(self.bias, values - self.running_mean, scale)
             count = count.to(values.dtype)
-            total = count.sum()
+            total = sum_over_processes(count.sum())
             out, mean, variance = _Normalize.apply(values, count / total, self.weight, self.bias, self.eps)
             self._update_running(mean, variance, total)
             return out
@@ -116,9 +127,9 @@ class _Normalize(torch.autograd.Function):
     def forward(
         ctx: FunctionCtx, values: Tensor, share: Tensor, weight: Tensor, bias: Tensor, eps: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        mean = share @ values
+        mean = sum_over_processes(share @ values)
         centered = values - mean
-        variance = share @ centered.square()
+        variance = sum_over_processes(share @ centered.square())
         inverse = torch.rsqrt(variance + eps)
         ctx.save_for_backward(centered, share, weight, inverse)
         ctx.mark_non_differentiable(mean, variance)
@@ -130,8 +141,9 @@ class _Normalize(torch.autograd.Function):
         centered, share, weight, inverse = ctx.saved_tensors
         grad_bias = grad.sum(0)
         grad_weight = (grad * centered).sum(0) * inverse
-        # Every row also moves the mean and the variance of all, by its share.
-        common = torch.addcmul(grad_bias, centered, inverse * grad_weight).mul_(share[:, None])
+        # Every row also moves the mean and the variance of all rows, also of those in other processes, by its share.
+        of_all_bias, of_all_weight = sum_over_processes(torch.stack([grad_bias, grad_weight]))
+        common = torch.addcmul(of_all_bias, centered, inverse * of_all_weight).mul_(share[:, None])
         return (grad - common).mul_(weight * inverse), None, grad_weight, grad_bias, None
 
 
