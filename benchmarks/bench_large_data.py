@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -55,8 +56,8 @@ class Watch(threading.Thread):
 
 def run_apart(function: Callable, *arguments: object) -> dict:
     """Call the function in a process of its own; return its result with wall time and peak memory (MB)."""
-    with get_context("spawn").Pool(1) as pool:
-        return pool.apply(_watched, (function, *arguments))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as executor:
+        return executor.submit(_watched, function, *arguments).result()
 
 
 def _watched(function: Callable, *arguments: object) -> dict:

@@ -72,7 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _say(message: str) -> None:
-    print(f"course-lib: {message}", file=sys.stderr, flush=True)
+    """Tell the user something; errors from every process, all else from the first."""
+    if _first_process() or message.startswith("error"):
+        print(f"course-lib: {message}", file=sys.stderr, flush=True)
+
+
+def _first_process() -> bool:
+    """Return whether this process speaks for all that train together."""
+    lightning = sys.modules.get("lightning.pytorch.utilities")  # where it is not loaded, nothing is trained
+    return lightning is None or lightning.rank_zero_only.rank == 0
 
 
 # --- what can be given --------------------------------------------------------------------------------------------
@@ -366,13 +374,6 @@ def _save_config(options: argparse.Namespace) -> None:
     content |= {name: _pairs(content[name], name) for name in ("size", "set") if name in content}
     if _first_process():
         write_atomically(Path(options.folder, "config.yaml"), yaml.safe_dump(content, sort_keys=False))
-
-
-def _first_process() -> bool:
-    """Return whether this process speaks for all that train together."""
-    from lightning.pytorch.utilities import rank_zero_only
-
-    return rank_zero_only.rank == 0
 
 
 def _pairs(texts: list[str] | None, option: str) -> dict[str, object]:

@@ -468,3 +468,19 @@ def test_output_can_be_piped(trained, small, tmp_path):
     assert done.stdout.splitlines()[0].startswith("file,formula")
     assert done.stdout.splitlines()[1] in ("0", "141")
     assert done.stderr == ""
+
+
+def test_two_processes_train_and_one_speaks(small, tmp_path):
+    arguments = ["train", "--dataset", str(small), "--folder", str(tmp_path / "run"), "--size", "hidden=4", "n_conv=1"]
+    settings = ["--set", "epochs=1", "devices=2", "accelerator=cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "course_lib", *arguments, *settings],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(table(done.stdout)) == 1
+    assert done.stderr.count("crystals for train") == 1
+    assert done.stderr.count("the model is in") == 1
+    assert predictors.load(tmp_path / "run").method == "cgcnn"
