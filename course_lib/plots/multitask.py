@@ -161,6 +161,8 @@ def plot_task_pairs(pairs: dict[str, pd.DataFrame], labels: Mapping[str, str]) -
         axes.set_title(title)
         axes.set_xlabel(labels[first])
     panels[0, 0].set_ylabel(labels[second])
+    bottom, top = panels[0, 0].get_ylim()
+    panels[0, 0].set_ylim(top=top + 0.2 * (top - bottom))  # room for the correlation above all dots
     return figure
 
 
@@ -198,7 +200,8 @@ def plot_lambda_front(sweep: pd.DataFrame, single_task: pd.DataFrame, labels: Ma
     alone = single_task[[first, second]].mean()
     axes.axvline(alone[first], color=MUTED, linewidth=1.2, linestyle="--")
     axes.axhline(alone[second], color=MUTED, linewidth=1.2, linestyle="--", label="single-task networks")
-    axes.plot(means.loc[fixed, first], means.loc[fixed, second], color=FAINT, zorder=1)
+    front = means[on_front].sort_values(first)
+    axes.plot(front[first], front[second], color=FAINT, zorder=1)
     shades = LinearSegmentedColormap.from_list("lambda", [paler(COLORS[0], 0.85), COLORS[0]])
     for chosen, size, edge in ((fixed & on_front, 90, INK), (fixed & ~on_front, 45, FAINT)):
         points = axes.scatter(
