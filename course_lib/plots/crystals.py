@@ -108,9 +108,11 @@ def plot_crystal_and_graph(structure: Structure, site: int = 0) -> Figure:
     lines = _line_styles(bonds)
     styles = element_styles(structure)
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 4.4))
-    n_neighbors = _draw_crystal(left, structure, site, styles, bonds, lines)
+    neighbors = neighbors_of(structure, site)
+    kinds = [_kind_between(bonds, other, site, np.linalg.norm(vector)) for other, vector in neighbors]
+    draw_crystal(left, structure, site, neighbors, [lines[kind] for kind in kinds])
     _draw_graph(right, structure, site, styles, bonds, lines)
-    left.set_title(f"Crystal: one {_symbols(structure)[site]} and its {n_neighbors} neighbours")
+    left.set_title(f"Crystal: one {_symbols(structure)[site]} and its {len(neighbors)} neighbours")
     right.set_title(f"Graph: {_counted(len(structure), 'atom')}, {_counted(len(bonds), 'bond')}")
     return figure
 
@@ -186,11 +188,33 @@ class _View:
         return turned[..., :2] * scale[..., None], turned[..., 2], scale
 
 
-def _draw_crystal(
-    axes: Axes, structure: Structure, site: int, styles: dict[str, ElementStyle], bonds: list[_Bond], lines: dict
-) -> int:
-    """Draw the conventional cell round `site` and all its neighbours; return how many they are."""
+def draw_crystal(
+    axes: Axes,
+    structure: Structure,
+    site: int,
+    neighbors: list[tuple[int, np.ndarray]],
+    lines: list[dict],
+    reach: float | None = None,
+) -> None:
+    """Draw the conventional cell round one site, joined to some neighbours.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+        Where to draw.
+    structure : pymatgen.core.Structure
+        A crystal.
+    site : int
+        The atom at the centre.
+    neighbors : list of (int, array of shape (3,))
+        Which atom each neighbour is, and the vector to it in angstrom, as `neighbors_of` returns them.
+    lines : list of dict
+        How the line to each of them looks: arguments of matplotlib's ``plot``.
+    reach : float, optional
+        Half of the side of the square that is shown, in angstrom; as much as the atoms need where not given.
+    """
     symbols = _symbols(structure)
+    styles = element_styles(structure)
     radii = [styles[symbol].radius for symbol in symbols]
     cell, rotation = _conventional_cell(structure)
     view = _View(np.linalg.norm(cell.sum(0)))
@@ -201,12 +225,11 @@ def _draw_crystal(
             axes.plot(*points.T, color=MUTED, linewidth=1.0, zorder=-depth.mean() - max(radii))
 
     inside = _atoms_in_cell(structure, rotation, cell, site)
-    around = [(other, rotation @ vector) for other, vector in _neighbors_of(structure, site)]
-    for other, position in around:
+    around = [(other, rotation @ vector) for other, vector in neighbors]
+    for (other, position), style in zip(around, lines, strict=True):
         length = np.linalg.norm(position)
         ends = np.outer([radii[site] / length, 1 - radii[other] / length], position)  # from surface to surface
         points, depth, _ = view(ends)
-        style = lines[_kind_between(bonds, other, site, length)]
         axes.plot(*points.T, **style, solid_capstyle="butt", zorder=-depth.mean())
     places = np.array([position for _, position in inside])
     outside = [(atom, p) for atom, p in around if np.linalg.norm(places - p, axis=1).min() > _SAME_PLACE]
@@ -220,9 +243,8 @@ def _draw_crystal(
             _draw_ball(axes, place, radius, paler(color, 0.72) if pale else color, MUTED if pale else INK, -depth)
             corners += [place - radius, place + radius]
     axes.add_patch(Circle((0, 0), radii[site] * 1.3, fill=False, edgecolor=INK, linewidth=1.6, zorder=0))
-    _square_limits(axes, np.array(corners))
+    _square_limits(axes, np.array(corners) if reach is None else reach * np.array([[-1, -1], [1, 1]]))
     _legend_of_elements(axes, styles, bool(outside))
-    return len(around)
 
 
 def _conventional_cell(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
@@ -235,7 +257,7 @@ def _conventional_cell(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
     return cell @ dataset.std_rotation_matrix.T, dataset.std_rotation_matrix
 
 
-def _neighbors_of(structure: Structure, site: int, neighbors: int = NEIGHBORS) -> list[tuple[int, np.ndarray]]:
+def neighbors_of(structure: Structure, site: int, neighbors: int = NEIGHBORS) -> list[tuple[int, np.ndarray]]:
     """Return the neighbours of `site`, nearest first: which atom, and the vector to it in angstrom."""
     source, target, vector = nearest_neighbors(structure.cart_coords, structure.lattice.matrix, neighbors)
     mine = target == site
@@ -425,7 +447,7 @@ def _room(spot: np.ndarray, others: list[np.ndarray]) -> float:
 
 
 @dataclass(frozen=True)
-class _Shell:
+class Shell:
     """The neighbours at one distance."""
 
     distance: float  # angstrom
@@ -434,6 +456,7 @@ class _Shell:
 
     @property
     def last(self) -> int:
+        """Rank of its farthest neighbour."""
         return self.first + len(self.symbols) - 1
 
 
@@ -465,7 +488,7 @@ def plot_shells(structure: Structure, site: int = 0, neighbors: int = NEIGHBORS)
     _check_site(structure, site)
     if neighbors < 1:
         raise ValueError(f"neighbors is {neighbors}; it must be at least 1.")
-    shells = _shells(structure, site, neighbors)
+    shells = shells_of(structure, site, neighbors)
     styles = element_styles(structure)
     figure, axes = plt.subplots(figsize=(6.8, 4.0))
     height = -1.0
@@ -489,23 +512,21 @@ def plot_shells(structure: Structure, site: int = 0, neighbors: int = NEIGHBORS)
     return figure
 
 
-def _shells(structure: Structure, site: int, neighbors: int) -> list[_Shell]:
+def shells_of(structure: Structure, site: int, neighbors: int) -> list[Shell]:
     """Return the shells round `site` that hold its first `neighbors` neighbours, and the next one."""
     symbols = _symbols(structure)
-    shells: list[_Shell] = []
+    shells: list[Shell] = []
     # The complete shells of one neighbour more than are in those of `neighbors` end with the next shell.
-    reach = len(_neighbors_of(structure, site, neighbors)) + 1
-    for rank, (other, vector) in enumerate(_neighbors_of(structure, site, reach), start=1):
+    reach = len(neighbors_of(structure, site, neighbors)) + 1
+    for rank, (other, vector) in enumerate(neighbors_of(structure, site, reach), start=1):
         distance = float(np.linalg.norm(vector))
         if not shells or distance - shells[-1].distance > SHELL_TOLERANCE:
-            shells.append(_Shell(distance, rank, []))
+            shells.append(Shell(distance, rank, []))
         shells[-1].symbols.append(symbols[other])
     return shells
 
 
-def _draw_shell(
-    axes: Axes, shell: _Shell, neighbors: int, styles: dict[str, ElementStyle], label_height: float
-) -> None:
+def _draw_shell(axes: Axes, shell: Shell, neighbors: int, styles: dict[str, ElementStyle], label_height: float) -> None:
     """Draw a mark for each neighbour of a shell: filled up to the cut, open beyond it."""
     ordered = sorted(shell.symbols, key=list(styles).index)
     axes.plot(2 * [shell.distance], [shell.first, shell.last], color="#e3e6eb", linewidth=15, solid_capstyle="round")
@@ -518,7 +539,7 @@ def _draw_shell(
                   textcoords="offset points", va="center", fontsize=SMALL)  # fmt: skip
 
 
-def _shell_message(shells: list[_Shell], neighbors: int) -> str:
+def _shell_message(shells: list[Shell], neighbors: int) -> str:
     """Return what a fixed cut does to these shells."""
     for shell in shells:
         if shell.first <= neighbors < shell.last:
