@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
+from course_lib.json_frames import read_json_frame
 from course_lib.validation import check_structure, check_targets, check_unique_ids, describe_row
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ class Stream(NamedTuple):
 def stream_dataset(name: str | os.PathLike) -> Stream:
     """Open a dataset without holding its structures in memory, as far as its files allow that.
 
-    A folder of CIF files is read file by file, by all cores where there are many. All other datasets are one file
-    each, which is read at once.
+    A folder of CIF files is read file by file, by all cores where there are many; the JSON file of a Matbench task, or
+    one of your own, row by row.
 
     Parameters
     ----------
@@ -152,11 +153,19 @@ def stream_dataset(name: str | os.PathLike) -> Stream:
     ValueError, ConnectionError, PermissionError
         As `load_dataset`; for a bad file only when its turn comes.
     """
+    if name == BUNDLED:
+        frame = _load_bundled()
+        return Stream(list(frame.index), frame[frame.attrs["targets"]], iter(frame["structure"]), frame.attrs)
+    if name in _matbench_tasks():
+        return _stream_matbench(str(name))
     path = Path(name)
-    if name != BUNDLED and name not in _matbench_tasks() and (path.is_dir() or path.suffix == ".csv"):
-        return _stream_cifs(path / "id_prop.csv" if path.is_dir() else path)
-    frame = load_dataset(name)
-    return Stream(list(frame.index), frame[frame.attrs["targets"]], iter(frame["structure"]), frame.attrs)
+    if path.is_dir():
+        return _stream_cifs(path / "id_prop.csv")
+    if path.is_file() and path.suffix == ".csv":
+        return _stream_cifs(path)
+    if path.is_file() and path.name.endswith((".json", ".json.gz")):
+        return _stream_json(path)[0]
+    raise _unknown_dataset(name)
 
 
 def read_structure(path: str | os.PathLike, where: str = "") -> Structure:
@@ -344,18 +353,33 @@ def catalogue() -> pd.DataFrame:
 
 def _load_matbench(name: str) -> pd.DataFrame:
     """Read a Matbench task through the matbench package, from the cache or from the network."""
-    task = _matbench_tasks()[name]
-    if task["input_type"] != "structure":
-        raise ValueError(f"{name} has compositions but no structures; the models of this course need structures.")
-    source = _matbench_source(name)
-    path = fetch_dataset(name)
+    attrs, path = _matbench_attrs(name), fetch_dataset(name)
 
     from matbench.data_ops import load  # takes seconds, so only when there is something to read
 
     with _environment(MATMINER_DATA=str(path.parent)):
         frame = load(name)
     frame.insert(1, "formula", [structure.composition.reduced_formula for structure in frame["structure"]])
-    frame.attrs = {
+    frame.attrs = attrs
+    return frame
+
+
+def _stream_matbench(name: str) -> Stream:
+    """Read a Matbench task row by row; the ids are those that the matbench package gives."""
+    attrs, path = _matbench_attrs(name), fetch_dataset(name)
+    labels = _read_labels(path)
+    prefix, digits = name.replace("matbench", "mb").replace("_", "-"), len(str(len(labels)))
+    labels.index = pd.Index([f"{prefix}-{number + 1:0{digits}d}" for number in labels.index], name="mbid")
+    return Stream(list(labels.index), labels[attrs["targets"]], _read_structures(path, list(labels.index)), attrs)
+
+
+def _matbench_attrs(name: str) -> dict:
+    """Return ``attrs`` of a Matbench task; raise ``ValueError`` when it has no structures."""
+    task = _matbench_tasks()[name]
+    if task["input_type"] != "structure":
+        raise ValueError(f"{name} has compositions but no structures; the models of this course need structures.")
+    source = _matbench_source(name)
+    return {
         "name": name,
         "targets": [task["target"]],
         "units": {task["target"]: task["unit"] or "class"},
@@ -363,7 +387,6 @@ def _load_matbench(name: str) -> pd.DataFrame:
         "licence": "as stated by the source",
         "sha256": source.sha256,
     }
-    return frame
 
 
 @contextmanager
@@ -514,33 +537,50 @@ def _read_cifs(folder: Path, ids: list[str]) -> Iterator[Structure]:
 
 def _load_json(path: Path) -> pd.DataFrame:
     """Read a frame of structures and targets that matminer's ``store_dataframe_as_json`` wrote."""
-    from matminer.utils.io import load_dataframe_from_json
-    from pymatgen.core import Structure
-
-    frame = load_dataframe_from_json(str(path), pbar=False)
-    if "structure" not in frame:
-        raise ValueError(f"{path} has no column 'structure', only {', '.join(map(str, frame.columns))}.")
-    ids = [str(label) for label in frame.index]
-    check_unique_ids(ids)
-    for row, structure in enumerate(frame["structure"]):
-        if not isinstance(structure, Structure):
-            raise ValueError(f"{describe_row(row, ids)}: {structure!r} is no pymatgen Structure. Store it as one.")
-        check_structure(structure, row, ids)
-    names = [str(name) for name in frame.select_dtypes(["number", "bool"])]
-    for name in names:
-        check_targets(frame[name].to_numpy(), name, ids)
-    frame.index = ids
-    return _described(frame, path, names)
-
-
-def _described(frame: pd.DataFrame, path: Path, targets: list[str]) -> pd.DataFrame:
-    """Add the formulas and ``attrs`` to a frame of the user's own crystals; the units of its targets are not known."""
-    formulas = [structure.composition.reduced_formula for structure in frame["structure"]]
-    columns = {"structure": frame["structure"], "formula": formulas}
-    rest = frame.drop(columns=["structure", "formula"], errors="ignore")
-    frame = pd.DataFrame(columns, index=frame.index).join(rest).rename_axis("id")
-    frame.attrs = _attrs(path, targets)
+    stream, labels = _stream_json(path)
+    structures = list(stream.structures)
+    formulas = [structure.composition.reduced_formula for structure in structures]
+    columns = {"structure": structures, "formula": formulas}
+    frame = pd.DataFrame(columns, index=labels.index).join(labels.drop(columns="formula", errors="ignore"))
+    frame.attrs = stream.attrs
     return frame
+
+
+def _stream_json(path: Path) -> tuple[Stream, pd.DataFrame]:
+    """Open such a frame row by row; its columns of numbers are the targets. Return all other columns, too."""
+    labels = _read_labels(path)
+    labels.index = pd.Index([str(label) for label in labels.index], name="id")
+    ids = list(labels.index)
+    check_unique_ids(ids)
+    names = [str(name) for name in labels.select_dtypes(["number", "bool"])]
+    for name in names:
+        check_targets(labels[name].to_numpy(), name, ids)
+    return Stream(ids, labels[names], _read_structures(path, ids), _attrs(path, names)), labels
+
+
+def _read_labels(path: Path) -> pd.DataFrame:
+    """Return all of a frame in a JSON file but its structures."""
+    from monty.json import MontyDecoder
+
+    frame = read_json_frame(path)
+    if "structure" not in frame.columns:
+        raise ValueError(f"{path} has no column 'structure', only {', '.join(map(str, frame.columns))}.")
+    kept = [column for column, name in enumerate(frame.columns) if name != "structure"]
+    cells = [[row[column] for column in kept] for row in frame.rows]
+    names = [frame.columns[column] for column in kept]
+    return pd.DataFrame(MontyDecoder().process_decoded(cells), index=frame.index, columns=names)
+
+
+def _read_structures(path: Path, ids: list[str]) -> Iterator[Structure]:
+    """Yield the checked structures of a frame in a JSON file."""
+    from monty.json import MontyDecoder
+
+    frame, decode = read_json_frame(path), MontyDecoder().process_decoded
+    column = frame.columns.index("structure")
+    for row, cells in enumerate(frame.rows):
+        structure = decode(cells[column])
+        check_structure(structure, row, ids)
+        yield structure
 
 
 def _attrs(path: Path, targets: list[str]) -> dict:

@@ -18,7 +18,7 @@ from local_server import FileServer, digest, in_matbench_format, serve_as
 from pymatgen.core import Composition, Lattice, Structure
 from sklearn.model_selection import KFold
 
-from course_lib import datasets
+from course_lib import datasets, json_frames
 from course_lib.composition import magpie
 from course_lib.datasets import folds, load_dataset, read_structure, stream_dataset
 from course_lib.graphs import CrystalGraphs
@@ -330,6 +330,14 @@ def test_a_task_can_be_fetched_before_it_is_needed(matbench_server, tmp_path):
         datasets.fetch_dataset("matbench_phonon")
 
 
+def test_a_matbench_task_is_streamed_as_it_is_loaded(matbench_server):
+    stream, df = stream_dataset("matbench_jdft2d"), load_dataset("matbench_jdft2d")
+    assert stream.ids == list(df.index)
+    pd.testing.assert_frame_equal(stream.targets, df[["exfoliation_en"]])
+    assert list(stream.structures) == list(df["structure"])
+    assert stream.attrs == df.attrs
+
+
 def test_matbench_without_network(matbench_server, tmp_path):
     matbench_server.close()
     with pytest.raises(ConnectionError) as caught:
@@ -567,6 +575,18 @@ def test_json_file(store, bundled):
     assert list(df["structure"]) == list(frame["structure"])
     assert list(df.index) == list(frame.index)
     assert df.attrs["targets"] == ["band_gap"]
+
+
+def test_json_file_is_read_row_by_row(store, bundled, monkeypatch):
+    frame = bundled[["band_gap", "structure", "prototype"]].iloc[:40]
+    path = store(frame)
+    monkeypatch.setattr(json_frames, "_BLOCK", 500)
+    stream = stream_dataset(path)
+    assert stream.ids == list(frame.index)
+    pd.testing.assert_frame_equal(stream.targets, frame[["band_gap"]], check_names=False)
+    first = next(stream.structures)
+    assert first == frame["structure"].iloc[0]
+    assert list(stream.structures) == list(frame["structure"][1:])
 
 
 def spoil(column: str, row: int, value: object) -> Callable[[pd.DataFrame], pd.DataFrame]:
