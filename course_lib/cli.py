@@ -310,8 +310,8 @@ The exit code is 2 when a file is not what it should be.
   course-lib data build my_cifs --folder graphs/mine
       my_cifs/id_prop.csv has a line "id,target" for each file my_cifs/id.cif, as for CGCNN
 
-CIF files are read one after the other, and memory does not grow with their number. Training on the folder
-(course-lib train --dataset graphs/mine) reads from it what each batch needs.
+Crystals are read a few hundred at a time, CIF files by all cores, and memory does not grow with their number. Training
+on the folder (course-lib train --dataset graphs/mine) reads from it what each batch needs.
 """,
     )
     command.add_argument("dataset", metavar="DATASET", help="a name, a folder of CIF files, or a JSON file of matminer")
@@ -419,7 +419,9 @@ def _train(options: argparse.Namespace, output: object) -> int:
     from course_lib import predictors
     from course_lib.datasets import Fold
 
+    # What can be wrong with the method comes to light before the graphs are built.
     predictors.method_named(options.method)
+    sizes, settings = _pairs(options.size, "size"), _pairs(options.set, "set")
     graphs = predictors.open_graphs(options.dataset, n_jobs=options.jobs)
     if not graphs.target_names:
         raise ValueError(f"{options.dataset} has no targets to learn from.")
@@ -430,7 +432,6 @@ def _train(options: argparse.Namespace, output: object) -> int:
     else:
         parts = predictors.graph_folds(graphs, options.split)[options.fold]
     sets = {name: graphs.subset(rows) for name, rows in parts._asdict().items()}
-    sizes, settings = _pairs(options.size, "size"), _pairs(options.set, "set")
     _say(", ".join(f"{len(rows)} crystals for {name}" for name, rows in parts._asdict().items() if len(rows)))
     if not (options.resume and predictors.holds_run(options.folder)):
         predictors.check_free(options.folder)

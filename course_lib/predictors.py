@@ -269,7 +269,7 @@ def train(
         model, details = _train_forest(method, train, validation, folder, seed, dict(sizes or {}), settings)
     else:
         network = _make_network(method, chosen, len(train.target_names), seed, dict(sizes or {}))
-        config = _fit_config({"seed": seed} | settings | {"folder": folder, "resume": resume, "progress": progress})
+        config = _fit_config(settings, seed=seed, folder=folder, resume=resume, progress=progress)
         result = training.fit(network, train, validation, config)
         model, details = result.model, {"best_epoch": result.best_epoch}
     units = {name: train.attrs.get("units", {}).get(name, "unknown") for name in train.target_names}
@@ -307,16 +307,19 @@ def _make_network(name: str, method: Method, n_targets: int, seed: int, sizes: d
     torch.manual_seed(seed)
     try:
         return method.network(n_targets=n_targets, **sizes)
-    except TypeError as error:
+    except (TypeError, RuntimeError) as error:  # an argument that it has not, or one that makes no layer
         raise ValueError(f"sizes of {name}: {error}") from error
 
 
-def _fit_config(settings: dict) -> FitConfig:
-    unknown = set(settings) - set(FitConfig.__dataclass_fields__)
-    if unknown:
-        known = ", ".join(FitConfig.__dataclass_fields__)
-        raise ValueError(f"there is no setting {sorted(unknown)[0]!r} of a network; there are {known}.")
-    return FitConfig(**settings)
+def _fit_config(settings: dict, **ours: object) -> FitConfig:
+    """Return the settings of a training; raise ``ValueError`` for one that is not known, or is no number."""
+    known = {name: field.default for name, field in FitConfig.__dataclass_fields__.items() if name not in ours}
+    for name, value in settings.items():
+        if name not in known:
+            raise ValueError(f"there is no setting {name!r} of a network; there are {', '.join(known)}.")
+        if isinstance(known[name], int | float) and not isinstance(value, int | float):
+            raise ValueError(f"the setting {name} is {value!r}, no number.")
+    return FitConfig(**{**settings, **ours})
 
 
 def _train_forest(
