@@ -2,92 +2,73 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn.functional import silu, softplus
 from torch_geometric.data import Batch
 
 from course_lib.models.atom_features import atom_feature_table
 from course_lib.models.base import Trunk
-from course_lib.models.layers import GaussianBasis, mean_pool
+from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_pool
+from course_lib.models.line_graph import CountedGraph, crystal_line_graph
 
 
-class LineGraph(NamedTuple):
-    """The graph whose nodes are the edges of another graph: two are joined where one ends and the other begins.
+class _GatedMean(torch.autograd.Function):
+    r"""Add the nodes' parts to the gates, and average over each target what comes from the sources.
 
-    Attributes
-    ----------
-    pair_index : Tensor of int64, shape (2, T)
-        For each pair (a -> b), (b -> c) the positions of the first and of the second edge; sorted by the second.
-    cosine : Tensor, shape (T,)
-        Cosine of the angle at b between a and c.
+    .. math::
+
+        m_e' = m_e + a_j + b_i, \qquad
+        h_i = \frac{\sum_e p_e \sigma(m_e') \odot v_j}{\sum_e p_e \sigma(m_e') + 10^{-6}}
+
+    Autograd would keep five tables with a row an edge for the gradient, and this is the largest table there is. Here
+    only m is kept. On a processor some thousand rows at a time are worked on, so that they stay in its cache.
     """
 
-    pair_index: Tensor
-    cosine: Tensor
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, m: Tensor, a: Tensor, b: Tensor, v: Tensor, source: Tensor, target: Tensor, parallel: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        v = v.to(parallel.dtype)  # in mixed precision the products before this are short numbers; sums need long ones
+        total, norm = torch.zeros_like(v), torch.zeros_like(v)
+        for rows, j, i, p in _blocks(m, source, target, parallel):
+            rows += a.index_select(0, j)
+            rows += b.index_select(0, i)
+            gate = torch.sigmoid(rows.to(v.dtype)).mul_(p)
+            norm.index_add_(0, i, gate)
+            total.index_add_(0, i, gate.mul_(v.index_select(0, j)))
+        norm += 1e-6
+        h = total.div_(norm)
+        ctx.mark_dirty(m)
+        ctx.save_for_backward(m, v, h, norm, source, target, parallel)
+        ctx.set_materialize_grads(False)
+        return m, h
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad_m: Tensor | None, grad_h: Tensor | None) -> tuple[Tensor | None, ...]:
+        m, v, h, norm, source, target, parallel = ctx.saved_tensors
+        grad_total = torch.zeros_like(h) if grad_h is None else grad_h / norm
+        grad_m = torch.zeros_like(m) if grad_m is None else grad_m.clone()
+        grad_a, grad_b, grad_v = (torch.zeros_like(v) for _ in range(3))
+        for grad, rows, j, i, p in _blocks(grad_m, m, source, target, parallel):
+            gate = torch.sigmoid(rows.to(v.dtype))
+            weighted = grad_total.index_select(0, i).mul_(gate).mul_(p)
+            grad_v.index_add_(0, j, weighted)
+            grad += weighted.mul_(v.index_select(0, j).sub_(h.index_select(0, i))).mul_(gate.neg_().add_(1))
+            grad_a.index_add_(0, j, grad.to(v.dtype))
+            grad_b.index_add_(0, i, grad.to(v.dtype))
+        return grad_m, grad_a, grad_b, grad_v, None, None, None
 
 
-def undirected(edge_index: Tensor, edge_vector: Tensor, n_atoms: int) -> tuple[Tensor, Tensor]:
-    """Add the reverse of each edge that lacks it, as ALIGNN's graphs have both directions of every edge.
-
-    An atom can be among the nearest neighbours of another without the opposite being true. Neighbourhoods are
-    whole shells, so the reverse of an edge is missing exactly when the edge is longer than all edges of its source.
-
-    Parameters
-    ----------
-    edge_index : Tensor of int64, shape (2, E)
-        Source and target of each edge.
-    edge_vector : Tensor, shape (E, 3)
-        From the target to the source, in angstrom.
-    n_atoms : int
-        Number of atoms.
-
-    Returns
-    -------
-    edge_index, edge_vector : Tensor, shapes (2, E') and (E', 3)
-        Sorted by target.
-    """
-    source, target = edge_index
-    length = edge_vector.norm(dim=1)
-    reach = length.new_zeros(n_atoms).scatter_reduce(0, target, length, "amax")
-    alone = length > reach[source] + 1e-5  # angstrom; far above rounding, far below a shell's tolerance
-    edge_index = torch.cat([edge_index, edge_index[:, alone].flip(0)], dim=1)
-    edge_vector = torch.cat([edge_vector, -edge_vector[alone]])
-    order = torch.argsort(edge_index[1], stable=True)
-    return edge_index[:, order], edge_vector[order]
-
-
-def line_graph(edge_index: Tensor, edge_vector: Tensor, n_atoms: int) -> LineGraph:
-    """Join every edge (a -> b) to every edge (b -> c), c = a included.
-
-    Parameters
-    ----------
-    edge_index : Tensor of int64, shape (2, E)
-        Source and target of each edge, sorted by target.
-    edge_vector : Tensor, shape (E, 3)
-        From the target to the source.
-    n_atoms : int
-        Number of atoms.
-
-    Returns
-    -------
-    LineGraph
-    """
-    source, target = edge_index
-    n_edges = len(source)
-    n_incoming = torch.bincount(target, minlength=n_atoms)
-    first_incoming = n_incoming.cumsum(0) - n_incoming
-    n_pairs = n_incoming[source]  # of each edge as the second of the pair
-    second = torch.arange(n_edges, device=source.device).repeat_interleave(n_pairs)
-    first_pair = n_pairs.cumsum(0) - n_pairs
-    place = torch.arange(len(second), device=source.device) - first_pair[second]
-    first = first_incoming[source[second]] + place
-    unit = nn.functional.normalize(edge_vector, dim=1)
-    # At b, the first edge's vector points to a; the second's points from c to b, so it is turned round.
-    cosine = -(unit[first] * unit[second]).sum(1)
-    return LineGraph(torch.stack([first, second]), cosine.clamp(-1.0, 1.0))
+def _blocks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Cut tables with a row an edge into pieces of equal numbers of rows; a GPU takes all rows at once."""
+    rows = 4096 if tables[0].device.type == "cpu" else max(len(tables[0]), 1)
+    return zip(*(table.split(rows) for table in tables), strict=True)
 
 
 class EdgeGatedConv(nn.Module):
@@ -116,20 +97,20 @@ class EdgeGatedConv(nn.Module):
         self.gate_edge = nn.Linear(hidden, hidden)  # C
         self.message = nn.Linear(hidden, hidden)  # D
         self.update = nn.Linear(hidden, hidden)  # E
-        self.node_norm = nn.BatchNorm1d(hidden)
-        self.edge_norm = nn.BatchNorm1d(hidden)
+        self.node_norm = WeightedBatchNorm1d(hidden)
+        self.edge_norm = WeightedBatchNorm1d(hidden)
 
-    def forward(self, x: Tensor, edge_index: Tensor, y: Tensor, update_edges: bool = True) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, y: Tensor, graph: CountedGraph, update_edges: bool = True) -> tuple[Tensor, Tensor]:
         """Update the nodes, and the edges unless nothing reads them any more.
 
         Parameters
         ----------
         x : Tensor, shape (N, F)
             Node features.
-        edge_index : Tensor of int64, shape (2, E)
-            Source and target node of each edge.
         y : Tensor, shape (E, F)
             Edge features.
+        graph : CountedGraph
+            N nodes and E edges, each of which may stand for several.
         update_edges : bool, default True
             Without, `y` is returned as it came.
 
@@ -137,15 +118,16 @@ class EdgeGatedConv(nn.Module):
         -------
         x, y : Tensor, shapes (N, F) and (E, F)
         """
-        source, target = edge_index
-        m = self.gate_edge(y) + self.gate_source(x).index_select(0, source)
-        m = m + self.gate_target(x).index_select(0, target)  # (E, F)
-        gate = torch.sigmoid(m)
-        zeros = gate.new_zeros(x.shape)
-        total = zeros.index_add(0, target, gate * self.message(x).to(gate.dtype).index_select(0, source))
-        h = total / (zeros.index_add(0, target, gate) + 1e-6)
-        x = x + silu(self.node_norm(self.update(x) + h))
-        return x, (y + silu(self.edge_norm(m)) if update_edges else y)
+        m, h = _GatedMean.apply(
+            self.gate_edge(y),
+            self.gate_source(x),
+            self.gate_target(x),
+            self.message(x),
+            *graph.edge_index,
+            graph.parallel[:, None],
+        )
+        x = x + silu(self.node_norm(self.update(x) + h, graph.node_count))
+        return x, (y + silu(self.edge_norm(m, graph.edge_count)) if update_edges else y)
 
 
 class ALIGNNLayer(nn.Module):
@@ -163,16 +145,27 @@ class ALIGNNLayer(nn.Module):
         self.edges = EdgeGatedConv(hidden)
 
     def forward(
-        self, x: Tensor, y: Tensor, z: Tensor, edge_index: Tensor, pair_index: Tensor, update_angles: bool = True
+        self, x: Tensor, y: Tensor, z: Tensor, atoms: CountedGraph, edges: CountedGraph, update_angles: bool = True
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Update atoms (N, F), edges (E, F) and angles (T, F)."""
-        x, m = self.atoms(x, edge_index, y)
-        y, z = self.edges(m, pair_index, z, update_edges=update_angles)
+        """Update atoms ``x`` (N, F), edges ``y`` (E, F) and angles ``z`` (T, F) on atom graph and line graph."""
+        x, m = self.atoms(x, y, atoms)
+        y, z = self.edges(m, z, edges, update_edges=update_angles)
         return x, y, z
 
 
-def _embedding(n_in: int, n_out: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(n_in, n_out), nn.BatchNorm1d(n_out), nn.SiLU())
+class Embedding(nn.Module):
+    """Linear map, batch norm and SiLU of rows that may stand for several, as often as `sizes` says."""
+
+    def __init__(self, *sizes: int):
+        super().__init__()
+        self.linears = nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
+        self.norms = nn.ModuleList(WeightedBatchNorm1d(n_out) for n_out in sizes[1:])
+
+    def forward(self, values: Tensor, count: Tensor) -> Tensor:
+        """Map ``values`` (M, sizes[0]), whose row ``m`` stands for ``count[m]`` rows, to (M, sizes[-1])."""
+        for linear, norm in zip(self.linears, self.norms, strict=True):
+            values = silu(norm(linear(values), count))
+        return values
 
 
 class ALIGNN(Trunk):
@@ -181,6 +174,9 @@ class ALIGNN(Trunk):
     Atoms (92 bits), edges (80 functions of the distance) and angles (40 functions of the cosine) are each mapped to
     `hidden` numbers. `alignn_layers` update all three, `gcn_layers` more only atoms and edges; the mean over the
     atoms is the embedding. The graph has both directions of every edge.
+
+    What symmetry makes alike is computed once and counted (`crystal_line_graph`), as are the angles that many pairs
+    of edges have in common: the same function for a fraction of the work.
 
     Parameters
     ----------
@@ -191,36 +187,48 @@ class ALIGNN(Trunk):
     alignn_layers : int, default 4
         Layers with angles.
     gcn_layers : int, default 4
-        Layers without, after them.
+        Layers without, after them. What the last layer with angles learns of them reaches the atoms in these.
+
+    Raises
+    ------
+    ValueError
+        Without layers of one kind.
     """
 
     def __init__(self, n_targets: int = 1, hidden: int = 256, alignn_layers: int = 4, gcn_layers: int = 4):
         super().__init__(n_targets=n_targets, hidden=hidden, alignn_layers=alignn_layers, gcn_layers=gcn_layers)
+        for name, number in (("alignn_layers", alignn_layers), ("gcn_layers", gcn_layers)):
+            if number < 1:
+                raise ValueError(f"{name} is {number}; without at least 1 of them, no angle reaches the prediction.")
         self.embedding_size = hidden
         self.register_buffer("atom_features", atom_feature_table(), persistent=False)  # (Z + 1, 92)
-        self.atom_embedding = _embedding(self.atom_features.shape[1], hidden)
+        self.atom_embedding = Embedding(self.atom_features.shape[1], hidden)
         # The authors' basis has the exponent 1/spacing, which is a width of the root of the spacing.
         self.distance_basis = GaussianBasis(stop=8.0, n_centers=80, width=(8.0 / 79) ** 0.5)
-        self.edge_embedding = nn.Sequential(_embedding(80, 64), _embedding(64, hidden))
+        self.edge_embedding = Embedding(80, 64, hidden)
         self.angle_basis = GaussianBasis(start=-1.0, stop=1.0, n_centers=40, width=(2.0 / 39) ** 0.5)
-        self.angle_embedding = nn.Sequential(_embedding(40, 64), _embedding(64, hidden))
+        self.angle_embedding = Embedding(40, 64, hidden)
         self.alignn_layers = nn.ModuleList(ALIGNNLayer(hidden) for _ in range(alignn_layers))
         self.gcn_layers = nn.ModuleList(EdgeGatedConv(hidden) for _ in range(gcn_layers))
         self.out = nn.Linear(hidden, n_targets)
+        # Nothing reads the last angles and the last edges, so their norms stay as they are. To say so also keeps
+        # several processes that train together from waiting for gradients that never come.
+        self.alignn_layers[-1].edges.edge_norm.requires_grad_(False)
+        self.gcn_layers[-1].edge_norm.requires_grad_(False)
 
     def embed(self, batch: Batch) -> Tensor:
         """Return one vector a crystal, (B, hidden)."""
-        n_atoms = len(batch.species)
-        edge_index, edge_vector = undirected(batch.edge_index, batch.edge_vector, n_atoms)
-        pair_index, cosine = line_graph(edge_index, edge_vector, n_atoms)
-        x = self.atom_embedding(self.atom_features[batch.species])  # (N, F)
-        y = self.edge_embedding(self.distance_basis(edge_vector.norm(dim=1)))  # (E, F)
-        z = self.angle_embedding(self.angle_basis(cosine))  # (T, F)
+        graph = crystal_line_graph(batch, rounds=len(self.alignn_layers) + len(self.gcn_layers))
+        atoms, edges = graph.atoms, graph.edges
+        x = self.atom_embedding(self.atom_features[graph.species], atoms.node_count)  # (N, F)
+        y = self.edge_embedding(self.distance_basis(graph.length), atoms.edge_count)  # (E, F)
+        z = self.angle_embedding(self.angle_basis(graph.cosine), graph.cosine_count)  # (A, F)
+        z = z.index_select(0, graph.pair_cosine)  # (T, F)
         for number, layer in enumerate(self.alignn_layers, 1):
-            x, y, z = layer(x, y, z, edge_index, pair_index, update_angles=number < len(self.alignn_layers))
+            x, y, z = layer(x, y, z, atoms, edges, update_angles=number < len(self.alignn_layers))
         for number, layer in enumerate(self.gcn_layers, 1):
-            x, y = layer(x, edge_index, y, update_edges=number < len(self.gcn_layers))
-        return mean_pool(x, batch.batch, batch.ptr)
+            x, y = layer(x, y, atoms, update_edges=number < len(self.gcn_layers))
+        return mean_pool(x[graph.atom_class], batch.batch, batch.ptr)
 
 
 class SimpleConv(nn.Module):
@@ -252,8 +260,11 @@ class SimpleConv(nn.Module):
         w_i, w_j, w_e = self.message_in.weight.split([self.hidden, self.hidden, e.shape[1]], dim=1)
         receiver = torch.addmm(self.message_in.bias, x, w_i.T).index_select(0, target)
         sender = (x @ w_j.T).index_select(0, source)
-        message = self.message_out(softplus(torch.addmm(receiver + sender, e, w_e.T))) * bond_count[:, None]
-        total = message.new_zeros(x.shape).index_add(0, target, message)
+        inner = softplus(torch.addmm(receiver + sender, e, w_e.T)) * bond_count[:, None]
+        # The sum over the neighbours stands before the second linear map of the messages: it then costs once an atom.
+        total = inner.new_zeros(x.shape).index_add(0, target, inner)
+        n_edges = bond_count.new_zeros(len(x)).index_add(0, target, bond_count)
+        total = total @ self.message_out.weight.T + torch.outer(n_edges, self.message_out.bias)
         return self.update(torch.cat([x, total], dim=1))
 
 
@@ -279,7 +290,7 @@ class ALIGNNSimple(Trunk):
         self.atom_embedding = nn.Linear(self.atom_features.shape[1], hidden)
         self.basis = GaussianBasis(stop=8.0, n_centers=41)
         self.convs = nn.ModuleList(SimpleConv(hidden, len(self.basis.centers)) for _ in range(n_conv))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in range(n_conv))
+        self.norms = nn.ModuleList(WeightedBatchNorm1d(hidden) for _ in range(n_conv))
         self.crystal_embedding = nn.Linear(hidden, embedding)
         self.out = nn.Linear(embedding, n_targets)
 
