@@ -10,6 +10,7 @@ import jupytext
 import nbformat
 import pytest
 from conftest import ROOT, pages_of_the_book
+from derive_exercises import page
 from jupytext.config import load_jupytext_configuration_file
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
@@ -40,8 +41,12 @@ def as_source(notebook: NotebookNode) -> str:
 # One function a rule, each returning what breaks it, so that the rules themselves can be tested below.
 
 
-def pairing_faults(notebook: NotebookNode, source: str) -> list[str]:
-    return [] if as_source(notebook) == source else ["the .ipynb and the .py differ: run `make notebooks`"]
+def pairing_faults(notebook: NotebookNode, source: str, name: str) -> list[str]:
+    written = jupytext.reads(source, fmt="py:percent")
+    if as_source(written) != source:
+        return ["the .py is not in the form that jupytext writes: convert it with `jupytext --to py:percent`"]
+    derived = as_source(page(written, name))  # an exercise becomes a page; any other notebook stays as it is
+    return [] if as_source(notebook) == derived else ["the .ipynb and the .py differ: run `make notebooks`"]
 
 
 def execution_faults(notebook: NotebookNode) -> list[str]:
@@ -116,7 +121,7 @@ def test_has_source_and_pair_and_a_page(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pair_agrees(name):
-    assert pairing_faults(stored(name), (NOTEBOOKS / f"{name}.py").read_text(encoding="utf-8")) == []
+    assert pairing_faults(stored(name), (NOTEBOOKS / f"{name}.py").read_text(encoding="utf-8"), name) == []
 
 
 @pytest.mark.parametrize("rule", [execution_faults, picture_faults, widget_faults, machine_faults])
@@ -167,13 +172,17 @@ def good() -> NotebookNode:
 
 def test_good_notebook_has_no_faults(good):
     recorded = {"seconds": 20.0, "code_sha256": code_digest(good)}
-    faults = pairing_faults(good, SOURCE) + time_faults(good, recorded)
+    faults = pairing_faults(good, SOURCE, "a") + time_faults(good, recorded)
     assert faults + execution_faults(good) + picture_faults(good) + widget_faults(good) + machine_faults(good) == []
 
 
 def test_notices_a_pair_that_differs(good):
     good.cells[1].source = "1 + 2"
-    assert pairing_faults(good, SOURCE)
+    assert pairing_faults(good, SOURCE, "a")
+
+
+def test_notices_a_source_that_jupytext_would_write_otherwise(good):
+    assert pairing_faults(good, SOURCE.replace("# %%\n", "#%%\n"), "a")
 
 
 @pytest.mark.parametrize(
@@ -251,7 +260,7 @@ def test_run_stores_outputs_widgets_and_keeps_cell_ids(workplace):
 
     assert seconds > 0
     assert code_cells(first)[1].outputs[0].data["text/plain"] == "4"
-    assert execution_faults(first) + widget_faults(first) + pairing_faults(first, source) == []
+    assert execution_faults(first) + widget_faults(first) + pairing_faults(first, source, "a") == []
     assert [cell.id for cell in second.cells] == [cell.id for cell in first.cells]
     view = code_cells(second)[2].outputs[0].data["application/vnd.jupyter.widget-view+json"]
     states = second.metadata.widgets["application/vnd.jupyter.widget-state+json"].state

@@ -1,5 +1,7 @@
 """Run the notebooks: ``notebooks/NN_topic.py`` -> ``notebooks/NN_topic.ipynb`` with outputs and widget state.
 
+An exercise, ``exN_topic.py``, also gives the learner's copy in ``notebooks/exercises`` (`derive_exercises`).
+
 The ``.py`` file is the source. The stored ``.ipynb`` is replaced only when every
 cell ran, and then in one step, so a failing or interrupted run leaves it as it was.
 
@@ -21,6 +23,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+from derive_exercises import COPIES, is_exercise, learners_copy, page
 from jupytext.combine import combine_inputs_with_outputs
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -41,7 +44,7 @@ def code_digest(notebook: nbformat.NotebookNode) -> str:
 
 def merge_with_stored(source: Path, stored: Path) -> nbformat.NotebookNode:
     """Return the notebook of ``source`` with the cell ids of ``stored``, so that unchanged cells keep theirs."""
-    notebook = jupytext.read(source)
+    notebook = page(jupytext.read(source), source.stem)
     if stored.exists():
         notebook = combine_inputs_with_outputs(notebook, nbformat.read(stored, as_version=4))
     # nbclient writes the state of this run's widgets, but leaves an old one where the run has none.
@@ -66,6 +69,11 @@ def run(name: str) -> tuple[float, str]:
     client.execute()
     seconds = time.perf_counter() - start
     write_atomically(stored, nbformat.writes(notebook) + "\n")
+    source = jupytext.read(NOTEBOOKS / f"{name}.py")
+    if is_exercise(source):
+        copy = NOTEBOOKS / COPIES / stored.name
+        copy.parent.mkdir(exist_ok=True)
+        write_atomically(copy, nbformat.writes(learners_copy(source)) + "\n")
     return seconds, code_digest(notebook)
 
 

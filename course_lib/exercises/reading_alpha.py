@@ -1,0 +1,334 @@
+"""Exercise 2: what the weight of a blend says, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from course_lib.exercises.feedback import (
+    Hint,
+    Mistake,
+    Statement,
+    as_number,
+    checker,
+    close,
+    finished,
+    judged,
+    number_from,
+    recognise,
+    recognise_function,
+)
+from course_lib.late_fusion import alpha_from_errors
+
+ALPHA = 0.20
+"""Weight of the forest in the blend."""
+
+MAE_FOREST, MAE_CGCNN = 0.035, 0.028  # eV/atom
+_CORRELATION = 0.65
+
+
+def two_models() -> pd.DataFrame:
+    """Make up the predictions of a forest and a CGCNN whose errors have the sizes of the exercise.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``y``, ``forest`` and ``cgcnn`` in eV/atom, one row a made-up crystal. The errors are normally
+        distributed and have no mean.
+    """
+    rng = np.random.default_rng(0)
+    errors = rng.standard_normal((20_000, 2))
+    errors -= errors.mean(axis=0)
+    errors = errors @ np.linalg.inv(np.linalg.cholesky(np.cov(errors.T))).T  # variances 1, correlation 0, exactly
+    errors[:, 0] = _CORRELATION * errors[:, 1] + np.sqrt(1 - _CORRELATION**2) * errors[:, 0]
+    errors *= np.array([MAE_FOREST, MAE_CGCNN]) / np.abs(errors).mean(axis=0)
+    y = rng.normal(-1.0, 1.0, len(errors))
+    return pd.DataFrame({"y": y, "forest": y + errors[:, 0], "cgcnn": y + errors[:, 1]})
+
+
+FOREST, CGCNN = -1.50, -1.80  # predictions for one crystal, eV/atom
+
+_BLENDS = (
+    Mistake(
+        (1 - ALPHA) * FOREST + ALPHA * CGCNN,
+        "That gives CGCNN the weight 0.20. Whose weight is α in the formula above?",
+    ),
+    Mistake(
+        (FOREST + CGCNN) / 2,
+        "That is the plain mean: it would be right for α = 0.5. Here the two opinions do not count alike.",
+    ),
+    Mistake(
+        ALPHA * FOREST,
+        "That is the forest's part alone. The rest of the weight belongs to CGCNN.",
+    ),
+    Mistake(
+        (1 - ALPHA) * CGCNN,
+        "That is CGCNN's part alone. What does the forest add?",
+    ),
+    Mistake(
+        FOREST + CGCNN,
+        "That is the sum. The weights of the two must add up to one, so that a blend of two equal predictions is that "
+        "prediction.",
+    ),
+    Mistake(
+        FOREST + (1 - ALPHA) * CGCNN,
+        "You weighted CGCNN, but took the forest's prediction whole. What is its weight?",
+    ),
+    Mistake(
+        -(ALPHA * FOREST + (1 - ALPHA) * CGCNN),
+        "The size is right. Both models predict a negative energy: which sign must a mean of the two have?",
+    ),
+)
+
+
+@checker
+def check_blended_prediction(blended: object) -> str:
+    """Check the blend of two predictions for one crystal.
+
+    Parameters
+    ----------
+    blended : number
+        The learner's answer, in eV/atom.
+
+    Returns
+    -------
+    Feedback
+    """
+    value = as_number(blended, "blended")
+    if close(value, ALPHA * FOREST + (1 - ALPHA) * CGCNN, atol=1e-6):
+        return f"{value:.2f} eV/atom: one fifth of the way from CGCNN's prediction to the forest's."
+    recognise(value, _BLENDS)
+    if not min(FOREST, CGCNN) <= value <= max(FOREST, CGCNN):
+        raise Hint(f"{value:g} does not lie between the two predictions, and a weighted mean always does.")
+    raise Hint(
+        f"{value:g} lies between the two predictions, as it must. α says how far it is from CGCNN's to the forest's: "
+        "put the numbers into the formula above."
+    )
+
+
+_STATEMENTS = {
+    "one fifth": Statement(
+        True,
+        "look at the formula. What stands in front of the forest's prediction, for whichever crystal?",
+    ),
+    "four times": Statement(
+        False,
+        f"the errors are given: {MAE_FOREST} and {MAE_CGCNN} eV/atom. What is their ratio? Is it the ratio of the "
+        "weights?",
+    ),
+    "one in five": Statement(
+        False,
+        "is there any crystal for which the blend takes one prediction and leaves the other? α is the same for all.",
+    ),
+    "forest helps": Statement(
+        True,
+        "compare the curve at α = 0, CGCNN alone, with its lowest point. What is different there?",
+    ),
+    "cut off": Statement(
+        False,
+        "a weight below one half says that CGCNN's opinion counts for more, not that the other is worth nothing. What "
+        "would the curve look like if the forest were of no use?",
+    ),
+    "both errors": Statement(
+        True,
+        "if the two models made the very same errors, only of different size, would the worse one have anything to "
+        "add? So do the sizes alone settle α?",
+    ),
+}
+
+
+@checker
+def check_alpha_statements(answers: object) -> str:
+    """Check what is read into a weight of 0.20.
+
+    Parameters
+    ----------
+    answers : dict of str to bool
+        Which statements are true.
+
+    Returns
+    -------
+    Feedback
+    """
+    judged(answers, "statements", _STATEMENTS)
+    return "α is a share of the prediction. It is not a ratio of errors and not a share of crystals."
+
+
+# --- the best weight ------------------------------------------------------------------------------------------------
+
+
+def _cut(function: Callable[[float, float, float], float]) -> Callable[[float, float, float], float]:
+    return lambda a, b, r: np.clip(function(a, b, r), 0.0, 1.0)
+
+
+def _uncut(a: float, b: float, r: float) -> float:
+    return (b**2 - r * a * b) / (a**2 + b**2 - 2 * r * a * b)
+
+
+_FORMULAS = (
+    Mistake(
+        _uncut,
+        "The formula is right. But for a poor model whose errors resemble those of a good one it leaves the range "
+        "from 0 to 1. Cut it there, for example with `np.clip`.",
+    ),
+    Mistake(
+        lambda a, b, r: _uncut(b, a, r),
+        "Your weight is the one of model b. With a poor model a (a large `std_a`) and a good model b, should the "
+        "weight of a be large or small?",
+    ),
+    Mistake(
+        lambda a, b, r: b**2 / (a**2 + b**2),
+        "That is right where the errors are uncorrelated. `correlation` does not appear in yours. Which term of the "
+        "variance of a sum did you leave out?",
+    ),
+    Mistake(
+        lambda a, b, r: b / (a + b),
+        "You weighted by the standard deviations. What is to be made small is the *variance*: write down its formula "
+        "and take the derivative. And where does `correlation` come in?",
+    ),
+    Mistake(
+        lambda a, b, r: (b**2 - r) / (a**2 + b**2 - 2 * r),
+        "In the variance of a sum stands the covariance. You put the correlation in its place: how does one get from "
+        "the correlation to the covariance?",
+    ),
+    Mistake(
+        lambda a, b, r: (b**2 - r * a * b) / (a**2 + b**2 - r * a * b),
+        "Nearly: the variance of a sum of two errors holds their covariance how many times? Look at the denominator.",
+    ),
+    Mistake(
+        lambda a, b, r: (b**2 + r * a * b) / (a**2 + b**2 + 2 * r * a * b),
+        "Check the signs: two errors that go together should make blending worth *less*. Take the derivative once "
+        "more; where does the product α (1 − α) turn its sign?",
+    ),
+    Mistake(
+        lambda a, b, r: b**2 / (a**2 + b**2 - 2 * r * a * b),
+        "The denominator is right. In the numerator something is missing: the derivative of 2 α (1 − α) times the "
+        "covariance also has a part without α.",
+    ),
+)
+
+_PROBES = (
+    (1.0, 1.0, 0.0),
+    (2.0, 1.0, 0.0),
+    (1.0, 2.0, 0.3),
+    (0.044, 0.035, 0.65),
+    (2.0, 1.0, -0.5),
+    (3.0, 1.0, 0.9),
+    (1.0, 3.0, 0.9),
+)
+
+
+@checker
+def check_best_alpha(function: object) -> str:
+    """Check the weight that makes the variance of a blend's error smallest.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(std_a, std_b, correlation) -> alpha``, the weight of model a, cut to [0, 1].
+
+    Returns
+    -------
+    Feedback
+    """
+    values = [number_from(function, "best_alpha", *probe) for probe in _PROBES]
+    best = [alpha_from_errors(*probe) for probe in _PROBES]
+    if close(values, best):
+        return (
+            "The weight depends on both errors and on their correlation. `course_lib.late_fusion.alpha_from_errors` "
+            "gives the same."
+        )
+    both = [*_FORMULAS, *(Mistake(_cut(mistake.answer), mistake.hint) for mistake in _FORMULAS[1:])]
+    recognise_function(values, _PROBES, both)
+    (a, b, r), value, right = next(
+        case for case in zip(_PROBES, values, best, strict=True) if not close(case[1], case[2])
+    )
+    raise Hint(
+        f"With standard deviations {a:g} and {b:g} and correlation {r:g} your weight is {value:.3f}; the variance of "
+        f"the blend is smaller {'below' if right < value else 'above'} that. Write down the variance as a function of "
+        "α and set its derivative to zero."
+    )
+
+
+# --- which correlation? ---------------------------------------------------------------------------------------------
+
+_RATIO = MAE_CGCNN / MAE_FOREST
+_UNCORRELATED = _RATIO**2 / (1 + _RATIO**2)
+
+_ALPHAS = (
+    Mistake(
+        1 - _UNCORRELATED,
+        "That is CGCNN's weight. The forest is model a, with the larger error: which of the two weights is its?",
+    ),
+    Mistake(
+        _RATIO / (1 + _RATIO),
+        "You weighted by the errors themselves. In the formula of task 3 they stand squared.",
+    ),
+    Mistake(ALPHA, "0.20 is what was found on the data. What would it be if the errors had nothing in common?"),
+    Mistake(0.5, "One half would be right for two equally good models. These two are not."),
+)
+
+_CORRELATIONS = (
+    Mistake(
+        _RATIO,
+        "At that correlation, the ratio of the two errors, the forest's weight becomes zero. It has 0.20, so their "
+        "errors have a little less in common.",
+    ),
+    Mistake(
+        1 - _CORRELATION,
+        "That is one minus the right number. Check the sign when you solve for the correlation.",
+    ),
+    Mistake(
+        -_CORRELATION,
+        "The size is right, the sign is not. Models that learn from the same data tend to err on the same side.",
+    ),
+    Mistake(
+        _CORRELATION**2,
+        "That is the square of the right number: the share of the variance that is common. The correlation is asked "
+        "for.",
+    ),
+    Mistake(0.0, "With correlation zero you found another weight in the first question. Which way must it change?"),
+)
+
+
+@checker
+def check_error_correlation(alpha_uncorrelated: object, correlation: object) -> str:
+    """Check the weight without correlation, and the correlation that gives the weight 0.20.
+
+    Parameters
+    ----------
+    alpha_uncorrelated, correlation : number
+        The learner's answers.
+
+    Returns
+    -------
+    Feedback
+    """
+    finished(alpha_uncorrelated, "alpha_uncorrelated")
+    alpha = as_number(alpha_uncorrelated, "alpha_uncorrelated")
+    if not close(alpha, _UNCORRELATED, atol=5e-3):
+        recognise(alpha, _ALPHAS, atol=2e-3)
+        raise Hint(
+            f"`alpha_uncorrelated` is {alpha:g}. Call `best_alpha` with the two errors and correlation 0; only their "
+            "ratio matters."
+        )
+    finished(correlation, "correlation")
+    value = as_number(correlation, "correlation")
+    if close(value, _CORRELATION, atol=5e-3):
+        return (
+            f"Uncorrelated errors would give the forest {_UNCORRELATED:.2f}. It has {ALPHA:.2f} because its errors "
+            f"resemble those of CGCNN: their correlation is {_CORRELATION:g}."
+        )
+    if not -1 <= value <= 1:
+        raise Hint(
+            f"A correlation of {value:.3g} cannot be. If you solved the equation, see whether α = 0.20 stands for the "
+            "forest, the model with the larger error."
+        )
+    recognise(value, _CORRELATIONS, atol=2e-3)
+    weight = alpha_from_errors(MAE_FOREST, MAE_CGCNN, value)
+    raise Hint(
+        f"With a correlation of {value:g} the best weight is {weight:.3f}, not {ALPHA:.2f}. "
+        f"{'More' if weight > ALPHA else 'Less'} in common, and it comes nearer."
+    )
