@@ -187,6 +187,49 @@ plot_crystal_and_graph(rocksalt)
 # All edges between the same two atoms at the same distance carry the same message. We store them once, as a
 # **bond** with a count. That changes no result and saves most of the work in crystals as symmetric as these.
 #
+# ### Why not all atoms within a radius?
+#
+# That is the other common rule: an atom is joined to all others within a *cutoff* radius. It splits no shell either.
+#
+# > **Predict.** You double the radius that just takes in the first shell of 6. How many neighbours are there then: 12, 24
+# > or more? And where in between does the number change?
+
+# %%
+from course_lib.widgets import graph_explorer
+
+graph_explorer(rocksalt)
+
+# %% [markdown]
+# Move the slider (with the mouse, or with the arrow keys). Left: the crystal and the sphere. Right: the number of
+# neighbours by radius; the dotted line is at twelve.
+#
+# Nothing changes until the sphere reaches the next shell, and then a whole shell comes in at once. The number of
+# neighbours goes with the volume of the sphere, so every further ångström costs more edges than the one before. And
+# which radius is right? Let us take one that suits this crystal to a larger one of the same prototype:
+
+
+# %%
+def edges_per_atom(structure, radius):
+    """Count the edges that a cutoff radius gives."""
+    return len(structure.get_neighbor_list(radius)[0]) / len(structure)
+
+
+nearest = rocksalt.get_distance(0, 1)
+for radius in (nearest, 2 * nearest):
+    print(f"{radius:.2f} Å: {edges_per_atom(rocksalt, radius):.0f} edges an atom")
+
+same_type = crystals.loc[crystals["prototype"] == "rocksalt", "structure"]
+largest = max(same_type, key=lambda structure: structure.volume)
+for structure in (rocksalt, largest):
+    print(f"2.75 Å: {edges_per_atom(structure, 2.75):.0f} in {structure.reduced_formula}")
+assert edges_per_atom(rocksalt, 2.75) > 12
+assert edges_per_atom(largest, 2.75) == 0, "one radius does not suit all"
+
+# %% [markdown]
+# The same radius gives one crystal more than twelve neighbours an atom and the other none: a graph without edges, from
+# which a network learns nothing about the structure. Our rule counts neighbours instead of ångströms, and gives both the
+# same graph, with longer edges in the larger crystal.
+#
 # ### What an edge tells
 #
 # An edge tells the network a distance. A network learns badly from a bare number such as 2.81, so the distance $d$ is
