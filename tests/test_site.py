@@ -1,4 +1,4 @@
-"""The built website in headless Chromium: it stands alone, works narrow and dark, and draws everything once.
+"""The built website in headless Chromium: it stands alone, works narrow and dark, draws everything once, and moves.
 
 ``make test`` builds the site before it runs these tests. Chromium gets no name of any host outside this machine, so a
 page that needs the network fails here.
@@ -8,29 +8,41 @@ from __future__ import annotations
 
 import functools
 import gzip
+import itertools
 import json
 import os
 import re
 import shutil
 import threading
+import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from html import unescape
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import ROOT, pages_of_the_book
+from ipywidgets.embed import dependency_state, embed_minimal_html
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
+from test_widgets import predictions, rock_salt, sweep
+
+from course_lib.widgets import alpha_explorer, graph_explorer, lambda_explorer, live_alpha
 
 SITE = ROOT / "_build" / "html"
 PAGES = pages_of_the_book()
 NARROW = 400  # CSS pixels
 HEAVIEST = 3_000_000  # bytes that a page and all it loads may have
 PATIENCE = 20  # seconds, on a loaded machine
+HEAVIEST_WIDGETS = 1_500_000  # characters of widgets, with all their frames, that a page may have
 WIDGET_VIEWS = 'script[type="application/vnd.jupyter.widget-view+json"]'
 
 
@@ -54,16 +66,23 @@ class QuietHandler(SimpleHTTPRequestHandler):
         pass
 
 
-@pytest.fixture(scope="session")
-def address(site) -> Iterator[str]:
-    """Serve the site on this machine and yield its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(site)))
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder on this machine and yield its address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture(scope="session")
+def address(site) -> Iterator[str]:
+    """Serve the site and yield its address."""
+    with served(site) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")
@@ -294,3 +313,215 @@ def test_next_leads_through_the_book(browser, address):
         following = browser.find_element(By.CSS_SELECTOR, ".prev-next-footer a.right-next").get_attribute("href")
         assert following == f"{address}/{page}.html"
         browser.get(following)
+
+
+# --- explorers --------------------------------------------------------------------------------------
+
+TABLE_OF_VALUES = "explorer-values"  # stands beside every explorer, and nowhere else
+
+
+def n_explorers(page: str) -> int:
+    """Return how many explorers the stored notebook of a page shows."""
+    notebook = ROOT / f"{page}.ipynb"
+    return notebook.read_text(encoding="utf-8").count(TABLE_OF_VALUES) if notebook.exists() else 0
+
+
+MADE_UP = "made_up"  # a page with all kinds of explorers on made-up data, whatever the notebooks show
+EXPLORER_PAGES = [MADE_UP, *(page for page in PAGES if n_explorers(page))]
+every_explorer_page = pytest.mark.parametrize("page", EXPLORER_PAGES)
+
+
+@pytest.fixture(scope="session")
+def explorer_address(site, address, tmp_path_factory) -> Iterator[dict[str, str]]:
+    """Yield the address under which each page with explorers is served; the made-up page has the site's own scripts."""
+    folder = tmp_path_factory.mktemp("explorers")
+    for name in ("_static", "vendor"):
+        (folder / name).symlink_to(site / name)
+    y, tables = predictions()
+    explorers = [
+        graph_explorer(rock_salt()),
+        alpha_explorer(y, tables, unit="eV/atom", stops=5),
+        lambda_explorer(*sweep(), {"energy": ("formation energy", "eV/atom"), "gap": ("band gap", "eV")}),
+    ]
+    table = tables["random", "out of fold"]
+    live = live_alpha(y, table["random_forest"], table["cgcnn"])
+    template = (
+        '<!DOCTYPE html><html lang="en" data-theme="light"><head><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
+        '<link rel="stylesheet" href="_static/custom.css"><script src="_static/widgets.js"></script></head><body>'
+        '<article class="bd-article"><h1>Made up</h1>{snippet}WITHOUT_SCRIPT</article></body></html>'
+    )
+    embed_minimal_html(
+        folder / f"{MADE_UP}.html",
+        [*explorers, live],
+        "Made up",
+        template,
+        state=dependency_state([*explorers, live]),
+        embed_url="vendor/ipywidgets/embed.js",
+        requirejs=False,
+    )
+    page = (folder / f"{MADE_UP}.html").read_text(encoding="utf-8")
+    stand_ins = "".join(made.without_script() for made in explorers)
+    (folder / f"{MADE_UP}.html").write_text(page.replace("WITHOUT_SCRIPT", stand_ins), encoding="utf-8")
+    with served(folder) as made_up_address:
+        yield dict.fromkeys(EXPLORER_PAGES, address) | {MADE_UP: made_up_address}
+
+
+def source_of(page: str, address: str) -> str:
+    """Return the HTML of a page as it is served."""
+    with urllib.request.urlopen(f"{address}/{page}.html") as answer:
+        return answer.read().decode()
+
+
+def tables_of_values(html: str) -> list[pd.DataFrame]:
+    """Return the table that stands beside each explorer, all cells as they are written."""
+    tables = []
+    for folded in re.findall(f'<details class="{TABLE_OF_VALUES}">.*?</details>', html, flags=re.DOTALL):
+        rows = re.findall("<tr.*?</tr>", folded, flags=re.DOTALL)
+        header, *cells = [[unescape(cell) for cell in re.findall("<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
+        tables.append(pd.DataFrame(cells, columns=header))
+    return tables
+
+
+SHOWN = """
+const explorer = document.querySelectorAll(".explorer")[arguments[0]];
+const readout = [...explorer.querySelectorAll(".explorer-readout strong")];
+return {
+  readout: readout.map(value => [value.previousSibling.textContent.replace("·", "").trim(), value.textContent]),
+  said: [...explorer.querySelectorAll("[role=slider]")].map(s => [s.ariaLabel, s.ariaValueText]),
+  alts: [...explorer.querySelectorAll("img, svg")].map(p => p.alt || p.getAttribute("aria-label")),
+  layers: [...explorer.querySelectorAll(".widget-gridbox")].map(p => p.querySelectorAll("img, svg").length),
+  pictures: [...explorer.querySelectorAll("img, svg")].map(p => p.outerHTML).join("")}
+"""
+
+
+def wait_for_readout(browser: Chrome, index: int, name: str, value: str) -> dict:
+    """Wait until the readout of an explorer says so, and return what it shows (`SHOWN`)."""
+
+    def shown(driver: Chrome) -> dict | None:
+        seen = driver.execute_script(SHOWN, index)
+        return seen if (name, value) in map(tuple, seen["readout"]) else None
+
+    return WebDriverWait(browser, PATIENCE).until(shown, message=f"{name} to be {value}")
+
+
+def controls_of(explorer: WebElement) -> tuple[dict[str, list[WebElement]], WebElement]:
+    """Return the radio buttons by the name of their group, and the handle of the slider."""
+    groups = {
+        group.find_element(By.CSS_SELECTOR, ".widget-label").text: group.find_elements(By.CSS_SELECTOR, "input")
+        for group in explorer.find_elements(By.CSS_SELECTOR, ".widget-radio")
+    }
+    return groups, explorer.find_element(By.CSS_SELECTOR, "[role=slider]")
+
+
+def move_through(browser: Chrome, index: int, table: pd.DataFrame) -> None:
+    """Set an explorer to all its settings with the keyboard, and compare what it shows with the table of values."""
+    groups, slider = controls_of(browser.find_elements(By.CSS_SELECTOR, ".explorer")[index])
+    by_slider = slider.get_attribute("aria-label")
+    seen = {}
+    for chosen in itertools.product(*groups.values()):
+        settings = dict(zip(groups, (button.find_element(By.XPATH, "..").text for button in chosen), strict=True))
+        rows = table[(table[list(settings)] == pd.Series(settings, dtype=object)).all(axis=1)]
+        for button in chosen:
+            button.send_keys(Keys.SPACE)
+        slider.send_keys(Keys.HOME)
+        for step, (_, row) in enumerate(rows.iterrows()):
+            if step:
+                slider.send_keys(Keys.ARROW_RIGHT)
+            shown = wait_for_readout(browser, index, by_slider, row[by_slider])
+            assert dict(shown["readout"]) == row.to_dict()
+            assert shown["said"] == [[by_slider, row[by_slider]]]
+            assert set(shown["layers"]) == {2}, "a picture is drawn twice, or not at all"
+            assert all(shown["alts"])
+            assert any(row[by_slider] in alt for alt in shown["alts"])
+            seen[tuple(row)] = shown["pictures"]
+    assert len(seen) == len(table), "some settings are not reached"
+    assert len(set(seen.values())) == len(table), "two settings show the same pictures"
+
+
+@in_browser
+@every_explorer_page
+def test_explorers_follow_the_keyboard(browser, explorer_address, page):
+    address = explorer_address[page]
+    open_page(browser, address, page)
+    tables = tables_of_values(source_of(page, address))
+    assert tables
+    assert len(browser.find_elements(By.CSS_SELECTOR, ".explorer")) == len(tables)
+    for index, table in enumerate(tables):
+        wait_for(browser, f"return document.querySelectorAll('.explorer img')[{index}]", "the explorers")
+        move_through(browser, index, table)
+    errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert errors == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    assert [url for url in asked if not url.startswith((f"{address}/", "data:", "blob:"))] == []
+
+
+@in_browser
+@every_explorer_page
+def test_explorers_are_reached_with_the_tab_key(browser, explorer_address, page):
+    open_page(browser, explorer_address[page], page)
+    wait_for(browser, "return document.querySelector('.explorer img')", "the explorers")
+    reachable = browser.execute_script(
+        """return [...document.querySelectorAll('.explorer [role=slider], .explorer input')]
+            .every(control => control.tabIndex === 0 && control.getClientRects().length)"""
+    )
+    assert reachable
+    named = "return [...document.querySelectorAll('.explorer .widget-radio-box')].every(box => box.ariaLabel)"
+    assert browser.execute_script(named)
+    live = browser.execute_script("return [...document.querySelectorAll('.explorer-readout')].map(r => r.ariaLive)")
+    assert set(live) == {"polite"}
+
+
+@in_browser
+@every_explorer_page
+def test_explorers_fit_a_narrow_screen(browser, explorer_address, page):
+    open_page(browser, explorer_address[page], page, width=NARROW)
+    wait_for(browser, "return document.querySelector('.explorer img')", "the explorers")
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= NARROW
+    places = browser.execute_script(
+        """return [...document.querySelectorAll('.explorer .widget-gridbox')].map(panel =>
+            [...panel.querySelectorAll('img, svg')].map(layer => {
+                const {x, y, width, height} = layer.getBoundingClientRect(); return [x, y, width, height]}))"""
+    )
+    for picture, layer in places:
+        assert picture == pytest.approx(layer, abs=1.5), "a layer does not lie on its picture"
+        assert picture[2] > 0.75 * NARROW, "a picture is too small to read"
+
+
+@in_browser
+def test_what_needs_a_kernel_shows_a_sentence_instead(browser, explorer_address):
+    open_page(browser, explorer_address[MADE_UP], MADE_UP)
+    wait_for(browser, "return document.querySelector('.without-kernel p')", "the live part")
+    assert browser.find_element(By.CSS_SELECTOR, ".without-kernel").is_displayed()
+    assert not browser.find_element(By.CSS_SELECTOR, ".needs-kernel").is_displayed()
+
+
+@in_browser
+@every_explorer_page
+def test_without_scripts_the_first_frame_and_all_values_are_there(browser, explorer_address, page):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        set_width(browser, NARROW)
+        browser.get(f"{explorer_address[page]}/{page}.html")
+        document = browser.execute_cdp_cmd("DOM.getDocument", {"depth": 0})["root"]["nodeId"]
+
+        def visible(selector: str) -> int:
+            found = browser.execute_cdp_cmd("DOM.querySelectorAll", {"nodeId": document, "selector": selector})
+            boxes = [browser.execute_cdp_cmd("DOM.getBoxModel", {"nodeId": node})["model"] for node in found["nodeIds"]]
+            return sum(box["width"] > 0.75 * NARROW and box["height"] > 0 for box in boxes)
+
+        tables = tables_of_values(source_of(page, explorer_address[page]))
+        assert visible(f".{TABLE_OF_VALUES} summary") == len(tables)
+        assert visible("noscript img") == visible("noscript svg") >= len(tables)
+        assert visible("noscript p") == len(tables)
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
+@every_explorer_page
+def test_widgets_of_a_page_are_light(explorer_address, page):
+    html = source_of(page, explorer_address[page])
+    state = re.search(r'<script type="application/vnd.jupyter.widget-state\+json">(.*?)</script>', html, re.DOTALL)[1]
+    assert "selected_index" in state
+    assert len(state) < HEAVIEST_WIDGETS

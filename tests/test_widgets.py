@@ -384,6 +384,30 @@ def test_alpha_explorer_draws_each_crystal_at_its_true_value():
     assert (network[:, 1] < forest[:, 1]).all()
 
 
+def circle_in(svg: str) -> tuple[float, float]:
+    """Return the middle of the circle in a layer."""
+    return tuple(float(re.search(rf' {name}="([-\d.]+)"', svg)[1]) for name in ("cx", "cy"))
+
+
+def assert_linear(values: list[float], places: list[float]) -> None:
+    """Check that places on the page go with values, as on a linear axis."""
+    slope, offset = np.polyfit(values, places, 1)
+    assert abs(slope) * np.ptp(values) > 20
+    assert np.abs(np.array(places) - slope * np.array(values) - offset).max() < 0.5
+
+
+def test_alpha_explorer_marks_alpha_and_its_error():
+    made = alpha_explorer(*predictions(), unit="eV/atom", stops=5)
+    frames = list(made.frames.values())
+    alphas = [float(frame.values["α"]) for frame in frames]
+    marks = [circle_in(frame.pictures[0][1]) for frame in frames]
+    assert_linear(alphas, [x for x, _ in marks])
+    assert_linear([number(frame.values["error of the blend"]) for frame in frames], [y for _, y in marks])
+    for frame in frames:
+        assert f"α = {frame.values['α']}" in frame.pictures[0][1]
+        assert f"blend, α = {frame.values['α']}" in frame.pictures[1][1]
+
+
 def test_alpha_explorer_refuses_bad_input():
     y, tables = predictions()
     with pytest.raises(ValueError, match="no predictions for \\('formula', 'out of fold'\\)"):
@@ -433,6 +457,17 @@ def test_lambda_explorer_tells_errors_spread_and_front():
         ("inverse scale", "set by the scheme"): "yes",
         ("uncertainty", "set by the scheme"): "no",
     }
+
+
+def test_lambda_explorer_marks_what_is_chosen():
+    made = lambda_explorer(*sweep(), TASKS)
+    frames = [made.frames[place] for place in ((0, 0), (0, 1), (0, 2), (1, 0), (2, 0))]
+    rings = [circle_in(frame.pictures[1][1]) for frame in frames]
+    assert_linear([number(frame.values["formation energy"]) for frame in frames], [x for x, _ in rings])
+    assert_linear([number(frame.values["band gap"]) for frame in frames], [y for _, y in rings])
+    along = [circle_in(frame.pictures[0][1]) for frame in frames[:3]]
+    assert_linear([-1, 0, 1], [x for x, _ in along])
+    assert_linear([number(frame.values["formation energy"]) for frame in frames[:3]], [y for _, y in along])
 
 
 def test_lambda_explorer_without_other_schemes():
