@@ -19,7 +19,7 @@
 # - find the best $\alpha$ exactly, without trying values;
 # - tell from the correlation of two models' errors how much a blend can gain.
 #
-# **You need** notebooks 1 and 2. **Time to read:** 40 min. **Time to run:** at most 80 s on two cores.
+# **You need** notebooks 1 and 2. **Time to read:** 40 min. **Time to run:** at most 40 s on two cores.
 
 # %% [markdown]
 # ## The idea

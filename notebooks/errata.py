@@ -17,8 +17,8 @@
 # - recognise mistakes that are easily made, and hard to see, in work like this;
 # - catch each of them with a few lines of code.
 #
-# **You need** notebooks 1 to 3; later notebooks take up the rest. **Time to read:** 20 min. **Time to run:** at most
-# 60 s on two cores.
+# **You need** notebooks 1 to 3; later notebooks take up the rest. **Time to read:** 20 min.
+# **Time to run:** at most 40 s on two cores.
 #
 # None of these mistakes is silly. Most of them leave no trace: the code runs, the numbers look fine. Each item says what
 # is wrong, and a cell shows it.
