@@ -221,7 +221,9 @@ for radius in (nearest, 2 * nearest):
 same_type = crystals.loc[crystals["prototype"] == "rocksalt", "structure"]
 largest = max(same_type, key=lambda structure: structure.volume)
 for structure in (rocksalt, largest):
-    print(f"2.75 Å: {edges_per_atom(structure, 2.75):.0f} in {structure.reduced_formula}")
+    print(
+        f"2.75 Å: {edges_per_atom(structure, 2.75):.0f} in {structure.reduced_formula}"
+    )
 assert edges_per_atom(rocksalt, 2.75) > 12
 assert edges_per_atom(largest, 2.75) == 0, "one radius does not suit all"
 
