@@ -7,6 +7,7 @@ A dataset larger than the memory is built straight into files and memory-mapped.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -255,6 +256,15 @@ class CrystalGraphs:
     def targets(self) -> np.ndarray:
         """Targets of the crystals in this view, float32, shape (len(self), n_targets), NaN where missing."""
         return self.y[self.rows]
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the crystals in this view, with their features and targets; it reads all of them once."""
+        digest = hashlib.sha256(json.dumps([self.target_names, self.names.tolist()]).encode())
+        for rows in np.array_split(self.rows, -(-len(self) // _CHUNK) or 1):
+            for array in (*self._gather(rows).values(), self.y[rows]):
+                digest.update(array.tobytes())
+        return digest.hexdigest()
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """Gather the crystals at positions `indices` of this view into one disconnected graph.

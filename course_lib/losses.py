@@ -20,7 +20,7 @@ LOSSES = ("mae", "mse")
 """The errors that a network can be trained on: absolute and squared."""
 
 
-def task_errors(output: Tensor, target: Tensor, known: Tensor, loss: str) -> Tensor:
+def task_errors(output: Tensor, target: Tensor, known: Tensor, loss: str, n_labels: Tensor | None = None) -> Tensor:
     """Return the mean error of each task over the crystals whose label is known.
 
     Parameters
@@ -31,6 +31,9 @@ def task_errors(output: Tensor, target: Tensor, known: Tensor, loss: str) -> Ten
         Where there is a label.
     loss : "mae" or "mse"
         Absolute or squared error.
+    n_labels : Tensor, shape (T,), optional
+        What the sum of the errors is divided by, if not the number of labels: where several processes share a batch,
+        and the gradients are averaged over them, the mean number of labels a process.
 
     Returns
     -------
@@ -40,7 +43,7 @@ def task_errors(output: Tensor, target: Tensor, known: Tensor, loss: str) -> Ten
     # What is unknown is cut out before the error is taken: the gradient of a NaN times zero would be NaN.
     difference = torch.where(known, output - target, 0.0)
     error = difference.abs() if loss == "mae" else difference.square()
-    return error.sum(0) / known.sum(0).clamp(min=1)
+    return error.sum(0) / (known.sum(0).clamp(min=1) if n_labels is None else n_labels)
 
 
 class TaskWeights(nn.Module):

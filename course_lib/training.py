@@ -1,10 +1,23 @@
-"""Fit a network to crystals and predict with it, on Lightning."""
+"""Fit a network to crystals and predict with it, on Lightning.
+
+On several GPUs, or several machines, one process a device trains on its part of every batch, and all take the same
+steps as one process would: batch norm and loss are those of the whole batch. What starts the processes:
+
+- on one machine, nothing but ``FitConfig(devices=4)`` in a script (not in a notebook): Lightning runs the script once
+  more for every other device;
+- ``torchrun --nproc-per-node 4 script.py``, with ``--nnodes`` and ``--rdzv-endpoint`` for several machines;
+- ``srun python script.py`` in a SLURM job with ``--ntasks-per-node`` equal to ``devices`` and ``--nodes`` to
+  ``num_nodes``.
+
+Every process runs the whole script, so all of them call `fit` and `predict`, and all get the whole result.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
 import os
+import pickle
 import tempfile
 import time
 import warnings
@@ -18,15 +31,26 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.strategies import DDPStrategy
+from packaging.version import Version
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from torch_geometric.data import Batch
 from torchmetrics import MeanMetric
 
+from course_lib import __version__
 from course_lib.graphs import CrystalGraphs
 from course_lib.losses import LOSSES, check_task_weights, make_task_weights, task_errors
 from course_lib.models import CrystalModel, build, describe
 from course_lib.models.layers import Standardize
+from course_lib.parallel import (
+    from_all_processes,
+    from_first_process,
+    n_processes,
+    process_number,
+    sum_over_processes,
+)
 
 _PREDICT_BATCH = 512  # crystals; the result does not depend on it
 _HASTE = 10  # of learned task weights: at the rate of the network they would still be on their way when it stops
@@ -44,7 +68,7 @@ class FitConfig:
     epochs : int, default 100
         Passes over the training set; fewer where `patience` ends it.
     batch_size : int, default 64
-        Crystals in a step.
+        Crystals in a step, all devices together.
     learning_rate : float, default 5e-3
         Highest rate of the one-cycle schedule (Smith and Topin, 2018) with AdamW.
     weight_decay : float, default 1e-5
@@ -63,11 +87,11 @@ class FitConfig:
     precision : str, default "32-true"
         Lightning's name for the number format, for example "bf16-mixed".
     accelerator, devices, num_nodes : default "auto", 1, 1
-        Where to run, as Lightning's ``Trainer`` takes them.
+        Where to run, as Lightning's ``Trainer`` takes them: kind and number of devices in a machine, and machines.
     folder : path, optional
-        Where ``best.ckpt`` and ``last.ckpt`` are kept. None: nowhere.
+        Where ``best.ckpt`` and ``last.ckpt`` are kept; several machines have to share it. None: nowhere.
     resume : bool, default False
-        Go on from ``last.ckpt`` in `folder`, if it is there.
+        Go on from ``last.ckpt`` in `folder`, if it is there. Without, what an earlier run left there is removed.
     progress : bool, default False
         Show a progress bar.
     """
@@ -125,6 +149,7 @@ class CrystalRegressor(lightning.LightningModule):
         description: dict,
         target_names: list[str],
         config: dict,
+        checksums: dict[str, str] | None = None,
         network: CrystalModel | None = None,
         target_scaler: Standardize | None = None,
     ):
@@ -152,9 +177,12 @@ class CrystalRegressor(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of one batch, over the labels that are known."""
         known = batch.y_mask
-        errors = task_errors(self.network(batch), self.target_scaler(batch.y), known, self.task_weights.loss)
-        loss = self.task_weights(errors, known.any(0))
-        self.train_loss.update(loss.detach(), known.sum())
+        output, wanted = self.network(batch), self.target_scaler(batch.y)
+        n_labels = sum_over_processes(known.sum(0))  # the processes may hold different numbers of them
+        per_process = n_labels.clamp(min=1) / n_processes()
+        errors = task_errors(output, wanted, known, self.task_weights.loss, per_process)
+        loss = self.task_weights(errors, n_labels > 0)
+        self.train_loss.update(loss.detach(), n_labels.sum())
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -165,15 +193,21 @@ class CrystalRegressor(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch's training loss, error and weight of each target, and by what the best epoch is chosen."""
-        self.log("train_loss", self.train_loss.compute())
+        found = {"train_loss": self.train_loss.compute()}
         self.train_loss.reset()
         errors = torch.stack([metric.compute() for metric in self.val_mae])
         weights = self.task_weights.lambda_k
         for name, metric, error, weight in zip(self.target_names, self.val_mae, errors, weights, strict=True):
-            self.log(f"val_mae_{name}", error)
-            self.log(f"lambda_{name}", weight)
+            found |= {f"val_mae_{name}": error, f"lambda_{name}": weight}
             metric.reset()
-        self.log("val_error", (self.task_weights.shares * errors / self.target_scaler.std).sum())
+        found["val_error"] = (self.task_weights.shares * errors / self.target_scaler.std).sum()
+        self.log_dict(
+            found, sync_dist=True
+        )  # the metrics have joined the processes already; this is what silences Lightning
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Add the version of this library."""
+        checkpoint["course_lib"] = __version__
 
     def configure_optimizers(self) -> dict:
         """AdamW with a one-cycle learning rate over all steps; learned task weights go faster and do not decay."""
@@ -217,7 +251,8 @@ class FitResult:
 class _History(Callback):
     """Keep the logged numbers of every epoch; they travel in the checkpoint, so a resumed run has them all.
 
-    The random generator's state goes along: it decides the shuffling and dropout of the next epoch.
+    The random generators' states go along: they decide the shuffling and dropout of the next epoch. Those of the first
+    process are enough, see `_Share`.
     """
 
     def __init__(self):
@@ -227,11 +262,56 @@ class _History(Callback):
         self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
 
     def state_dict(self) -> dict:
-        return {"rows": self.rows, "rng": torch.get_rng_state()}
+        cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+        return {"rows": self.rows, "rng": torch.get_rng_state(), "cuda_rng": cuda}
 
     def load_state_dict(self, state_dict: dict) -> None:
         self.rows = state_dict["rows"]
         torch.set_rng_state(state_dict["rng"])  # next, Lightning makes the loader's iterator, which draws from it
+        if state_dict["cuda_rng"] is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state_dict["cuda_rng"])
+
+
+class _WholeFiles(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it, so that a kill never leaves half of one.
+
+    Lightning writes to the system's temporary folder first; if that is another disk, the file is then copied.
+    """
+
+    def save_checkpoint(self, checkpoint: dict, path: str, storage_options: object = None) -> None:
+        torch.save(checkpoint, f"{path}.tmp")
+        os.replace(f"{path}.tmp", path)
+
+
+class _Share(Sampler[int]):
+    """The crystals that one process of several takes: every n-th, of an order that all have.
+
+    Parameters
+    ----------
+    n_crystals : int
+        How many there are.
+    shuffle : bool, default False
+        Whether each epoch has an order of its own. It is drawn as ``RandomSampler`` does.
+    left_out : int, default 0
+        How many at the end of the order nobody takes.
+    """
+
+    def __init__(self, n_crystals: int, shuffle: bool = False, left_out: int = 0):
+        self.n_crystals, self.shuffle, self.n_taken = n_crystals, shuffle, n_crystals - left_out
+
+    def __len__(self) -> int:
+        return len(range(process_number(), self.n_taken, n_processes()))
+
+    def __iter__(self) -> Iterator[int]:
+        order = self._shuffled() if self.shuffle else range(self.n_crystals)
+        yield from order[process_number() : self.n_taken : n_processes()]
+
+    def _shuffled(self) -> list[int]:
+        seed = from_first_process(int(torch.empty((), dtype=torch.int64).random_().item()))
+        if process_number() > 0:
+            # Dropout differs between processes, and goes on as it would have when a run is resumed.
+            torch.manual_seed(seed + process_number())
+        return torch.randperm(self.n_crystals, generator=torch.Generator().manual_seed(seed)).tolist()
 
 
 def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: FitConfig | None = None) -> FitResult:
@@ -256,8 +336,9 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     Raises
     ------
     ValueError
-        If there is nothing to train on or to validate with, the model's outputs and the targets do not fit, or the
-        run to go on from had other settings.
+        If there is nothing to train on or to validate with, the model's outputs and the targets do not fit, the batches
+        cannot be shared out among the devices, or the run to go on from had other settings, other crystals or another
+        version of this library, or its checkpoint is damaged.
     FloatingPointError
         If the validation error is not a number after every epoch.
     """
@@ -265,24 +346,27 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     _check(model, train, val)
     lightning.seed_everything(config.seed, verbose=False)
     scaler = Standardize(len(train.target_names)).fit(torch.from_numpy(train.targets))
-    regressor = CrystalRegressor(describe(model), list(train.target_names), _plain(config), model, scaler)
+    checksums = {"training": train.checksum, "validation": val.checksum}
+    regressor = CrystalRegressor(
+        describe(model), list(train.target_names), _plain(config), checksums, network=model, target_scaler=scaler
+    )
     model.fit_preprocessing(torch.from_numpy(train.features))
     history = _History()
     with _checkpoint_folder(config) as folder, _quiet_lightning(), _flush_denormals(), _interruptible():
-        # Both at the end of an epoch, after the history: a run that goes on finds the epoch finished.
-        settings = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-        callbacks = [history, ModelCheckpoint(folder, "best", monitor="val_error", **settings)]
-        if config.folder is not None:
-            callbacks.append(ModelCheckpoint(folder, "last", **settings))
         last_checkpoint = folder / "last.ckpt"
         resume = config.resume and last_checkpoint.exists()
         if resume:
             _check_same_run(last_checkpoint, regressor)
+        trainer = _trainer(config, history, folder)
+        _check_shares(trainer.world_size, config.batch_size, train, val)
+        if not resume:  # were this run killed before its first epoch ends, an earlier one is not to go on in its place
+            for name in ("best.ckpt", "last.ckpt"):
+                (folder / name).unlink(missing_ok=True)
         start = time.perf_counter()
-        _trainer(config, callbacks).fit(
+        trainer.fit(
             regressor,
-            _loader(train, config.batch_size, shuffle=True),
-            _loader(val, _PREDICT_BATCH, shuffle=False),
+            _training_loader(train, config.batch_size, trainer.world_size),
+            _loader(val),
             ckpt_path=last_checkpoint if resume else None,
             weights_only=True,
         )
@@ -290,8 +374,8 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
         rows = pd.DataFrame(history.rows).rename_axis("epoch")
         if rows["val_error"].isna().all():
             raise FloatingPointError("the validation error was never a number: lower the learning rate.")
-        best = torch.load(folder / "best.ckpt", map_location="cpu", weights_only=True)
-        regressor.load_state_dict(best["state_dict"])
+        best = _read(folder / "best.ckpt")["state_dict"] if trainer.is_global_zero else None
+        regressor.load_state_dict(from_first_process(best))
     return FitResult(regressor.eval(), rows, int(rows["val_error"].idxmin()), seconds)
 
 
@@ -304,17 +388,19 @@ def load(checkpoint: str | os.PathLike) -> CrystalRegressor:
     ------
     FileNotFoundError
         If there is no such file.
+    ValueError
+        If it is damaged, no checkpoint of this library, or one of a newer version of it.
     """
-    if not Path(checkpoint).is_file():
-        raise FileNotFoundError(
-            f"no checkpoint at {checkpoint}. fit(..., FitConfig(folder=...)) writes best.ckpt there."
-        )
-    model = CrystalRegressor.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True)
+    content = _read(Path(checkpoint))
+    model = CrystalRegressor(**content["hyper_parameters"])
+    model.load_state_dict(content["state_dict"])
     return model.eval()
 
 
 def predict(model: CrystalRegressor, graphs: CrystalGraphs) -> pd.DataFrame:
     """Predict the targets of all crystals.
+
+    Where several processes have trained together, all must call this; each predicts a part and gets the whole.
 
     Parameters
     ----------
@@ -329,10 +415,11 @@ def predict(model: CrystalRegressor, graphs: CrystalGraphs) -> pd.DataFrame:
         Indexed by crystal id, one column a target, in the targets' units.
     """
     model.eval()
-    batches = _loader(graphs, _PREDICT_BATCH, shuffle=False)
     with torch.inference_mode():
-        values = [model(batch.to(model.device)).float().cpu().numpy() for batch in batches]
-    values = np.concatenate(values) if values else np.zeros((0, len(model.target_names)), np.float32)
+        parts = [model(batch.to(model.device)).float().cpu().numpy() for batch in _loader(graphs)]
+    values = np.zeros((len(graphs), len(model.target_names)), np.float32)
+    for number, part in enumerate(from_all_processes(np.concatenate(parts) if parts else values[:0])):
+        values[number :: n_processes()] = part
     return pd.DataFrame(values, index=pd.Index(graphs.names, name="id"), columns=model.target_names)
 
 
@@ -355,13 +442,32 @@ def _check(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs) -> Non
             raise ValueError(f"target {name!r} has no label in the {part} set. Drop the target or split otherwise.")
 
 
+def _check_shares(n_shares: int, batch_size: int, train: CrystalGraphs, val: CrystalGraphs) -> None:
+    """Raise ``ValueError`` when the processes would not all have something to do, or not the same thing."""
+    started = int(os.environ.get("WORLD_SIZE", 1))  # by torchrun, or by Lightning for an earlier call
+    if started not in (1, n_shares):
+        raise ValueError(
+            f"{started} processes run this script, but the settings ask for {n_shares}. Give FitConfig the devices of "
+            "a machine and num_nodes that they are."
+        )
+    if batch_size % n_shares:
+        raise ValueError(f"batch_size is {batch_size}; it must be a multiple of the {n_shares} devices that share it.")
+    for name, graphs in (("training", train), ("validation", val)):
+        if len(graphs) < n_shares:
+            raise ValueError(f"the {name} set has {len(graphs)} crystals; it needs at least {n_shares}, one a device.")
+
+
 def _check_same_run(checkpoint: Path, regressor: CrystalRegressor) -> None:
-    """Raise ``ValueError`` when the run to go on from had other settings than this one."""
-    before = torch.load(checkpoint, map_location="cpu", weights_only=True)["hyper_parameters"]
-    now = regressor.hparams
+    """Raise ``ValueError`` when the run to go on from was another than this one."""
+    content, now = _read(checkpoint), regressor.hparams
+    before = content["hyper_parameters"]
     pairs = [
+        ("version of course_lib", content["course_lib"], __version__),
         ("model", before["description"], now.description),
         ("target_names", before["target_names"], now.target_names),
+    ]
+    pairs += [
+        (f"{part} crystals of checksum", before["checksums"][part], now.checksums[part]) for part in now.checksums
     ]
     pairs += [(name, before["config"][name], now.config[name]) for name in _SETTINGS_OF_A_RUN]
     for name, old, new in pairs:
@@ -377,21 +483,38 @@ def _plain(config: FitConfig) -> dict:
     return {key: str(value) if isinstance(value, os.PathLike) else value for key, value in asdict(config).items()}
 
 
-def _loader(graphs: CrystalGraphs, batch_size: int, shuffle: bool) -> DataLoader:
-    # A last batch of one crystal with one atom has no spread to normalise by; it waits for the next shuffle.
-    lonely = shuffle and len(graphs) > batch_size and len(graphs) % batch_size == 1
-    return DataLoader(
-        range(len(graphs)), batch_size=batch_size, shuffle=shuffle, drop_last=lonely, collate_fn=graphs.batch
-    )
+def _training_loader(graphs: CrystalGraphs, batch_size: int, n_shares: int) -> DataLoader:
+    # A last batch of one crystal with one atom has no spread to normalise by; and each process needs a crystal. Fewer
+    # wait for the next shuffle.
+    rest = len(graphs) % batch_size
+    left_out = rest if len(graphs) > batch_size and rest < max(2, n_shares) else 0
+    share = _Share(len(graphs), shuffle=True, left_out=left_out)
+    return DataLoader(range(len(graphs)), batch_size // n_shares, sampler=share, collate_fn=graphs.batch)
 
 
-def _trainer(config: FitConfig, callbacks: list[Callback]) -> lightning.Trainer:
+def _loader(graphs: CrystalGraphs) -> DataLoader:
+    return DataLoader(range(len(graphs)), _PREDICT_BATCH, sampler=_Share(len(graphs)), collate_fn=graphs.batch)
+
+
+def _trainer(config: FitConfig, history: _History, folder: Path) -> lightning.Trainer:
+    # Both at the end of an epoch, after the history: a run that goes on finds the epoch finished.
+    settings = {"save_on_train_epoch_end": True, "enable_version_counter": False}
+    callbacks = [history, ModelCheckpoint(folder, "best", monitor="val_error", **settings)]
+    if config.folder is not None:
+        callbacks.append(ModelCheckpoint(folder, "last", **settings))
     if config.patience is not None:
-        callbacks = [*callbacks, EarlyStopping("val_error", patience=config.patience)]
+        callbacks.append(EarlyStopping("val_error", patience=config.patience))
+    alone = config.devices == config.num_nodes == 1
+    # A graph that stays the same may have parameters that nothing uses, as the last layers of ALIGNN do. Buffers need
+    # no copying around: batch norm computes the same running means in all processes.
+    strategy = "auto" if alone else DDPStrategy(static_graph=True, forward_sync_buffers=False)
     return lightning.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
         num_nodes=config.num_nodes,
+        strategy=strategy,
+        use_distributed_sampler=False,  # Lightning's takes some crystals twice, to give each process as many
+        plugins=[_WholeFiles()],
         precision=config.precision,
         max_epochs=config.epochs,
         callbacks=callbacks,
@@ -400,6 +523,28 @@ def _trainer(config: FitConfig, callbacks: list[Callback]) -> lightning.Trainer:
         enable_model_summary=False,
         num_sanity_val_steps=0,
     )
+
+
+def _read(checkpoint: Path) -> dict:
+    """Return the content of a checkpoint of `fit`; raise an error that says what is wrong with it."""
+    if not checkpoint.is_file():
+        raise FileNotFoundError(
+            f"no checkpoint at {checkpoint}. fit(..., FitConfig(folder=...)) writes best.ckpt there."
+        )
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        raise ValueError(f"{checkpoint} is damaged, or no checkpoint: {error}") from error
+    if not isinstance(content, dict) or "course_lib" not in content:
+        raise ValueError(
+            f"{checkpoint} is no checkpoint of this library. Those of the original CGCNN code are read by "
+            "course_lib.published.load_published."
+        )
+    if Version(content["course_lib"]) > Version(__version__):
+        raise ValueError(
+            f"{checkpoint} was written by course_lib {content['course_lib']}, this is {__version__}: install the newer."
+        )
+    return content
 
 
 @contextmanager
@@ -418,9 +563,10 @@ def _quiet_lightning() -> Iterator[None]:
 
     Batches are cut from arrays in memory, faster than a worker process could send them.
     """
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
@@ -429,7 +575,8 @@ def _quiet_lightning() -> Iterator[None]:
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 @contextmanager

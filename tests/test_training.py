@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import multiprocessing
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from example_crystals import TARGET, bundled, bundled_graphs, random_crystal
+from killed_training import go_on
 from pymatgen.core import Lattice, Structure
 
+import course_lib
 from course_lib import training
 from course_lib.composition import magpie
 from course_lib.graphs import CrystalGraphs
-from course_lib.models import CGCNN, CrystalModel, EarlyFusion
+from course_lib.models import CGCNN, CrystalModel, EarlyFusion, describe
 from course_lib.training import CrystalRegressor, FitConfig, FitResult, fit, load, predict
 
 QUICK = FitConfig(epochs=4, batch_size=8)
@@ -147,6 +153,65 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, fusi
     assert_same_weights(*last)
 
 
+@pytest.fixture(scope="module")
+def child():
+    """Return what starts `go_on` in a process of its own, in which all that takes long is imported already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["course_lib.graphs", "course_lib.training", "pytest"])
+
+    def start(*arguments: object) -> multiprocessing.Process:
+        process = context.Process(target=go_on, args=arguments)
+        process.start()
+        return process
+
+    return start
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, child) -> Path:
+    """Return the folder of a run that nothing interrupts; the graphs lie beside it."""
+    folder = tmp_path_factory.mktemp("killed") / "whole"
+    graphs().save(folder.parent / "graphs")
+    child(folder).join()  # not in this process, whose number of threads other tests may have changed
+    return folder
+
+
+def assert_same_files(folder: Path, whole: Path):
+    for name in ("best.ckpt", "last.ckpt"):
+        found, expected = (torch.load(path / name, weights_only=True) for path in (folder, whole))
+        assert_same_weights(found["state_dict"], expected["state_dict"])
+        assert str(found["callbacks"]["_History"]["rows"]) == str(expected["callbacks"]["_History"]["rows"])
+    assert sorted(path.name for path in folder.iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+@pytest.mark.parametrize("moment", [("write", 1), ("write", 2), ("write", 5), ("rename", 1), ("rename", 4)])
+def test_killed_while_a_checkpoint_is_written(undisturbed, child, moment):
+    folder = undisturbed.with_name(f"{moment[0]}-{moment[1]}")
+    process = child(folder, moment)
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    process = child(folder)
+    process.join()
+    assert process.exitcode == 0
+    assert_same_files(folder, undisturbed)
+
+
+def test_killed_at_any_moment(undisturbed, child):
+    start = time.perf_counter()
+    child(undisturbed.with_name("timed")).join()
+    seconds = time.perf_counter() - start
+    folder, rng = undisturbed.with_name("any"), np.random.default_rng()
+    for _ in range(6):  # each gets some part of the way
+        process = child(folder)
+        process.join(rng.uniform(0, seconds))
+        process.kill()
+        process.join()
+    process = child(folder)
+    process.join()
+    assert process.exitcode == 0
+    assert_same_files(folder, undisturbed)
+
+
 def test_a_finished_run_is_only_read_again(tmp_path):
     config = replace(QUICK, folder=tmp_path)
     whole = fit(small(), *split(), config)
@@ -177,6 +242,77 @@ def test_going_on_with_another_model(tmp_path):
     fit(small(), *split(), replace(QUICK, folder=tmp_path))
     with pytest.raises(ValueError, match=r"was begun with model = .*'CGCNN'.*, not .*EarlyFusion"):
         fit(small(fusion=True), *split(), replace(QUICK, folder=tmp_path, resume=True))
+
+
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_going_on_with_other_crystals(tmp_path, part):
+    parts = dict(zip(("training", "validation"), split(), strict=True))
+    fit(small(), *parts.values(), replace(QUICK, folder=tmp_path))
+    before = parts[part].checksum
+    parts[part] = replace(parts[part], y=parts[part].y * np.float32(1.001))
+    wanted = rf"was begun with {part} crystals of checksum = '{before}', not '{parts[part].checksum}'. Go on with the"
+    with pytest.raises(ValueError, match=wanted):
+        fit(small(), *parts.values(), replace(QUICK, folder=tmp_path, resume=True))
+
+
+def test_checksum_of_crystals(tmp_path):
+    """It is that of what a view shows, wherever the arrays are, and another one as soon as anything differs."""
+    view = graphs().subset([3, 1, 7])
+    view.save(tmp_path / "graphs")
+    assert CrystalGraphs.load(tmp_path / "graphs").checksum == view.checksum
+    others = [view.subset([0, 1]), view.subset([1, 0, 2]), replace(view, target_names=("other",))]
+    first = {
+        **dict.fromkeys(("source", "target", "count"), view.bond_offset[3]),
+        **dict.fromkeys(("composition", "y", "ids"), 3),
+        "species": view.atom_offset[3],
+        "vector": view.edge_offset[3],
+    }
+    for name, position in first.items():
+        changed = getattr(view, name).copy()
+        changed[position] = "99" if name == "ids" else 99
+        others.append(replace(view, **{name: changed}))
+    assert len({view.checksum, *(other.checksum for other in others)}) == 1 + len(others)
+
+
+def test_going_on_with_another_version(tmp_path, monkeypatch):
+    fit(small(), *split(), replace(QUICK, folder=tmp_path))
+    monkeypatch.setattr(training, "__version__", "99.0")
+    with pytest.raises(ValueError, match=f"version of course_lib = '{course_lib.__version__}', not '99.0'"):
+        fit(small(), *split(), replace(QUICK, folder=tmp_path, resume=True))
+    load(tmp_path / "best.ckpt")  # reading what is older does no harm
+    monkeypatch.setattr(training, "__version__", "0.0.9")
+    for read in (load, lambda _: fit(small(), *split(), replace(QUICK, folder=tmp_path, resume=True))):
+        with pytest.raises(ValueError, match=f"written by course_lib {course_lib.__version__}, this is 0.0.9: install"):
+            read(tmp_path / "last.ckpt")
+
+
+def test_a_new_run_that_is_killed_at_once_does_not_go_on_with_the_old_one(tmp_path, monkeypatch):
+    """The settings are the same, the first weights are not."""
+    config = replace(QUICK, folder=tmp_path)
+    fit(small(), *split(), config)
+    torch.manual_seed(4)
+    new = CGCNN(hidden=16, n_conv=1, embedding=16)
+    expected = fit(copy.deepcopy(new), *split(), QUICK)
+    with monkeypatch.context() as patch:
+        raise_at_step(patch, 1, RuntimeError("power cut"))
+        with pytest.raises(RuntimeError, match="power cut"):
+            fit(copy.deepcopy(new), *split(), config)
+    assert list(tmp_path.iterdir()) == []
+    found = fit(new, *split(), replace(config, resume=True))
+    pd.testing.assert_frame_equal(found.history, expected.history, check_exact=True)
+
+
+def test_the_random_numbers_of_a_gpu_go_on_too(monkeypatch):
+    """Dropout draws from them; without a GPU here, its generator is played by another."""
+    generator = torch.Generator()
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", generator.get_state)
+    monkeypatch.setattr(torch.cuda, "set_rng_state", generator.set_state)
+    state = training._History().state_dict()
+    expected = torch.rand(3, generator=generator)
+    training._History().load_state_dict(state)
+    assert torch.equal(torch.rand(3, generator=generator), expected)
 
 
 def test_early_stopping():
@@ -490,6 +626,54 @@ def test_checkpoint_holds_plain_values_and_predicts_the_same(tmp_path):
     pd.testing.assert_frame_equal(predict(loaded, val), predict(result.model, val), check_exact=True)
     assert loaded.target_names == [TARGET]
     assert loaded.hparams.config["epochs"] == 4
+
+
+def test_checkpoint_says_where_it_comes_from(tmp_path):
+    train, val = split()
+    model = fit(small(fusion=True), train, val, replace(QUICK, folder=tmp_path)).model
+    content = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    assert content["course_lib"] == course_lib.__version__
+    about = content["hyper_parameters"]
+    assert about["checksums"] == {"training": train.checksum, "validation": val.checksum}
+    assert about["description"] == describe(model.network)
+    for name in ("target_scaler.mean", "target_scaler.std", "network.standardize.mean", "task_weights.scale"):
+        assert name in content["state_dict"]
+
+
+def test_damaged_checkpoint(tmp_path):
+    config = replace(QUICK, folder=tmp_path)
+    fit(small(), *split(), config)
+    for path in (tmp_path / "best.ckpt", tmp_path / "last.ckpt"):
+        path.write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(ValueError, match=r"best.ckpt is damaged, or no checkpoint"):
+        load(tmp_path / "best.ckpt")
+    with pytest.raises(ValueError, match=r"last.ckpt is damaged, or no checkpoint"):
+        fit(small(), *split(), replace(config, resume=True))
+    (tmp_path / "best.ckpt").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"best.ckpt is damaged, or no checkpoint"):
+        load(tmp_path / "best.ckpt")
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}}, torch.zeros(3)], ids=["dict", "tensor"])
+def test_checkpoint_of_something_else(tmp_path, content):
+    torch.save(content, tmp_path / "model.pth.tar")
+    with pytest.raises(
+        ValueError, match=r"no checkpoint of this library.* read by course_lib.published.load_published"
+    ):
+        load(tmp_path / "model.pth.tar")
+
+
+class Dangerous:
+    def __reduce__(self):
+        return Path.touch, (Path("ran"),)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"course_lib": "0.1.0", "state_dict": Dangerous()}, "best.ckpt")
+    with pytest.raises(ValueError, match=r"best.ckpt is damaged, or no checkpoint"):
+        load("best.ckpt")
+    assert not Path("ran").exists()
 
 
 def test_settings_in_numpy_numbers(tmp_path):
