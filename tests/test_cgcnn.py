@@ -1,23 +1,15 @@
-"""CGCNN: against the published equations in double precision, against PyG's CGConv, sizes and precisions."""
+"""CGCNN: against the published equations in double precision, against PyG's CGConv, its size."""
 
 import copy
 
 import pytest
 import torch
-from example_crystals import bundled_graphs, random_crystal
+from example_crystals import double_batch, randomize
 from torch import nn
 from torch_geometric.nn import CGConv
 
-from course_lib.graphs import CrystalGraphs
-from course_lib.models import CGCNN, build, describe
+from course_lib.models import CGCNN
 from course_lib.models.cgcnn import CGCNNConv
-
-ROWS = [0, 5, 11, 17, 23]
-
-
-def double_batch(graphs=None, rows=ROWS):
-    graphs = bundled_graphs(24) if graphs is None else graphs
-    return graphs.batch(rows).apply(lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
 
 
 class PlainConv(nn.Module):
@@ -42,20 +34,6 @@ class PlainConv(nn.Module):
             core = torch.log(1 + torch.exp(z[k, hidden:]))
             total[i] = total[i] + gate * core
         return torch.log(1 + torch.exp(x + self.sum_norm(torch.stack(total))))
-
-
-def randomize(module: nn.Module, seed: int = 1) -> nn.Module:
-    """Give all weights and statistics random values, in double precision."""
-    generator = torch.Generator().manual_seed(seed)
-    module = module.double()
-    with torch.no_grad():
-        for tensor in module.state_dict().values():
-            if tensor.is_floating_point():
-                tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator, dtype=torch.double))
-        for norm in module.modules():
-            if isinstance(norm, nn.BatchNorm1d):
-                norm.running_var.abs_().add_(0.1)
-    return module
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -145,53 +123,3 @@ def test_number_of_parameters():
     assert sum(parameter.numel() for parameter in CGCNN().parameters()) == 80_833
     published = 92 * 64 + 64 + 3 * ((2 * 64 + 41) * 128 + 128 + 2 * 128 + 2 * 64) + 64 * 128 + 128 + 128 + 1
     assert published == 80_833
-
-
-@pytest.mark.parametrize("n_targets", [1, 3])
-@pytest.mark.parametrize("rows", [[4], [4, 2, 9], []])
-def test_output_is_always_two_dimensional(rows, n_targets):
-    model = CGCNN(n_targets=n_targets).eval()
-    assert model(bundled_graphs(24).batch(rows)).shape == (len(rows), n_targets)
-    assert model.embed(bundled_graphs(24).batch(rows)).shape == (len(rows), model.embedding_size)
-
-
-def test_prediction_does_not_depend_on_the_rest_of_the_batch():
-    graphs = CrystalGraphs.from_structures([random_crystal(seed) for seed in range(8)])
-    torch.manual_seed(0)
-    model = CGCNN().train()
-    model(graphs.batch(range(8)))
-    model.eval()
-    together = model(graphs.batch(range(8)))
-    alone = torch.cat([model(graphs.batch([row])) for row in range(8)])
-    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_mixed_precision(training):
-    torch.manual_seed(0)
-    model = CGCNN().train(training)
-    batch = bundled_graphs(24).batch(range(24))
-    expected = model(batch)
-    assert expected.dtype == torch.float32
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = model(batch)
-    found.float().sum().backward()
-    assert (found - expected).abs().max() < 0.2 * expected.std()
-    assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters())
-
-
-def test_description_makes_the_model_anew():
-    model = CGCNN(n_targets=2, hidden=8, n_conv=1, embedding=4)
-    again = build(describe(model))
-    again.load_state_dict(model.state_dict())
-    batch = bundled_graphs(24).batch(ROWS)
-    torch.testing.assert_close(again.eval()(batch), model.eval()(batch), rtol=0, atol=0)
-    with pytest.raises(ValueError, match=r"unknown model 'SchNet'; known are .*CGCNN"):
-        build({"model": "SchNet"})
-
-
-def test_every_parameter_is_trained():
-    model = CGCNN().train()
-    model(bundled_graphs(24).batch(range(24))).square().sum().backward()
-    for name, parameter in model.named_parameters():
-        assert parameter.grad.abs().max() > 0, name

@@ -1,4 +1,4 @@
-"""The graphs: against pymatgen's neighbours and PyG's collate; saving, views, bad input, invariance."""
+"""The graphs: against pymatgen's neighbours and PyG's collate; saving, views, bad input."""
 
 from __future__ import annotations
 
@@ -7,42 +7,21 @@ import itertools
 import json
 import os
 import weakref
-from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from example_crystals import TARGET, bundled, bundled_graphs, examples, random_crystal
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from example_crystals import AWKWARD, SLAB, TARGET, bundled, bundled_graphs, examples, random_crystal
 from pymatgen.core import Lattice, Species, Structure
 from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 from torch_geometric.data import Batch, Data
 
 from course_lib import graphs as graphs_module
 from course_lib.composition import magpie
 from course_lib.graphs import BOND_TOLERANCE, SHELL_TOLERANCE, CrystalGraphs, nearest_neighbors
-from course_lib.models import CGCNN, CrystalModel, EarlyFusion
 
 ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-ISOLATED = Structure(Lattice.cubic(30), ["He"], [[0.2, 0.3, 0.4]])
-SLAB = Structure(Lattice.hexagonal(2.46, 30), ["C", "C"], [[0, 0, 0], [1 / 3, 2 / 3, 0]])
-MOLECULE = Structure(Lattice.cubic(25), ["O", "H", "H"], [[0, 0, 0], [0.04, 0, 0], [-0.01, 0.038, 0]])
-# Far outside the cell; and a cell whose long axis is nearly parallel to the short ones.
-OUTSIDE = Structure(Lattice.orthorhombic(3, 4, 5), ["K", "F"], [[10.3, -7, 0.1], [-0.2, 3.4, 99.5]])
-SKEWED = Structure(
-    Lattice(np.array([[1, 0, 0], [3, 1, 0], [-2, 3, 1]]) @ random_crystal(3).lattice.matrix),
-    random_crystal(3).species,
-    random_crystal(3).cart_coords,
-    coords_are_cartesian=True,
-)
-LEFT_HANDED = Structure(Lattice(-random_crystal(5).lattice.matrix), ["Ti"], [[0, 0, 0]])
-AWKWARD = {
-    "isolated": ISOLATED, "slab": SLAB, "molecule": MOLECULE, "outside": OUTSIDE, "skewed": SKEWED,
-    "left-handed": LEFT_HANDED,
-}  # fmt: skip
 
 
 def pymatgen_neighbors(structure: Structure, reach: float, neighbors: int = 12):
@@ -514,113 +493,3 @@ def test_an_index_that_holds_no_ids_is_ignored():
     graphs = CrystalGraphs.from_structures(TWO, ids=["a", "b"], targets=targets)
     assert graphs.targets.tolist() == [[1], [2]]
     assert graphs.target_names == ("gap",)
-
-
-# ---------------------------------------------------------------- invariance
-
-
-@cache
-def ready_models() -> dict[str, CrystalModel]:
-    """Return models in evaluation mode, normalised over the examples, whose predictions differ by about 1 eV."""
-    torch.manual_seed(0)
-    models = {"CGCNN": CGCNN(), "EarlyFusion": EarlyFusion()}
-    features = magpie(examples())
-    batch = CrystalGraphs.from_structures(examples(), composition=features).batch(range(len(examples())))
-    for model in models.values():
-        model.fit_preprocessing(torch.from_numpy(features.to_numpy()))
-        for _ in range(30):  # until the running statistics have settled
-            model(batch)
-        model.eval()
-        last = [module for module in model.modules() if isinstance(module, torch.nn.Linear)][-1]
-        with torch.no_grad():
-            last.weight /= model(batch).std()
-    return models
-
-
-def predictions(structures: list[Structure]) -> dict[str, np.ndarray]:
-    batch = CrystalGraphs.from_structures(structures, composition=magpie(structures)).batch(range(len(structures)))
-    with torch.no_grad():
-        return {name: model(batch)[:, 0].numpy() for name, model in ready_models().items()}
-
-
-def assert_same_prediction(structure: Structure, other: Structure):
-    for name, (one, two) in predictions([structure, other]).items():
-        assert one == pytest.approx(two, abs=1e-5, rel=1e-5), name
-
-
-def described_anew(structure: Structure, cell: np.ndarray, positions: np.ndarray) -> Structure:
-    return Structure(Lattice(cell), structure.species, positions, coords_are_cartesian=True)
-
-
-seeds = st.integers(0, 2**32 - 1)
-crystals = st.sampled_from(examples())
-quick = settings(max_examples=50, deadline=None, derandomize=True, database=None)
-
-
-def test_predictions_tell_crystals_apart():
-    structure = examples()[0]
-    for value in predictions(list(examples())).values():
-        assert value.std() > 0.5
-    strained = described_anew(structure, structure.lattice.matrix * 1.01, structure.cart_coords * 1.01)
-    for one, two in predictions([structure, strained]).values():
-        assert abs(one - two) > 1e-3
-
-
-@quick
-@given(crystals, seeds)
-def test_rotation_and_reflection(structure, seed):
-    rotation = Rotation.random(rng=np.random.default_rng(seed)).as_matrix() * (-1) ** seed
-    rotated = described_anew(structure, structure.lattice.matrix @ rotation.T, structure.cart_coords @ rotation.T)
-    assert_same_prediction(structure, rotated)
-
-
-@quick
-@given(crystals, seeds)
-def test_translation_and_choice_of_image(structure, seed):
-    rng = np.random.default_rng(seed)
-    images = rng.integers(-3, 4, (len(structure), 3)) @ structure.lattice.matrix
-    moved = structure.cart_coords + rng.uniform(-20, 20, 3) + images
-    assert_same_prediction(structure, described_anew(structure, structure.lattice.matrix, moved))
-
-
-@quick
-@given(crystals, seeds)
-def test_order_of_atoms(structure, seed):
-    order = np.random.default_rng(seed).permutation(len(structure))
-    assert_same_prediction(structure, Structure.from_sites([structure[i] for i in order]))
-
-
-@quick
-@given(crystals, st.lists(st.tuples(st.permutations(range(3)), st.integers(-2, 2)), max_size=4))
-def test_choice_of_cell(structure, shears):
-    cell = structure.lattice.matrix.copy()
-    for (a, b, _), times in shears:  # each keeps the volume and the lattice
-        cell[a] += times * cell[b]
-    assert_same_prediction(structure, described_anew(structure, cell, structure.cart_coords))
-
-
-@quick
-@given(crystals, st.lists(st.lists(st.integers(-2, 2), min_size=3, max_size=3), min_size=3, max_size=3))
-def test_supercell(structure, scaling):
-    assume(1 <= abs(round(np.linalg.det(scaling))) <= 6)
-    supercell = structure.make_supercell(scaling, in_place=False)
-    assert len(supercell) == len(structure) * abs(round(np.linalg.det(scaling)))
-    assert_same_prediction(structure, supercell)
-
-
-@quick
-@given(st.sampled_from(examples()[:24]), seeds, st.floats(-6, -2.5))
-def test_a_distortion_as_small_as_the_tolerance_of_bonds(structure, seed, exponent):
-    # In the small cell such edges join one pair of atoms and may become one bond; in the supercell they join many.
-    rng, size = np.random.default_rng(seed), 10**exponent
-    cell = structure.lattice.matrix @ (np.eye(3) + size * rng.normal(size=(3, 3)))
-    distorted = described_anew(
-        structure, cell, structure.frac_coords @ cell + size * rng.normal(size=(len(structure), 3))
-    )
-    assert_same_prediction(distorted, distorted.make_supercell([2, 2, 2], in_place=False))
-
-
-@pytest.mark.parametrize("name", AWKWARD)
-def test_invariance_of_awkward_crystals(name):
-    assert_same_prediction(AWKWARD[name], AWKWARD[name].make_supercell([2, 1, 1], in_place=False))
-    assert_same_prediction(AWKWARD[name], AWKWARD[name].get_reduced_structure())

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn.functional import leaky_relu, softplus
 from torch_geometric.data import Batch
 from torch_geometric.utils import softmax
 
 from course_lib.models.atom_features import atom_feature_table
 from course_lib.models.base import Trunk
-from course_lib.models.layers import GaussianBasis, mean_pool
+from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_pool
 
 
 class GATConv(nn.Module):
@@ -51,16 +52,19 @@ class GATConv(nn.Module):
         for parameter in (self.score_source, self.score_target, self.score_edge):
             nn.init.xavier_uniform_(parameter)
 
-    def attention(self, x: Tensor, bond_index: Tensor, bond_count: Tensor, e: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``W x``, (N, H, F), and how much each atom attends to each bond, (M, H); see `forward`."""
+    def attention(self, x: Tensor, bond_index: Tensor, bond_count: Tensor, e: Tensor) -> Tensor:
+        """Return the share of each bond in what its target atom hears, (M, H); arguments as for `forward`."""
         source, target = bond_index
-        values = self.linear(x).view(-1, self.heads, self.hidden)  # (N, H, F)
-        # a . V e = (a . V) e: with the vector multiplied into the matrix first, a bond costs K * H products.
-        fold = torch.einsum("hf,hfk->kh", self.score_edge, self.linear_edge.weight.view(self.heads, self.hidden, -1))
-        score = e @ fold + (values * self.score_source).sum(2).index_select(0, source)
-        score = leaky_relu(score + (values * self.score_target).sum(2).index_select(0, target), 0.2)
-        # A bond that stands for several edges has their weights together: count * exp(score).
-        return values, softmax(score + bond_count.log()[:, None], target, num_nodes=len(x))
+        # a . W x = (a W) . x: with the vector multiplied into the matrix first, a bond costs K * H products.
+        of_source = self._fold(self.score_source, self.linear)
+        of_target = self._fold(self.score_target, self.linear)
+        score = e @ self._fold(self.score_edge, self.linear_edge)
+        score = score + (x @ of_source).index_select(0, source) + (x @ of_target).index_select(0, target)
+        # A bond that stands for several edges has their shares together: count * exp(score).
+        return softmax(leaky_relu(score, 0.2) + bond_count.log()[:, None], target, num_nodes=len(x))
+
+    def _fold(self, vector: Tensor, linear: nn.Linear) -> Tensor:
+        return torch.einsum("hf,hfk->kh", vector, linear.weight.view(self.heads, self.hidden, -1))
 
     def forward(self, x: Tensor, bond_index: Tensor, bond_count: Tensor, e: Tensor) -> Tensor:
         """Update the atoms.
@@ -80,14 +84,45 @@ class GATConv(nn.Module):
         -------
         Tensor, shape (N, F)
         """
-        source, target = bond_index
-        values, weight = self.attention(x, bond_index, bond_count, e)
-        message = torch.einsum("mh,mhf->mf", weight / self.heads, values.index_select(0, source))
-        return message.new_zeros(x.shape).index_add(0, target, message) + self.bias
+        weight = self.attention(x, bond_index, bond_count, e) / self.heads
+        # sum_j w_ij W x_j = W sum_j w_ij x_j: summed first, F numbers a head travel along the bonds of an atom, and the
+        # matrices multiply atoms only. In mixed precision the sums are taken in the precision of the weights.
+        heard = _WeightedSum.apply(weight, x.to(torch.promote_types(x.dtype, weight.dtype)), *bond_index)  # (N, H * F)
+        by_head = self.linear.weight.view(self.heads, self.hidden, -1).transpose(1, 2)  # (H, F in, F out)
+        return heard @ by_head.flatten(0, 1) + self.bias
+
+
+class _WeightedSum(torch.autograd.Function):
+    """For each head, add to every atom the rows of ``x`` (N, F) that its bonds bring, times ``weight`` (M, H).
+
+    Returns (N, H * F). Only the arguments are kept for the gradient; autograd would keep each product, (M, H * F).
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, weight: Tensor, x: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        ctx.save_for_backward(weight, x, source, target)
+        x_source = x.index_select(0, source)
+        heads = [torch.zeros_like(x).index_add_(0, target, w[:, None] * x_source) for w in weight.unbind(1)]
+        return torch.cat(heads, dim=1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight, x, source, target = ctx.saved_tensors
+        x_source = x.index_select(0, source)
+        grad_weight, grad_source = [], torch.zeros_like(x_source)
+        for w, of_head in zip(weight.unbind(1), grad.chunk(weight.shape[1], dim=1), strict=True):
+            of_bond = of_head.index_select(0, target)
+            grad_weight.append((of_bond * x_source).sum(1))
+            grad_source.addcmul_(of_bond, w[:, None])
+        return torch.stack(grad_weight, dim=1), torch.zeros_like(x).index_add_(0, source, grad_source), None, None
 
 
 class GAT(Trunk):
-    """Graph attention on crystal graphs: each atom weighs its neighbours by a learned score.
+    """Graph attention on crystal graphs: each atom weighs its neighbours, and itself, by a learned score.
+
+    As in the paper, an atom is among its own neighbours: a bond of length zero joins it to itself, beside those to its
+    images in other cells. All heads are averaged, which the paper does in the last layer only.
 
     Parameters
     ----------
@@ -108,13 +143,16 @@ class GAT(Trunk):
         self.atom_embedding = nn.Linear(self.atom_features.shape[1], hidden)
         self.basis = GaussianBasis(stop=8.0, n_centers=41)
         self.convs = nn.ModuleList(GATConv(hidden, len(self.basis.centers), heads) for _ in range(n_conv))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(hidden) for _ in range(n_conv))
+        self.norms = nn.ModuleList(WeightedBatchNorm1d(hidden) for _ in range(n_conv))
         self.out = nn.Linear(hidden, n_targets)
 
     def embed(self, batch: Batch) -> Tensor:
         """Return one vector a crystal, (B, hidden)."""
         x = self.atom_embedding(self.atom_features)[batch.species]  # (N, F)
-        e = self.basis(batch.bond_length)  # (M, K)
+        itself = torch.arange(len(x), device=x.device).expand(2, -1)
+        bond_index = torch.cat([batch.bond_index, itself], dim=1)  # (2, M + N)
+        bond_count = torch.cat([batch.bond_count, batch.bond_count.new_ones(len(x))])
+        e = self.basis(torch.cat([batch.bond_length, batch.bond_length.new_zeros(len(x))]))  # (M + N, K)
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = softplus(norm(conv(x, batch.bond_index, batch.bond_count, e)))
+            x = softplus(norm(conv(x, bond_index, bond_count, e)))
         return mean_pool(x, batch.batch, batch.ptr)

@@ -63,17 +63,18 @@ def share_of_neighbors(batch: Batch, neighbors: int) -> Tensor:
     Tensor, shape (M,)
     """
     target, length, count = batch.bond_index[1], batch.bond_length, batch.bond_count
+    n_atoms = len(batch.species)
     # target is sorted, so a stable sort by length and then by target leaves each atom's bonds together.
     order = length.argsort(stable=True)
     order = order[target[order].argsort(stable=True)]
     heard = count[order].long().cumsum(0)  # edges up to and with each bond
-    before = count.new_zeros(batch.num_nodes).index_add(0, target, count).long().cumsum(0)
+    before = count.new_zeros(n_atoms).index_add(0, target, count).long().cumsum(0)
     before = torch.cat([before.new_zeros(1), before[:-1]])  # edges of the atoms before
     enough = order[heard - before[target[order]] >= neighbors]
-    last = length.new_full((batch.num_nodes,), torch.inf)
+    last = length.new_full((n_atoms,), torch.inf)
     last = last.scatter_reduce(0, target[enough], length[enough], "amin")  # distance of the last neighbour that counts
     inner = length < last[target] - _SAME_SHELL
-    zeros = count.new_zeros(batch.num_nodes)
+    zeros = count.new_zeros(n_atoms)
     n_inner = zeros.index_add(0, target[inner], count[inner])
     n_last = zeros.index_add(0, target[~inner], count[~inner])
     return torch.where(inner, count, count * ((neighbors - n_inner) / n_last)[target])
