@@ -66,7 +66,7 @@ _FOLDED = ("hint", "after", "solution")  # the last of these in a row ends a tas
 COPIES = "exercises"  # folder of the learner's copies, below that of the pages
 
 _BLOCK = re.compile(r"^([ \t]*)# BEGIN SOLUTION\n(.*?)^[ \t]*# END SOLUTION(\n|\Z)", re.MULTILINE | re.DOTALL)
-_LINE = re.compile(r"^(?P<name>.+?(?: = |: ))(?P<value>.+?)(?P<comma>,?)  # SOLUTION$", re.MULTILINE)
+_LINE = re.compile(r'^(?P<name>[ \t]*(?:"[^"]*": |[^=#\n]+ = ))(?P<value>.+?)(?P<comma>,?)  # SOLUTION$', re.MULTILINE)
 _MARKER = re.compile(r"^[ \t]*# (?:BEGIN|END) SOLUTION\n?", re.MULTILINE)
 _ORDER = re.compile(r"(task answer check (hint )+((after|solution) )*)*")
 

@@ -7,21 +7,41 @@ from course_lib.exercises.feature_dimensions import (
     check_variants,
 )
 from course_lib.exercises.feedback import Feedback
+from course_lib.exercises.line_graphs import (
+    check_angle_cosine,
+    check_pair_cosines,
+    check_pairs,
+    check_straight_or_bent,
+)
 from course_lib.exercises.reading_alpha import (
     check_alpha_statements,
     check_best_alpha,
     check_blended_prediction,
     check_error_correlation,
 )
+from course_lib.exercises.task_weights import (
+    check_contributions,
+    check_inverse_scale,
+    check_three_losses,
+    check_weight_statements,
+)
 
 __all__ = [
     "Feedback",
     "check_alpha_statements",
+    "check_angle_cosine",
     "check_best_alpha",
     "check_blended_prediction",
     "check_conclusions",
+    "check_contributions",
     "check_dimensions",
     "check_error_correlation",
+    "check_inverse_scale",
+    "check_pair_cosines",
+    "check_pairs",
     "check_shown_better",
+    "check_straight_or_bent",
+    "check_three_losses",
     "check_variants",
+    "check_weight_statements",
 ]

@@ -84,12 +84,12 @@ def checker(check: Callable[..., str]) -> Callable[..., Feedback]:
 
 
 def finished(answer: object, name: str) -> None:
-    """Raise `Unfinished` where the answer is still the stub's ``...``, or nothing at all."""
-    if answer is ... or answer is None:
+    """Raise `Unfinished` where the answer is still the stub's ``...``, holds it, or is nothing at all."""
+    if answer is ... or answer is None or (isinstance(answer, list | tuple) and any(item is ... for item in answer)):
         raise Unfinished(f"Put your answer for `{name}` in the place of the dots.")
 
 
-def as_array(answer: object, name: str, shape: tuple[int | None, ...]) -> np.ndarray:
+def as_array(answer: object, name: str, shape: tuple[int | None, ...] | None) -> np.ndarray:
     """Return the answer as an array of finite floats.
 
     Parameters
@@ -98,8 +98,8 @@ def as_array(answer: object, name: str, shape: tuple[int | None, ...]) -> np.nda
         Anything.
     name : str
         What the answer is called in the notebook.
-    shape : tuple
-        How many numbers it has along each axis, None for any number; ``()`` for a single number.
+    shape : tuple or None
+        How many numbers it has along each axis, None for any number; ``()`` for a single number. None for any shape.
 
     Raises
     ------
@@ -117,10 +117,9 @@ def as_array(answer: object, name: str, shape: tuple[int | None, ...]) -> np.nda
     array = _to_floats(answer)
     if array is None:
         raise Hint(f"`{name}` is {_kind(answer)} that cannot be read as numbers. Give {wanted}.")
-    fits = array.ndim == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
     if shape == () and array.size == 1:  # a tensor or list of one number is a number
-        array, fits = array.reshape(()), True
-    if not fits:
+        array = array.reshape(())
+    if shape is not None and not _fits(array.shape, shape):
         raise Hint(f"`{name}` has the shape {array.shape}, where {wanted} is asked for.")
     if not np.isfinite(array).all():
         raise Hint(f"`{name}` holds {_first_strange(array)}. Is something divided by zero, or a value missing?")
@@ -142,7 +141,7 @@ def _to_floats(answer: object) -> np.ndarray | None:
             if array.dtype.kind == "c" or array.dtype.kind in "SU":
                 return None
             return array.astype(float)
-    except (TypeError, ValueError, OverflowError, RuntimeError):
+    except Exception:  # the answer's own class may do anything
         return None
 
 
@@ -151,7 +150,13 @@ def _first_strange(array: np.ndarray) -> str:
     return "NaN, which is not a number" if math.isnan(value) else "infinity"
 
 
-def _describe_shape(shape: tuple[int | None, ...]) -> str:
+def _fits(found: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    return len(found) == len(wanted) and all(m in (None, n) for n, m in zip(found, wanted, strict=True))
+
+
+def _describe_shape(shape: tuple[int | None, ...] | None) -> str:
+    if shape is None:
+        return "an array of numbers"
     if not shape:
         return "one number"
     if len(shape) == 1:
@@ -271,7 +276,7 @@ def number_from(function: object, name: str, *arguments: object) -> float:
     return as_number(call(function, name, *arguments), f"{name}({', '.join(map(_short, arguments))})")
 
 
-def array_from(function: object, name: str, shape: tuple[int | None, ...], *arguments: object) -> np.ndarray:
+def array_from(function: object, name: str, shape: tuple[int | None, ...] | None, *arguments: object) -> np.ndarray:
     """Call a learner's function and return the array that it returns; see `call` and `as_array`."""
     return as_array(call(function, name, *arguments), f"what {name} returns", shape)
 

@@ -1,0 +1,324 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Exercise 1: How many inputs, and how to keep them in check
+#
+# **Question.** A network with more numbers to learn than crystals to learn from can simply memorise them. What helps
+# against that, and how do you show that it does?
+#
+# **You will**
+#
+# - count the inputs and the weights of a network that joins two vectors;
+# - choose two ways against overfitting and measure each of them, alone;
+# - decide, with an interval, what the measurement shows, and what it does not.
+#
+# **You need** notebook 2. **Difficulty:** easy. **Time to work:** 30 min. **Time to run:** at most 60 s on two cores.
+
+# %% [markdown]
+# ## The picture
+#
+# Early fusion again, with a graph embedding of 256 numbers instead of 128, and few crystals to learn from. Below is one
+# training run, without anything against overfitting.
+
+# %%
+import torch
+
+from course_lib.composition import magpie
+from course_lib.datasets import folds, load_dataset
+from course_lib.graphs import CrystalGraphs
+from course_lib.models import CGCNN, EarlyFusion
+from course_lib.training import FitConfig, fit, predict
+
+TARGET = "formation_energy_per_atom"
+crystals = load_dataset("pbe_prototypes")
+graphs = CrystalGraphs.from_structures(
+    crystals["structure"],
+    ids=crystals.index,
+    composition=magpie(crystals["structure"]),
+    targets=crystals[[TARGET]],
+)
+fold = folds(crystals)[0]
+train, validation, test = (graphs.subset(part) for part in fold)
+
+
+# %% [markdown]
+# One training takes 120 steps of 32 crystals each, however many crystals there are: so all variants get the same work. The
+# seed decides which crystals are drawn from the training set, and the random start.
+
+# %%
+import math
+
+from course_lib.exercises.feature_dimensions import BASELINE
+
+N_STEPS, BATCH = 120, 32
+
+
+def train_once(seed, **changes):
+    """Train with the baseline's settings but for `changes`; draw crystals and start by `seed`."""
+    settings = BASELINE | changes
+    torch.manual_seed(seed)
+    few = train.subset(torch.randperm(len(train))[: settings["n_crystals"]])
+    network = EarlyFusion(
+        CGCNN(embedding=256), dropout=settings["dropout"], hidden=settings["hidden"]
+    )
+    config = FitConfig(
+        epochs=round(N_STEPS / math.ceil(len(few) / BATCH)),  # equal work for all
+        batch_size=BATCH,
+        weight_decay=settings["weight_decay"],
+        seed=seed,
+    )
+    return fit(network, few, validation, config), few
+
+
+print("BASELINE =", BASELINE)
+
+# %% mystnb={"image": {"alt": "Error on the training crystals and on the validation crystals over the epochs of one training run. The training error keeps falling; the validation error falls at first, then stays about level, far above."}}
+from course_lib.plots import plot_history
+
+first_run, few = train_once(seed=0)
+history = first_run.history
+curves = {
+    "training crystals": history[["train_loss"]].set_axis(["error"], axis=1),
+    "validation crystals": history[["val_error"]].set_axis(["error"], axis=1),
+}
+plot_history(curves, "error", "in standard deviations of the target")
+
+# %% [markdown]
+# > **Predict.** The two curves part. What does the network learn after that? And which of these would bring them closer:
+# > more crystals, fewer weights, longer training?
+
+# %% [markdown] tags=["task"]
+# ## Task 1: Count
+#
+# A composition vector of 145 numbers and a graph embedding of 256 are concatenated. A dense layer with 128 outputs reads
+# the result.
+#
+# 1. How many inputs does the layer have?
+# 2. How many numbers does it learn, its weights and biases together?
+
+# %% tags=["answer"]
+n_inputs = 145 + 256  # SOLUTION
+n_weights = n_inputs * 128 + 128  # SOLUTION
+
+# %% tags=["check"]
+from course_lib.exercises import check_dimensions
+
+check_dimensions(n_inputs, n_weights)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1</summary>
+#
+# Concatenation writes one vector behind the other. Nothing is added up or multiplied: $[a, b]$ and $[c, d, e]$ become
+# $[a, b, c, d, e]$.
+#
+# </details>
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 2</summary>
+#
+# A dense layer computes $y_k = \sum_j W_{kj} x_j + b_k$. Count the $W_{kj}$ and the $b_k$, with $j$ over all inputs and
+# $k$ over all outputs.
+#
+# </details>
+
+# %% tags=["after"] mystnb={"image": {"alt": "The network of early fusion, its vectors drawn to scale: 145 composition features and a graph embedding of 256 numbers make 401 numbers, which two dense layers turn into the prediction."}}
+from IPython.display import display
+
+from course_lib.plots import plot_early_fusion
+
+if check_dimensions(n_inputs, n_weights):  # once your answer is right
+    first_layer = EarlyFusion(CGCNN(embedding=256)).head[0]
+    assert n_inputs == first_layer.in_features
+    assert n_weights == sum(values.numel() for values in first_layer.parameters())
+    print(f"PyTorch counts the same: {n_inputs} inputs, {n_weights:,} numbers")
+    display(plot_early_fusion(145, 256, BASELINE["hidden"]))
+
+# %% [markdown] tags=["task"]
+# ## Task 2: Choose two ways against overfitting
+#
+# `BASELINE` above holds four settings. Each can work against overfitting if you change it in the right direction:
+# `dropout` (a share of the numbers between layers is left out at random in each step), `weight_decay` (weights are
+# pulled towards zero), `hidden` (the sizes of the layers on top) and `n_crystals` (how many to learn from; the training
+# set has more).
+#
+# 1. Choose two of them. Change *one* setting in `first` and *another* in `second`, such as `{"n_crystals": 50}`.
+# 2. Before you go on: which of the two will lower the error on *test* crystals more, and why?
+
+# %% tags=["answer"]
+first = {"dropout": 0.5}  # SOLUTION
+second = {"n_crystals": 300}  # SOLUTION
+
+# %% tags=["check"]
+from course_lib.exercises import check_variants
+
+check_variants(first, second, available=len(train))
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1</summary>
+#
+# A network memorises best when it has many weights, few crystals, and nothing that disturbs it. Turn one of these round.
+#
+# </details>
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 2</summary>
+#
+# Usual sizes: dropout 0.1 to 0.5; with AdamW and so short a training, weight decay 0.1 to 1; one hidden layer of 16 to
+# 64. Or give it more crystals.
+#
+# </details>
+
+# %% [markdown] tags=["after"]
+# Now the baseline and your two variants are trained with five seeds each, and tested twice: on the crystals they learned
+# from, and on test crystals that none of them has seen. With one seed, baseline and variant draw the same crystals (one
+# that learns from more gets others on top).
+
+# %% tags=["after"] mystnb={"image": {"alt": "Mean absolute error of the baseline, of dropout and of three times as many crystals, five runs each, on the training crystals and on test crystals. Dropout raises the error on the training crystals and leaves that on test crystals about where it was. More crystals lower the error on test crystals clearly."}}
+import pandas as pd
+
+from course_lib.plots import plot_errors
+
+
+def label(changes):
+    return ", ".join(f"{name} {value}" for name, value in changes.items())
+
+
+if check_variants(first, second, available=len(train)):  # once your answer is right
+    rows = []
+    for changes in ({}, first, second):
+        for seed in range(5):
+            trained, few = train_once(seed, **changes)
+            for split, part in (("training crystals", few), ("test crystals", test)):
+                error = predict(trained.model, part)[TARGET] - crystals[TARGET]
+                name = label(changes) or "baseline"
+                rows.append((name, split, seed, error.abs().mean()))
+    runs = pd.DataFrame(rows, columns=["method", "split", "seed", "mae"])
+    display(plot_errors(runs, "eV/atom"))
+
+# %% [markdown] tags=["task"]
+# ## Task 3: Shown, or not shown?
+#
+# For each seed, take the baseline's error minus the variant's: $d_1, \dots, d_n$. Positive means that the variant
+# is better. Their mean $\bar d$ is uncertain; with their standard deviation $s$ (divided by $n - 1$, not by $n$) its 95 %
+# interval is
+#
+# $$ \bar d \pm t\, \frac{s}{\sqrt n} $$
+#
+# where $t$ is the quantile of Student's distribution with $n - 1$ degrees of freedom that leaves 2.5 % above it:
+# `stats.t.ppf(0.975, n - 1)`.
+#
+# 1. Write `shown_better(differences)`: `True` if the whole interval lies on the side where the variant is better.
+# 2. Run the cell after the checker. Which of your two ways is shown to lower the error on test crystals?
+
+# %% tags=["answer"]
+import numpy as np
+from scipy import stats
+
+
+def shown_better(differences):
+    """Say whether the variant is shown to be better, from baseline minus variant (n,)."""
+    # BEGIN SOLUTION
+    n = len(differences)
+    half = stats.t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n)
+    return bool(np.mean(differences) - half > 0)
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.exercises import check_shown_better
+
+check_shown_better(shown_better)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1</summary>
+#
+# Only one end of the interval matters for the question. Which one, and on which side of zero must it lie?
+#
+# </details>
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 2</summary>
+#
+# `np.std(differences, ddof=1)` divides by $n - 1$. The mean of $n$ runs is known $\sqrt n$ times better than a single
+# run.
+#
+# </details>
+
+# %% tags=["after"]
+ready = check_variants(first, second, available=len(train))
+if ready and check_shown_better(shown_better):  # once both answers are right
+    errors = runs.pivot_table(index="seed", columns=["split", "method"], values="mae")
+    for name in (label(first), label(second)):
+        for split in ("training crystals", "test crystals"):
+            change = errors[split, "baseline"] - errors[split, name]
+            verdict = "shown better" if shown_better(change.to_numpy()) else "not shown"
+            print(f"{name:20s} {split:18s} {change.mean():+.3f} eV/atom  {verdict}")
+
+# %% [markdown] tags=["task"]
+# ## Task 4: What do you conclude?
+#
+# Which of these are true? Use your own figure.
+#
+# - `smaller gap`: a variant with a smaller difference between training and test error is a better model.
+# - `not shown`: where the gain is not shown, the variant has no effect.
+# - `one seed`: with a single run of each, one person could report dropout as a success and another as a failure.
+# - `early stopping`: the baseline is held back from overfitting already, by the choice of the epoch.
+
+# %% tags=["answer"]
+conclusions = {
+    "smaller gap": False,  # SOLUTION
+    "not shown": False,  # SOLUTION
+    "one seed": True,  # SOLUTION
+    "early stopping": True,  # SOLUTION
+}
+
+# %% tags=["check"]
+from course_lib.exercises import check_conclusions
+
+check_conclusions(conclusions)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint</summary>
+#
+# Compare the dots of single runs, not only the means. And think of the extreme: which model has no gap at all?
+#
+# </details>
+
+# %% [markdown] tags=["solution"]
+# What the measurement shows for this solution's choice, dropout and more crystals:
+
+# %% tags=["solution"]
+seen, unseen = errors["training crystals"], errors["test crystals"]
+dropout, more = label(first), label(second)
+mean_gap = (unseen - seen).mean()
+assert mean_gap[dropout] < mean_gap["baseline"], "dropout: a smaller gap on average ..."
+assert seen[dropout].mean() > seen["baseline"].mean(), "... by a larger training error"
+assert not shown_better(unseen["baseline"] - unseen[dropout]), "test: not shown better"
+assert shown_better(unseen["baseline"] - unseen[more]), "test: shown better"
+gain = unseen["baseline"] - unseen[dropout]
+assert gain.min() < 0 < gain.max(), "one seed: dropout wins; another: it loses"
+mean_gap.round(3).rename("test minus training error (eV/atom)").to_frame()
+
+# %% [markdown] tags=["solution"]
+# - **Dropout** does what it promises: on average, training error and test error move closer. But the *training* error is
+#   what rises. That the error on test crystals becomes smaller, the one that counts, is not shown.
+# - **Three times the crystals**, with as many steps of training, lower the error on test crystals: shown.
+#
+# Less overfitting is not the same as a better model. All runs keep the weights of the epoch with the smallest validation
+# error, so early stopping is built in and holds back part of the overfitting in all of them. And *not shown* does not
+# mean *no effect*: five runs with this spread cannot see small ones.
+
+# %% [markdown]
+# ## What to remember
+#
+# - Concatenation adds lengths, and the weights of the next layer grow with them.
+# - A smaller gap between training and test error is no aim in itself. Ask for the test error.
+# - Change one thing at a time, repeat with several seeds, and look at the interval, not at the mean alone.
+#
+# Back to *Early fusion* (notebook 2); on to exercise 2, *Reading alpha*.

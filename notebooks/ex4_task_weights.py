@@ -1,0 +1,277 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Exercise 4: Choosing lambda
+#
+# **Question.** One network learns formation energies and band gaps together. Its loss is a weighted sum of two errors with
+# different units. Which weights are fair, and what happens if nobody thinks about them?
+#
+# **You will**
+#
+# - see which task a loss listens to, and make both parts equal;
+# - compute weights from the spread of the targets, also where labels are missing;
+# - train with three choices of weights and read off what they change.
+#
+# **You need** notebook 6. **Difficulty:** medium. **Time to work:** 45 min. **Time to run:** at most 60 s on two cores.
+
+# %% [markdown]
+# ## The picture
+#
+# The loss of two tasks is
+#
+# $$ L = \lambda_1 L_1 + \lambda_2 L_2 $$
+#
+# with the mean absolute error $L_1$ of the formation energy (eV/atom), $L_2$ of the band gap (eV), and their weights
+# $\lambda_1$ and $\lambda_2$. Say a network has come to $L_1 = 0.03$ eV/atom and $L_2 = 0.18$ eV (numbers of this size
+# are usual on large datasets). With both weights 1, the loss is made of:
+
+# %% mystnb={"image": {"alt": "One bar, the loss with both weights 1, split in two parts: a small one from the formation energy and a large one from the band gap."}}
+from course_lib.plots.task_weights import plot_loss_parts
+
+error = {"formation energy": 0.03, "band gap": 0.18}
+plot_loss_parts({"λ₁ = λ₂ = 1": error})
+
+# %% [markdown]
+# > **Predict.** A step of training lowers one error by a tenth and leaves the other as it is. For which of the two does the
+# > loss fall more? So for which will the network work harder?
+
+# %% [markdown] tags=["task"]
+# ## Task 1: Whose voice is heard?
+#
+# Take $L_1 = 0.03$ eV/atom and $L_2 = 0.18$ eV.
+#
+# 1. With $\lambda_1 = \lambda_2 = 1$: which share of the loss comes from the band gap? A number between 0 and 1.
+# 2. Keep $\lambda_1 = 1$. Which $\lambda_2$ makes both parts equal?
+
+# %% tags=["answer"]
+share_gap = 0.18 / (0.03 + 0.18)  # SOLUTION
+lambda_gap = 0.03 / 0.18  # SOLUTION
+
+# %% tags=["check"]
+from course_lib.exercises import check_contributions
+
+check_contributions(share_gap, lambda_gap)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint</summary>
+#
+# The parts are $\lambda_1 L_1$ and $\lambda_2 L_2$. For the second question, set one equal to the other.
+#
+# </details>
+
+# %% tags=["after"] mystnb={"image": {"alt": "Two bars. With both weights 1, most of the loss comes from the band gap. With the smaller weight for the band gap, half of it comes from each."}}
+from IPython.display import display
+
+if check_contributions(share_gap, lambda_gap):  # once your answer is right
+    equal = {"formation energy": 0.03, "band gap": lambda_gap * 0.18}
+    display(plot_loss_parts({"λ₁ = λ₂ = 1": error, f"λ₂ = {lambda_gap:.2f}": equal}))
+
+# %% [markdown] tags=["task"]
+# ## Task 2: Weights from the targets
+#
+# Equal parts have a catch: the errors are known only after training, and change all the time. How far the *targets* spread
+# is known before. An error as large as the spread is what one gets by guessing the mean, for either task. So take
+#
+# $$ \lambda_k = \frac{1/s_k}{\sum_j 1/s_j} $$
+#
+# with the standard deviation $s_k$ of target $k$ over the training set. Divided by their sum, the weights add up to one.
+#
+# 1. For $s_1 = 1.5$ eV/atom and $s_2 = 2.0$ eV: work out both weights with pencil and paper.
+# 2. Write `inverse_scale(targets)`. `targets` has a row for each crystal and a column for each task. Some labels may be
+#    missing: they are `NaN`.
+
+# %% tags=["answer"]
+import numpy as np
+
+
+def inverse_scale(targets):
+    """Return one weight for each column of `targets`, adding up to one."""
+    # BEGIN SOLUTION
+    weights = 1 / np.nanstd(targets, axis=0)
+    return weights / weights.sum()
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.exercises import check_inverse_scale
+
+check_inverse_scale(inverse_scale)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1</summary>
+#
+# `axis=0` runs over the crystals, so that one number for each task is left.
+#
+# </details>
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 2</summary>
+#
+# A sum with one `NaN` in it is `NaN`. NumPy has twins of its functions that leave `NaN` out: `np.nanmean`, `np.nanstd`.
+#
+# </details>
+
+# %% tags=["after"]
+if check_inverse_scale(inverse_scale):  # once your answer is right
+    example = np.array([[1.5, 2.0], [-1.5, -2.0]])  # spreads of exactly 1.5 and 2.0
+    print("spreads 1.5 and 2.0, weights:", inverse_scale(example).round(2))
+
+# %% tags=["solution"]
+assert np.allclose(inverse_scale(example), [4 / 7, 3 / 7])
+
+# %% [markdown]
+# ## Now for real
+#
+# The course's crystals have both labels. A small network with one trunk and two heads learns them together.
+
+# %%
+import pandas as pd
+import torch
+
+from course_lib.datasets import folds, load_dataset
+from course_lib.graphs import CrystalGraphs
+from course_lib.models import CGCNN, MultiTask
+from course_lib.training import FitConfig, fit, predict
+
+TARGETS = ["formation_energy_per_atom", "band_gap"]
+crystals = load_dataset("pbe_prototypes")
+graphs = CrystalGraphs.from_structures(
+    crystals["structure"], ids=crystals.index, targets=crystals[TARGETS]
+)
+train, validation, test = (graphs.subset(part) for part in folds(crystals)[0])
+spread = train.targets.std(axis=0)
+print(f"spread: {spread[0]:.2f} eV/atom and {spread[1]:.2f} eV")
+
+# %% [markdown] tags=["task"]
+# ## Task 3: Three losses
+#
+# Fill in the two weights, (formation energy, band gap), for errors in eV/atom and eV:
+#
+# 1. `one each`: both weights are 1.
+# 2. `inverse scale`: by the spreads of the training targets, `train.targets`. Whether they add up to one does not matter
+#    here.
+# 3. `gap in meV`: a colleague has the band gaps in meV and leaves both weights at 1. Which weights for errors in *eV/atom*
+#    and *eV* give the same loss?
+
+# %% tags=["answer"]
+task_weights = {
+    "one each": (1, 1),  # SOLUTION
+    "inverse scale": tuple(inverse_scale(train.targets).tolist()),  # SOLUTION
+    "gap in meV": (1, 1000),  # SOLUTION
+}
+
+# %% tags=["check"]
+from course_lib.exercises import check_three_losses
+
+check_three_losses(task_weights, train.targets)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1</summary>
+#
+# `inverse_scale(train.targets)` returns two weights. `tuple(...)` makes a tuple of them.
+#
+# </details>
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 2</summary>
+#
+# An error of 0.2 eV is an error of 200 meV. In the colleague's loss it counts with 200 times 1.
+#
+# </details>
+
+# %% [markdown] tags=["after"]
+# Each loss trains three networks from different random starts, for a few epochs.
+
+# %% tags=["after"] mystnb={"image": {"alt": "Mean absolute test error of formation energy and band gap for the three losses, three runs each. With the gap in meV the error of the formation energy is much larger than with the other two; the error of the band gap is about the same for all three."}}
+from course_lib.plots import plot_errors
+
+
+def errors_of(weights, seed):
+    """Train with these weights; return the test errors of both targets."""
+    torch.manual_seed(seed)
+    network = MultiTask(trunk=CGCNN(hidden=32, embedding=64))
+    weights = tuple(map(float, weights))
+    config = FitConfig(epochs=20, task_weights=weights, seed=seed)
+    fitted = fit(network, train, validation, config)
+    return (predict(fitted.model, test) - crystals[TARGETS]).abs().mean()
+
+
+if check_three_losses(task_weights, train.targets):  # once your answer is right
+    rows = []
+    for name, weights in task_weights.items():
+        for seed in range(3):
+            energy, gap = errors_of(weights, seed)
+            rows.append((name, "formation energy (eV/atom)", seed, energy))
+            rows.append((name, "band gap (eV)", seed, gap))
+    runs = pd.DataFrame(rows, columns=["method", "split", "seed", "mae"])
+    display(plot_errors(runs, ""))
+
+# %% tags=["after"]
+if check_three_losses(task_weights, train.targets):
+    print(f"spread: {spread[0]:.2f} eV/atom and {spread[1]:.2f} eV")
+    table = runs.pivot_table(index="method", columns="split", values="mae", sort=False)
+    display(table.round(3))
+
+# %% [markdown] tags=["task"]
+# ## Task 4: What do you conclude?
+#
+# Which of these are true? Use your own figure and table.
+#
+# - `units`: with weights of 1, the choice of units decides which property is learned well.
+# - `best for both`: somewhere there is a $\lambda$ with which each of the two errors is as small as it can get.
+# - `common factor`: if both weights are multiplied by 10, the same network is the best one.
+# - `always`: inverse scales give clearly other results than weights of 1.
+
+# %% tags=["answer"]
+statements = {
+    "units": True,  # SOLUTION
+    "best for both": False,  # SOLUTION
+    "common factor": True,  # SOLUTION
+    "always": False,  # SOLUTION
+}
+
+# %% tags=["check"]
+from course_lib.exercises import check_weight_statements
+
+check_weight_statements(statements)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint</summary>
+#
+# Only the ratio of the two weights matters. How much does it differ between the three losses?
+#
+# </details>
+
+# %% tags=["solution"]
+energy = runs[runs["split"].str.startswith("formation")]
+energy = energy.pivot(index="seed", columns="method", values="mae")
+assert (energy["gap in meV"] > energy["one each"]).all(), "in every run"
+assert (energy["gap in meV"] > energy["inverse scale"]).all(), "in every run"
+likeness = (energy["inverse scale"] - energy["one each"]).mean()
+cost = (energy["gap in meV"] - energy["one each"]).mean()
+print(f"formation energy: {cost:+.3f} eV/atom if the gap is in meV")
+print(f"formation energy: {likeness:+.3f} eV/atom with inverse scales")
+assert abs(likeness) < cost / 3
+
+# %% [markdown] tags=["solution"]
+# - **The gap in meV** drowns the formation energy: its error is far larger in every run. Nothing about the crystals
+#   changed, only how somebody wrote a number down.
+# - **Weights of 1 and inverse scales** are nearly the same *here*, because the two targets happen to spread by about as
+#   much, in eV/atom and in eV. With a modulus in GPa as the second task they would not be.
+# - **No weight is best for both.** More weight for one task means less for the other; notebook 6 draws the front. Inverse
+#   scales are a fair point to start from, not the best for every purpose.
+
+# %% [markdown]
+# ## What to remember
+#
+# - A loss listens to the task with the largest number in it. Numbers have units, so weights have units.
+# - Inverse standard deviations of the training targets take the units out. `fit` does that unless told otherwise.
+# - Only the ratio of the weights matters.
+#
+# Back to *Multi-task learning* (notebook 6).

@@ -1,0 +1,894 @@
+"""The exercises: solutions are accepted, each typical mistake gets a hint of its own, and nothing ends in a traceback.
+
+The wrong answers are written here by hand, not taken from the checkers' tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jupytext
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import pages_of_the_book
+from derive_exercises import COPIES, is_exercise, learners_copy, page, stub, without_markers
+from scipy import stats
+
+from course_lib import exercises
+from course_lib.exercises import Feedback
+from course_lib.exercises.feedback import (
+    Hint,
+    Mistake,
+    Statement,
+    Unfinished,
+    as_array,
+    as_number,
+    call,
+    checker,
+    judged,
+    recognise,
+)
+from course_lib.exercises.line_graphs import EDGES, WATER, along_chain, selenium, straightened
+from course_lib.exercises.reading_alpha import two_models
+from course_lib.graphs import CrystalGraphs
+from course_lib.late_fusion import alpha_from_errors, optimal_alpha
+from course_lib.models.line_graph import line_graph
+from course_lib.plots.line_graphs import plot_chains, plot_line_graph, plot_numbered_edges
+from course_lib.plots.task_weights import plot_loss_parts
+from tools.run_notebooks import NOTEBOOKS
+
+EXERCISES = sorted(path.stem for path in NOTEBOOKS.glob("ex[0-9]*.py"))
+
+
+# --- what the checkers are asked --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A checker with answers to it; an answer is the tuple of its arguments."""
+
+    right: tuple[tuple, ...]
+    wrong: Mapping[str, tuple[tuple, str]]  # by the misunderstanding: answer, and words of its hint
+    unfinished: tuple[tuple, ...]
+    given: tuple = ()  # arguments that are not the learner's
+
+
+def says(truths: Mapping[str, bool], **changes: bool) -> dict:
+    """Return judgements of statements, some of them changed; underscores stand for spaces."""
+    return dict(truths) | {name.replace("_", " "): value for name, value in changes.items()}
+
+
+def each_wrong(truths: Mapping[str, bool], words: Mapping[str, str]) -> dict[str, tuple[tuple, str]]:
+    """Return, for each statement, the answer that judges only this one wrongly, and words of its hint."""
+    return {name: ((dict(truths) | {name: not truths[name]},), words[name]) for name in truths}
+
+
+def empty_stub(*_):
+    """What a learner has not written yet."""
+
+
+# Exercise 1.
+
+
+def interval_low(d, ddof=1, t=None, root=True):
+    t = stats.t.ppf(0.975, len(d) - 1) if t is None else t
+    return np.mean(d) - t * np.std(d, ddof=ddof) / (np.sqrt(len(d)) if root else 1)
+
+
+CONCLUSIONS = {"smaller gap": False, "not shown": False, "one seed": True, "early stopping": True}
+
+# Exercise 2.
+
+ALPHA_STATEMENTS = {
+    "one fifth": True, "four times": False, "one in five": False, "forest helps": True, "cut off": False,
+    "both errors": True,
+}  # fmt: skip
+
+
+def best_alpha(a, b, r):
+    return np.clip((b * b - r * a * b) / (a * a + b * b - 2 * r * a * b), 0, 1)
+
+
+# Exercise 3.
+
+
+def unit(vector):
+    return vector / np.sqrt((vector**2).sum(-1, keepdims=True))
+
+
+def angle_cosine(a, b, c):
+    return float(unit(a - b) @ unit(c - b))
+
+
+def pair_cosines(vectors, pairs):
+    return np.array([-unit(vectors[first]) @ unit(vectors[second]) for first, second in pairs])
+
+
+def paths(rule) -> list[tuple[int, int]]:
+    return [(e, f) for e, one in enumerate(EDGES) for f, two in enumerate(EDGES) if e != f and rule(*one, *two)]
+
+
+PATHS = paths(lambda a, b, b2, c: b == b2)
+CHAIN_STATEMENTS = {
+    "edges": True, "line graph": True, "distances tell": False, "cosines tell": True, "never": False,
+}  # fmt: skip
+
+# Exercise 4.
+
+WEIGHT_STATEMENTS = {"units": True, "best for both": False, "common factor": True, "always": False}
+TARGETS = np.array([[0.0, 1.0], [2.0, 4.0], [-1.0, 0.5], [1.0, np.nan], [np.nan, 3.0]])
+SPREAD = np.nanstd(TARGETS, axis=0)
+
+
+def inverse_scale(targets):
+    inverse = 1 / np.nanstd(targets, axis=0)
+    return inverse / inverse.sum()
+
+
+def as_shares(weights):
+    return weights / weights.sum()
+
+
+def three_losses(**changes) -> dict:
+    right = {"one each": (1, 1), "inverse scale": tuple(1 / SPREAD), "gap in meV": (1, 1000)}
+    return right | {name.replace("_", " "): value for name, value in changes.items()}
+
+
+CASES: dict[str, Case] = {
+    "check_dimensions": Case(
+        right=((401, 51456), (np.int64(401), 51456.0), (torch.tensor(401), [51456])),
+        wrong={
+            "product": ((145 * 256, 51456), "multiplied"),
+            "preset alone": ((132 + 256, 51456), "132"),
+            "embedding of notebook 2": ((145 + 128, 51456), "notebook 2"),
+            "embedding only": ((256, 51456), "embedding alone"),
+            "composition only": ((145, 51456), "composition features alone"),
+            "difference": ((111, 51456), "difference"),
+            "some other number": ((400, 51456), "400 inputs"),
+            "no biases": ((401, 401 * 128), "adds one more number"),
+            "a bias for each input": ((401, 401 * 128 + 401), "*output*"),
+            "inputs plus outputs": ((401, 401 + 128), "*all* inputs"),
+            "weights of notebook 2": ((401, 273 * 128 + 128), "embedding of 128"),
+            "inputs again": ((401, 401), "inputs again"),
+            "some other weight": ((401, 17), "17 numbers"),
+        },
+        unfinished=((..., ...), (401, ...), (None, 51456)),
+    ),
+    "check_variants": Case(
+        right=(
+            ({"dropout": 0.3}, {"n_crystals": 300}),
+            ({"weight_decay": 0.3}, {"hidden": (16,)}),
+            ({"hidden": [32]}, {"dropout": 0.5}),
+        ),
+        wrong={
+            "two at once": (({"dropout": 0.3, "n_crystals": 200}, {"hidden": (16,)}), "one at a time"),
+            "the same twice": (({"dropout": 0.3}, {"dropout": 0.5}), "Both change"),
+            "percent": (({"dropout": 30}, {"hidden": (16,)}), "30 %"),
+            "all dropped": (({"dropout": 1}, {"hidden": (16,)}), "nothing is left"),
+            "nothing dropped": (({"dropout": 0.0}, {"hidden": (16,)}), "drops nothing"),
+            "larger network": (({"hidden": (512, 64)}, {"dropout": 0.3}), "Other way"),
+            "fewer crystals": (({"n_crystals": 50}, {"dropout": 0.3}), "memorise"),
+            "more crystals than there are": (({"n_crystals": 5000}, {"dropout": 0.3}), "has 618"),
+            "negative decay": (({"weight_decay": -1}, {"dropout": 0.3}), "away from zero"),
+            "no decay": (({"weight_decay": 0}, {"dropout": 0.3}), "is the baseline"),
+            "decay too small": (({"weight_decay": 1e-5}, {"dropout": 0.3}), "next to nothing"),
+            "early stopping": (({"patience": 5}, {"dropout": 0.3}), "does it already"),
+            "unknown setting": (({"batch_norm": True}, {"dropout": 0.3}), "no setting"),
+            "sizes that are none": (({"hidden": "small"}, {"dropout": 0.3}), "layer sizes"),
+            "not a dict": ((0.3, {"dropout": 0.3}), "dict"),
+        },
+        unfinished=((..., ...), ({"dropout": 0.3}, ...), ({}, {"dropout": 0.3}), ({"dropout": ...}, {"hidden": (8,)})),
+        given=(618,),
+    ),
+    "check_shown_better": Case(
+        right=(
+            (lambda d: interval_low(d) > 0,),
+            (lambda d: bool(stats.ttest_1samp(d, 0, alternative="greater").pvalue < 0.025),),
+        ),
+        wrong={
+            "mean only": ((lambda d: np.mean(d) > 0,), "mean alone"),
+            "opposite sign": ((lambda d: interval_low(-d) > 0,), "opposite"),
+            "every seed wins": ((lambda d: all(d > 0),), "every seed"),
+            "spread of single runs": ((lambda d: interval_low(d, root=False) > 0,), "*single*"),
+            "population spread": ((lambda d: interval_low(d, ddof=0) > 0,), "n − 1"),
+            "normal quantile": ((lambda d: interval_low(d, t=1.96) > 0,), "1.96"),
+            "90 % interval": ((lambda d: interval_low(d, t=stats.t.ppf(0.95, len(d) - 1)) > 0,), "90 %"),
+            "worse counts too": ((lambda d: interval_low(d) > 0 or interval_low(-d) > 0,), "*worse*"),
+            "always": ((lambda d: True,), "What does it say"),
+            "a number": ((lambda d: float(np.mean(d)),), "yes or no"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_conclusions": Case(
+        right=((CONCLUSIONS,), ({name: np.bool_(value) for name, value in CONCLUSIONS.items()},)),
+        wrong=each_wrong(
+            CONCLUSIONS,
+            {"smaller gap": "guesses the mean", "not shown": "width", "one seed": "dots", "early stopping": "epoch"},
+        ),
+        unfinished=((...,), (says(CONCLUSIONS, one_seed=...),)),
+    ),
+    "check_blended_prediction": Case(
+        right=((-1.74,), (0.2 * -1.5 + 0.8 * -1.8,), (np.array([-1.74]),)),
+        wrong={
+            "roles swapped": ((0.8 * -1.5 + 0.2 * -1.8,), "Whose weight"),
+            "plain mean": ((-1.65,), "plain mean"),
+            "forest's part": ((-0.3,), "forest's part alone"),
+            "cgcnn's part": ((-1.44,), "CGCNN's part alone"),
+            "sum": ((-3.3,), "sum"),
+            "forest whole": ((-1.5 - 1.44,), "whole"),
+            "sign": ((1.74,), "sign"),
+            "outside": ((-2.5,), "does not lie between"),
+            "inside": ((-1.71,), "lies between"),
+        },
+        unfinished=((...,), (None,)),
+    ),
+    "check_alpha_statements": Case(
+        right=((ALPHA_STATEMENTS,),),
+        wrong=each_wrong(
+            ALPHA_STATEMENTS,
+            {
+                "one fifth": "formula", "four times": "ratio", "one in five": "for which the blend",
+                "forest helps": "lowest point", "cut off": "opinion counts", "both errors": "very same errors",
+            },
+        ),
+        unfinished=((...,), (says(ALPHA_STATEMENTS, cut_off=...),)),
+    ),
+    "check_best_alpha": Case(
+        right=((best_alpha,), (alpha_from_errors,), (lambda a, b, r: torch.tensor(float(best_alpha(a, b, r))),)),
+        wrong={
+            "not cut": ((lambda a, b, r: (b * b - r * a * b) / (a * a + b * b - 2 * r * a * b),), "Cut it"),
+            "weight of b": ((lambda a, b, r: best_alpha(b, a, r),), "one of model b"),
+            "no correlation": ((lambda a, b, r: b * b / (a * a + b * b),), "uncorrelated"),
+            "standard deviations": ((lambda a, b, r: b / (a + b),), "*variance*"),
+            "correlation for covariance": (
+                (lambda a, b, r: np.clip((b * b - r) / (a * a + b * b - 2 * r), 0, 1),), "covariance"
+            ),
+            "factor 2 forgotten": (
+                (lambda a, b, r: np.clip((b * b - r * a * b) / (a * a + b * b - r * a * b), 0, 1),), "how many times"
+            ),
+            "signs": ((lambda a, b, r: (b * b + r * a * b) / (a * a + b * b + 2 * r * a * b),), "signs"),
+            "numerator": ((lambda a, b, r: np.clip(b * b / (a * a + b * b - 2 * r * a * b), 0, 1),), "numerator"),
+            "always one half": ((lambda a, b, r: 0.5,), "smaller"),
+            "no number": ((lambda a, b, r: "0.5",), "text"),
+            "other arguments": ((lambda a, b: 0.5,), "should take 3 arguments"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_error_correlation": Case(
+        right=((0.39, 0.65), (0.8**2 / 1.64, 0.6501)),
+        wrong={
+            "weight of cgcnn": ((0.61, 0.65), "CGCNN's weight"),
+            "errors not squared": ((0.8 / 1.8, 0.65), "squared"),
+            "the given weight": ((0.2, 0.65), "nothing in common"),
+            "equal models": ((0.5, 0.65), "equally good"),
+            "some other weight": ((0.1, 0.65), "Call `best_alpha`"),
+            "ratio of the errors": ((0.39, 0.8), "becomes zero"),
+            "one minus": ((0.39, 0.35), "one minus"),
+            "negative": ((0.39, -0.65), "same side"),
+            "squared": ((0.39, 0.4225), "square"),
+            "none": ((0.39, 0.0), "first question"),
+            "forest and cgcnn swapped": ((0.39, 1.4), "cannot be"),
+            "some other correlation": ((0.39, 0.5), "best weight is"),
+        },
+        unfinished=((..., ...), (0.39, ...)),
+    ),
+    "check_angle_cosine": Case(
+        right=((angle_cosine,), (lambda a, b, c: torch.tensor(angle_cosine(a, b, c)),)),
+        wrong={
+            "radians": ((lambda a, b, c: np.arccos(angle_cosine(a, b, c)),), "radians"),
+            "degrees": ((lambda a, b, c: np.degrees(np.arccos(angle_cosine(a, b, c))),), "in degrees"),
+            "head to tail": ((lambda a, b, c: unit(b - a) @ unit(c - b),), "sign is not"),
+            "not normalised": ((lambda a, b, c: (a - b) @ (c - b),), "dot product"),
+            "angle at a": ((lambda a, b, c: angle_cosine(b, a, c),), "angle at a"),
+            "angle at c": ((lambda a, b, c: angle_cosine(a, c, b),), "angle at c"),
+            "positions, not vectors": ((lambda a, b, c: unit(a) @ unit(c),), "moved"),
+            "sine": ((lambda a, b, c: np.sin(np.arccos(angle_cosine(a, b, c))),), "sine"),
+            "absolute": ((lambda a, b, c: abs(angle_cosine(a, b, c)),), "dropped the sign"),
+            "degrees into cos": (
+                (lambda a, b, c: np.cos(np.degrees(np.arccos(angle_cosine(a, b, c)))),), "wants radians"
+            ),
+            "half normalised": ((lambda a, b, c: (a - b) @ unit(c - b),), "Only one"),
+            "no cosine": ((lambda a, b, c: 3 * angle_cosine(a, b, c),), "between −1 and 1"),
+            "constant": ((lambda a, b, c: 0.1,), "For water"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_pairs": Case(
+        right=((PATHS,), ([list(path) for path in PATHS[::-1]],), (np.array(PATHS),), (set(PATHS),)),
+        wrong={
+            "the other way round": (([(f, e) for e, f in PATHS],), "other way round"),
+            "no way back": ((paths(lambda a, b, b2, c: b == b2 and a != c),), "go back"),
+            "same target": ((paths(lambda a, b, c, d: b == d),), "*end* at the same"),
+            "same source": ((paths(lambda a, b, c, d: a == c),), "*begin* at the same"),
+            "only the way back": ((paths(lambda a, b, b2, c: b == b2 and a == c),), "own reverse"),
+            "no direction": ((paths(lambda a, b, c, d: bool({a, b} & {c, d})),), "direction"),
+            "each once": (([p for p in PATHS if p[0] < p[1]],), "smaller number first"),
+            "itself": (([*PATHS, (0, 0)],), "to itself"),
+            "twice": (([*PATHS, PATHS[0]],), "twice"),
+            "no edge": (([*PATHS, (0, 6)],), "from 0 to 5"),
+            "triples": (([(1, 0, 1)],), "shape"),
+            "no path": (([*PATHS, (0, 5)],), "no path"),
+            "some are missing": ((PATHS[:5],), "5 of 12"),
+            "empty": (([],), "empty"),
+        },
+        unfinished=((...,), ([...],), (None,)),
+    ),
+    "check_pair_cosines": Case(
+        right=(
+            (pair_cosines,),
+            (lambda v, p: torch.tensor(pair_cosines(v, p)),),
+            (lambda v, p: list(pair_cosines(v, p)),),
+        ),
+        wrong={
+            "sign": ((lambda v, p: -pair_cosines(v, p),), "sign is turned"),
+            "not normalised": ((lambda v, p: -(v[p[:, 0]] * v[p[:, 1]]).sum(1),), "length one"),
+            "plain dot product": ((lambda v, p: (v[p[:, 0]] * v[p[:, 1]]).sum(1),), "Two things"),
+            "degrees": ((lambda v, p: np.degrees(np.arccos(pair_cosines(v, p))),), "in degrees"),
+            "radians": ((lambda v, p: np.arccos(pair_cosines(v, p)),), "in radians"),
+            "absolute": ((lambda v, p: abs(pair_cosines(v, p)),), "dropped the sign"),
+            "matrix product": ((lambda v, p: -unit(v[p[:, 0]]) @ unit(v[p[:, 1]]).T,), "row by row"),
+            "no sum": ((lambda v, p: -unit(v[p[:, 0]]) * unit(v[p[:, 1]]),), "three products"),
+            "one number": ((lambda v, p: 0.5,), "one number a pair"),
+            "constant": ((lambda v, p: np.zeros(len(p)),), "For one pair"),
+            "pairs transposed": ((lambda v, p: pair_cosines(v, p.T),), "stopped with"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_straight_or_bent": Case(
+        right=((CHAIN_STATEMENTS,),),
+        wrong=each_wrong(
+            CHAIN_STATEMENTS,
+            {
+                "edges": "as long as they were", "line graph": "which edges meet", "distances tell": "list all",
+                "cosines tell": "180°", "never": "second neighbour",
+            },
+        ),
+        unfinished=((...,), (says(CHAIN_STATEMENTS, never=...),)),
+    ),
+    "check_contributions": Case(
+        right=((0.18 / 0.21, 0.03 / 0.18), (0.857, 0.167)),
+        wrong={
+            "the other task": ((0.03 / 0.21, 0.167), "formation energy"),
+            "ratio": ((6, 0.167), "how many times larger"),
+            "percent": ((85.7, 0.167), "percent"),
+            "the error": ((0.18, 0.167), "error itself"),
+            "the whole loss": ((0.21, 0.167), "whole loss"),
+            "one half": ((0.5, 0.167), "equal parts"),
+            "by standard deviation": ((2 / 3.5, 0.167), "standard deviations"),
+            "no share": ((2.0, 0.167), "between 0 and 1"),
+            "some other share": ((0.3, 0.167), "second term"),
+            "weight turned round": ((0.857, 6), "larger still"),
+            "weight one": ((0.857, 1), "both weights 1"),
+            "normalised": ((0.857, 0.03 / 0.21), "add up to one"),
+            "half": ((0.857, 0.5), "Try it"),
+            "by spread": ((0.857, 0.75), "standard deviation"),
+            "some other weight": ((0.857, 0.3), "Which λ makes"),
+        },
+        unfinished=((..., ...), (0.857, ...)),
+    ),
+    "check_inverse_scale": Case(
+        right=(
+            (inverse_scale,),
+            (lambda t: as_shares(1 / pd.DataFrame(t).std().to_numpy()),),
+            (lambda t: torch.tensor(inverse_scale(t)),),
+        ),
+        wrong={
+            "proportional": ((lambda t: as_shares(np.nanstd(t, axis=0)),), "Which way round"),
+            "not normalised": ((lambda t: 1 / np.nanstd(t, axis=0),), "sum of one"),
+            "variance": ((lambda t: as_shares(1 / np.nanvar(t, axis=0)),), "*squared*"),
+            "one spread of everything": ((lambda t: np.full(2, 1 / np.nanstd(t)),), "one bag"),
+            "equal": ((lambda t: np.array([0.5, 0.5]),), "same weight"),
+            "mean": ((lambda t: as_shares(1 / abs(np.nanmean(t, axis=0))),), "used the means"),
+            "mean size": ((lambda t: as_shares(1 / np.nanmean(abs(t), axis=0)),), "mean sizes"),
+            "missing labels spoil it": ((lambda t: as_shares(1 / np.std(t, axis=0)),), "NaN"),
+            "rows dropped": ((lambda t: inverse_scale(t[~np.isnan(t).any(1)]),), "dropped every crystal"),
+            "missing as zero": ((lambda t: as_shares(1 / np.nan_to_num(t).std(0)),), "for a zero"),
+            "mean of one": ((lambda t: 2 * inverse_scale(t),), "number of tasks"),
+            "softmax": ((lambda t: as_shares(np.exp(-np.nanstd(t, axis=0))),), "softmax"),
+            "wrong axis": ((lambda t: as_shares(1 / np.nanstd(t + 0 * t, axis=1)),), "which axis"),
+            "one number": ((lambda t: 0.5,), "one weight a task"),
+            "negative": ((lambda t: np.array([-0.5, 1.5]),), "negative"),
+            "constant": ((lambda t: np.array([0.9, 0.1]),), "In which ratio"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_three_losses": Case(
+        right=(
+            (three_losses(),),
+            (three_losses(one_each=(5, 5), inverse_scale=tuple(as_shares(1 / SPREAD)), gap_in_meV=[0.001, 1]),),
+        ),
+        wrong={
+            "scale where one is asked": ((three_losses(one_each=tuple(1 / SPREAD)),), "exactly 1 and 1"),
+            "proportional": ((three_losses(inverse_scale=tuple(SPREAD)),), "turned the two round"),
+            "variance": ((three_losses(inverse_scale=tuple(SPREAD**-2)),), "variances"),
+            "one each again": ((three_losses(inverse_scale=(1, 1)),), "again"),
+            "the example's spreads": ((three_losses(inverse_scale=(2, 1.5)),), "of the example"),
+            "unit turned round": ((three_losses(gap_in_meV=(1, 0.001)),), "1000 meV"),
+            "unit ignored": ((three_losses(gap_in_meV=(1, 1)),), "how many times"),
+            "wrong task": ((three_losses(gap_in_meV=(1, 100)),), "order"),
+            "zero": ((three_losses(one_each=(1, 0)),), "above zero"),
+            "one number": ((three_losses(one_each=1),), "2 numbers"),
+            "a loss is missing": (({"one each": (1, 1)},), "lacks the key"),
+            "one too many": ((three_losses(mine=(1, 1)),), "nobody asked"),
+        },
+        unfinished=((...,), (three_losses(inverse_scale=...),), (three_losses(inverse_scale=(1, ...)),)),
+        given=(TARGETS,),
+    ),
+    "check_weight_statements": Case(
+        right=((WEIGHT_STATEMENTS,),),
+        wrong=each_wrong(
+            WEIGHT_STATEMENTS,
+            {
+                "units": "what else changed", "best for both": "all the weight", "common factor": "doubled",
+                "always": "standard deviations",
+            },
+        ),
+        unfinished=((...,), (says(WEIGHT_STATEMENTS, units=...),)),
+    ),
+}  # fmt: skip
+
+
+def ask(name: str, answer: tuple) -> Feedback:
+    return getattr(exercises, name)(*answer, *CASES[name].given)
+
+
+each_checker = pytest.mark.parametrize("name", CASES)
+
+
+def test_every_checker_has_cases():
+    assert set(CASES) == {name for name in exercises.__all__ if name.startswith("check_")}
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        pytest.param(name, answer, id=f"{name}-{k}")
+        for name, case in CASES.items()
+        for k, answer in enumerate(case.right)
+    ],
+)
+def test_accepts_what_is_right(name, answer):
+    feedback = ask(name, answer)
+    assert feedback.state == "right", feedback
+    assert len(feedback.message) > 30, "it should say what was shown"
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words"),
+    [
+        pytest.param(name, answer, words, id=f"{name}-{mistake}")
+        for name, case in CASES.items()
+        for mistake, (answer, words) in case.wrong.items()
+    ],
+)
+def test_gives_a_hint_for_each_mistake(name, answer, words):
+    feedback = ask(name, answer)
+    assert feedback.state == "hint", feedback
+    assert words in feedback.message
+
+
+@each_checker
+def test_each_mistake_has_a_hint_of_its_own(name):
+    messages = {mistake: ask(name, answer).message for mistake, (answer, _) in CASES[name].wrong.items()}
+    assert len(set(messages.values())) == len(messages) >= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [pytest.param(name, a, id=f"{name}-{k}") for name, case in CASES.items() for k, a in enumerate(case.unfinished)],
+)
+def test_is_friendly_to_what_is_not_finished(name, answer):
+    feedback = ask(name, answer)
+    assert feedback.state == "unfinished", feedback
+    assert "Traceback" not in repr(feedback)
+
+
+class Hostile:
+    """An object that fails at whatever is done with it."""
+
+    def __array__(self, *_, **__):
+        raise KeyError("no array")
+
+    def __repr__(self):
+        raise KeyError("no text")
+
+    def __eq__(self, other):
+        raise KeyError("no comparison")
+
+    __hash__ = None
+
+
+def fails(*_):
+    raise KeyError("mine")
+
+
+def spoils(*arguments):
+    """Change the arguments in place."""
+    for argument in arguments:
+        if isinstance(argument, np.ndarray):
+            argument[...] = 0
+    return 0.0
+
+
+ABSURD = [
+    None, ..., True, "401", b"1", 1j, float("nan"), float("inf"), -1, 10**400, 1e308, [], [[1], [2, 3]], [None], {},
+    set(), {"a": Hostile()}, {1: 2}, object(), Hostile(), [Hostile()], int, np.array([]), np.full((3, 3), np.nan),
+    np.array("x"), np.array([1j]), torch.tensor(1.0, requires_grad=True), torch.zeros(2, 3), pd.Series(["a"]),
+    pd.DataFrame(), iter([1]), lambda: 1, lambda *_: "x", lambda *_: [], lambda *_: Hostile(), lambda *_: float("nan"),
+    lambda *_: np.zeros((2, 2)), lambda *_: 1 / 0, fails, spoils, print, Hostile, (1, 2), [(0, 1)], [(0.5, 1)],
+    [(-1, 2)], range(2),
+]  # fmt: skip
+
+
+PLACES = [(name, k) for name, case in CASES.items() for k in range(len(case.right[0]))]
+
+
+@pytest.mark.parametrize(("name", "position"), PLACES)
+def test_nothing_ends_in_a_traceback(name, position):
+    for absurd in ABSURD:
+        answer = list(CASES[name].right[0])
+        answer[position] = absurd
+        feedback = ask(name, tuple(answer))
+        assert feedback.state in ("hint", "unfinished"), feedback
+        assert repr(feedback)
+        assert feedback._repr_html_()
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if isinstance(case.right[0][0], dict)])
+def test_nothing_inside_an_answer_ends_in_a_traceback(name):
+    right, *others = CASES[name].right[0]
+    for absurd in ABSURD:
+        for key in right:
+            feedback = ask(name, (right | {key: absurd}, *others))
+            assert feedback.state in ("hint", "unfinished") or absurd is right[key], feedback
+            assert repr(feedback)
+
+
+# --- the pieces ---------------------------------------------------------------------------------------------------
+
+
+def test_feedback_says_in_words_how_it_stands():
+    for state, words in {"right": "Right.", "hint": "Not yet.", "unfinished": "Not done yet."}.items():
+        feedback = Feedback(state, "see `x < y`")
+        assert words in repr(feedback)
+        assert f"<strong>{words}</strong> see <code>x &lt; y</code>" in feedback._repr_html_()
+        assert bool(feedback) == (state == "right")
+
+
+def test_a_mistake_in_a_checker_is_not_hidden():
+    @checker
+    def check_broken(answer):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        check_broken(1)
+
+
+def test_an_error_in_the_learners_function_is_told_with_its_line():
+    def careless(x):
+        y = x - x
+        return 1 / y
+
+    with pytest.raises(Hint, match=r"`careless\(2\)` stopped with ZeroDivisionError.*line `return 1 / y`"):
+        call(careless, "careless", 2)
+
+
+def test_a_function_gets_copies():
+    numbers = np.ones(3)
+    call(spoils, "spoils", numbers)
+    assert numbers.sum() == 3
+
+
+def test_a_function_with_other_arguments_is_told_so():
+    with pytest.raises(Hint, match=r"take 1 argument, but yours is `f\(a, b\)`"):
+        call(lambda a, b: a, "f", 1)
+
+
+def test_not_implemented_is_not_finished():
+    def later(x):
+        raise NotImplementedError
+
+    with pytest.raises(Unfinished):
+        call(later, "later", 1)
+
+
+def test_numbers_and_arrays_are_checked():
+    assert as_number(np.float32(2), "x") == 2
+    assert as_array([[1, 2]], "x", (None, 2)).shape == (1, 2)
+    with pytest.raises(Hint, match="one number is asked for"):
+        as_number([1, 2], "x")
+    with pytest.raises(Hint, match="3 numbers in a row"):
+        as_array([1, 2], "x", (3,))
+    with pytest.raises(Unfinished):
+        as_array([1, ...], "x", (2,))
+
+
+def test_the_first_mistake_that_fits_gives_the_hint():
+    mistakes = [Mistake(1.0, "one"), Mistake(2.0, "two"), Mistake(2.0, "again")]
+    recognise(3.0, mistakes)
+    with pytest.raises(Hint, match="two"):
+        recognise(2.0, mistakes)
+
+
+def test_statements_are_told_by_number_and_name():
+    statements = {"a": Statement(True, "about a"), "b": Statement(False, "about b")}
+    judged({"a": True, "b": False}, "s", statements)
+    with pytest.raises(Hint, match=r"1 of 2 are right\. Think again about 'b': about b"):
+        judged({"a": True, "b": True}, "s", statements)
+    with pytest.raises(Hint, match="without quotes"):
+        judged({"a": "True", "b": False}, "s", statements)
+
+
+# --- what the exercises are made of ---------------------------------------------------------------------------------
+
+
+def test_the_made_up_models_have_the_errors_of_the_exercise():
+    models = two_models()
+    errors = models[["forest", "cgcnn"]].sub(models["y"], axis=0)
+    assert errors.abs().mean().tolist() == pytest.approx([0.035, 0.028], rel=1e-9)
+    assert errors.corr().iloc[0, 1] == pytest.approx(0.65, abs=1e-9)
+    for loss in ("mae", "mse"):
+        assert optimal_alpha(models["y"], models["forest"], models["cgcnn"], loss) == pytest.approx(0.20, abs=0.01)
+
+
+def test_selenium_has_the_published_bonds_and_angles():
+    """Cherin and Unger give 2.373(5) angstrom and 103.1(2) degrees."""
+    chain = along_chain(selenium(), 7)
+    assert np.linalg.norm(np.diff(chain, axis=0), axis=1) == pytest.approx(2.373, abs=5e-3)
+    assert np.degrees(np.arccos(angle_cosine(*chain[2:5]))) == pytest.approx(103.1, abs=0.2)
+    # Space group P3_121, or its mirror image: what the space group finder says does not depend on how we wrote it.
+    assert selenium().get_space_group_info()[1] in (152, 154)
+
+
+def test_the_straight_chain_keeps_the_bonds():
+    straight = along_chain(straightened(selenium()), 7)
+    assert np.linalg.norm(np.diff(straight, axis=0), axis=1) == pytest.approx(2.3732, abs=1e-3)
+    assert angle_cosine(*straight[:3]) == pytest.approx(-1)
+
+
+def test_the_numbered_edges_are_the_librarys():
+    for crystal in (selenium(), straightened(selenium())):
+        batch = CrystalGraphs.from_structures([crystal], neighbors=2).batch([0])
+        assert tuple(map(tuple, batch.edge_index.T.tolist())) == EDGES
+        pairs = line_graph(batch.edge_index, batch.edge_vector, 3).pair_index.T.tolist()
+        assert sorted(map(tuple, pairs)) == sorted(PATHS)
+
+
+def test_water_has_its_angle():
+    assert np.linalg.norm(WATER, axis=1).tolist() == pytest.approx([0.958, 0, 0.958], abs=1e-4)
+    assert np.degrees(np.arccos(angle_cosine(*WATER))) == pytest.approx(104.5, abs=1e-2)
+
+
+# --- the figures ----------------------------------------------------------------------------------------------------
+
+
+def texts(figure) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def test_chains_are_drawn_with_their_bonds_and_angles():
+    figure = plot_chains({"bent": along_chain(selenium(), 5), "straight": along_chain(straightened(selenium()), 5)})
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert titles == ["bent: bonds of 2.37 Å, angles of 103.1°", "straight: bonds of 2.37 Å, angles of 180.0°"]
+
+
+def test_numbered_edges_show_each_edge_once():
+    drawn = texts(plot_numbered_edges(np.array(EDGES).T))
+    assert sorted(drawn) == sorted(["atom 0", "atom 1", "atom 2", *map(str, range(6))])
+
+
+def test_line_graph_shows_its_nodes_and_tells_cosines_apart():
+    cosine = np.where([EDGES[e] == EDGES[f][::-1] for e, f in PATHS], 1.0, -0.226)
+    figure = plot_line_graph(np.array(EDGES).T, np.array(PATHS).T, cosine)
+    assert {"0\n1→0", "5\n1→2"} <= set(texts(figure))
+    legend = [text.get_text() for text in figure.axes[1].get_legend().get_texts()]
+    assert legend == ["cosine 1.00", "cosine -0.23"]
+    assert len(figure.axes[1].patches) == 6 + 12
+
+
+def test_loss_parts_are_shares():
+    figure = plot_loss_parts({"both": {"a": 0.03, "b": 0.18}, "other": {"a": 3.0, "b": 0.001}})
+    bars = [(bar.get_x(), bar.get_width()) for bar in figure.axes[0].patches]
+    assert np.allclose(bars, [(0, 1 / 7), (0, 3 / 3.001), (1 / 7, 6 / 7), (3 / 3.001, 0.001 / 3.001)])
+
+
+# --- the notebooks --------------------------------------------------------------------------------------------------
+
+
+def source(name: str) -> nbformat.NotebookNode:
+    return jupytext.read(NOTEBOOKS / f"{name}.py")
+
+
+def test_there_are_exercises():
+    assert len(EXERCISES) >= 4
+    assert {f"notebooks/{name}" for name in EXERCISES} <= set(pages_of_the_book())
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_learners_copy_is_what_the_source_gives(name):
+    stored = nbformat.read(NOTEBOOKS / COPIES / f"{name}.ipynb", as_version=4)
+    assert stored == learners_copy(source(name)), "run `make notebooks`"
+
+
+def test_no_copy_without_a_source():
+    assert {path.stem for path in (NOTEBOOKS / COPIES).glob("*.ipynb")} == set(EXERCISES)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_learners_copy_holds_no_solution(name):
+    given = nbformat.read(NOTEBOOKS / COPIES / f"{name}.ipynb", as_version=4)
+    code = "\n".join(cell.source for cell in given.cells)
+    answers = [cell for cell in source(name).cells if "answer" in cell.metadata.get("tags", [])]
+    assert answers
+    for cell in answers:
+        empty, solved = stub(cell.source).splitlines(), without_markers(cell.source).splitlines()
+        taken_out = [line.strip() for line in solved if line not in empty and len(line.strip()) > 12]
+        assert [line for line in taken_out if line in code] == []
+    assert "SOLUTION" not in code
+    assert not any(cell.get("outputs") for cell in given.cells)
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_stored_page_shows_stub_then_solution(name):
+    """What the checker said when the page was made; nbval compares it with what it says now."""
+    stored = nbformat.read(NOTEBOOKS / f"{name}.ipynb", as_version=4)
+    checks = [cell for cell in stored.cells if "nbval-check-output" in cell.metadata.get("tags", [])]
+    said = [cell.outputs[0].data["text/plain"] for cell in checks]
+    assert len(said) >= 4
+    assert all(text.startswith("… Not done yet.") for text in said[::2]), said
+    assert all(text.startswith("✓ Right.") for text in said[1::2]), said
+
+
+@pytest.mark.parametrize("name", EXERCISES)
+def test_every_task_is_numbered_and_has_a_hint(name):
+    cells = source(name).cells
+    headings = [c.source.splitlines()[0] for c in cells if "task" in c.metadata.get("tags", [])]
+    assert [heading.partition(":")[0] for heading in headings] == [f"## Task {k + 1}" for k in range(len(headings))]
+    hints = [c.source for c in cells if "hint" in c.metadata.get("tags", [])]
+    assert all(hint.startswith("<details><summary>Hint") and hint.endswith("</details>") for hint in hints)
+
+
+# --- the tool that derives them ---------------------------------------------------------------------------------------
+
+SOURCE = """# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # An exercise
+
+# %%
+# NBVAL_CHECK_OUTPUT
+given = 2
+
+# %% [markdown] tags=["task"]
+# ## Task 1: Double it
+#
+# 1. Double `given`.
+
+# %% tags=["answer"]
+doubled = 2 * given  # SOLUTION
+
+
+def double(x):
+    "Double x."
+    # BEGIN SOLUTION
+    twice = 2 * x
+    return twice
+    # END SOLUTION
+
+
+# %% tags=["check"]
+check_double(doubled)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint</summary>
+#
+# Add it to itself.
+#
+# </details>
+
+# %% tags=["after"]
+if check_double(doubled):
+    print(doubled)
+
+# %% [markdown] tags=["solution"]
+# That was easy.
+
+# %% [markdown]
+# The end.
+"""
+
+
+def written(text: str = SOURCE) -> nbformat.NotebookNode:
+    return jupytext.reads(text, fmt="py:percent")
+
+
+def sources(notebook: nbformat.NotebookNode) -> list[str]:
+    return [cell.source for cell in notebook.cells]
+
+
+def test_page_has_the_stub_and_the_folded_solution():
+    shown = sources(page(written(), "ex9_doubling"))
+    start = next(k for k, text in enumerate(shown) if "solution-start" in text)
+    end = next(k for k, text in enumerate(shown) if "solution-end" in text)
+    task = next(text for text in shown if "{exercise}" in text)
+    assert task.startswith("## Task 1: Double it\n\n````{exercise}\n:label: ex9-doubling-task-1\n")
+    assert "solution-start} ex9-doubling-task-1\n:class: dropdown" in shown[start]
+    assert "doubled = ..." in "".join(shown[:start])
+    assert "2 * " not in "".join(shown[:start])
+    fold = shown[start + 1 : end]
+    assert fold[0].startswith("doubled = 2 * given\n")
+    assert "SOLUTION" not in "".join(shown)
+    assert [fold[1], fold[2][:2], fold[3]] == ["check_double(doubled)", "if", "That was easy."]
+    assert shown[-1] == "The end."
+
+
+def test_page_lets_nbval_compare_what_the_checker_says():
+    checks = [cell for cell in page(written(), "ex9").cells if cell.source == "check_double(doubled)"]
+    assert [cell.metadata.tags for cell in checks] == [["nbval-check-output"]] * 2
+
+
+def test_learners_copy_has_the_stub_only():
+    given = learners_copy(written())
+    assert "doubled = ...  # your answer\n\n\ndef double(x):\n" in "\n".join(sources(given))
+    assert '    "Double x."\n    ...  # your code' in "\n".join(sources(given))
+    text = "\n".join(sources(given))
+    assert "twice" not in text
+    assert "That was easy." not in text
+    assert "NBVAL" not in text
+    assert "if check_double" in text
+    assert all(not cell.metadata for cell in given.cells)
+    assert given == learners_copy(written()), "the same every time"
+
+
+def test_other_notebooks_stay_as_they_are():
+    plain = written("# %% [markdown]\n# # A title\n\n# %%\n1 + 1\n")
+    assert not is_exercise(plain)
+    assert page(plain, "a") is plain
+
+
+@pytest.mark.parametrize(
+    ("solution", "emptied"),
+    [
+        ("a = 1 + 1  # SOLUTION", "a = ...  # your answer"),
+        ('    "key: x": (1, 2),  # SOLUTION', '    "key: x": ...,  # your answer'),
+        ('d = {\n    "a": True,  # SOLUTION\n}', 'd = {\n    "a": ...,  # your answer\n}'),
+        ("d = [\n    # BEGIN SOLUTION\n    1,\n    2,\n    # END SOLUTION\n]", "d = [\n    ...  # your code\n]"),
+        ("# BEGIN SOLUTION\na = 1\n# END SOLUTION", "...  # your code"),
+    ],
+)
+def test_stub_takes_out_what_is_marked(solution, emptied):
+    assert stub(solution) == emptied
+    assert "SOLUTION" not in without_markers(solution)
+
+
+@pytest.mark.parametrize("broken", ["a = 1", "# BEGIN SOLUTION\na = 1", "a = 1\n# END SOLUTION", "f(1)  # SOLUTION"])
+def test_notices_markers_that_are_missing_or_broken(broken):
+    with pytest.raises(ValueError, match=r"marker|marked"):
+        stub(broken)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('tags=["check"]', "", "inside a task|Each task needs"),
+        ('tags=["hint"]', "", "inside a task|Each task needs"),
+        ('tags=["answer"]', 'tags=["check"]', "Each task needs"),
+        ("# %% [markdown]\n# # An exercise\n\n# %%\n# NBVAL_CHECK_OUTPUT\ngiven = 2\n\n", "", "first cell"),
+        ("# ## Task 1: Double it\n#\n", "", "heading"),
+        ('# %% [markdown] tags=["hint"]', '# %%\n1\n\n# %% [markdown] tags=["hint"]', "inside a task"),
+    ],
+)
+def test_notices_a_task_whose_cells_are_not_in_order(old, new, message):
+    assert old in SOURCE
+    with pytest.raises(ValueError, match=message):
+        page(written(SOURCE.replace(old, new)), "ex9")
