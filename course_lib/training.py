@@ -52,7 +52,7 @@ from course_lib.parallel import (
     sum_over_processes,
 )
 
-_PREDICT_BATCH = 512  # crystals; the result does not depend on it
+_PREDICT_BATCH = 128  # crystals; the result does not depend on it, and 512 of 30 atoms would take 300 MB more
 _HASTE = 10  # of learned task weights: at the rate of the network they would still be on their way when it stops
 _SETTINGS_OF_A_RUN = (
     "epochs", "batch_size", "learning_rate", "weight_decay", "loss", "task_weights", "patience", "seed", "precision",
