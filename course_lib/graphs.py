@@ -172,7 +172,7 @@ class CrystalGraphs:
         ValueError
             For an empty or disordered structure, something that is no element, two atoms at one place, a target that
             is NaN or infinite, lengths that differ, an id that repeats or a table whose index has the crystals in
-            another order; the message names the row.
+            another order, or only some of them; the message names the row.
         """
         if neighbors < 1:
             raise ValueError(f"neighbors is {neighbors}; every atom needs at least 1.")

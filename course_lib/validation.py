@@ -32,17 +32,23 @@ def check_same_length(**columns: Sized) -> None:
 
 
 def check_same_order(name: str, labels: Sequence[object], ids: Sequence[object]) -> None:
-    """Raise ``ValueError`` when the row labels of table `name` are the `ids` in another order.
+    """Raise ``ValueError`` when the row labels of table `name` are the `ids` in another order, or some of them.
 
     Rows are joined by position; labels that are not the ids at all (plain row numbers, say) tell nothing and pass.
     """
     labels, ids = [str(label) for label in labels], [str(one) for one in ids]
-    if labels != ids and sorted(labels) == sorted(ids):
-        row = next(row for row, (label, one) in enumerate(zip(labels, ids, strict=True)) if label != one)
+    if labels == ids or len(labels) != len(ids) or set(labels).isdisjoint(ids):
+        return
+    row = next(row for row, (label, one) in enumerate(zip(labels, ids, strict=True)) if label != one)
+    message = f"row {row}: crystal {ids[row]!r} stands beside {labels[row]!r} in {name}. "
+    known = set(labels)
+    missing = [one for one in ids if one not in known]
+    if missing:
         raise ValueError(
-            f"row {row}: crystal {ids[row]!r} stands beside {labels[row]!r} in {name}. "
-            f"Give both in the same order, for example {name}.loc[ids]."
+            f"{message}Crystal {missing[0]!r} has no row there at all ({len(missing)} have none). Take the row of each "
+            f"crystal, {name}.reindex(ids), which is NaN where there is none, or drop those crystals."
         )
+    raise ValueError(f"{message}Give both in the same order, for example {name}.loc[ids].")
 
 
 def check_unique_ids(ids: Sequence[str], name: str | None = None) -> None:

@@ -40,6 +40,11 @@ def test_order():
     check_same_order("targets", ["a"], ["a", "b"])  # lengths are checked elsewhere
     with pytest.raises(ValueError, match=r"row 1: crystal 'b' stands beside 'c' in targets.*targets.loc\[ids\]"):
         check_same_order("targets", ["a", "c", "b"], ["a", "b", "c"])
+    message = (
+        r"row 0: crystal 'a' stands beside 'b' .*Crystal 'a' has no row there.*\(1 have none\).*targets.reindex\(ids\)"
+    )
+    with pytest.raises(ValueError, match=message):
+        check_same_order("targets", ["b", "c", "d"], ["a", "b", "c"])
 
 
 def test_targets():

@@ -85,8 +85,8 @@ class GATConv(nn.Module):
         Tensor, shape (N, F)
         """
         weight = self.attention(x, bond_index, bond_count, e) / self.heads
-        # sum_j w_ij W x_j = W sum_j w_ij x_j: summed first, F numbers a head travel along the bonds of an atom, and the
-        # matrices multiply atoms only. In mixed precision the sums are taken in the precision of the weights.
+        # sum_j w_ij W x_j = W sum_j w_ij x_j: what is summed first is the same x_j for every head, so it is read once.
+        # In mixed precision the sums are taken in the precision of the weights.
         heard = _WeightedSum.apply(weight, x.to(torch.promote_types(x.dtype, weight.dtype)), *bond_index)  # (N, H * F)
         by_head = self.linear.weight.view(self.heads, self.hidden, -1).transpose(1, 2)  # (H, F in, F out)
         return heard @ by_head.flatten(0, 1) + self.bias
