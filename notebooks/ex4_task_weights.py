@@ -76,7 +76,8 @@ if check_contributions(share_gap, lambda_gap):  # once your answer is right
 # ## Task 2: Weights from the targets
 #
 # Equal parts have a catch: the errors are known only after training, and change all the time. How far the *targets* spread
-# is known before. An error as large as the spread is what one gets by guessing the mean, for either task. So take
+# is known before. An error about as large as the spread is what one gets by guessing the mean, for either task. So
+# take
 #
 # $$ \lambda_k = \frac{1/s_k}{\sum_j 1/s_j} $$
 #

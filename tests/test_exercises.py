@@ -553,9 +553,9 @@ def test_nothing_inside_an_answer_ends_in_a_traceback(name):
 
 def test_feedback_says_in_words_how_it_stands():
     for state, words in {"right": "Right.", "hint": "Not yet.", "unfinished": "Not done yet."}.items():
-        feedback = Feedback(state, "see `x < y`")
+        feedback = Feedback(state, "see `x*y < y*x` *twice*")
         assert words in repr(feedback)
-        assert f"<strong>{words}</strong> see <code>x &lt; y</code>" in feedback._repr_html_()
+        assert f"<strong>{words}</strong> see <code>x*y &lt; y*x</code> <em>twice</em>" in feedback._repr_html_()
         assert bool(feedback) == (state == "right")
 
 

@@ -525,3 +525,17 @@ def test_widgets_of_a_page_are_light(explorer_address, page):
     state = re.search(r'<script type="application/vnd.jupyter.widget-state\+json">(.*?)</script>', html, re.DOTALL)[1]
     assert "selected_index" in state
     assert len(state) < HEAVIEST_WIDGETS
+
+
+@in_browser
+@pytest.mark.parametrize("page", [page for page in PAGES if re.match(r"notebooks/ex\d", page)])
+def test_buttons_of_an_exercise_lead_to_the_copy_without_solutions(browser, address, site, page):
+    open_page(browser, address, page)
+    links = browser.find_elements(By.CSS_SELECTOR, ".article-header-buttons a[href*='.ipynb']")
+    targets = [link.get_attribute("href") for link in links]
+    copy = f"notebooks/exercises/{page.removeprefix('notebooks/')}.ipynb"
+    assert len(targets) == 3
+    assert sum(target.endswith(copy) for target in targets) == 2, "Binder and Colab"
+    downloaded = next(target for target in targets if target.startswith(address))
+    given = (site / downloaded.removeprefix(f"{address}/")).read_bytes()
+    assert given == (ROOT / copy).read_bytes()

@@ -62,7 +62,7 @@ _INPUTS = (
 _WEIGHTS = (
     Mistake(
         _JOINED * N_HIDDEN,
-        "Nearly: those are the entries of the matrix. A dense layer adds one more number to each of its outputs. How "
+        "Nearly: those are the entries of the matrix. A dense layer adds one more number to each of its outputs. What "
         "is it called, and how many outputs are there?",
     ),
     Mistake(

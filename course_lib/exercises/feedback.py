@@ -36,7 +36,7 @@ class Feedback:
     state : "right", "hint" or "unfinished"
         How far the answer is.
     message : str
-        What it has shown, or what to think about next. Code stands between backticks.
+        What it has shown, or what to think about next. Code stands between backticks, emphasis between asterisks.
     """
 
     state: str
@@ -52,7 +52,10 @@ class Feedback:
     def _repr_html_(self) -> str:
         """Return what JupyterLab and the website show; the words, not the colour, say how it stands."""
         lead = _LEADS[self.state][1]
-        message = re.sub(r"`(.+?)`", r"<code>\1</code>", html.escape(self.message))
+        pieces = html.escape(self.message).split("`")  # every second one is code
+        pieces[::2] = [re.sub(r"\*(\S.*?)\*", r"<em>\1</em>", piece) for piece in pieces[::2]]
+        pieces[1::2] = [f"<code>{piece}</code>" for piece in pieces[1::2]]
+        message = "".join(pieces)
         style = f"border-left: 4px solid {_COLORS[self.state]}; padding: 0.3em 0.9em; margin: 0.4em 0"
         return f'<div class="feedback" style="{style}"><strong>{lead}</strong> {message}</div>'
 
