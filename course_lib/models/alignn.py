@@ -66,8 +66,9 @@ class _GatedMean(torch.autograd.Function):
 
 
 def _blocks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Cut tables with a row an edge into pieces of equal numbers of rows; a GPU takes all rows at once."""
-    rows = 4096 if tables[0].device.type == "cpu" else max(len(tables[0]), 1)
+    """Cut tables with a row an edge, the first of shape (E, F), into blocks of rows; a GPU takes all rows at once."""
+    n_rows, width = tables[0].shape
+    rows = max(2**19 // width if tables[0].device.type == "cpu" else n_rows, 1)
     return zip(*(table.split(rows) for table in tables), strict=True)
 
 
@@ -100,26 +101,33 @@ class EdgeGatedConv(nn.Module):
         self.node_norm = WeightedBatchNorm1d(hidden)
         self.edge_norm = WeightedBatchNorm1d(hidden)
 
-    def forward(self, x: Tensor, y: Tensor, graph: CountedGraph, update_edges: bool = True) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, y: Tensor, graph: CountedGraph, row: Tensor | None = None, update_edges: bool = True
+    ) -> tuple[Tensor, Tensor]:
         """Update the nodes, and the edges unless nothing reads them any more.
 
         Parameters
         ----------
         x : Tensor, shape (N, F)
             Node features.
-        y : Tensor, shape (E, F)
+        y : Tensor, shape (E, F), or (A, F) with `row`
             Edge features.
         graph : CountedGraph
             N nodes and E edges, each of which may stand for several.
+        row : Tensor of int64, shape (E,), optional
+            The row of `y` that belongs to each edge, where several edges have one in common.
         update_edges : bool, default True
-            Without, `y` is returned as it came.
+            Without, the edge features are returned as they came.
 
         Returns
         -------
         x, y : Tensor, shapes (N, F) and (E, F)
         """
-        m, h = _GatedMean.apply(
-            self.gate_edge(y),
+        m = self.gate_edge(y)
+        if row is not None:
+            m, y = m.index_select(0, row), y.index_select(0, row)
+        m, h = _GatedMean.apply(  # the maps of the nodes are computed once a node, not once an edge
+            m,
             self.gate_source(x),
             self.gate_target(x),
             self.message(x),
@@ -145,11 +153,18 @@ class ALIGNNLayer(nn.Module):
         self.edges = EdgeGatedConv(hidden)
 
     def forward(
-        self, x: Tensor, y: Tensor, z: Tensor, atoms: CountedGraph, edges: CountedGraph, update_angles: bool = True
+        self,
+        x: Tensor,
+        y: Tensor,
+        z: Tensor,
+        atoms: CountedGraph,
+        edges: CountedGraph,
+        row: Tensor | None = None,
+        update_angles: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Update atoms ``x`` (N, F), edges ``y`` (E, F) and angles ``z`` (T, F) on atom graph and line graph."""
+        """Update atoms ``x`` (N, F), edges ``y`` (E, F) and angles ``z`` (T, F), or (A, F) with ``row`` (T,)."""
         x, m = self.atoms(x, y, atoms)
-        y, z = self.edges(m, z, edges, update_edges=update_angles)
+        y, z = self.edges(m, z, edges, row, update_edges=update_angles)
         return x, y, z
 
 
@@ -223,9 +238,10 @@ class ALIGNN(Trunk):
         x = self.atom_embedding(self.atom_features[graph.species], atoms.node_count)  # (N, F)
         y = self.edge_embedding(self.distance_basis(graph.length), atoms.edge_count)  # (E, F)
         z = self.angle_embedding(self.angle_basis(graph.cosine), graph.cosine_count)  # (A, F)
-        z = z.index_select(0, graph.pair_cosine)  # (T, F)
+        row = graph.pair_cosine  # after the first layer z is (T, F), and each pair has a row of its own
         for number, layer in enumerate(self.alignn_layers, 1):
-            x, y, z = layer(x, y, z, atoms, edges, update_angles=number < len(self.alignn_layers))
+            x, y, z = layer(x, y, z, atoms, edges, row, update_angles=number < len(self.alignn_layers))
+            row = None
         for number, layer in enumerate(self.gcn_layers, 1):
             x, y = layer(x, y, atoms, update_edges=number < len(self.gcn_layers))
         return mean_pool(x[graph.atom_class], batch.batch, batch.ptr)
