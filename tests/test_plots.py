@@ -45,6 +45,11 @@ def caesium_chloride() -> Structure:
     return Structure(Lattice.cubic(4.12), ["Cs", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
+def zinc_blende() -> Structure:
+    fcc = Lattice([[0, 2.7, 2.7], [2.7, 0, 2.7], [2.7, 2.7, 0]])
+    return Structure(fcc, ["Zn", "S"], [[0, 0, 0], [0.25, 0.25, 0.25]])
+
+
 def perovskite() -> Structure:
     oxygen = [[0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]]
     return Structure(Lattice.cubic(4.0), ["Ba", "Ti", "O", "O", "O"], [[0, 0, 0], [0.5, 0.5, 0.5], *oxygen])
@@ -156,6 +161,17 @@ def scaled_pair(crystals: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return raw, (raw - raw.mean()) / raw.std().replace(0, 1)
 
 
+def scales() -> tuple[np.ndarray, pd.Series]:
+    """Return factors for 40 crystals: the first feature falls with the property, the second rises."""
+    by = pd.Series(np.random.default_rng(2).permutation(np.linspace(0, 1, 40)))
+    return np.stack([1.5 - by, 0.5 + by], axis=1), by
+
+
+def weights(df: pd.DataFrame) -> dict[str, pd.Series]:
+    draw = np.random.default_rng(3)
+    return {f"start {k}": pd.Series(draw.uniform(0, 1, len(df)), df.index) for k in range(3)}
+
+
 FIGURES = {
     "crystal_and_graph": lambda df: plots.plot_crystal_and_graph(rock_salt()),
     "polymorphs": lambda df: plots.plot_polymorphs(df, df["formula"].value_counts().index[:6]),
@@ -201,10 +217,22 @@ FIGURES = {
         twins(), {"formation_energy_per_atom": ("formation energy", "eV/atom"), "band_gap": ("band gap", "eV")}
     ),
     "course_map": lambda df: plots.plot_course_map(CHAPTERS),
+    "fusion_places": lambda df: plots.plot_fusion_places(),
+    "scales": lambda df: plots.plot_scales(*scales(), "mean deviation of electronegativity"),
+    "weights_by_group": lambda df: plots.plot_weights_by_group(
+        weights(df), df["prototype"], "weight of the composition"
+    ),
+    "surroundings": lambda df: plots.plot_surroundings(
+        {"rock salt": (rock_salt(), 0), "CsCl": (caesium_chloride(), 0)}, "Cl"
+    ),
+    "angle_to_number": lambda df: plots.plot_angle_to_number(zinc_blende(), neighbors=4, pair=1),
+    "angle_basis": lambda df: plots.plot_angle_basis([60, 90, 180]),
+    "alignn_layer": lambda df: plots.plot_alignn_layer(),
 }
 
 
-SCHEMATICS = {"early_fusion", "late_fusion", "multi_task", "megnet_updates", "course_map", "feature_groups"}
+SCHEMATICS = {"early_fusion", "late_fusion", "multi_task", "megnet_updates", "course_map", "feature_groups",
+              "fusion_places", "alignn_layer"}  # fmt: skip
 
 
 def texts(figure: Figure) -> list[str]:
@@ -290,7 +318,7 @@ def test_every_axis_says_what_it_shows(name, crystals):
     figure = FIGURES[name](crystals)
     numbers = [axes for axes in figure.axes if axes.get_visible() and len(axes.get_xticks()) and axes.get_xlabel()]
     shared = bool(figure.get_supxlabel())
-    pictures = {"crystal_and_graph", "feature_table", "atom_features", "periodic_table"}
+    pictures = {"crystal_and_graph", "feature_table", "atom_features", "periodic_table", "surroundings"}
     assert numbers or shared or name in pictures
 
 
@@ -733,3 +761,83 @@ def test_negative_transfer_has_a_dot_a_training_right_of_zero_where_sharing_harm
         plots.plot_negative_transfer(twins(), {"volume": ("volume", "")})
     with pytest.raises(ValueError, match="not every method has a run"):
         plots.plot_negative_transfer(twins().iloc[1:], labels)
+
+
+# --- fusion inside the network ------------------------------------------------------------------------------------
+
+
+def test_fusion_meets_three_times_before_the_convolutions_and_once_elsewhere():
+    joins = [patch for patch in plots.plot_fusion_places().axes[0].patches if isinstance(patch, Circle)]
+    heights = [round(join.center[1], 2) for join in joins]
+    assert [heights.count(height) for height in sorted(set(heights), reverse=True)] == [3, 1, 1, 1]
+
+
+def test_scales_are_sorted_by_the_property_and_by_what_goes_with_it():
+    factors, by = scales()
+    figure = plots.plot_scales(factors, by, "property")
+    drawn = figure.axes[0].images[0].get_array()
+    np.testing.assert_allclose(drawn, np.stack([0.5 - np.sort(by), np.sort(by) - 0.5], axis=1), atol=1e-12)
+    assert figure.axes[0].images[0].origin == "lower"
+    assert figure.axes[0].get_yticklabels()[-1].get_text() == "1.00"
+    with pytest.raises(ValueError, match="scales has 40 rows, the property 39 values"):
+        plots.plot_scales(factors, by.iloc[1:], "property")
+
+
+def test_groups_stand_in_the_order_of_the_first_network():
+    ids = list("abcd")
+    groups = pd.Series(["rocksalt", "rocksalt", "cscl", "wurtzite"], ids)
+    drawn = {"one": pd.Series([0.1, 0.3, 0.6, 0.4], ids), "two": pd.Series([0.2, 0.2, 0.9, 0.3], ids)}
+    axes = plots.plot_weights_by_group(drawn, groups, "weight").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["rock salt (2)", "wurtzite (1)", "CsCl (1)"]
+    first, second = (container.lines[0].get_xdata() for container in axes.containers)
+    assert list(first) == pytest.approx([0.2, 0.4, 0.6])
+    assert list(second) == pytest.approx([0.2, 0.3, 0.9])
+    with pytest.raises(ValueError, match="no group for the crystal 'd'"):
+        plots.plot_weights_by_group(drawn, groups.iloc[:3], "weight")
+
+
+# --- angles -------------------------------------------------------------------------------------------------------
+
+
+def test_surroundings_join_a_site_to_one_element_only():
+    figure = FIGURES["surroundings"](None)
+    joining = [sum(line.get_solid_capstyle() == "butt" for line in axes.lines) for axes in figure.axes]
+    assert joining == [6, 8]  # of their 18 and 14 neighbours
+    with pytest.raises(ValueError, match="none of the nearest neighbours of site 0 is V"):
+        plots.plot_surroundings({"salt": (rock_salt(), 0)}, "V")
+
+
+def test_angle_is_followed_from_the_crystal_to_the_number():
+    for pair in range(32):
+        figure = plots.plot_angle_to_number(zinc_blende(), neighbors=4, pair=pair)
+        _, atoms, bonds, number = figure.axes
+        titles = [axes.get_title(loc="left") for axes in figure.axes]
+        assert titles[1:3] == ["2. Atom graph: 8 edges", "3. Line graph: 32 pairs"]
+        heavy = {text.get_text() for text in atoms.texts if text.get_fontweight() == "bold"} - {"Zn", "S"}
+        ringed = [patch for patch in bonds.patches if isinstance(patch, Circle)]
+        assert {str(k) for k, circle in enumerate(ringed) if circle.get_linewidth() > 2} == heavy
+        assert len(heavy) == 2
+        back = "0.0°" in titles[0]
+        expected = 1.0 if back else -1 / 3
+        assert number.lines[0].get_xdata()[0] == pytest.approx(expected, abs=1e-6)
+        assert back or "109.5°" in titles[0]
+        image = number.images[0]
+        cells = image.get_array()[0]
+        left, right = image.get_extent()[:2]
+        assert left + (np.argmax(cells) + 0.5) * (right - left) / 40 == pytest.approx(expected, abs=1 / 39 + 1e-6)
+    dotted = [line for line in bonds.lines if line.get_linestyle() == ":"]
+    assert len(dotted) == 8, "each edge and its reverse, from both sides"
+
+
+def test_angles_that_cannot_be_drawn():
+    with pytest.raises(ValueError, match="with 12 neighbours, an atom is its own neighbour"):
+        plots.plot_angle_to_number(zinc_blende(), neighbors=12, pair=0)
+    with pytest.raises(ValueError, match="pair is 32, but the line graph has the pairs 0 to 31"):
+        plots.plot_angle_to_number(zinc_blende(), neighbors=4, pair=32)
+
+
+def test_angle_basis_is_dark_at_the_cosine():
+    figure = plots.plot_angle_basis([60, 90, 180])
+    rows = figure.axes[1].images[0].get_array()
+    centers = np.linspace(-1, 1, 40)
+    np.testing.assert_allclose(centers[rows.argmax(axis=1)], [0.5, 0, -1], atol=1 / 39 + 1e-6)

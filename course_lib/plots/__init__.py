@@ -1,5 +1,6 @@
 """The figures of the course. Every function takes data, draws it and returns a matplotlib ``Figure``."""
 
+from course_lib.plots.angles import plot_alignn_layer, plot_angle_basis, plot_angle_to_number, plot_surroundings
 from course_lib.plots.comparison import plot_error_against_time, plot_errors_by_kind, plot_learning_curves
 from course_lib.plots.crystals import plot_crystal_and_graph, plot_shells
 from course_lib.plots.dataset import (
@@ -16,6 +17,7 @@ from course_lib.plots.features import (
     plot_gaussian_basis,
     plot_polymorphs,
 )
+from course_lib.plots.intermediate_fusion import plot_fusion_places, plot_scales, plot_weights_by_group
 from course_lib.plots.late_fusion import plot_alpha_paths, plot_blending_gain, plot_error_pairs, plot_late_fusion
 from course_lib.plots.multitask import (
     plot_lambda_front,
@@ -34,7 +36,10 @@ from course_lib.plots.results import (
 from course_lib.plots.schematics import plot_course_map, plot_early_fusion
 
 __all__ = [
+    "plot_alignn_layer",
     "plot_alpha_paths",
+    "plot_angle_basis",
+    "plot_angle_to_number",
     "plot_atom_features",
     "plot_blending_gain",
     "plot_by_prototype",
@@ -49,6 +54,7 @@ __all__ = [
     "plot_feature_groups",
     "plot_feature_scales",
     "plot_feature_table",
+    "plot_fusion_places",
     "plot_gaussian_basis",
     "plot_history",
     "plot_lambda_front",
@@ -62,7 +68,10 @@ __all__ = [
     "plot_periodic_table",
     "plot_polymorph_differences",
     "plot_polymorphs",
+    "plot_scales",
     "plot_shells",
+    "plot_surroundings",
     "plot_task_pairs",
     "plot_validation",
+    "plot_weights_by_group",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -195,7 +196,7 @@ def draw_crystal(
     neighbors: list[tuple[int, np.ndarray]],
     lines: list[dict],
     reach: float | None = None,
-) -> None:
+) -> Callable[[np.ndarray], np.ndarray]:
     """Draw the conventional cell round one site, joined to some neighbours.
 
     Parameters
@@ -212,6 +213,11 @@ def draw_crystal(
         How the line to each of them looks: arguments of matplotlib's ``plot``.
     reach : float, optional
         Half of the side of the square that is shown, in angstrom; as much as the atoms need where not given.
+
+    Returns
+    -------
+    callable
+        Takes vectors from the site, in angstrom, (n, 3), to places on the paper, (n, 2).
     """
     symbols = _symbols(structure)
     styles = element_styles(structure)
@@ -245,6 +251,7 @@ def draw_crystal(
     axes.add_patch(Circle((0, 0), radii[site] * 1.3, fill=False, edgecolor=INK, linewidth=1.6, zorder=0))
     _square_limits(axes, np.array(corners) if reach is None else reach * np.array([[-1, -1], [1, 1]]))
     _legend_of_elements(axes, styles, bool(outside))
+    return lambda vectors: view(vectors @ rotation.T)[0]
 
 
 def _conventional_cell(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
