@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 
 import numpy as np
 import pandas as pd
@@ -172,7 +173,7 @@ def with_late_fusion(runs: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
             rows.append(
                 of_fold.iloc[0].to_dict()
                 | {"method": LATE_FUSION, "split": split, "seed": seed, "fold": fold, "alpha": float(alpha[fold])}
-                | {"ids": ids, "predictions": blended.loc[ids].tolist(), "n_parameters": None, "best_epoch": None}
+                | {"ids": ids, "predictions": blended.loc[ids].tolist(), "n_parameters": nan, "best_epoch": nan}
                 | {"mae": float((blended.loc[ids] - y.loc[ids]).abs().mean()), "seconds": of_fold["seconds"].sum()}
             )
     return pd.concat([runs, pd.DataFrame(rows)], ignore_index=True)
