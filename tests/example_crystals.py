@@ -87,9 +87,9 @@ def one_by_one(batch: Batch) -> Batch:
 
 
 def randomize(module: nn.Module, seed: int = 1) -> nn.Module:
-    """Give all weights and statistics random values, in double precision."""
+    """Give all weights and statistics random values, in double precision, and each weight a gradient."""
     generator = torch.Generator().manual_seed(seed)
-    module = module.double()
+    module = module.double().requires_grad_()
     with torch.no_grad():
         for tensor in module.state_dict().values():
             if tensor.is_floating_point():

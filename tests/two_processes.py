@@ -36,6 +36,8 @@ def cases() -> dict[str, tuple[Callable[[], CrystalModel], str, FitConfig]]:
     small = {"hidden": 16, "n_conv": 2}
     return {
         "cgcnn": (lambda: CGCNN(**small, embedding=16), "one", CONFIG),
+        "cgcnn_single": (CGCNN, "one", CONFIG),
+        "alignn_single": (lambda: ALIGNN(hidden=64, alignn_layers=2, gcn_layers=2), "one", CONFIG),
         "unused_parameters": (lambda: with_unused(CGCNN(**small, embedding=16)), "one", CONFIG),
         "alignn": (lambda: ALIGNN(hidden=16, alignn_layers=1, gcn_layers=1), "one", CONFIG),
         "alignn_simple": (lambda: ALIGNNSimple(**small, embedding=16), "one", replace(CONFIG, loss="mse")),
@@ -46,12 +48,13 @@ def cases() -> dict[str, tuple[Callable[[], CrystalModel], str, FitConfig]]:
 
 
 def train(name: str, folder: Path, devices: int) -> dict:
-    """Train in double precision, in which rounding does not grow into differences that could be seen."""
+    """Train in double precision, in which rounding does not grow into differences that could be seen, or in single."""
     make, targets, config = cases()[name]
     graphs = CrystalGraphs.load(folder / targets)
     torch.manual_seed(3)
     config = replace(config, devices=devices)
-    result = fit(make().double(), graphs.subset(TRAIN), graphs.subset(VALIDATION), config)
+    model = make() if name.endswith("single") else make().double()
+    result = fit(model, graphs.subset(TRAIN), graphs.subset(VALIDATION), config)
     return {
         "history": result.history.to_numpy().tolist(),
         "best_epoch": result.best_epoch,

@@ -13,7 +13,7 @@ from torch_geometric.data import Batch
 
 from course_lib.models.atom_features import atom_feature_table
 from course_lib.models.base import Trunk
-from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_pool
+from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_pool, without_gradient
 from course_lib.models.line_graph import CountedGraph, crystal_line_graph
 
 
@@ -98,6 +98,7 @@ class EdgeGatedConv(nn.Module):
         self.gate_edge = nn.Linear(hidden, hidden)  # C
         self.message = nn.Linear(hidden, hidden)  # D
         self.update = nn.Linear(hidden, hidden)  # E
+        without_gradient(self.message.bias, self.update.bias)  # a mean over edges adds D's bias to every node alike
         self.node_norm = WeightedBatchNorm1d(hidden)
         self.edge_norm = WeightedBatchNorm1d(hidden)
 
@@ -174,6 +175,7 @@ class Embedding(nn.Module):
     def __init__(self, *sizes: int):
         super().__init__()
         self.linears = nn.ModuleList(nn.Linear(n_in, n_out) for n_in, n_out in pairwise(sizes))
+        without_gradient(*(linear.bias for linear in self.linears))
         self.norms = nn.ModuleList(WeightedBatchNorm1d(n_out) for n_out in sizes[1:])
 
     def forward(self, values: Tensor, count: Tensor) -> Tensor:
@@ -268,6 +270,7 @@ class SimpleConv(nn.Module):
         self.message_in = nn.Linear(2 * hidden + n_basis, hidden)
         self.message_out = nn.Linear(hidden, hidden)
         self.update = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.Softplus(), nn.Linear(hidden, hidden))
+        without_gradient(self.update[-1].bias)
 
     def forward(self, x: Tensor, bond_index: Tensor, bond_count: Tensor, e: Tensor) -> Tensor:
         """Return the new atom features (N, F) from ``x`` (N, F), bonds (2, M), their counts (M,) and ``e`` (M, K)."""

@@ -9,7 +9,7 @@ from torch_geometric.data import Batch
 
 from course_lib.models.atom_features import atom_feature_table
 from course_lib.models.base import Trunk
-from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_pool
+from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_pool, without_gradient
 
 
 class CGCNNConv(nn.Module):
@@ -36,6 +36,7 @@ class CGCNNConv(nn.Module):
         super().__init__()
         self.hidden = hidden
         self.linear = nn.Linear(2 * hidden + n_basis, 2 * hidden)
+        without_gradient(self.linear.bias)
         self.message_norm = WeightedBatchNorm1d(2 * hidden)
         self.sum_norm = WeightedBatchNorm1d(hidden)
 

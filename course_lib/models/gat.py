@@ -23,10 +23,11 @@ class GATConv(nn.Module):
 
         s_{ij} = \mathrm{LeakyReLU}(a_t \cdot W x_i + a_s \cdot W x_j + a_e \cdot V e_{ij}), \qquad
         \alpha_{ij} = \frac{\exp s_{ij}}{\sum_k \exp s_{ik}}, \qquad
-        x_i' = b + \sum_j \alpha_{ij} W x_j
+        x_i' = \sum_j \alpha_{ij} W x_j
 
-    The outputs of the heads are averaged. The same function as ``GATConv`` of PyTorch Geometric with ``concat=False``
-    and without its self-loops, which would replace the edges from an atom to its own images in other cells.
+    The outputs of the heads are averaged. The same function as ``GATConv`` of PyTorch Geometric with ``concat=False``,
+    without its self-loops, which would replace the edges from an atom to its own images in other cells, and without its
+    bias, which the batch norm after it would take out again.
 
     Parameters
     ----------
@@ -46,7 +47,6 @@ class GATConv(nn.Module):
         self.score_source = nn.Parameter(torch.empty(heads, hidden))
         self.score_target = nn.Parameter(torch.empty(heads, hidden))
         self.score_edge = nn.Parameter(torch.empty(heads, hidden))
-        self.bias = nn.Parameter(torch.zeros(hidden))
         for parameter in (self.linear.weight, self.linear_edge.weight):
             nn.init.xavier_uniform_(parameter)
         for parameter in (self.score_source, self.score_target, self.score_edge):
@@ -89,7 +89,7 @@ class GATConv(nn.Module):
         # In mixed precision the sums are taken in the precision of the weights.
         heard = _WeightedSum.apply(weight, x.to(torch.promote_types(x.dtype, weight.dtype)), *bond_index)  # (N, H * F)
         by_head = self.linear.weight.view(self.heads, self.hidden, -1).transpose(1, 2)  # (H, F in, F out)
-        return heard @ by_head.flatten(0, 1) + self.bias
+        return heard @ by_head.flatten(0, 1)
 
 
 class _WeightedSum(torch.autograd.Function):

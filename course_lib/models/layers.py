@@ -80,6 +80,16 @@ class Standardize(nn.Module):
         return values * self.std + self.mean
 
 
+def without_gradient(*biases: nn.Parameter) -> None:
+    """Leave biases, whose effect a batch norm after them takes out again, as they were initialised.
+
+    Their gradient is zero but for rounding, and Adam, which divides by its size, would make whole steps of that: the
+    weights of one run would drift from those of the same run on another number of processes.
+    """
+    for bias in biases:
+        bias.requires_grad_(False)
+
+
 class WeightedBatchNorm1d(nn.BatchNorm1d):
     """Batch normalisation (Ioffe and Szegedy, 2015) in which a row may stand for several, on several processes.
 
