@@ -37,6 +37,7 @@ from course_lib.exercises.reading_alpha import two_models
 from course_lib.graphs import CrystalGraphs
 from course_lib.late_fusion import alpha_from_errors, optimal_alpha
 from course_lib.models.line_graph import line_graph
+from course_lib.plots.block_importance import plot_block_orders, plot_block_values
 from course_lib.plots.line_graphs import plot_chains, plot_line_graph, plot_numbered_edges
 from course_lib.plots.task_weights import plot_loss_parts
 from tools.run_notebooks import NOTEBOOKS
@@ -136,6 +137,111 @@ def as_shares(weights):
 def three_losses(**changes) -> dict:
     right = {"one each": (1, 1), "inverse scale": tuple(1 / SPREAD), "gap in meV": (1, 1000)}
     return right | {name.replace("_", " "): value for name, value in changes.items()}
+
+
+# Exercise 8.
+
+IMPORTANCE_STATEMENTS = {
+    "adds up": True, "importances too": False, "zero is ignorance": False, "this model": True,
+    "structure is minor": False,
+}  # fmt: skip
+
+
+def shuffled(block, rng):
+    return block[rng.permutation(len(block))]
+
+
+def columns_shuffled(block, rng):
+    return np.stack([rng.permutation(column) for column in block.T], axis=1)
+
+
+def shuffled_in_place(block, rng):
+    rng.shuffle(block)
+    return block
+
+
+def toy_model(composition, structure):
+    return composition @ [1.0, 2.0] - structure @ [0.5]
+
+
+def toy_crystals(count: int, seed: int, noise: float) -> tuple:
+    rng = np.random.default_rng(seed)
+    composition, structure = rng.normal(size=(count, 2)), rng.normal(size=(count, 1))
+    return composition, structure, toy_model(composition, structure) + rng.normal(0, noise, count)
+
+
+# What was learned by heart: hardly any error on the training crystals, and so more that can grow.
+TOY_PARTS = {"training": toy_crystals(80, 0, 0.01), "test": toy_crystals(60, 1, 2.0)}
+
+
+def absolute_error(difference):
+    return np.abs(difference).mean()
+
+
+def importance_by(
+    take=shuffled, take_structure=None, error=absolute_error, grown=np.subtract, repeats=None, reseed=False,
+    spread=np.std,
+):  # fmt: skip
+    """Return an importance function that differs from the right one in what is given."""
+
+    def importance(model, composition, structure, y, rng, n_repeats=10):
+        both = error(model(composition, structure) - y)
+        growth = []
+        for _ in range(repeats or n_repeats):
+            if reseed:
+                rng = np.random.default_rng(0)
+            without = (take(composition, rng), structure), (composition, (take_structure or take)(structure, rng))
+            growth.append([grown(error(model(*pair) - y), both) for pair in without])
+        return np.stack([np.mean(growth, axis=0), spread(growth, axis=0)], axis=1)
+
+    return importance
+
+
+def at_once(model, composition, structure, y, rng, n_repeats=10):
+    own = absolute_error(model(composition, structure) - y)
+    growth = [absolute_error(model(shuffled(composition, rng), shuffled(structure, rng)) - y) - own for _ in range(9)]
+    return np.tile([np.mean(growth), np.std(growth)], (2, 1))
+
+
+def composition_only(model, composition, structure, y, rng, n_repeats=10):
+    own = absolute_error(model(composition, structure) - y)
+    growth = [absolute_error(model(shuffled(composition, rng), structure) - y) - own for _ in range(n_repeats)]
+    return np.tile([np.mean(growth), np.std(growth)], (2, 1))
+
+
+def labels_shuffled(model, composition, structure, y, rng, n_repeats=10):
+    predicted = model(composition, structure)
+    own = absolute_error(predicted - y)
+    growth = [absolute_error(predicted - rng.permutation(y)) - own for _ in range(n_repeats)]
+    return np.tile([np.mean(growth), np.std(growth)], (2, 1))
+
+
+def never_as_it_is(model, composition, structure, y, rng, n_repeats=10):
+    pairs = [(shuffled(composition, rng), structure) for _ in range(n_repeats)]
+    others = [(composition, shuffled(structure, rng)) for _ in range(n_repeats)]
+    errors = [[absolute_error(model(*pair) - y) for pair in block] for block in (pairs, others)]
+    return np.stack([np.mean(errors, axis=1), np.std(errors, axis=1)], axis=1)
+
+
+def toy_importance(function=None, part="test", measured=None):
+    """Return a function, the right one if none is given, and what the right one measures on the toy's crystals."""
+    right = importance_by()
+    table = right(toy_model, *TOY_PARTS[part], np.random.default_rng(0)) if measured is None else measured
+    return function or right, table
+
+
+def shapley_by(composition, structure):
+    """Return a function of the four errors: neither, composition, structure and both."""
+    names = ("neither", "composition", "structure", "both")
+    return lambda error: [value(*(error[name] for name in names)) for value in (composition, structure)]
+
+
+def of_composition(n, c, s, b):
+    return (n - c + s - b) / 2
+
+
+def of_structure(n, c, s, b):
+    return (n - s + c - b) / 2
 
 
 CASES: dict[str, Case] = {
@@ -429,6 +535,119 @@ CASES: dict[str, Case] = {
         ),
         unfinished=((...,), (says(WEIGHT_STATEMENTS, units=...),)),
     ),
+    "check_shuffled": Case(
+        right=(
+            (shuffled,),
+            (lambda b, r: r.permutation(b),),
+            (lambda b, r: r.permutation(b).tolist(),),
+            (lambda b, r: torch.tensor(shuffled(b, r)),),
+        ),
+        wrong={
+            "zeros": ((lambda b, r: 0 * b,), "does not exist"),
+            "means": ((lambda b, r: np.tile(b.mean(0), (len(b), 1)),), "mean of all"),
+            "columns by themselves": ((columns_shuffled,), "column by column"),
+            "within the rows": ((lambda b, r: r.permuted(b, axis=1),), "inside each row"),
+            "columns instead of rows": ((lambda b, r: b[:, [1, 2, 3, 0]],), "order of the columns"),
+            "with replacement": ((lambda b, r: r.choice(b, len(b)),), "replacement"),
+            "unchanged": ((lambda b, r: b.copy(),), "as it was"),
+            "in place": ((shuffled_in_place,), "in place"),
+            "noise": ((lambda b, r: r.normal(size=b.shape),), "belong to no crystal"),
+            "turned round": ((lambda b, r: b[::-1],), "whichever generator"),
+            "row numbers": ((lambda b, r: r.permutation(len(b)),), "`block[order]`"),
+            "fewer rows": ((lambda b, r: r.permutation(b)[1:],), "as before"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_importance": Case(
+        right=(
+            toy_importance(),
+            toy_importance(importance_by(spread=lambda g, axis: np.std(g, axis=axis, ddof=1))),
+            toy_importance(importance_by(take=lambda b, r: r.permutation(b))),
+        ),
+        wrong={
+            "zero here, shuffled there": (
+                toy_importance(importance_by(take=lambda b, r: 0 * b, take_structure=shuffled)), "both blocks alike",
+            ),
+            "zeros": (toy_importance(importance_by(take=lambda b, r: 0 * b)), "does not exist"),
+            "columns by themselves": (toy_importance(importance_by(take=columns_shuffled)), "column by column"),
+            "with replacement": (toy_importance(importance_by(take=lambda b, r: r.choice(b, len(b)))), "of task 1"),
+            "one permutation": (toy_importance(importance_by(repeats=1)), "only repeats can tell"),
+            "the same order again": (toy_importance(importance_by(reseed=True)), "same order"),
+            "number of repeats": (toy_importance(importance_by(repeats=3)), "3 times"),
+            "both at once": (toy_importance(at_once), "at the same time"),
+            "one block only": (toy_importance(composition_only), "never shuffled"),
+            "labels": (toy_importance(labels_shuffled), "shuffled `y`"),
+            "no error to compare with": (toy_importance(never_as_it_is), "both blocks in place"),
+            "sign": (toy_importance(importance_by(grown=lambda e, own: own - e)), "sign"),
+            "error itself": (toy_importance(importance_by(grown=lambda e, own: e)), "by how much it *grew*"),
+            "relative": (toy_importance(importance_by(grown=lambda e, own: e / own - 1)), "without the division"),
+            "ratio": (toy_importance(importance_by(grown=lambda e, own: e / own)), "ratio"),
+            "squared": (toy_importance(importance_by(error=lambda d: (d**2).mean())), "squared error"),
+            "root": (toy_importance(importance_by(error=lambda d: (d**2).mean() ** 0.5)), "root of the mean"),
+            "signed": (toy_importance(importance_by(error=np.mean)), "np.abs"),
+            "rows": (toy_importance(lambda *a: importance_by()(*a)[::-1]), "rows are interchanged"),
+            "transposed": (toy_importance(lambda *a: importance_by()(*a).T), "other way round"),
+            "error of the mean": (
+                toy_importance(importance_by(spread=lambda g, axis: np.std(g, axis=axis) / len(g) ** 0.5)), "root of "
+                "their",
+            ),
+            "no spread": (toy_importance(importance_by(spread=lambda g, axis: np.zeros(2))), "second column"),
+            "means only": (toy_importance(lambda *a: importance_by()(*a)[:, 0]), "shape"),
+            "something else": (toy_importance(lambda *a: importance_by()(*a) + 1), "on average"),
+            "training crystals": (toy_importance(part="training"), "by heart"),
+            "not measured": (toy_importance(measured=[[9.0, 1.0], [9.0, 1.0]]), "`measured` is"),
+        },
+        unfinished=((..., ...), (empty_stub, ...), (importance_by(), ...)),
+        given=(toy_model, TOY_PARTS),
+    ),
+    "check_shapley": Case(
+        right=(
+            (shapley_by(of_composition, of_structure),),
+            (lambda e: np.array(shapley_by(of_composition, of_structure)(e)),),
+            (lambda e: tuple(map(torch.tensor, shapley_by(of_composition, of_structure)(e))),),
+        ),
+        wrong={
+            "c first": ((shapley_by(lambda n, c, s, b: n - c, lambda n, c, s, b: c - b),), "structure second"),
+            "s first": ((shapley_by(lambda n, c, s, b: s - b, lambda n, c, s, b: n - s),), "composition second"),
+            "both first": ((shapley_by(lambda n, c, s, b: n - c, lambda n, c, s, b: n - s),), "counted twice"),
+            "both second": ((shapley_by(lambda n, c, s, b: s - b, lambda n, c, s, b: c - b),), "once more"),
+            "sign": (
+                (shapley_by(lambda *v: -of_composition(*v), lambda *v: -of_structure(*v)),), "signs are not",
+            ),
+            "interchanged": ((shapley_by(of_structure, of_composition),), "*has* the composition"),
+            "no mean": (
+                (shapley_by(lambda *v: 2 * of_composition(*v), lambda *v: 2 * of_structure(*v)),), "added the two "
+                "orders",
+            ),
+            "both as the base": (
+                (shapley_by(lambda n, c, s, b: (b - c + s - b) / 2, lambda n, c, s, b: (b - s + c - b) / 2),),
+                "*neither*",
+            ),
+            "shares": (
+                (shapley_by(lambda n, c, s, b: of_composition(n, c, s, b) / (n - b),
+                            lambda n, c, s, b: of_structure(n, c, s, b) / (n - b)),),
+                "as shares",
+            ),
+            "halves": ((shapley_by(lambda n, c, s, b: (n - b) / 2, lambda n, c, s, b: (n - b) / 2),), "Half for each"),
+            "errors": ((shapley_by(lambda n, c, s, b: c, lambda n, c, s, b: s),), "left with one block"),
+            "nothing": ((shapley_by(lambda *v: 0.0, lambda *v: 0.0),), "Both values are zero"),
+            "something else": ((shapley_by(lambda *v: 0.1, lambda *v: 0.3),), "there is to share"),
+            "one number": ((lambda e: e["neither"] - e["both"],), "2 numbers"),
+            "another key": ((lambda e: [e["none"], 1],), "stopped with KeyError"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_importance_statements": Case(
+        right=((IMPORTANCE_STATEMENTS,),),
+        wrong=each_wrong(
+            IMPORTANCE_STATEMENTS,
+            {
+                "adds up": "cancel", "importances too": "two sums", "zero is ignorance": "reads the first only",
+                "this model": "another network", "structure is minor": "polymorphs",
+            },
+        ),
+        unfinished=((...,), (says(IMPORTANCE_STATEMENTS, adds_up=...),)),
+    ),
 }  # fmt: skip
 
 
@@ -694,6 +913,25 @@ def test_loss_parts_are_shares():
     figure = plot_loss_parts({"both": {"a": 0.03, "b": 0.18}, "other": {"a": 3.0, "b": 0.001}})
     bars = [(bar.get_x(), bar.get_width()) for bar in figure.axes[0].patches]
     assert np.allclose(bars, [(0, 1 / 7), (0, 3 / 3.001), (1 / 7, 6 / 7), (3 / 3.001, 0.001 / 3.001)])
+
+
+def two_blocks() -> pd.DataFrame:
+    return pd.DataFrame({"both": [0.2, 0.4], "composition": [0.4, 0.6], "structure": [0.7, 0.9], "neither": [1.0, 1.2]})
+
+
+def test_block_orders_lead_from_neither_to_both():
+    axes = plot_block_orders(two_blocks(), "eV/atom").axes[0]
+    ends = {(round(bar.get_x(), 6), round(bar.get_x() + bar.get_width(), 6)) for bar in axes.patches}
+    assert ends == {(1.1, 0.5), (0.5, 0.3), (1.1, 0.8), (0.8, 0.3), (1.1, 0.55), (0.55, 0.3)}
+    assert texts(axes.figure) == ["0.60", "0.20", "0.30", "0.50", "0.55", "0.25", "both", "neither"]
+
+
+def test_block_values_show_mean_and_spread():
+    table = pd.DataFrame({"mean": [0.5, -0.1], "std": [0.05, 0.02]}, index=["composition", "structure"])
+    figure = plot_block_values({"one": table, "two": 2 * table}, "eV/atom")
+    assert texts(figure) == ["0.50 ± 0.05", "1.00 ± 0.10", "−0.10 ± 0.02", "−0.20 ± 0.04"]
+    with pytest.raises(ValueError, match="no column 'std'"):
+        plot_block_values({"one": table[["mean"]]}, "eV/atom")
 
 
 # --- the notebooks --------------------------------------------------------------------------------------------------

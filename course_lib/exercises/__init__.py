@@ -1,5 +1,11 @@
 """Checkers of the exercises: each looks at an answer and says what it shows, or gives a hint that leads on."""
 
+from course_lib.exercises.block_importance import (
+    check_importance,
+    check_importance_statements,
+    check_shapley,
+    check_shuffled,
+)
 from course_lib.exercises.feature_dimensions import (
     check_conclusions,
     check_dimensions,
@@ -36,10 +42,14 @@ __all__ = [
     "check_contributions",
     "check_dimensions",
     "check_error_correlation",
+    "check_importance",
+    "check_importance_statements",
     "check_inverse_scale",
     "check_pair_cosines",
     "check_pairs",
+    "check_shapley",
     "check_shown_better",
+    "check_shuffled",
     "check_straight_or_bent",
     "check_three_losses",
     "check_variants",
