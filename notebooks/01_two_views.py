@@ -514,6 +514,9 @@ pd.DataFrame(
 # 1. Two crystals have the same 145 features. Must they be the same crystal?
 # 2. Why is a cut at exactly twelve neighbours a bad idea in rock salt?
 # 3. A colleague reports a graph network's error on a random split, for a database full of polymorphs. What do you ask?
+# 4. You are handed the same rock salt again, with a cell twice as long. What becomes of the 145 features, of the edges, and
+#    of CGCNN's prediction?
+# 5. Where does a composition-only model make an error that no training can mend, and where does it not?
 #
 # <details><summary>Answers</summary>
 #
@@ -522,6 +525,10 @@ pd.DataFrame(
 #    depends on the order in which the program meets them, not on the crystal.
 # 3. How large is the error on formulas that were not in the training set? Polymorphs of the test formulas in the training
 #    set give the level of the formula away.
+# 4. The features stay: they know fractions only. There are twice as many atoms and twice as many edges, but each atom sees
+#    the same neighbours as before. The mean over the atoms is the same, and so is the prediction.
+# 5. In the differences between polymorphs of one formula: it must give all of them one number. The level of a formula has
+#    no such floor; there more crystals, or better features, can help.
 #
 # </details>
 #

@@ -303,6 +303,7 @@ part.round(3)
 # 1. The graph embedding had 256 numbers instead of 128. How many inputs would the first layer have?
 # 2. Why would it be wrong to compute $\mu$ and $s$ from all crystals, the test set included?
 # 3. The hybrid wins on four folds of five. Is that proof?
+# 4. You save the weights of the trained hybrid and send them to a colleague. What else does she need?
 #
 # <details><summary>Answers</summary>
 #
@@ -311,8 +312,16 @@ part.round(3)
 #    of them, and the test flatters it.
 # 3. No. A coin shows four heads or more in five throws about one time in five. Look at the size of the differences and
 #    at their interval.
+# 4. The mean and the standard deviation of every feature, and of the target, from *your* training set: the network knows
+#    standardised numbers only. With the scaler of another dataset the same weights give other predictions, and no error
+#    message. The library keeps both in one file.
 #
 # </details>
+#
+# ## Exercises
+#
+# [Exercise 1: Feature dimensions](ex1_feature_dimensions.ipynb) has you count inputs and weights, and measure what helps
+# against overfitting. In JupyterLab, work in the copy in `notebooks/exercises`, which has no solutions.
 #
 # ## Further reading
 #

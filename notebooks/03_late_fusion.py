@@ -130,6 +130,33 @@ assert errors.loc[FOREST, ("random", "training set")] > floor
 #
 # > **Predict.** On its training set of random folds, the network remembers better than the forest can. Will $\alpha$ come
 # > out too small or too large there?
+#
+# Find out by hand first. Choose the folds and the predictions, and move $\alpha$ with the mouse or the arrow keys.
+
+# %%
+from course_lib.widgets import alpha_explorer, live_alpha
+
+pairs = {key: table[[FOREST, NETWORK]] for key, table in predictions.items()}
+alpha_explorer(y, pairs, unit="eV/atom")
+
+# %% [markdown]
+# Left: the error along $\alpha$; the star is its smallest value, the dashed line belongs to the other predictions. Right:
+# each dot is a crystal of the blend, then of CGCNN and of the forest alone.
+#
+# 1. Training set, random folds: move to the star. Which $\alpha$ is it?
+# 2. Leave $\alpha$ there and switch to *out of fold*. What becomes of the cloud of CGCNN, and of its error? How far is it
+#    to the new star?
+# 3. Do the same with the folds by formula. Does $\alpha$ change in the same direction?
+#
+# The slider above moves in steps, and needs no Python. With Python running, any $\alpha$ can be set, on whichever
+# predictions you name:
+
+# %%
+table = predictions["formula", "out of fold"]
+live_alpha(y, table[FOREST], table[NETWORK], "eV/atom")
+
+# %% [markdown]
+# And now by computation, for all four:
 
 # %%
 from course_lib.late_fusion import blend, optimal_alpha
@@ -143,17 +170,6 @@ for (split, source), table in predictions.items():
 columns = ["split", "alpha from", "alpha", "error of the blend"]
 weights = pd.DataFrame(rows, columns=columns).set_index(["split", "alpha from"])
 weights.round(4)
-
-# %% mystnb={"image": {"alt": "Mean absolute error of the blend on random folds along alpha, from CGCNN alone to the forest alone. The line of the training set lies far below that of the out-of-fold predictions, and the two have their smallest values at different alphas."}}
-from course_lib.late_fusion import alpha_path
-from course_lib.plots import plot_alpha_paths
-
-paths = {
-    source: alpha_path(y[table.index], table[FOREST], table[NETWORK])
-    for (split, source), table in predictions.items()
-    if split == "random"
-}
-plot_alpha_paths(paths, "eV/atom")
 
 # %%
 alpha = weights["alpha"].unstack()
@@ -208,6 +224,8 @@ alpha_of_fold.round(3)
 # %%
 import numpy as np
 
+from course_lib.late_fusion import alpha_path
+
 rest = y - out_of_fold[NETWORK]
 difference = out_of_fold[FOREST] - out_of_fold[NETWORK]
 points = pd.DataFrame({"point": rest / difference, "weight": difference.abs()})
@@ -229,7 +247,7 @@ assert abs(median - right) < 1e-6
 #
 # $$ \alpha = \frac{s_b^2 - \rho\, s_a s_b}{s_a^2 + s_b^2 - 2 \rho\, s_a s_b} $$
 #
-# {cite:p}`bates1969combination`, cut to the range from 0 to 1. Exercise 2 derives it.
+# {cite:p}`bates1969combination`, cut to the range from 0 to 1. [Exercise 2](ex2_reading_alpha.ipynb) derives it.
 #
 # > **Predict.** Are the errors of forest and CGCNN alike? Think of what each of them cannot see.
 
@@ -237,20 +255,20 @@ assert abs(median - right) < 1e-6
 from course_lib.experiments import errors_by_crystal
 from course_lib.plots import plot_error_pairs
 
-pairs = {
+errors_of_both = {
     split: errors_by_crystal(runs, y, split).rename(
         columns={FOREST: "forest", NETWORK: "CGCNN"}
     )
     for split in ("random", "formula")
 }
-plot_error_pairs(pairs, "eV/atom")
+plot_error_pairs(errors_of_both, "eV/atom")
 
 # %% mystnb={"image": {"alt": "Gain of the best blend over the better model against the correlation of their errors: three falling lines for equally good models and for one that is 25 or 60 percent worse, and two marks for what was measured on random and formula folds."}}
 from course_lib.late_fusion import alpha_from_errors, blended_error_variance
 from course_lib.plots import plot_blending_gain
 
 measured = {}
-for split, pair in pairs.items():
+for split, pair in errors_of_both.items():
     s_forest, s_cgcnn = pair.std()
     rho = pair.corr().iloc[0, 1]
     best = alpha_from_errors(s_forest, s_cgcnn, rho)
@@ -323,6 +341,7 @@ difference.round(3)
 # 1. A blend has $\alpha = 0.2$. What does that say about the two models, and what not?
 # 2. Two models have errors with correlation 1. What is the best blend?
 # 3. Why can the forest not memorise our training set, and on what dataset could it?
+# 4. In the explorer, the error of the blend on the training set is far smaller than out of fold. Why not report that one?
 #
 # <details><summary>Answers</summary>
 #
@@ -332,8 +351,15 @@ difference.round(3)
 #    weights are allowed.
 # 3. The polymorphs of a formula have the same composition, so it must give them one prediction. Where every crystal has
 #    a formula of its own, nothing keeps it from memorising.
+# 4. It says how well the two models remember crystals that they were shown. Nobody needs a prediction for those. What
+#    counts are crystals that neither model has seen, and out-of-fold predictions are made for just these.
 #
 # </details>
+#
+# ## Exercises
+#
+# [Exercise 2: Reading alpha](ex2_reading_alpha.ipynb) asks what a weight says, derives the best one, and hunts bugs in a
+# procedure that finds the wrong one. In JupyterLab, work in the copy in `notebooks/exercises`, which has no solutions.
 #
 # ## Further reading
 #
