@@ -201,9 +201,8 @@ class CrystalRegressor(lightning.LightningModule):
             found |= {f"val_mae_{name}": error, f"lambda_{name}": weight}
             metric.reset()
         found["val_error"] = (self.task_weights.shares * errors / self.target_scaler.std).sum()
-        self.log_dict(
-            found, sync_dist=True
-        )  # the metrics have joined the processes already; this is what silences Lightning
+        # The metrics have joined the processes already; `sync_dist` is only what silences Lightning.
+        self.log_dict(found, sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Add the version of this library."""
@@ -505,8 +504,8 @@ def _trainer(config: FitConfig, history: _History, folder: Path) -> lightning.Tr
     if config.patience is not None:
         callbacks.append(EarlyStopping("val_error", patience=config.patience))
     alone = config.devices == config.num_nodes == 1
-    # A graph that stays the same may have parameters that nothing uses, as the last layers of ALIGNN do. Buffers need
-    # no copying around: batch norm computes the same running means in all processes.
+    # A graph that stays the same may have parameters that nothing uses. Buffers need no copying around: batch norm
+    # computes the same running means in all processes.
     strategy = "auto" if alone else DDPStrategy(static_graph=True, forward_sync_buffers=False)
     return lightning.Trainer(
         accelerator=config.accelerator,

@@ -105,19 +105,6 @@ def timed() -> pd.DataFrame:
 TASKS = {"formation_energy_per_atom": "error of the energy (eV/atom)", "band_gap": "error of the gap (eV)"}
 
 
-def sweep() -> pd.DataFrame:
-    """Return made-up runs with five weights, of which 0.1 is beaten in both, and two schemes; two folds each."""
-    points = [("fixed", 0.01, 0.10, 0.60), ("fixed", 0.1, 0.20, 0.55), ("fixed", 1.0, 0.15, 0.40),
-              ("fixed", 10.0, 0.30, 0.30), ("fixed", 100.0, 0.45, 0.28), ("inverse_scale", np.nan, 0.14, 0.42),
-              ("uncertainty", np.nan, 0.18, 0.41)]  # fmt: skip
-    columns = ["scheme", "lambda", *TASKS]
-    return pd.concat([pd.DataFrame(points, columns=columns).assign(fold=fold) for fold in range(2)], ignore_index=True)
-
-
-def single_task() -> pd.DataFrame:
-    return pd.DataFrame({task: [mean, mean + 0.02] for task, mean in zip(TASKS, (0.12, 0.33), strict=True)})
-
-
 def twins() -> pd.DataFrame:
     """Return made-up runs of multi-task networks and their twins; sharing helps the energy and harms the gap."""
     noise = np.random.default_rng(2)
@@ -212,7 +199,6 @@ FIGURES = {
     "task_pairs": lambda df: plots.plot_task_pairs(
         {"joined by id": df, "by position": df.assign(band_gap=df["band_gap"].iloc[::-1].to_numpy())}, TASKS
     ),
-    "lambda_front": lambda df: plots.plot_lambda_front(sweep(), single_task(), TASKS),
     "negative_transfer": lambda df: plots.plot_negative_transfer(
         twins(), {"formation_energy_per_atom": ("formation energy", "eV/atom"), "band_gap": ("band gap", "eV")}
     ),
@@ -730,20 +716,6 @@ def test_task_pairs_leave_out_what_has_one_value_only():
     assert figure.axes[0].lines[0].get_xydata().tolist() == [[0.0, 3.0], [1.0, 2.0], [2.0, 1.0]]
     with pytest.raises(ValueError, match="no column in 'a': 'z'"):
         plots.plot_task_pairs({"a": table}, {"x": "X", "z": "Z"})
-
-
-def test_front_under_lambda_holds_what_no_other_weight_beats():
-    figure = plots.plot_lambda_front(sweep(), single_task(), TASKS)
-    on_front, beaten = (points for points in figure.axes[0].collections if len(points.get_offsets()))
-    assert on_front.get_array().tolist() == [0.01, 1.0, 10.0, 100.0]
-    assert beaten.get_array().tolist() == [0.1]
-    np.testing.assert_allclose(on_front.get_offsets()[1], [0.15, 0.40])
-    alone, other = (line for line in figure.axes[0].lines if line.get_linestyle() == "--")
-    assert alone.get_xdata() == pytest.approx([0.13] * 2), "where the single-task network of the first task stands"
-    assert other.get_ydata() == pytest.approx([0.34] * 2)
-    assert {"inverse scale", "uncertainty"} < set(texts(figure))
-    with pytest.raises(ValueError, match="no column in the sweep: 'scheme'"):
-        plots.plot_lambda_front(sweep().drop(columns="scheme"), single_task(), TASKS)
 
 
 def test_negative_transfer_has_a_dot_a_training_right_of_zero_where_sharing_harms():

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from example_crystals import TARGET, bundled, bundled_graphs
 from pymatgen.core import Lattice, Structure
 
@@ -139,6 +140,12 @@ def test_what_is_no_run(tmp_path):
         load(tmp_path)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load(tmp_path / "nowhere.ckpt")
+    (tmp_path / "best.ckpt").write_text("nonsense")
+    with pytest.raises(ValueError, match=r"best\.ckpt is damaged, or no checkpoint"):
+        load(tmp_path / "best.ckpt")
+    torch.save({"weights": torch.zeros(2)}, tmp_path / "best.ckpt")
+    with pytest.raises(ValueError, match=r"best\.ckpt is no checkpoint of this library"):
+        load(tmp_path / "best.ckpt")
 
 
 def test_a_checkpoint_without_its_run_still_predicts(tmp_path):

@@ -20,7 +20,6 @@ from course_lib.plots.features import (
 from course_lib.plots.intermediate_fusion import plot_fusion_places, plot_scales, plot_weights_by_group
 from course_lib.plots.late_fusion import plot_alpha_paths, plot_blending_gain, plot_error_pairs, plot_late_fusion
 from course_lib.plots.multitask import (
-    plot_lambda_front,
     plot_megnet_updates,
     plot_multi_task,
     plot_negative_transfer,
@@ -57,7 +56,6 @@ __all__ = [
     "plot_fusion_places",
     "plot_gaussian_basis",
     "plot_history",
-    "plot_lambda_front",
     "plot_late_fusion",
     "plot_learning_curves",
     "plot_megnet_updates",

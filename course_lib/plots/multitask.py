@@ -8,18 +8,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from course_lib.experiments import LABELS, negative_transfer, pareto_front
+from course_lib.experiments import LABELS, negative_transfer
 from course_lib.plots.schematics import STRUCTURE, draw_arrow, draw_box, inch_canvas
 from course_lib.plots.style import (
     COLORS,
-    FAINT,
     INK,
-    MARKERS,
     MUTED,
     PANEL,
     SMALL,
@@ -163,63 +160,6 @@ def plot_task_pairs(pairs: dict[str, pd.DataFrame], labels: Mapping[str, str]) -
     panels[0, 0].set_ylabel(labels[second])
     bottom, top = panels[0, 0].get_ylim()
     panels[0, 0].set_ylim(top=top + 0.2 * (top - bottom))  # room for the correlation above all dots
-    return figure
-
-
-@figure_function
-def plot_lambda_front(sweep: pd.DataFrame, single_task: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
-    """Draw the errors of two tasks against each other for all their weights, and which of them no other beats in both.
-
-    Parameters
-    ----------
-    sweep : DataFrame
-        One row a run, with the columns ``scheme``, ``lambda`` (weight of the second task over that of the first; NaN
-        where the scheme sets it) and a column of errors for each task; as `course_lib.widgets.sweep_table` returns it.
-        A point is the mean over the runs with one scheme and lambda.
-    single_task : DataFrame
-        Runs of the networks with one task each: a column of errors for each task.
-    labels : mapping of str to str
-        The two tasks: column, and the label of its axis with the unit.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    ValueError
-        If a column is missing.
-    """
-    check_known(["scheme", "lambda", *labels], sweep.columns, "column in the sweep:")
-    check_known(labels, single_task.columns, "column in the single-task runs:")
-    first, second = labels
-    means = sweep.groupby(["scheme", "lambda"], dropna=False)[[first, second]].mean().reset_index()
-    on_front = pareto_front(means, [first, second])
-    fixed = means["scheme"] == "fixed"
-    figure, axes = plt.subplots(figsize=(6.5, 4.2))
-    alone = single_task[[first, second]].mean()
-    axes.axvline(alone[first], color=MUTED, linewidth=1.2, linestyle="--")
-    axes.axhline(alone[second], color=MUTED, linewidth=1.2, linestyle="--", label="single-task networks")
-    front = means[on_front].sort_values(first)
-    axes.plot(front[first], front[second], color=FAINT, zorder=1)
-    shades = LinearSegmentedColormap.from_list("lambda", [paler(COLORS[0], 0.85), COLORS[0]])
-    for chosen, size, edge in ((fixed & on_front, 90, INK), (fixed & ~on_front, 45, FAINT)):
-        points = axes.scatter(
-            means.loc[chosen, first], means.loc[chosen, second], c=means.loc[chosen, "lambda"], s=size, zorder=2,
-            cmap=shades, norm=LogNorm(means["lambda"].min(), means["lambda"].max()), edgecolors=edge, linewidths=1.3,
-        )  # fmt: skip
-    for rank, row in enumerate(means[~fixed].itertuples(), start=1):
-        axes.plot(getattr(row, first), getattr(row, second), linestyle="", marker=pick(MARKERS, rank), markersize=10,
-                  color=pick(COLORS, rank), markeredgecolor=INK, label=row.scheme.replace("_", " "))  # fmt: skip
-    axes.scatter([], [], s=90, facecolor="white", edgecolors=INK, linewidths=1.3, label="fixed λ, on the front")
-    axes.scatter([], [], s=45, facecolor="white", edgecolors=FAINT, linewidths=1.3, label="fixed λ, beaten in both")
-    axes.set_xlabel(labels[first])
-    axes.set_ylabel(labels[second])
-    figure.legend(loc="outside upper center", ncols=3)
-    bar = figure.colorbar(points, ax=axes, label="λ, weight of the second task\n(the first has 1)")
-    ticks = np.geomspace(means["lambda"].min(), means["lambda"].max(), 5)
-    bar.set_ticks(ticks, labels=[f"{float(f'{tick:.2g}'):g}" for tick in ticks], minor=False)
-    bar.ax.minorticks_off()
     return figure
 
 
