@@ -231,7 +231,36 @@ assert (spread / starts.mean(axis=1)).median() > claimed
 # %% [markdown]
 # A difference smaller than that says nothing.
 #
-# ## 11. Twelve neighbours, whatever the shell
+# ## 11. Are two tasks related? Not by whether predictions correlate above 0.5
+#
+# To decide whether two tasks should share a network, the chapter takes the correlation of the network's two *predictions*
+# and shares if it is above 0.5. Two things go wrong. First, both predictions are made from one embedding, so they go
+# together whatever the tasks are. Networks that have learned nothing show it. Second, a sign can be turned round by a
+# head: a task and its negative are the same task, and their correlation is −1.
+
+# %%
+from course_lib.models import MultiTask
+
+some = graphs.batch(range(200))
+untrained = []
+for seed in range(20):
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        outputs = MultiTask("cgcnn").eval()(some)
+    untrained.append(torch.corrcoef(outputs.T)[0, 1].item())
+says_share = np.mean(np.array(untrained) > 0.5)
+labels = crystals[[ENERGY, GAP]].corr().iloc[0, 1]
+print(f"{says_share:.0%} of the untrained networks say: related;", end=" ")
+print(f"from {min(untrained):+.2f} to {max(untrained):+.2f}")
+print(f"the labels correlate by {labels:+.2f}: by the chapter's rule unrelated")
+assert 0.1 < says_share < 0.6
+assert labels < -0.5
+
+# %% [markdown]
+# So take the labels of the same crystals, and the size of the correlation. Even then it is a hint, not a verdict: whether
+# sharing pays is measured, with several starts (item 10).
+#
+# ## 12. Twelve neighbours, whatever the shell
 #
 # In a crystal many neighbours stand at exactly the same distance. A list of the nearest twelve often ends in the middle of
 # such a shell. Which of its atoms are in the list is then an accident of rounding, and the graph is not the graph of the
