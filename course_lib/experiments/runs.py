@@ -118,7 +118,7 @@ def training_predictions(n_crystals: int) -> list[Run]:
 def tuning(n_crystals: int) -> list[Run]:
     """Eight settings of every method on the validation parts of two folds by formula; no test set is read."""
     networks = [
-        (("epochs", epochs), ("learning_rate", rate)) for epochs, rate in product((100, 200), (1e-3, 2e-3, 5e-3, 1e-2))
+        (("epochs", epochs), ("learning_rate", rate)) for epochs, rate in product((50, 100), (1e-3, 2e-3, 5e-3, 1e-2))
     ]
     forests = [
         (("max_features", features), ("min_samples_leaf", leaf))
