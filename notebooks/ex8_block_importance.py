@@ -37,6 +37,7 @@ plot_early_fusion(145, 128, (128, 64))
 # Here is such a network, trained on some of the course's crystals.
 
 # %%
+import numpy as np
 import torch
 
 from course_lib.composition import magpie
@@ -54,7 +55,7 @@ graphs = CrystalGraphs.from_structures(
     targets=crystals[[TARGET]],
 )
 fold = folds(crystals)[0]
-train = graphs.subset(fold.train[:600])
+train = graphs.subset(np.random.default_rng(0).permutation(fold.train)[:600])
 validation, test = graphs.subset(fold.validation), graphs.subset(fold.test)
 torch.manual_seed(0)
 fitted = fit(EarlyFusion(), train, validation, FitConfig(epochs=30)).model
@@ -84,8 +85,6 @@ def model(composition, structure):
 parts = {"training": blocks(train), "test": blocks(test)}
 
 # %%
-import numpy as np
-
 composition, structure, y = parts["test"]
 predicted = model(composition, structure)
 assert np.allclose(predicted, predict(fitted, test)[TARGET], atol=1e-4), "same network"

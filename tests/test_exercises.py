@@ -5,6 +5,7 @@ The wrong answers are written here by hand, not taken from the checkers' tables.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ from course_lib.exercises.line_graphs import EDGES, WATER, along_chain, selenium
 from course_lib.exercises.reading_alpha import two_models
 from course_lib.graphs import CrystalGraphs
 from course_lib.late_fusion import alpha_from_errors, optimal_alpha
+from course_lib.models import CGCNN, CrystalModel, MultiTask
 from course_lib.models.line_graph import line_graph
 from course_lib.plots.block_importance import plot_block_orders, plot_block_values
 from course_lib.plots.line_graphs import plot_chains, plot_line_graph, plot_numbered_edges
@@ -137,6 +139,119 @@ def as_shares(weights):
 def three_losses(**changes) -> dict:
     right = {"one each": (1, 1), "inverse scale": tuple(1 / SPREAD), "gap in meV": (1, 1000)}
     return right | {name.replace("_", " "): value for name, value in changes.items()}
+
+
+# Exercise 7.
+
+TRANSFER_STATEMENTS = {
+    "one run": True, "opposite": False, "not shown": False, "small weight": True, "always less": False,
+}  # fmt: skip
+
+
+def other_sign(d):
+    return (d * d.mean() < 0).mean()
+
+
+def by_training(runs):
+    errors = runs.set_index(["method", "fold", "seed"])["mae"]
+    return errors["shared"] - errors["alone"]
+
+
+def with_interval(values, corrected=True, size=1.0):
+    values = np.asarray(values)
+    half = size * stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1)
+    half *= np.sqrt(1 / len(values) + corrected / (len(values) - 1))
+    return np.mean(values), np.mean(values) - half, np.mean(values) + half
+
+
+def transfer(runs):
+    return with_interval(by_training(runs).groupby("fold").mean())
+
+
+def transfer_by_position(runs):
+    shared, alone = (runs[runs["method"] == method].reset_index() for method in ("shared", "alone"))
+    return with_interval((shared["mae"] - alone["mae"]).groupby(shared["fold"]).mean())
+
+
+def transfer_unpaired(runs):
+    shared, alone = (runs[runs["method"] == m].groupby("fold")["mae"].mean() for m in ("shared", "alone"))
+    mean, k = (shared - alone).mean(), len(shared)
+    half = stats.t.ppf(0.975, k - 1) * np.sqrt((shared.var() + alone.var()) * (1 / k + 1 / (k - 1)))
+    return mean, mean - half, mean + half
+
+
+def verdict(mean, low, high):
+    return "harm shown" if low > 0 else "gain shown" if high < 0 else "neither shown"
+
+
+def known_labels(first, second):
+    return pd.DataFrame({"first": first, "second": second}).dropna()
+
+
+def related(first, second):
+    return abs(known_labels(first, second).corr(method="spearman").iloc[0, 1])
+
+
+def gaps_dropped_one_by_one(first, second):
+    return abs(stats.spearmanr(first[~np.isnan(first)], second[~np.isnan(second)]).statistic)
+
+
+HARMS = {"minus the energy": False, "noise": True}
+
+
+def small_network(n_targets=1):
+    return MultiTask(CGCNN(hidden=8, embedding=8), n_targets=n_targets, hidden=8)
+
+
+def share_first(first, second):
+    second.trunk.atom_embedding = first.trunk.atom_embedding
+    second.trunk.convs[0] = first.trunk.convs[0]
+
+
+def share_two(first, second):
+    share_first(first, second)
+    second.trunk.convs[1] = first.trunk.convs[1]
+
+
+def copy_first(first, second):
+    second.trunk.atom_embedding = copy.deepcopy(first.trunk.atom_embedding)
+    second.trunk.convs[0] = copy.deepcopy(first.trunk.convs[0])
+
+
+def share_embedding(first, second):
+    second.trunk.atom_embedding = first.trunk.atom_embedding
+
+
+def share_last(first, second):
+    second.trunk.convs[2] = first.trunk.convs[2]
+    second.trunk.crystal_embedding = first.trunk.crystal_embedding
+
+
+def share_all_but_heads(first, second):
+    second.trunk = first.trunk
+
+
+def share_nothing(first, second):
+    pass
+
+
+def side_by_side(predictions):
+    return torch.cat(predictions, dim=1)
+
+
+def pair_of_networks(share=share_first, join=side_by_side, holder=torch.nn.ModuleList, base=CrystalModel):
+    """Return a class of two networks with something in common."""
+
+    class Pair(base):
+        def __init__(self, n_tasks):
+            super().__init__(**({"n_targets": n_tasks} if base is CrystalModel else {}))
+            self.networks = holder([small_network() for _ in range(n_tasks)])
+            share(*self.networks)
+
+        def forward(self, batch):
+            return join([one(batch) for one in self.networks])
+
+    return Pair
 
 
 # Exercise 8.
@@ -534,6 +649,123 @@ CASES: dict[str, Case] = {
             },
         ),
         unfinished=((...,), (says(WEIGHT_STATEMENTS, units=...),)),
+    ),
+    "check_contradictions": Case(
+        right=(
+            (other_sign,),
+            (lambda d: np.mean(np.sign(d) != np.sign(d.mean())),),
+            (lambda d: torch.tensor(other_sign(d)),),
+        ),
+        wrong={
+            "agreement": ((lambda d: 1 - other_sign(d),), "*agrees* with the mean. The others"),
+            "count": ((lambda d: other_sign(d) * d.size,), "count them"),
+            "percent": ((lambda d: 100 * other_sign(d),), "percent"),
+            "against the first": ((lambda d: (d * d[0, 0] < 0).mean(),), "single toss"),
+            "seeds averaged": ((lambda d: (d.mean(1) * d.mean() < 0).mean(),), "averaged the seeds"),
+            "worse": ((lambda d: (d > 0).mean(),), "sharing was worse"),
+            "better": ((lambda d: (d < 0).mean(),), "sharing was better"),
+            "majority": ((lambda d: min((d > 0).mean(), (d < 0).mean()),), "majority"),
+            "below the mean": ((lambda d: (d < d.mean()).mean(),), "below the mean"),
+            "far from the mean": ((lambda d: (abs(d - d.mean()) > d.std()).mean(),), "far from the mean"),
+            "constant": ((lambda d: 0.4,), "How many of these"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_transfer": Case(
+        right=(
+            (transfer, verdict),
+            (lambda runs: np.array(transfer(runs)), verdict),
+            (lambda runs: list(transfer(runs.sample(frac=1, random_state=3))), verdict),
+        ),
+        wrong={
+            "sign": ((lambda runs: -np.array(transfer(runs))[[0, 2, 1]], verdict), "is *worse*"),
+            "ends": ((lambda runs: np.array(transfer(runs))[[0, 2, 1]], verdict), "ends interchanged"),
+            "by position": ((transfer_by_position, verdict), "row by row"),
+            "seeds as folds": ((lambda runs: with_interval(by_training(runs)), verdict), "a fold of its own"),
+            "all independent": ((lambda runs: with_interval(by_training(runs), False), verdict), "independent study"),
+            "not corrected": (
+                (lambda runs: with_interval(by_training(runs).groupby("fold").mean(), False), verdict), "too narrow"
+            ),
+            "unpaired": ((transfer_unpaired, verdict), "spread of the *errors*"),
+            "one seed": ((lambda runs: with_interval(by_training(runs).xs(0, level="seed")), verdict), "one seed only"),
+            "relative": (
+                (lambda runs: np.array(transfer(runs)) / runs.loc[runs["method"] == "alone", "mae"].mean(), verdict),
+                "as shares",
+            ),
+            "some other interval": (
+                (lambda runs: with_interval(by_training(runs).groupby("fold").mean(), size=0.5), verdict), "0.50 times"
+            ),
+            "something else": ((lambda runs: (0.1, 0.0, 0.2), verdict), "mean difference is"),
+            "mean only": ((lambda runs: transfer(runs)[0], verdict), "3 numbers"),
+            "by the mean": ((transfer, lambda m, *_: "harm shown" if m > 0 else "gain shown"), "sign of the mean"),
+            "interchanged": (
+                (transfer, lambda m, lo, hi: verdict(-m, -hi, -lo)), "Harm and gain",
+            ),
+            "the far end": ((transfer, lambda m, lo, hi: "harm shown" if hi > 0 else "gain shown"), "farther out"),
+            "the low end": ((transfer, lambda m, lo, hi: "gain shown" if lo < 0 else "harm shown"), "begins below"),
+            "never": ((transfer, lambda m, lo, hi: "neither shown"), "never shows"),
+            "always": ((transfer, lambda m, lo, hi: "harm shown"), "On which side"),
+            "other words": ((transfer, lambda m, lo, hi: "no effect"), "three texts"),
+        },
+        unfinished=((..., ...), (transfer, ...), (transfer, empty_stub), (empty_stub, verdict)),
+    ),
+    "check_partners": Case(
+        right=(
+            (related, HARMS),
+            (lambda x, y: abs(stats.spearmanr(x, y, nan_policy="omit").statistic), HARMS),
+        ),
+        wrong={
+            "signed": ((lambda x, y: known_labels(x, y).corr(method="spearman").iloc[0, 1], HARMS), "kept the sign"),
+            "straight line": ((lambda x, y: abs(known_labels(x, y).corr().iloc[0, 1]), HARMS), "*straight line*"),
+            "signed straight line": ((lambda x, y: known_labels(x, y).corr().iloc[0, 1], HARMS), "Two things"),
+            "squared": ((lambda x, y: related(x, y) ** 2, HARMS), "squared"),
+            "p-value": ((lambda x, y: stats.spearmanr(x, y, nan_policy="omit").pvalue, HARMS), "p-value"),
+            "kendall": ((lambda x, y: abs(known_labels(x, y).corr(method="kendall").iloc[0, 1]), HARMS), "Kendall"),
+            "gaps dropped one by one": ((gaps_dropped_one_by_one, HARMS), "by itself"),
+            "missing as zero": ((lambda x, y: related(np.nan_to_num(x), np.nan_to_num(y)), HARMS), "for a zero"),
+            "missing spoils it": ((lambda x, y: abs(stats.spearmanr(x, y).statistic), HARMS), "returns NaN"),
+            "missing as a mean": (
+                (lambda x, y: related(np.nan_to_num(x, nan=np.nanmean(x)), np.nan_to_num(y, nan=np.nanmean(y))), HARMS),
+                "have both labels",
+            ),
+            "a threshold": ((lambda x, y: bool(related(x, y) > 0.5), HARMS), "one number"),
+            "constant": ((lambda x, y: 0.5, HARMS), "correlation of the ranks is"),
+            "the sign harms": ((related, HARMS | {"minus the energy": True}), "another sign"),
+            "noise is harmless": ((related, HARMS | {"noise": False}), "by heart"),
+        },
+        unfinished=((..., ...), (empty_stub, HARMS), (related, ...), (related, HARMS | {"noise": ...})),
+    ),
+    "check_less_shared": Case(
+        right=((pair_of_networks(),), (pair_of_networks(share_two),)),
+        wrong={
+            "nothing shared": ((pair_of_networks(share_nothing),), "two networks. Which"),
+            "copies": ((pair_of_networks(copy_first),), "copies"),
+            "embedding only": ((pair_of_networks(share_embedding),), "Only the embedding"),
+            "last layers": ((pair_of_networks(share_last),), "comes *first*"),
+            "all but the heads": ((pair_of_networks(share_all_but_heads),), "Only the heads"),
+            "one head": ((lambda n_tasks: CGCNN(n_targets=n_tasks, hidden=8, embedding=8),), "up to the last one"),
+            "plain list": ((pair_of_networks(holder=list),), "`nn.ModuleList`"),
+            "squeeze": ((pair_of_networks(join=lambda p: torch.stack(p, dim=-1).squeeze(),),), "squeeze()"),
+            "added": ((pair_of_networks(join=sum),), "added the two"),
+            "below each other": ((pair_of_networks(join=torch.cat),), "below each other"),
+            "a row a task": ((pair_of_networks(join=lambda p: torch.cat(p, dim=1).T),), "a row a task"),
+            "a list": ((pair_of_networks(join=list),), "return a tensor"),
+            "other shape": ((pair_of_networks(join=lambda p: torch.stack(p)),), "For 3 crystals"),
+            "detached": ((pair_of_networks(join=lambda p: torch.cat(p, dim=1).detach()),), "can learn"),
+            "no crystal model": ((pair_of_networks(base=torch.nn.Module),), "no `CrystalModel`"),
+        },
+        unfinished=((...,), (pair_of_networks(join=empty_stub),), (empty_stub,)),
+    ),
+    "check_transfer_statements": Case(
+        right=((TRANSFER_STATEMENTS,),),
+        wrong=each_wrong(
+            TRANSFER_STATEMENTS,
+            {
+                "one run": "single trainings", "opposite": "correlation of −1", "not shown": "how wide",
+                "small weight": "goes to zero", "always less": "take away",
+            },
+        ),
+        unfinished=((...,), (says(TRANSFER_STATEMENTS, opposite=...),)),
     ),
     "check_shuffled": Case(
         right=(

@@ -19,6 +19,13 @@ from course_lib.exercises.line_graphs import (
     check_pairs,
     check_straight_or_bent,
 )
+from course_lib.exercises.negative_transfer import (
+    check_contradictions,
+    check_less_shared,
+    check_partners,
+    check_transfer,
+    check_transfer_statements,
+)
 from course_lib.exercises.reading_alpha import (
     check_alpha_statements,
     check_best_alpha,
@@ -39,19 +46,24 @@ __all__ = [
     "check_best_alpha",
     "check_blended_prediction",
     "check_conclusions",
+    "check_contradictions",
     "check_contributions",
     "check_dimensions",
     "check_error_correlation",
     "check_importance",
     "check_importance_statements",
     "check_inverse_scale",
+    "check_less_shared",
     "check_pair_cosines",
     "check_pairs",
+    "check_partners",
     "check_shapley",
     "check_shown_better",
     "check_shuffled",
     "check_straight_or_bent",
     "check_three_losses",
+    "check_transfer",
+    "check_transfer_statements",
     "check_variants",
     "check_weight_statements",
 ]

@@ -1,0 +1,480 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Exercise 7: Negative transfer
+#
+# **Question.** Two networks, two errors. One of them shares its layers with a second task. Has sharing done harm, and if it
+# has, what helps?
+#
+# **You will**
+#
+# - see how much a verdict from a single training is worth;
+# - compare networks with their twins, fold by fold, and say what is shown;
+# - predict which partner harms, and test it with partners whose effect you can know;
+# - build a network that shares less, and measure three countermeasures.
+#
+# **You need** notebook 6, and exercise 1 for intervals. **Difficulty:** hard. **Time to work:** 75 min. **Time to run:** at
+# most 90 s on two cores.
+
+# %% [markdown]
+# ## The picture
+#
+# In multi-task learning a shared trunk serves several heads. *Negative transfer* means that a task would have been better
+# off alone.
+
+# %% mystnb={"image": {"alt": "Crystal graph, shared trunk and embedding in a row, then two heads, one for the energy and one for the band gap. Each head gives an error, multiplied by its weight; their sum is the loss."}}
+from course_lib.plots import plot_multi_task
+
+plot_multi_task()
+
+# %% [markdown]
+# Our task is the formation energy. It gets three partners: the band gap, and two made-up ones, whose effect we can think
+# through. *Minus the energy* is the energy with the other sign. *Noise* is a random number for each crystal.
+
+# %%
+import numpy as np
+import pandas as pd
+import torch
+
+from course_lib.datasets import folds, load_dataset
+from course_lib.graphs import CrystalGraphs
+from course_lib.models import CGCNN, CrystalModel, MultiTask
+from course_lib.training import FitConfig, fit, predict
+
+crystals = load_dataset("pbe_prototypes")
+energy = crystals["formation_energy_per_atom"]
+labels = pd.DataFrame({"energy": energy, "minus the energy": -energy})
+labels["band gap"] = crystals["band_gap"]
+labels["noise"] = np.random.default_rng(0).normal(size=len(labels))
+graphs = CrystalGraphs.from_structures(
+    crystals["structure"], ids=crystals.index, targets=labels
+)
+five_folds = folds(crystals)
+
+
+# %% [markdown]
+# All networks of this page are small, learn from equally few crystals and take equally many steps, so that many of them can
+# be trained. A network and its twin get the same crystals and the same seed. The weights are those of inverse scale, the
+# partner's times `weight`.
+
+
+# %%
+def network(n_tasks):
+    """A trunk with one head for each task."""
+    return MultiTask(CGCNN(hidden=32, n_conv=2, embedding=64), n_targets=n_tasks)
+
+
+def choose(number):
+    """Return the crystals to learn from in a fold: few, drawn at random."""
+    return np.random.default_rng(number).permutation(five_folds[number].train)[:192]
+
+
+def train_energy(number, seed=0, partner=None, weight=1.0, make=network, watch=None):
+    """Train on a fold, alone or with a partner; return the test error of the energy."""
+    data = graphs.select_targets(["energy"] if partner is None else ["energy", partner])
+    few = data.subset(choose(number))
+    if weight != "uncertainty":
+        weight = (1.0, weight)[: few.targets.shape[1]] / few.targets.std(axis=0)
+    watched = few.subset(range(64)) if watch is None else data.subset(watch)
+    torch.manual_seed(seed)
+    config = FitConfig(epochs=15, task_weights=weight, seed=seed)
+    fitted = fit(make(few.targets.shape[1]), few, watched, config)
+    predicted = predict(fitted.model, data.subset(five_folds[number].test))
+    return (predicted["energy"] - energy).abs().mean()
+
+
+# %% [markdown]
+# (One thing is unusual: where `watch` is not given, the epoch is chosen by the error on *training* crystals. It falls to
+# the end, so every network is trained to the end. Why that matters comes last.)
+#
+# Here is the energy alone and with the band gap: five folds, two seeds.
+
+# %%
+runs = []
+for fold in range(5):
+    for seed in range(2):
+        alone = train_energy(fold, seed)
+        shared = train_energy(fold, seed, partner="band gap")
+        runs.append({"method": "alone", "fold": fold, "seed": seed, "mae": alone})
+        runs.append({"method": "shared", "fold": fold, "seed": seed, "mae": shared})
+runs = pd.DataFrame(runs)
+errors = runs.set_index(["fold", "seed", "method"])["mae"].unstack()
+errors.loc[[(0, 0)]].round(3)
+
+# %% [markdown]
+# This is what somebody sees who trains each of the two once (error of the energy in eV/atom).
+#
+# > **Predict.** What would you report: has sharing with the band gap done harm? In how many of the other trainings will it
+# > look the other way round?
+
+# %% [markdown] tags=["task"]
+# ## Task 1: A verdict from one training
+#
+# For each fold and seed, take the error with sharing minus the error alone. Positive means that sharing was worse.
+#
+# 1. Write `share_of_contradictions(differences)`, for an array with a row for each fold and a column for each seed: in which
+#    share of all trainings does the difference have another sign than the mean over all of them?
+# 2. What can somebody conclude who has the first training only?
+
+
+# %% tags=["answer"]
+def share_of_contradictions(differences):
+    """Return the share of single trainings (folds, seeds) that contradict the mean."""
+    # BEGIN SOLUTION
+    return np.mean(np.sign(differences) != np.sign(np.mean(differences)))
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.exercises import check_contradictions
+
+check_contradictions(share_of_contradictions)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint</summary>
+#
+# `np.sign` gives −1, 0 or 1, for a whole array at once. The mean of `True` and `False` is a share.
+#
+# </details>
+
+# %% tags=["after"]
+from IPython.display import display
+
+if check_contradictions(share_of_contradictions):  # once your answer is right
+    differences = (errors["shared"] - errors["alone"]).unstack("seed")
+    display(differences.round(3).rename_axis(columns="with the band gap: seed"))
+    share = share_of_contradictions(differences.to_numpy())
+    print(
+        f"mean {differences.to_numpy().mean():+.3f} eV/atom, contradicted by {share:.0%}"
+    )
+
+# %% tags=["solution"]
+assert share > 0, "there are trainings that contradict the mean"
+
+# %% [markdown] tags=["task"]
+# ## Task 2: A verdict from all of them
+#
+# 1. Write `transfer(runs)`. `runs` is a table like the one above, its rows in any order: `method` (`"alone"` or `"shared"`),
+#    `fold`, `seed`, `mae`. Pair by fold and seed, subtract, average over the seeds, and return three numbers: the mean over
+#    the folds, and the two ends of its 95 % interval. For the interval, `corrected_interval` takes one number a fold; it allows
+#    for the training crystals that the folds have in common {cite:p}`nadeau2003inference`.
+# 2. Write `verdict(mean, low, high)`. It says `"harm shown"`, `"gain shown"` or `"neither shown"`.
+
+# %% tags=["answer"]
+from course_lib.experiments import corrected_interval
+
+
+def transfer(runs):
+    """Return mean, low and high of the error with sharing minus the error alone."""
+    # BEGIN SOLUTION
+    errors = runs.pivot(index=["fold", "seed"], columns="method", values="mae")
+    per_fold = (errors["shared"] - errors["alone"]).groupby("fold").mean()
+    return per_fold.mean(), *corrected_interval(per_fold.to_numpy())
+    # END SOLUTION
+
+
+def verdict(mean, low, high):
+    """Say what the interval shows."""
+    # BEGIN SOLUTION
+    if low > 0:
+        return "harm shown"
+    return "gain shown" if high < 0 else "neither shown"
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.exercises import check_transfer
+
+check_transfer(transfer, verdict)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1</summary>
+#
+# `runs.pivot(index=..., columns=..., values=...)` puts what belongs together into one row, whatever the order of the rows
+# was. `.groupby("fold").mean()` averages over the seeds.
+#
+# </details>
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 2</summary>
+#
+# How many numbers go into `corrected_interval`? As many as there are folds. Trainings with other seeds on the same crystals
+# are no new crystals.
+#
+# </details>
+
+# %% tags=["after"] mystnb={"image": {"alt": "Error of the energy learned with the band gap minus the error alone: a dot a fold, their mean and its interval, and a line at zero."}}
+from course_lib.plots import plot_paired_differences
+
+ready = check_transfer(transfer, verdict)
+if ready:  # once your answer is right
+    mean, low, high = transfer(runs)
+    print(
+        f"{mean:+.3f} eV/atom, interval {low:+.3f} to {high:+.3f}: {verdict(mean, low, high)}"
+    )
+    names = {"shared": "with the band gap", "alone": "the twin"}
+    table = runs.replace({"method": names}).assign(split="error of the energy")
+    display(plot_paired_differences(table, "the twin", "eV/atom"))
+
+# %% [markdown] tags=["task"]
+# ## Task 3: Which partner harms?
+#
+# The chapter that this course started from advises to share where the correlation of the two properties is above 0.5. Let
+# us test that.
+#
+# 1. Write `related(first, second)`: the *size* of the correlation of the ranks (Spearman's), for two arrays of labels. Where
+#    a label is missing, it is `NaN`; such crystals are left out. Why labels, and not the predictions of a network?
+# 2. Now the two made-up partners, each with ten times the weight of the energy. Predict, before you train: does it harm the
+#    energy? `True` or `False`.
+
+# %% tags=["answer"]
+from scipy import stats
+
+
+def related(first, second):
+    """Return the size of the rank correlation of two labels, NaN left out."""
+    # BEGIN SOLUTION
+    known = ~(np.isnan(first) | np.isnan(second))
+    return abs(stats.spearmanr(first[known], second[known]).statistic)
+    # END SOLUTION
+
+
+harms = {
+    "minus the energy": False,  # SOLUTION
+    "noise": True,  # SOLUTION
+}
+
+# %% tags=["check"]
+from course_lib.exercises import check_partners
+
+check_partners(related, harms)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1</summary>
+#
+# `first[known]` keeps the rows where `known` is true, and `~` turns true and false round.
+#
+# </details>
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 2</summary>
+#
+# What would the trunk have to compute so that a head can read minus the energy from it? And what, so that a head can read
+# the noise of the training crystals?
+#
+# </details>
+
+# %% [markdown] tags=["solution"]
+# The *predictions* of a multi-task network come from one embedding, so they go together whether the properties do or not.
+# Labels do not know of each other.
+
+
+# %% tags=["after"]
+def with_partner(partner, **settings):
+    """Train with a partner on five folds; return runs like those above."""
+    found = [train_energy(fold, partner=partner, **settings) for fold in range(5)]
+    found = {"method": "shared", "fold": range(5), "seed": 0, "mae": found}
+    twins = runs[(runs["method"] == "alone") & (runs["seed"] == 0)]
+    return pd.concat([twins, pd.DataFrame(found)], ignore_index=True)
+
+
+def summary(tried):
+    """Apply your functions to several runs."""
+    rows = {name: [*transfer(runs)] for name, runs in tried.items()}
+    rows = pd.DataFrame(rows, index=["mean", "low", "high"]).T
+    return rows.assign(verdict=[verdict(*row) for row in rows.to_numpy()])
+
+
+ready = ready and check_partners(related, harms)
+if ready:  # once your answers are right
+    tried = {
+        name: with_partner(name, weight=10) for name in ("minus the energy", "noise")
+    }
+    partners = summary(tried).round(3)
+    columns = [labels[name].to_numpy() for name in tried]
+    partners.insert(0, "related", [related(energy.to_numpy(), c) for c in columns])
+    display(partners)
+
+# %% tags=["solution"]
+with_noise = tried["noise"].pivot(index="fold", columns="method", values="mae")
+assert (with_noise["shared"] > with_noise["alone"]).all(), "in every fold"
+assert partners.loc["noise", "verdict"] == "harm shown"
+assert partners.loc["minus the energy", "verdict"] != "harm shown"
+assert partners.loc["noise", "mean"] > 3 * partners.loc["minus the energy", "mean"]
+gap = related(energy.to_numpy(), labels["band gap"].to_numpy())
+print(f"energy and band gap are related by {gap:.2f}")
+
+# %% [markdown] tags=["solution"]
+# - **Minus the energy** has a correlation of −1 with the energy, far below 0.5, and does no harm: the same layers serve both,
+#   and one head turns the sign round.
+# - **Noise** harms in every fold. All that can be learned of it is which crystal has which number, and that takes the
+#   trunk's layers away from the energy.
+#
+# The size of the correlation tells these two extremes apart, the sign does not. In between, as for the band gap, it does not
+# decide; training does.
+
+# %% [markdown] tags=["task"]
+# ## Task 4: Share less
+#
+# Now take the noise for a partner that you cannot choose away. What helps? One way is to share fewer layers. Write a network
+# of two tasks that share the *atom embedding* and the *first convolution*. After that, each has its own layers.
+#
+# 1. In `__init__`, make a network for each task with `network(1)`. It has a `trunk` with the layers `atom_embedding` and
+#    `convs` (a list of two). Let the second use the first one's shared layers.
+# 2. In `forward`, return the predictions of both: (crystals, tasks).
+
+
+# %% tags=["answer"]
+class LessShared(CrystalModel):
+    """Two networks with their first layers in common."""
+
+    def __init__(self, n_tasks):
+        super().__init__(n_targets=n_tasks)
+        # BEGIN SOLUTION
+        self.networks = torch.nn.ModuleList(network(1) for _ in range(n_tasks))
+        first, second = (one.trunk for one in self.networks)
+        second.atom_embedding = first.atom_embedding
+        second.convs[0] = first.convs[0]
+        # END SOLUTION
+
+    def forward(self, batch):
+        """Predict both properties: (crystals, tasks)."""
+        # BEGIN SOLUTION
+        return torch.cat([one(batch) for one in self.networks], dim=1)
+        # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.exercises import check_less_shared
+
+check_less_shared(LessShared)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1</summary>
+#
+# Layers are objects. After `second.trunk.atom_embedding = first.trunk.atom_embedding` there is one layer that both
+# networks use, and both errors move it.
+#
+# </details>
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 2</summary>
+#
+# PyTorch finds layers in `torch.nn.ModuleList([...])`, but not in a plain list. `torch.cat([a, b], dim=1)` puts two columns
+# side by side.
+#
+# </details>
+
+# %% [markdown] tags=["after"]
+# Three countermeasures against the noise, all else equal: less sharing; weights that are learned with the network
+# ("uncertainty", {cite:p}`kendall2018multitask`); and a small weight, a tenth of the energy's instead of ten times as much.
+# The fourth one, choosing another partner or none, is the line at zero.
+
+# %% tags=["after"] mystnb={"image": {"alt": "Error of the energy minus that of the network alone, for four networks that learn noise as well. Plain sharing is far on the side that is worse than alone. Less sharing, learned weights and a small weight of the noise are all nearer to zero."}}
+ready = ready and check_less_shared(LessShared)
+if ready:  # once all answers are right
+    tried["noise, less shared"] = with_partner("noise", weight=10, make=LessShared)
+    tried["noise, learned weights"] = with_partner("noise", weight="uncertainty")
+    tried["noise, small weight"] = with_partner("noise", weight=0.1)
+    display(summary(tried).round(3))
+    shown = [tried["noise"].query("method == 'alone'").assign(method="the twin")]
+    for name, of_name in tried.items():
+        shown.append(of_name.query("method == 'shared'").assign(method=name))
+    shown = pd.concat(shown).assign(split="error of the energy")
+    display(plot_paired_differences(shown, "the twin", "eV/atom"))
+
+# %% tags=["solution"]
+means = summary(tried)["mean"]
+for name in ("less shared", "learned weights", "small weight"):
+    assert means[f"noise, {name}"] < 0.85 * means["noise"], (
+        f"{name}: nearer to the twin"
+    )
+
+# %% [markdown] tags=["solution"]
+# All three bring the energy nearer to its twin. Less sharing leaves the noise fewer layers to spoil. Learned weights find out
+# by themselves that the noise cannot be learned: its error stays large, so its weight becomes small. A small weight does
+# the same by hand. In the limit of weight zero the twin itself is trained: the harm is a point on the front of notebook 6,
+# and a poorly chosen one.
+#
+# (Should your table show a *gain* by noise: these are five verdicts, each wrong one time in twenty if nothing is there.
+# Who asks five questions of few runs must expect that, and asks again with other seeds.)
+#
+# ### Do two networks that share nothing harm each other?
+#
+# They should not. But look at what happens when, as usual, the epoch is chosen by the errors on validation crystals, both
+# tasks together:
+
+
+# %% tags=["solution"]
+class NothingShared(LessShared):
+    def __init__(self, n_tasks):
+        CrystalModel.__init__(self, n_targets=n_tasks)
+        self.networks = torch.nn.ModuleList(network(1) for _ in range(n_tasks))
+
+
+both = {"weight": 10, "partner": "noise", "make": NothingShared}
+rows = []
+for fold in range(2):
+    watch = five_folds[fold].validation[:64]
+    apart = train_energy(fold, watch=watch, **both)
+    rows.append((train_energy(fold, watch=watch), apart))
+apart = pd.DataFrame(rows, columns=["alone", "beside noise, nothing shared"])
+assert apart.iloc[:, 1].mean() > apart.iloc[:, 0].mean(), (
+    "harm without any shared layer"
+)
+apart.rename_axis("fold").round(3)
+
+# %% [markdown] tags=["solution"]
+# The error of the noise on new crystals is smallest at the beginning, before the network learns any of it by heart. With
+# a large weight it decides for an early epoch, and the energy stops half-trained. That is harm, too, but no layer
+# carries it. Networks that are compared must differ in one thing only, which is why the page above trained all to the end.
+
+# %% [markdown] tags=["task"]
+# ## Task 5: What do you conclude?
+#
+# Which of these are true?
+#
+# - `one run`: with one training each, one person could have reported harm by the band gap, and another a gain.
+# - `opposite`: two properties with a strongly *negative* correlation should not be learned together.
+# - `not shown`: "neither shown" proves that sharing makes no difference.
+# - `small weight`: with the partner's weight near zero, hardly any harm is left, whatever the partner.
+# - `always less`: the fewer layers are shared, the better for both tasks.
+
+# %% tags=["answer"]
+statements = {
+    "one run": True,  # SOLUTION
+    "opposite": False,  # SOLUTION
+    "not shown": False,  # SOLUTION
+    "small weight": True,  # SOLUTION
+    "always less": False,  # SOLUTION
+}
+
+# %% tags=["check"]
+from course_lib.exercises import check_transfer_statements
+
+check_transfer_statements(statements)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint</summary>
+#
+# Go back to your tables: the signs of the single differences, the row of minus the energy, the widths of the intervals.
+#
+# </details>
+
+# %% [markdown]
+# ## What to remember
+#
+# - One training each shows nothing. Pair with the twin, average the seeds, look at the interval over the folds.
+# - The size of a correlation of labels is a hint, its sign is none, and training decides.
+# - Against harm: another partner, a smaller or a learned weight, fewer shared layers. Measure which.
+# - Twins differ in one thing only, and how the epoch is chosen is one of the things.
+#
+# Which tasks to learn together is a field of its own {cite:p}`standley2020tasks`.
+#
+# Back to *Multi-task learning* (notebook 6); on to exercise 8, *Composition or structure?*
