@@ -19,8 +19,8 @@
 # - predict which partner harms, and test it with partners whose effect you can know;
 # - build a network that shares less, and measure three countermeasures.
 #
-# **You need** notebook 6, and exercise 1 for intervals. **Difficulty:** hard. **Time to work:** 75 min. **Time to run:** at
-# most 90 s on two cores.
+# **You need** notebook 6, and exercise 1 for intervals. **Difficulty:** hard. **Time to work:** 75 min.
+# **Time to run:** at most 90 s on two cores.
 
 # %% [markdown]
 # ## The picture
@@ -405,9 +405,7 @@ for name in ("less shared", "learned weights", "small weight"):
 # (Should your table show a *gain* by noise: these are five verdicts, each wrong one time in twenty if nothing is there.
 # Who asks five questions of few runs must expect that, and asks again with other seeds.)
 #
-# ### Do two networks that share nothing harm each other?
-#
-# They should not. But look at what happens when, as usual, the epoch is chosen by the errors on validation crystals, both
+# **Do two networks that share nothing harm each other?** They should not. But look at what happens when, as usual, the epoch is chosen by the errors on validation crystals, both
 # tasks together:
 
 
