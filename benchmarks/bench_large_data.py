@@ -1,13 +1,23 @@
-"""Datasets larger than memory: graphs built from a stream and from CIF files, trained from a memory map, shared."""
+r"""Datasets larger than memory: graphs built from a stream and from CIF files, trained from a memory map, shared.
+
+The recorded results come from
+
+    python benchmarks/bench_large_data.py --crystals 1000 8000 28000 130000 --train 20000 --cifs 28000 \
+        --record data/results/large_data.jsonl
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import os
+import platform
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -16,13 +26,25 @@ import pandas as pd
 import psutil
 from pymatgen.core import Lattice, Structure
 
+from course_lib import __version__
 from course_lib.composition import magpie
 from course_lib.datasets import stream_dataset
+from course_lib.files import write_atomically
 from course_lib.graphs import CrystalGraphs
 
 N_ATOMS = 30
-TARGET_MB = 1000  # for everything done with the CIF files; other code was killed at 500 GB with 28,000 of them
-MEMORY = ["own MB", "all MB"]  # of all processes of a step: without and with pages of files, each page counted once
+TARGET_MB = 1000  # for everything done with the CIF files, without the pages of files
+IN_MEMORY = 30_000  # crystals; above, they are only built from a stream
+READERS = 2  # processes that share a memory map
+MEMORY = ["own_mb", "all_mb"]  # of all processes of a step: without and with pages of files, each page counted once
+SHARES = ("Pss_Anon", "Pss")  # what Linux calls them, in /proc/PID/smaps_rollup
+
+
+def memory_of(process: int) -> np.ndarray:
+    """Return the memory of a process as `MEMORY`, in MB; pages that it shares with others count in part."""
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
+    kilobytes = {name: int(value.split()[0]) for name, value in (line.split(":") for line in lines)}
+    return np.array([kilobytes[name] for name in SHARES]) * 1024 / 1e6
 
 
 class Watch(threading.Thread):
@@ -41,11 +63,10 @@ class Watch(threading.Thread):
             used = np.zeros(2)
             for process in (self._me, *self._me.children(recursive=True)):
                 try:
-                    memory = process.memory_full_info()
-                except psutil.NoSuchProcess:  # it ended in between
+                    used += memory_of(process.pid)
+                except (FileNotFoundError, ProcessLookupError):  # it ended in between
                     continue
-                used += [memory.uss, memory.pss]
-            self.peak = np.maximum(self.peak, used / 1e6)
+            self.peak = np.maximum(self.peak, used)
 
     def stop(self) -> np.ndarray:
         """Stop, and return the peaks."""
@@ -102,21 +123,29 @@ def write_cifs(folder: Path, count: int) -> None:
 
 
 def build(folder: Path, count: int) -> dict:
-    """Build the graphs of generated crystals."""
+    """Build the graphs of generated crystals from a stream."""
     structures = (crystal(number) for number in range(count))
     CrystalGraphs.from_structures(structures, composition=magpie, targets=energies(count), folder=folder)
-    return {"crystals": count}
+    return {"crystals": count, "disk_mb": size_on_disk(folder)}
+
+
+def build_in_memory(count: int) -> dict:
+    """Build the graphs of generated crystals from a list, and keep all of it."""
+    structures = [crystal(number) for number in range(count)]
+    graphs = CrystalGraphs.from_structures(structures, composition=magpie(structures), targets=energies(count))
+    return {"crystals": len(graphs)}
 
 
 def build_from_cifs(cifs: Path, folder: Path) -> dict:
     """Build the graphs of the crystals in CIF files."""
     stream = stream_dataset(cifs)
     options = {"ids": stream.ids, "targets": stream.targets, "composition": magpie, "attrs": stream.attrs}
-    return {"crystals": len(CrystalGraphs.from_structures(stream.structures, **options, folder=folder))}
+    graphs = CrystalGraphs.from_structures(stream.structures, **options, folder=folder)
+    return {"crystals": len(graphs), "disk_mb": size_on_disk(folder)}
 
 
-def train(folder: Path, count: int) -> dict:
-    """Train CGCNN for one epoch on crystals from all over the files."""
+def train(folder: Path, most: int) -> dict:
+    """Train CGCNN for one epoch on crystals from all over the files, and validate with an eighth as many."""
     import torch
 
     from course_lib.models import CGCNN
@@ -124,27 +153,33 @@ def train(folder: Path, count: int) -> dict:
 
     torch.set_num_threads(1)
     graphs = CrystalGraphs.load(folder)
-    rows = np.random.default_rng(0).permutation(len(graphs))[: count + count // 8]
-    fit(CGCNN(), graphs.subset(rows[:count]), graphs.subset(rows[count:]), FitConfig(epochs=1))
-    return {"crystals": len(rows)}
+    rows = np.random.default_rng(0).permutation(len(graphs))
+    count = min(most, len(rows) * 8 // 9)
+    rows = rows[: count + count // 8]
+    result = fit(CGCNN(), graphs.subset(rows[:count]), graphs.subset(rows[count:]), FitConfig(epochs=1))
+    return {"crystals": len(graphs), "learned": count, "epoch_seconds": result.seconds}
 
 
-def share(folder: Path, n_processes: int) -> str:
-    """Make every batch of the dataset in several processes at a time; return what memory they have in the end."""
+def share(folder: Path) -> dict:
+    """Make every batch of the dataset in several processes at a time; tell what memory they have in the end."""
     context = get_context("spawn")
-    meeting = context.Barrier(n_processes + 1)
-    readers = [context.Process(target=_read_all, args=(folder, meeting)) for _ in range(n_processes)]
+    meeting = context.Barrier(READERS + 1)
+    readers = [context.Process(target=_read_all, args=(folder, meeting)) for _ in range(READERS)]
+    start = time.perf_counter()
     for reader in readers:
         reader.start()
     meeting.wait()  # all have read everything
-    memory = [psutil.Process(reader.pid).memory_full_info() for reader in readers]
+    seconds = time.perf_counter() - start
+    own, total = sum(memory_of(reader.pid) for reader in readers)
     meeting.wait()
     for reader in readers:
         reader.join()
-    own, total = np.mean([one.uss for one in memory]) / 1e6, sum(one.pss for one in memory) / 1e6
-    return (
-        f"{n_processes} processes that have both made every batch: {own:.0f} MB of its own each, {total:.0f} MB in all."
-    )
+    return {
+        "crystals": len(CrystalGraphs.load(folder)),
+        "seconds": seconds,
+        "own_mb": own,
+        "all_mb": total,
+    }
 
 
 def _read_all(folder: Path, meeting: threading.Barrier) -> None:
@@ -162,37 +197,75 @@ def size_on_disk(folder: Path) -> float:
 
 def steps(work: Path, options: argparse.Namespace) -> Iterator[tuple[str, dict]]:
     """Run one step after the other."""
+    graphs = work / "graphs"
+    for count in sorted(options.crystals):
+        yield "build from a stream", run_apart(build, graphs, count)
+        yield "train", run_apart(train, graphs, options.train)
+        if count <= IN_MEMORY:
+            yield "build in memory", run_apart(build_in_memory, count)
+    yield f"{READERS} processes read all batches", share(graphs)
+    (work / "cifs").mkdir()
     write_cifs(work / "cifs", options.cifs)
-    yield "build, CIF files", run_apart(build_from_cifs, work / "cifs", work / "from_cifs")
-    yield "train, CIF files", run_apart(train, work / "from_cifs", options.cifs * 8 // 9)
-    yield "build, generated", run_apart(build, work / "graphs", options.crystals)
-    yield "train, generated", run_apart(train, work / "graphs", options.train)
+    yield "build from CIF files", run_apart(build_from_cifs, work / "cifs", work / "from_cifs")
+    yield "train on CIF files", run_apart(train, work / "from_cifs", options.cifs)
+
+
+def ran_on() -> dict:
+    """Return what the numbers depend on; others may use the machine at the same time, which the load tells."""
+    packages = ("torch", "lightning", "numpy", "pymatgen", "vesin")
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "load_before": round(os.getloadavg()[0], 1),
+        "versions": {"course_lib": __version__, "python": platform.python_version()}
+        | {name: version(name) for name in packages},
+    }
+
+
+def _processor() -> str:
+    """Return the model's name where the system tells it, else the architecture."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text().splitlines() if about.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def record(path: Path, row: dict, keys: Sequence[str]) -> None:
+    """Add a row to the recorded ones; it replaces an earlier one that has the same values of `keys`."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    rows = {tuple(one[key] for key in keys): one for one in [*map(json.loads, lines), row]}
+    write_atomically(path, "".join(json.dumps(one) + "\n" for one in rows.values()))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--crystals", type=int, default=20_000, help="generated crystals (%(default)s; try 130000)")
-    parser.add_argument("--train", type=int, default=5_000, help="how many of them to train on (%(default)s)")
-    parser.add_argument("--cifs", type=int, default=1_000, help="CIF files (%(default)s; try 28000)")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--crystals", type=int, nargs="+", default=[20_000], help="generated crystals, one or several numbers (20000)"
+    )
+    parser.add_argument("--train", type=int, default=5_000, help="how many to train on, at most (%(default)s)")
+    parser.add_argument("--cifs", type=int, default=1_000, help="CIF files (%(default)s)")
     parser.add_argument("--folder", type=Path, help="where to put some 10 kB a crystal (the system's temporary folder)")
+    parser.add_argument("--record", type=Path, help="file to keep the numbers in, one step a line")
     options = parser.parse_args()
     print(
         f"Crystals of {N_ATOMS} atoms; CGCNN of default size, batches of 64, one epoch. Each step in a process of its "
         "own, with\nits child processes; highest memory without ('own') and with ('all') pages of files, which the "
         "system takes back when\nit needs them. Pages that processes share count once."
     )
+    rows = []
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
-        work = Path(name)
-        (work / "cifs").mkdir()
-        table = pd.DataFrame.from_dict(dict(steps(work, options)), orient="index")
-        table.insert(2, "crystals/s", table["crystals"] / table["seconds"])
-        disk = size_on_disk(work / "graphs")
-        print(table.round().astype(int).to_string())
-        print(f"On disk: {disk:.0f} MB, {1000 * disk / options.crystals:.1f} kB a crystal.")
-        print(share(work / "graphs", 2))
-    most = table.loc[["build, CIF files", "train, CIF files"], MEMORY[-1]].max()
+        machine = ran_on()
+        for step, measured in steps(Path(name), options):
+            row = {"step": step} | {key: round(value, 1) for key, value in measured.items()}
+            rows.append(row)
+            print(", ".join(f"{key} {value}" for key, value in row.items()), flush=True)
+            if options.record is not None:
+                record(options.record, row | {"atoms": N_ATOMS} | machine, ("step", "crystals"))
+            machine = ran_on()
+    table = pd.DataFrame(rows).set_index("step")
+    most = table.loc[["build from CIF files", "train on CIF files"], MEMORY[0]].max()
     met = "Met." if most <= TARGET_MB else "NOT met."
-    print(f"Target: {options.cifs} CIF files with at most {TARGET_MB} MB in all. Measured: {most:.0f}. {met}")
+    print(f"Target: {options.cifs} CIF files with at most {TARGET_MB} MB of its own. Measured: {most:.0f}. {met}")
     return 0 if most <= TARGET_MB else 1
 
 

@@ -174,6 +174,9 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
       the full ALIGNN on graphs that `course-lib data build` made, on a GPU
   course-lib train --config runs/three/config.yaml --resume
       go on with a run that was interrupted
+  srun course-lib train --config alignn.yaml --set accelerator=gpu devices=4 num_nodes=2 --resume
+      in a SLURM job with --nodes=2 and --ntasks-per-node=4: eight GPUs share each batch. Without SLURM, on each node:
+      torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:PORT -m course_lib train ...
 
 Prints a table: mean absolute error (mae) of each target on the validation set, by which a network's epoch is chosen,
 and on the test set if there is one.

@@ -470,11 +470,13 @@ def test_output_can_be_piped(trained, small, tmp_path):
     assert done.stderr == ""
 
 
-def test_two_processes_train_and_one_speaks(small, tmp_path):
+@pytest.mark.parametrize("start", [[], ["torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]])
+def test_two_processes_train_and_one_speaks(small, tmp_path, start):
+    """Started by Lightning, and by torchrun."""
     arguments = ["train", "--dataset", str(small), "--folder", str(tmp_path / "run"), "--size", "hidden=4", "n_conv=1"]
     settings = ["--set", "epochs=1", "devices=2", "accelerator=cpu"]
     done = subprocess.run(
-        [sys.executable, "-m", "course_lib", *arguments, *settings],
+        [sys.executable, "-m", *start, "course_lib", *arguments, *settings],
         capture_output=True,
         text=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},

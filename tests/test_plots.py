@@ -159,6 +159,23 @@ def weights(df: pd.DataFrame) -> dict[str, pd.Series]:
     return {f"start {k}": pd.Series(draw.uniform(0, 1, len(df)), df.index) for k in range(3)}
 
 
+def board() -> pd.DataFrame:
+    """Return errors on three tasks: the forest gains little from more crystals, the network much."""
+    tasks = {"large": [4.0, 2.0, 0.4], "small": [10.0, 8.0, 7.0], "middle": [2.0, 1.0, 0.5]}
+    return pd.DataFrame(tasks, index=["Dummy", "forest", "network"])
+
+
+def memory() -> pd.DataFrame:
+    """Return measured memory of two ways to build graphs, the largest dataset first."""
+    rows = [
+        ("in memory", 28_000, 2000.0),
+        ("in memory", 1000, 400.0),
+        ("stream", 130_000, 500.0),
+        ("stream", 1000, 390.0),
+    ]
+    return pd.DataFrame(rows, columns=["step", "crystals", "all_mb"])
+
+
 FIGURES = {
     "crystal_and_graph": lambda df: plots.plot_crystal_and_graph(rock_salt()),
     "polymorphs": lambda df: plots.plot_polymorphs(df, df["formula"].value_counts().index[:6]),
@@ -214,6 +231,10 @@ FIGURES = {
     "angle_to_number": lambda df: plots.plot_angle_to_number(zinc_blende(), neighbors=4, pair=1),
     "angle_basis": lambda df: plots.plot_angle_basis([60, 90, 180]),
     "alignn_layer": lambda df: plots.plot_alignn_layer(),
+    "leaderboard": lambda df: plots.plot_leaderboard(
+        board(), {"large": 130_000, "small": 600, "middle": 5000}, ["forest", "network"], "Dummy"
+    ),
+    "memory": lambda df: plots.plot_memory(memory(), {"killed": (28_000, 500.0)}),
 }
 
 
@@ -813,3 +834,30 @@ def test_angle_basis_is_dark_at_the_cosine():
     rows = figure.axes[1].images[0].get_array()
     centers = np.linspace(-1, 1, 40)
     np.testing.assert_allclose(centers[rows.argmax(axis=1)], [0.5, 0, -1], atol=1 / 39 + 1e-6)
+
+
+# --- many crystals ------------------------------------------------------------------------------------------------
+
+
+def test_leaderboard_goes_from_small_tasks_to_large_ones():
+    axes = FIGURES["leaderboard"](None).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["small\n600", "middle\n5,000", "large\n130,000"]
+    forest, network = (line.get_ydata() for line in axes.lines)
+    assert list(forest) == pytest.approx([0.8, 0.5, 0.5])
+    assert list(network) == pytest.approx([0.7, 0.25, 0.1])
+    with pytest.raises(ValueError, match="no task 'huge'"):
+        plots.plot_leaderboard(board(), {"huge": 1}, ["forest"], "Dummy")
+    with pytest.raises(ValueError, match="no model 'oracle'"):
+        plots.plot_leaderboard(board(), {"small": 1}, ["forest"], "oracle")
+
+
+def test_memory_has_a_line_a_step_in_gigabytes():
+    figure = FIGURES["memory"](None)
+    in_memory, stream, reported = figure.axes[0].lines
+    assert list(in_memory.get_xdata()) == [1000, 28_000]
+    assert list(in_memory.get_ydata()) == pytest.approx([0.4, 2.0])
+    assert list(stream.get_ydata()) == pytest.approx([0.39, 0.5])
+    assert (*reported.get_xdata(), *reported.get_ydata()) == (28_000, 500.0)
+    assert "killed" in texts(figure)
+    with pytest.raises(ValueError, match="no column 'all_mb'"):
+        plots.plot_memory(memory().drop(columns="all_mb"), {})

@@ -32,6 +32,7 @@ from course_lib.plots.results import (
     plot_paired_differences,
     plot_parity,
 )
+from course_lib.plots.scaling import plot_leaderboard, plot_memory
 from course_lib.plots.schematics import plot_course_map, plot_early_fusion
 
 __all__ = [
@@ -57,8 +58,10 @@ __all__ = [
     "plot_gaussian_basis",
     "plot_history",
     "plot_late_fusion",
+    "plot_leaderboard",
     "plot_learning_curves",
     "plot_megnet_updates",
+    "plot_memory",
     "plot_multi_task",
     "plot_negative_transfer",
     "plot_paired_differences",
