@@ -64,7 +64,7 @@ chapters = [
     (5, "ALIGNN", "What do bond angles add?", False),
     (6, "Multi-task learning", "Can one network learn two properties?", False),
     (7, "Side by side", "Which method for which situation?", False),
-    (8, "Scaling up", "What changes with 100,000 crystals?", False),
+    (8, "Scaling up", "What changes with 100,000 crystals?", True),
 ]
 plot_course_map(chapters)
 
