@@ -384,13 +384,13 @@ print(f"{needed:.0f} crystals a second, {needed / fastest['alignn']:.0f} times a
 # ```
 #
 # It measures both networks in single precision and bf16, with and without `torch.compile`, with batches made in the loop
-# and with batches on the device, and says which share of a step goes into what. On the CPU the answer is:
+# and with batches on the device, and says which share of a step goes into what. On the CPU the answer is, in percent of a step:
 
 # %%
 parts = ["batch", "move", "forward", "backward", "optimizer"]
 share = speed.set_index("model")[parts]
 assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
-share.style.format("{:.1%}")
+(100 * share).round(1)
 
 # %% [markdown]
 # ## On a cluster

@@ -173,7 +173,7 @@ def memory() -> pd.DataFrame:
         ("stream", 130_000, 500.0),
         ("stream", 1000, 390.0),
     ]
-    return pd.DataFrame(rows, columns=["step", "crystals", "all_mb"])
+    return pd.DataFrame(rows, columns=["step", "crystals", "own_mb"])
 
 
 FIGURES = {
@@ -859,5 +859,5 @@ def test_memory_has_a_line_a_step_in_gigabytes():
     assert list(stream.get_ydata()) == pytest.approx([0.39, 0.5])
     assert (*reported.get_xdata(), *reported.get_ydata()) == (28_000, 500.0)
     assert "killed" in texts(figure)
-    with pytest.raises(ValueError, match="no column 'all_mb'"):
-        plots.plot_memory(memory().drop(columns="all_mb"), {})
+    with pytest.raises(ValueError, match="no column 'own_mb'"):
+        plots.plot_memory(memory().drop(columns="own_mb"), {})

@@ -74,7 +74,7 @@ def plot_memory(steps: pd.DataFrame, reported: dict[str, tuple[int, float]]) -> 
     Parameters
     ----------
     steps : DataFrame
-        One row a measurement, with the columns ``step``, ``crystals`` and ``all_mb``; a line a step.
+        One row a measurement, with the columns ``step``, ``crystals`` and ``own_mb``; a line a step.
     reported : dict of str to (int, float)
         Crystals and gigabytes, by label.
 
@@ -87,11 +87,11 @@ def plot_memory(steps: pd.DataFrame, reported: dict[str, tuple[int, float]]) -> 
     ValueError
         If a column is missing.
     """
-    check_known(["step", "crystals", "all_mb"], steps.columns, "column")
+    check_known(["step", "crystals", "own_mb"], steps.columns, "column")
     figure, axes = plt.subplots(figsize=(WIDTH, 4.2))
     for rank, (step, group) in enumerate(steps.groupby("step", sort=False)):
         group = group.sort_values("crystals")
-        axes.plot(group["crystals"], group["all_mb"] / 1000, color=pick(COLORS, rank), linestyle=pick(LINES, rank),
+        axes.plot(group["crystals"], group["own_mb"] / 1000, color=pick(COLORS, rank), linestyle=pick(LINES, rank),
                   marker=pick(MARKERS, rank), markersize=7, markeredgecolor=INK, markeredgewidth=0.6,
                   label=step)  # fmt: skip
     for label, (crystals, gigabytes) in reported.items():
