@@ -225,8 +225,8 @@ def calculator(cutoff_ev: int, mesh: tuple[int, int, int]) -> GPAW:
         kpts={"size": mesh, "gamma": True},
         occupations=FermiDirac(0.05),
         nbands=-EMPTY_BANDS,
-        # GPAW's default mixes carefully, for cells in which charge sloshes. Ours are too small for that: 1.4 to 1.8 times
-        # faster, the same energy within 0.03 meV/atom.
+        # GPAW's default mixes carefully, for cells in which charge sloshes. Ours are too small for that: 1.4 to 1.8
+        # times faster, the same energy within 0.03 meV/atom.
         mixer=Mixer(0.3, 5, 1.0),
         maxiter=120,
         convergence={"energy": 5e-4, "density": 5e-4, "eigenstates": 1e-5},
