@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 import torch
 from example_crystals import AWKWARD, ROWS, bundled_graphs, double_batch, examples, one_by_one
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
-from scipy.spatial.transform import Rotation
 from torch import nn
 
 from course_lib import models
 from course_lib.composition import magpie
 from course_lib.graphs import CrystalGraphs
+from course_lib.invariance import TRANSFORMATIONS
 from course_lib.models import (
     ALIGNN,
     CGCNN,
@@ -280,46 +280,11 @@ def test_predictions_tell_crystals_apart():
         assert (one - two).abs().max() > 1e-3, name
 
 
+@pytest.mark.parametrize("name", TRANSFORMATIONS)
 @quick
-@given(crystals, seeds)
-def test_rotation_and_reflection(structure, seed):
-    rotation = Rotation.random(rng=np.random.default_rng(seed)).as_matrix() * (-1) ** seed
-    rotated = described_anew(structure, structure.lattice.matrix @ rotation.T, structure.cart_coords @ rotation.T)
-    assert_same_prediction(structure, rotated)
-
-
-@quick
-@given(crystals, seeds)
-def test_translation_and_choice_of_image(structure, seed):
-    rng = np.random.default_rng(seed)
-    images = rng.integers(-3, 4, (len(structure), 3)) @ structure.lattice.matrix
-    moved = structure.cart_coords + rng.uniform(-20, 20, 3) + images
-    assert_same_prediction(structure, described_anew(structure, structure.lattice.matrix, moved))
-
-
-@quick
-@given(crystals, seeds)
-def test_order_of_atoms(structure, seed):
-    order = np.random.default_rng(seed).permutation(len(structure))
-    assert_same_prediction(structure, Structure.from_sites([structure[i] for i in order]))
-
-
-@quick
-@given(crystals, st.lists(st.tuples(st.permutations(range(3)), st.integers(-2, 2)), max_size=4))
-def test_choice_of_cell(structure, shears):
-    cell = structure.lattice.matrix.copy()
-    for (a, b, _), times in shears:  # each keeps the volume and the lattice
-        cell[a] += times * cell[b]
-    assert_same_prediction(structure, described_anew(structure, cell, structure.cart_coords))
-
-
-@quick
-@given(crystals, st.lists(st.lists(st.integers(-2, 2), min_size=3, max_size=3), min_size=3, max_size=3))
-def test_supercell(structure, scaling):
-    assume(1 <= abs(round(np.linalg.det(scaling))) <= 6)
-    supercell = structure.make_supercell(scaling, in_place=False)
-    assert len(supercell) == len(structure) * abs(round(np.linalg.det(scaling)))
-    assert_same_prediction(structure, supercell)
+@given(structure=crystals, seed=seeds)
+def test_prediction_does_not_depend_on_how_a_crystal_is_written(name, structure, seed):
+    assert_same_prediction(structure, TRANSFORMATIONS[name](structure, np.random.default_rng(seed)))
 
 
 @quick

@@ -18,7 +18,7 @@ FLOORS = (
     {"datasets", "composition", "graphs", "examples"},
     {"models", "losses"},
     {"training", "forest"},
-    {"late_fusion", "interpret", "published"},
+    {"late_fusion", "interpret", "invariance", "published"},
     {"experiments"},
     {"predictors"},
     {"matbench_tasks"},
