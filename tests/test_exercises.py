@@ -20,7 +20,10 @@ from derive_exercises import COPIES, is_exercise, learners_copy, page, stub, wit
 from scipy import stats
 
 from course_lib import exercises
+from course_lib.datasets import DATA, _matbench_tasks
 from course_lib.exercises import Feedback
+from course_lib.exercises.choosing import BOARD as BOARD_ROWS
+from course_lib.exercises.choosing import SIZES
 from course_lib.exercises.feedback import (
     Hint,
     Mistake,
@@ -35,11 +38,14 @@ from course_lib.exercises.feedback import (
 )
 from course_lib.exercises.line_graphs import EDGES, WATER, along_chain, selenium, straightened
 from course_lib.exercises.reading_alpha import two_models
+from course_lib.experiments import summarize_differences
 from course_lib.graphs import CrystalGraphs
 from course_lib.late_fusion import alpha_from_errors, optimal_alpha
 from course_lib.models import CGCNN, CrystalModel, MultiTask
 from course_lib.models.line_graph import line_graph
 from course_lib.plots.block_importance import plot_block_orders, plot_block_values
+from course_lib.plots.choosing import plot_error_ratios
+from course_lib.plots.invariance import plot_prediction_changes
 from course_lib.plots.line_graphs import plot_chains, plot_line_graph, plot_numbered_edges
 from course_lib.plots.task_weights import plot_loss_parts
 from tools.run_notebooks import NOTEBOOKS
@@ -139,6 +145,132 @@ def as_shares(weights):
 def three_losses(**changes) -> dict:
     right = {"one each": (1, 1), "inverse scale": tuple(1 / SPREAD), "gap in meV": (1, 1000)}
     return right | {name.replace("_", " "): value for name, value in changes.items()}
+
+
+# Exercise 5.
+
+
+def front(e, t):
+    pairs = list(zip(e, t, strict=True))
+    return [not any(x <= a and y <= b and (x, y) != (a, b) for x, y in pairs) for a, b in pairs]
+
+
+def made_up(**worse_by) -> pd.DataFrame:
+    """Return runs of methods that are worse by these amounts, and by chance; the folds get harder."""
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {"method": method, "split": split, "fold": fold, "seed": 0, "mae": 0.3 + 0.1 * fold + by + 0.02 * rng.normal()}
+        | {"seconds": 2000.0 if method == "megnet" else 20.0, "n_learned": 700, "target": "energy"}
+        for method, by in worse_by.items()
+        for split in ("random", "formula")
+        for fold in range(5)
+    )
+
+
+RUNS = made_up(random_forest=0.2, cgcnn=0.01, early_fusion=0.0, late_fusion=0.0, megnet=0.0)
+BOARD = pd.DataFrame({"mp_e_form (eV/atom)": [0.02, 0.03, 0.1]}, index=["ALIGNN", "CGCNN v2019", "RF-SCM/Magpie"])
+RIGHT = {
+    "A": ("early_fusion", "holds and fits"), "B": ("alignn", "large data"), "C": ("late_fusion", "no new training"),
+}  # fmt: skip
+
+
+def chosen(situation, method=None, reason=None) -> tuple[dict]:
+    """Return the right choices, but in one situation another method or reason."""
+    right = RIGHT[situation]
+    return (RIGHT | {situation: (method or right[0], reason or right[1])},)
+
+
+def new_ones(runs):
+    return runs[runs["split"] == "formula"]
+
+
+def first(runs):
+    return runs.groupby("method")["mae"].mean().idxmin()
+
+
+def hold(runs):
+    best = first(runs)
+    return [best, *summarize_differences(runs, best).query("low <= 0").index.get_level_values("method")]
+
+
+def overlapping(runs):
+    table = runs.groupby("method")["mae"].agg(["mean", "std"])
+    low, high = table["mean"] - table["std"], table["mean"] + table["std"]
+    return list(table.index[low <= high[first(runs)]])
+
+
+def as_if_independent(runs):
+    errors = runs.groupby(["fold", "method"])["mae"].mean().unstack()
+    best = first(runs)
+    return [
+        m
+        for m in errors
+        if m == best or stats.ttest_1samp(errors[m] - errors[best], 0, alternative="greater").pvalue > 0.025
+    ]
+
+
+# Exercise 6.
+
+
+def attention_weights(v, a, b):
+    return torch.softmax(torch.einsum("bvh,vh->bv", v, a) + b, 1)
+
+
+def fuse(v, w):
+    return torch.einsum("bvh,bv->bh", v, w)
+
+
+def follows_the_crystal(layer, v):
+    w = layer(v)
+    return bool(
+        (w[0] - w[1:]).abs().max() > 1e-5 and torch.allclose(layer(v[[3, 1, 0, 2]]), w[[3, 1, 0, 2]], atol=1e-6)
+    )
+
+
+def pooling(summarise, weigh):
+    """Return a class whose forward pass takes its summary and its weights from these functions."""
+
+    class Layer(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.ask, self.summary = torch.nn.Linear(145, 32), torch.nn.Linear(32, 32)
+            self.answer = torch.nn.Linear(32, 32)
+
+        def forward(self, atoms, composition, crystal):
+            question = self.ask(composition) + self.summary(summarise(atoms, crystal))
+            weights = weigh((question[crystal] * self.answer(atoms)).mean(1), crystal)
+            return sums(weights[:, None] * atoms, crystal)
+
+    return Layer
+
+
+def sums(rows, crystal):
+    return torch.stack([rows[crystal == k].sum(0) for k in crystal.unique()])
+
+
+def averages(rows, crystal):
+    return torch.stack([rows[crystal == k].mean(0) for k in crystal.unique()])
+
+
+def within_crystals(scores, crystal):
+    return scores.exp() / sums(scores.exp(), crystal)[crystal]
+
+
+def alike(scores, crystal):
+    return 1 / torch.bincount(crystal)[crystal]
+
+
+class Empty(pooling(averages, alike)):
+    """Has the stub's forward pass."""
+
+    def forward(self, atoms, composition, crystal): ...
+
+
+class Pruned(torch.nn.Module):
+    """Lacks the colleague's layers."""
+
+    def forward(self, atoms, composition, crystal):
+        return averages(atoms, crystal)
 
 
 # Exercise 7.
@@ -880,6 +1012,212 @@ CASES: dict[str, Case] = {
         ),
         unfinished=((...,), (says(IMPORTANCE_STATEMENTS, adds_up=...),)),
     ),
+    "check_worth_considering": Case(
+        right=((lambda e, t: front(e.tolist(), t.tolist()),), (lambda e, t: np.array(front(list(e), list(t))),)),
+        wrong={
+            "quotient": ((lambda e, t: e / t == (e / t).min(),), "quotient"),
+            "product": ((lambda e, t: e * t == (e * t).min(),), "product"),
+            "smallest error": ((lambda e, t: e == e.min(),), "smallest error only"),
+            "fastest": ((lambda e, t: t == t.min(),), "fastest only"),
+            "both ends": ((lambda e, t: (e == e.min()) | (t == t.min()),), "two ends"),
+            "turned round": ((lambda e, t: ~np.array(front(list(e), list(t))),), "Turn it round"),
+            "ties stay": (
+                (lambda e, t: [not any((e < x) & (t < y)) for x, y in zip(e, t, strict=True)],), "*same* error"
+            ),
+            "beaten by itself": (
+                (lambda e, t: [not any((e <= x) & (t <= y)) for x, y in zip(e, t, strict=True)],), "by itself"
+            ),
+            "all": ((lambda e, t: e > 0,), "nowhere worse, and better"),
+            "names": ((lambda e, t: ["a", "b"],), "cannot be read"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_campaign_days": Case(
+        right=((lambda s, m, n, k: s / m * n * k / 86400,), (lambda s, m, n, k: torch.tensor(s / m * n * k / 86400),)),
+        wrong={
+            "no size": ((lambda s, m, n, k: s * k / 86400,), "as it is"),
+            "upside down": ((lambda s, m, n, k: s * m / n * k / 86400,), "upside down"),
+            "one training": ((lambda s, m, n, k: s * n / m / 86400,), "How many"),
+            "seconds": ((lambda s, m, n, k: s * n / m * k,), "in seconds"),
+            "hours": ((lambda s, m, n, k: s * n / m * k / 3600,), "in hours"),
+            "minutes": ((lambda s, m, n, k: s * n / m * k / 60,), "in minutes"),
+            "squared": ((lambda s, m, n, k: s * (n / m) ** 2 * k / 86400,), "squared"),
+            "a crystal": ((lambda s, m, n, k: s * n * k / 86400,), "of one crystal"),
+            "divided": ((lambda s, m, n, k: s * n / m / k / 86400,), "divided by their number"),
+            "constant": ((lambda s, m, n, k: 14,), "yours gives 14 days"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_contenders": Case(
+        right=(
+            (lambda r: hold(new_ones(r)),),
+            (lambda r: set(hold(new_ones(r))),),
+            (lambda r: [m for m in "abcde" if m in hold(new_ones(r))],),
+        ),
+        wrong={
+            "mean only": ((lambda r: [first(new_ones(r))],), "smallest mean only"),
+            "random folds": ((lambda r: hold(r[r["split"] == "random"]),), "read the random folds"),
+            "mean on random folds": ((lambda r: [first(r[r["split"] == "random"])],), "one mean alone"),
+            "without the best": ((lambda r: hold(new_ones(r))[1:],), "itself is missing"),
+            "the others": ((lambda r: set("abcde") - set(hold(new_ones(r))),), "*are* shown"),
+            "bars overlap": ((lambda r: overlapping(new_ones(r)),), "bars overlap"),
+            "independent folds": ((lambda r: as_if_independent(new_ones(r)),), "share training crystals"),
+            "all": ((lambda r: r["method"].unique(),), "keep all"),
+            "some": ((lambda r: ["b"],), "yours returns ['b']"),
+            "one text": ((lambda r: "a",), "a list of methods"),
+            "numbers": ((lambda r: [0, 1],), "no method"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_choices": Case(
+        right=((RIGHT,), chosen("A", "late_fusion"), ({name: list(pair) for name, pair in RIGHT.items()},)),
+        wrong={
+            "the forest": (chosen("A", "random_forest"), "shown to be worse"),
+            "too slow": (chosen("A", "megnet"), "do not fit"),
+            "not recorded": (chosen("A", "alignn"), "no recorded runs"),
+            "forest for large data": (chosen("B", "random_forest"), "5.0 times smaller"),
+            "no evidence": (chosen("B", "early_fusion"), "no row on the leaderboard"),
+            "one of two": (chosen("C", "cgcnn"), "lies idle"),
+            "trained anew": (chosen("C", "early_fusion"), "risks less"),
+            "quotient": (chosen("A", reason="smallest quotient"), "where the time is long"),
+            "mean": (chosen("A", reason="smallest mean"), "without its interval"),
+            "random": (chosen("A", reason="random folds"), "another question"),
+            "other data": (chosen("B", reason="across datasets"), "other crystals"),
+            "A, large data": (chosen("A", reason="large data"), "fewer than a quarter"),
+            "A, no training": (chosen("A", reason="no new training"), "nothing is there yet"),
+            "B, fits": (chosen("B", reason="holds and fits"), "nothing has to fit"),
+            "B, no training": (chosen("B", reason="no new training"), "no obstacle"),
+            "C, fits": (chosen("C", reason="holds and fits"), "no training is wanted"),
+            "C, large data": (chosen("C", reason="large data"), "how large"),
+            "no reason": (chosen("A", reason="because"), "from the list"),
+            "no method": (chosen("A", "gut feeling"), "has that name"),
+            "no pair": ((RIGHT | {"A": "early_fusion"},), "a pair of texts"),
+            "one is missing": (({"A": RIGHT["A"]},), "lacks the key"),
+        },
+        unfinished=((...,), (RIGHT | {"B": ...},), (RIGHT | {"C": ("late_fusion", ...)},)),
+        given=(RUNS, BOARD),
+    ),
+    "check_attention_weights": Case(
+        right=((attention_weights,), (lambda v, a, b: ((v * a).sum(-1) + b).softmax(-1).numpy(),)),
+        wrong={
+            "over the batch": ((lambda v, a, b: ((v * a).sum(2) + b).softmax(0),), "*crystals*"),
+            "global": ((lambda v, a, b: b.softmax(0).repeat(len(v), 1),), "learned `b` alone"),
+            "mean over the batch": (
+                (lambda v, a, b: ((v * a).sum(2) + b).mean(0).softmax(0).repeat(len(v), 1),), "mean over the batch"
+            ),
+            "sigmoid": ((lambda v, a, b: ((v * a).sum(2) + b).sigmoid(),), "compete"),
+            "scores": ((lambda v, a, b: (v * a).sum(2) + b,), "Those are the scores"),
+            "exponentials": ((lambda v, a, b: ((v * a).sum(2) + b).exp(),), "divide by the sum"),
+            "no exponentials": (
+                (lambda v, a, b: (lambda s: s / s.sum(1, keepdim=True))((v * a).sum(2) + b),), "negative"
+            ),
+            "one row for both": ((lambda v, a, b: (v @ a[0] + b).softmax(1),), "first row"),
+            "no b": ((lambda v, a, b: (v * a).sum(2).softmax(1),), "`b` is missing"),
+            "swapped": ((lambda v, a, b: attention_weights(v, a, b).flip(1),), "swapped"),
+            "squeeze": ((lambda v, a, b: attention_weights(v, a, b).squeeze(),), "`squeeze()`"),
+            "one weight": ((lambda v, a, b: attention_weights(v, a, b)[:, 0],), "two weights for each"),
+            "not one": ((lambda v, a, b: 0.3 * attention_weights(v, a, b),), "add up to 0.300"),
+            "constant": ((lambda v, a, b: torch.tensor([0.3, 0.7]).repeat(len(v), 1),), "other weights"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_fuse": Case(
+        right=((fuse,), (lambda v, w: w[:, :1] * v[:, 0] + w[:, 1:] * v[:, 1],)),
+        wrong={
+            "mean": ((lambda v, w: v.mean(1),), "plain mean"),
+            "sum": ((lambda v, w: v.sum(1),), "plain sum"),
+            "swapped": ((lambda v, w: fuse(v, w.flip(1)),), "of the other one"),
+            "concatenated": ((lambda v, w: (v * w[:, :, None]).reshape(len(v), -1),), "side by side"),
+            "not added": ((lambda v, w: v * w[:, :, None],), "add up the two views"),
+            "half": ((lambda v, w: (v * w[:, :, None]).mean(1),), "half of what"),
+            "over the crystals": ((lambda v, w: (v * w[:, :, None]).sum(0),), "over the crystals"),
+            "the winner": ((lambda v, w: torch.stack([x[k] for x, k in zip(v, w.argmax(1), strict=True)]),), "threw"),
+            "squeeze": ((lambda v, w: fuse(v, w).squeeze(),), "`squeeze()`"),
+            "one number": ((lambda v, w: fuse(v, w).sum(),), "one vector a crystal"),
+            "zeros": ((lambda v, w: torch.zeros(len(v), v.shape[2]),), "numbers are not"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_dependence_test": Case(
+        right=(
+            (follows_the_crystal,),
+            (lambda f, v: bool(f(v)[:, 0].std() > 1e-5 and torch.allclose(f(v.flip(0)).flip(0), f(v), atol=1e-5)),),
+        ),
+        wrong={
+            "adds up to one": ((lambda f, v: torch.allclose(f(v).sum(1), torch.ones(len(v))),), "to everything"),
+            "views differ": ((lambda f, v: bool((f(v)[:, 0] - f(v)[:, 1]).abs().max() > 1e-5),), "0.69 and 0.31"),
+            "from batch to batch": (
+                (lambda f, v: bool((f(v[:4])[0] - f(v[4:])[0]).abs().max() > 1e-5),), "from batch to batch"
+            ),
+            "exact": ((lambda f, v: bool(f(v)[:, 0].max() > f(v)[:, 0].min()),), "seventh digit"),
+            "too strict": ((lambda f, v: bool(f(v)[:, 0].std() > 0.05),), "hundredth"),
+            "spread only": ((lambda f, v: bool(f(v)[:, 0].std() > 1e-5),), "*place*"),
+            "place only": (
+                (lambda f, v: bool(f(v)[:, 0].std() > 1e-5 and not torch.allclose(f(v), f(v.flip(0)), atol=1e-5)
+                 and torch.allclose(f(v[:4].flip(0))[0], f(v)[3], atol=2.0)),), "drawn at random"
+            ),
+            "a number": ((lambda f, v: float(f(v).std()),), "True or False"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_culprits": Case(
+        right=(
+            ({"supercell": "summary", "rest of the batch": "weights"},),
+            ({"rest of the batch": "weights", "supercell": "summary"},),
+        ),
+        wrong={
+            "none": (({},), "is empty"),
+            "only the batch": (({"rest of the batch": "weights"},), "where one bug is"),
+            "turned": (({"orientation": "scores"},), "distances only"),
+            "moved": (({"origin": "scores"},), "No position"),
+            "reordered": (({"order of atoms": "scores"},), "does not depend on the order"),
+            "cell": (({"choice of cell": "summary"},), "same neighbours"),
+            "no promise": (({"dropout": "weights"},), "columns of the table"),
+            "no variable": (({"supercell": "atoms", "rest of the batch": "weights"},), "name a variable"),
+            **{
+                f"supercell, {variable}": (({"supercell": variable, "rest of the batch": "weights"},), words)
+                for variable, words in {
+                    "question": "See what it is made of", "scores": "first variable that changes",
+                    "weights": "must halve", "empty": "twice the atoms?",
+                }.items()
+            },
+            **{
+                f"batch, {variable}": (({"supercell": "summary", "rest of the batch": variable},), words)
+                for variable, words in {
+                    "summary": "stay out of", "question": "further down", "scores": "one line further",
+                    "empty": "only has more rows",
+                }.items()
+            },
+        },
+        unfinished=((...,), ({"supercell": ..., "rest of the batch": "weights"},)),
+    ),
+    "check_mended_attention": Case(
+        right=(
+            (pooling(averages, within_crystals),),
+            (pooling(lambda x, c: averages(x, c) * 2, within_crystals),),
+        ),
+        wrong={
+            "as before": ((pooling(sums, lambda s, c: s.softmax(0)),), "what the colleague's layer did"),
+            "summary only": ((pooling(averages, lambda s, c: s.softmax(0)),), "`summary` is mended"),
+            "weights only": ((pooling(sums, within_crystals),), "`weights` is mended"),
+            "atoms of the batch": ((pooling(lambda x, c: sums(x, c) / len(x), within_crystals),), "whole *batch*"),
+            "mean pooling": ((pooling(averages, alike),), "no attention any more"),
+            "sigmoid": ((pooling(averages, lambda s, c: s.sigmoid()),), "one atom at a time"),
+            "exponentials": ((pooling(averages, lambda s, c: s.exp()),), "*its* atoms"),
+            "no summary": ((pooling(lambda x, c: 0 * sums(x, c), within_crystals),), "throw it out"),
+            "number of atoms": (
+                (pooling(averages, lambda s, c: s.softmax(0) / torch.bincount(c)[c]),), "whole batch before"
+            ),
+            "largest score of the batch": (
+                (pooling(averages, lambda s, c: within_crystals(s / s.abs().max(), c)),), "batch` is broken"
+            ),
+            "number of atoms in the score": (
+                (pooling(averages, lambda s, c: within_crystals(s * torch.bincount(c)[c], c)),), "`supercell` is broken"
+            ),
+            "another class": ((Pruned,), "three layers"),
+        },
+        unfinished=((...,), (Empty,)),
+    ),
 }  # fmt: skip
 
 
@@ -1086,6 +1424,31 @@ def test_the_made_up_models_have_the_errors_of_the_exercise():
         assert optimal_alpha(models["y"], models["forest"], models["cgcnn"], loss) == pytest.approx(0.20, abs=0.01)
 
 
+def test_the_leaderboards_datasets_have_the_sizes_that_matbench_gives():
+    tasks = _matbench_tasks()
+    board = pd.read_csv(DATA / "matbench_leaderboard.csv", index_col="model")
+    assert set(SIZES) == set(board.columns)
+    for column, size in SIZES.items():
+        assert tasks[f"matbench_{column.split(' ')[0]}"]["n_samples"] == size
+    assert set(BOARD_ROWS.values()) <= set(board.index)
+
+
+def test_error_ratios_are_drawn_from_the_smallest_dataset_to_the_largest():
+    figure = plot_error_ratios(pd.Series({"large": 5.0, "small": 1.25}), {"small": 100, "large": 20_000}, "a / b")
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == [
+        "small: 100 crystals",
+        "large: 20,000 crystals",
+    ]
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [1.25, 5.0]
+    with pytest.raises(ValueError, match="no size of the dataset 'other'"):
+        plot_error_ratios(pd.Series({"other": 1.0}), {"small": 100}, "a / b")
+
+
+def test_promises_are_drawn_as_kept_or_broken():
+    figure = plot_prediction_changes(pd.DataFrame({"kept": [1e-7, 1e-6], "broken": [0.0, 0.1]}))
+    assert texts(figure)[1:] == ["kept", "broken"]
+
+
 def test_selenium_has_the_published_bonds_and_angles():
     """Cherin and Unger give 2.373(5) angstrom and 103.1(2) degrees."""
     chain = along_chain(selenium(), 7)
@@ -1192,11 +1555,14 @@ def test_no_copy_without_a_source():
 def test_learners_copy_holds_no_solution(name):
     given = nbformat.read(NOTEBOOKS / COPIES / f"{name}.ipynb", as_version=4)
     code = "\n".join(cell.source for cell in given.cells)
-    answers = [cell for cell in source(name).cells if "answer" in cell.metadata.get("tags", [])]
+    cells = source(name).cells
+    answers = [cell for cell in cells if "answer" in cell.metadata.get("tags", [])]
+    shown = [line for cell in cells if not cell.metadata.get("tags") for line in cell.source.splitlines()]
     assert answers
     for cell in answers:
-        empty, solved = stub(cell.source).splitlines(), without_markers(cell.source).splitlines()
-        taken_out = [line.strip() for line in solved if line not in empty and len(line.strip()) > 12]
+        given_lines = [*stub(cell.source).splitlines(), *shown]  # a solution may repeat code that is given, to mend it
+        solved = without_markers(cell.source).splitlines()
+        taken_out = [line.strip() for line in solved if line not in given_lines and len(line.strip()) > 12]
         assert [line for line in taken_out if line in code] == []
     assert "SOLUTION" not in code
     assert not any(cell.get("outputs") for cell in given.cells)

@@ -1,10 +1,23 @@
 """Checkers of the exercises: each looks at an answer and says what it shows, or gives a hint that leads on."""
 
+from course_lib.exercises.attention import (
+    check_attention_weights,
+    check_culprits,
+    check_dependence_test,
+    check_fuse,
+    check_mended_attention,
+)
 from course_lib.exercises.block_importance import (
     check_importance,
     check_importance_statements,
     check_shapley,
     check_shuffled,
+)
+from course_lib.exercises.choosing import (
+    check_campaign_days,
+    check_choices,
+    check_contenders,
+    check_worth_considering,
 )
 from course_lib.exercises.feature_dimensions import (
     check_conclusions,
@@ -43,17 +56,25 @@ __all__ = [
     "Feedback",
     "check_alpha_statements",
     "check_angle_cosine",
+    "check_attention_weights",
     "check_best_alpha",
     "check_blended_prediction",
+    "check_campaign_days",
+    "check_choices",
     "check_conclusions",
+    "check_contenders",
     "check_contradictions",
     "check_contributions",
+    "check_culprits",
+    "check_dependence_test",
     "check_dimensions",
     "check_error_correlation",
+    "check_fuse",
     "check_importance",
     "check_importance_statements",
     "check_inverse_scale",
     "check_less_shared",
+    "check_mended_attention",
     "check_pair_cosines",
     "check_pairs",
     "check_partners",
@@ -66,4 +87,5 @@ __all__ = [
     "check_transfer_statements",
     "check_variants",
     "check_weight_statements",
+    "check_worth_considering",
 ]

@@ -1,0 +1,482 @@
+"""Exercise 5: choosing a method for a situation, from recorded runs and from a public leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from course_lib.exercises.feedback import (
+    Hint,
+    Mistake,
+    array_from,
+    as_dict,
+    call,
+    checker,
+    close,
+    finished,
+    number_from,
+    recognise_function,
+    same_keys,
+)
+from course_lib.experiments import LABELS, pareto_front, summarize_differences
+
+DAY = 24 * 60 * 60  # seconds
+
+N_TRAININGS, DAYS = 31, 7
+"""Trainings of a study, eight settings on two folds and three seeds on five, and the days there are for them."""
+
+BOARD = {"random_forest": "RF-SCM/Magpie", "cgcnn": "CGCNN v2019", "alignn": "ALIGNN"}
+"""Methods of the course that have a row on the leaderboard."""
+
+SIZES = {
+    "jdft2d (meV/atom)": 636,
+    "phonons (1/cm)": 1265,
+    "dielectric": 4764,
+    "log_kvrh (log10 GPa)": 10987,
+    "log_gvrh (log10 GPa)": 10987,
+    "perovskites (eV/cell)": 18928,
+    "mp_gap (eV)": 106113,
+    "mp_e_form (eV/atom)": 132752,
+}
+"""Crystals of each Matbench task (Dunn et al., npj Comput. Mater. 6, 138 (2020)), by column of the leaderboard."""
+
+# --- which are worth considering --------------------------------------------------------------------------------------
+
+
+def _front(errors: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    return pareto_front(pd.DataFrame({"error": errors, "time": seconds}), ["error", "time"]).to_numpy().astype(float)
+
+
+def _smallest(values: np.ndarray) -> np.ndarray:
+    return (values == values.min()).astype(float)
+
+
+def _beaten(not_worse: np.ndarray) -> np.ndarray:
+    return 1.0 - not_worse.any(axis=1)
+
+
+_FRONTS = (
+    Mistake(
+        lambda e, t: _smallest(e / t),
+        "You take the smallest quotient of error and time. Let a method train twice as long for nothing: its quotient "
+        "halves, and looks better. What does that pick?",
+    ),
+    Mistake(
+        lambda e, t: _smallest(e * t),
+        "You take the smallest product of error and time. It halves with half the time as with half the error: who "
+        "says that the two are worth the same to you? Compare methods in each of the two, by itself.",
+    ),
+    Mistake(
+        lambda e, t: _smallest(e),
+        "You keep the smallest error only. Somebody in a hurry may prefer a method that is a little worse and much "
+        "faster.",
+    ),
+    Mistake(
+        lambda e, t: _smallest(t),
+        "You keep the fastest only. What of a method that is slower, but more accurate?",
+    ),
+    Mistake(
+        lambda e, t: np.maximum(_smallest(e), _smallest(t)),
+        "You keep the two ends: the most accurate and the fastest. A method in between may be faster than the one and "
+        "more accurate than the other, and no other beats it.",
+    ),
+    Mistake(
+        lambda e, t: 1 - _front(e, t),
+        "Yours is True for just those that are beaten. Turn it round.",
+    ),
+    Mistake(
+        lambda e, t: _beaten((e < e[:, None]) & (t < t[:, None])),
+        "A method stays in yours that has the *same* error as another one and takes longer. Beaten means: worse in "
+        "one, and not better in the other.",
+    ),
+    Mistake(
+        lambda e, t: _beaten((e <= e[:, None]) & (t <= t[:, None])),
+        "In yours every method is beaten, by itself. It takes one that is *better* in at least one of the two.",
+    ),
+)
+
+_MADE_UP = (
+    (np.array([0.40, 0.34, 0.31, 0.36, 0.34]), np.array([4.0, 22.0, 24.0, 30.0, 60.0])),
+    (np.array([0.5, 0.2, 0.3, 0.25]), np.array([1.0, 50.0, 10.0, 60.0])),
+    (np.array([0.5, 0.1, 0.1, 0.12]), np.array([1.0, 3.0, 5.0, 8.0])),
+)
+
+
+@checker
+def check_worth_considering(function: object) -> str:
+    """Check a function that says which methods no other beats in error and time.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(errors, seconds) -> (n,)`` of bool for arrays (n,).
+
+    Returns
+    -------
+    Feedback
+    """
+    values = [array_from(function, "worth_considering", (len(probe[0]),), *probe) for probe in _MADE_UP]
+    if all(close(value, _front(*probe)) for value, probe in zip(values, _MADE_UP, strict=True)):
+        return "What is left is for you to decide: how much time a smaller error is worth. No quotient knows that."
+    recognise_function(values, _MADE_UP, _FRONTS)
+    value, (errors, seconds) = next(
+        (value, probe) for value, probe in zip(values, _MADE_UP, strict=True) if not close(value, _front(*probe))
+    )
+    wrong = np.flatnonzero(value != _front(errors, seconds))[0]
+    raise Hint(
+        f"With the errors {errors.tolist()} and the times {seconds.tolist()}, look at number {wrong}: is there another "
+        "one that is nowhere worse, and better in one of the two?"
+    )
+
+
+# --- how long at another size -----------------------------------------------------------------------------------------
+
+
+def _days(seconds: float, n_learned: float, n_crystals: float, n_trainings: float) -> float:
+    return seconds * n_crystals / n_learned * n_trainings / DAY
+
+
+_TIMES = (
+    Mistake(
+        lambda s, m, n, k: s * k / DAY,
+        "You took the recorded time as it is. It was for `n_learned` crystals: how much longer does an epoch over "
+        "`n_crystals` take?",
+    ),
+    Mistake(lambda s, m, n, k: _days(s, n, m, k), "The ratio of the sizes is upside down: more crystals take longer."),
+    Mistake(lambda s, m, n, k: _days(s, m, n, 1), "That is one training. How many are there?"),
+    Mistake(lambda s, m, n, k: _days(s, m, n, k) * DAY, "Right, in seconds. Days are asked for."),
+    Mistake(lambda s, m, n, k: _days(s, m, n, k) * 24, "Right, in hours. Days are asked for."),
+    Mistake(lambda s, m, n, k: _days(s, m, n, k) * 24 * 60, "Right, in minutes. Days are asked for."),
+    Mistake(
+        lambda s, m, n, k: _days(s, m, n, k) * n / m,
+        "You squared the ratio of the sizes. A graph network looks at each crystal by itself: twice the crystals, "
+        "twice the work.",
+    ),
+    Mistake(
+        lambda s, m, n, k: s * n * k / DAY,
+        "You took the recorded time for that of one crystal. It is that of `n_learned` of them.",
+    ),
+    Mistake(lambda s, m, n, k: _days(s, m, n, 1) / k, "More trainings take longer, but you divided by their number."),
+)
+
+
+@checker
+def check_campaign_days(function: object) -> str:
+    """Check a function that extrapolates training time to another number of crystals.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(seconds, n_learned, n_crystals, n_trainings) -> float``, in days.
+
+    Returns
+    -------
+    Feedback
+    """
+    probes = [(24.0, 700, 24000, 31), (100.0, 1000, 500, 2)]
+    values = [number_from(function, "campaign_days", *probe) for probe in probes]
+    if all(close(value, _days(*probe)) for value, probe in zip(values, probes, strict=True)):
+        return (
+            f"A training of 24 s on 700 crystals becomes {values[0]:.1f} days for {probes[0][3]} trainings on "
+            f"{probes[0][2]:,} crystals, on the one core that the runs were recorded on."
+        )
+    recognise_function(values, probes, _TIMES)
+    raise Hint(
+        f"For 24 s on 700 crystals, and {probes[0][3]} trainings on {probes[0][2]}, yours gives {values[0]:.3g} days. "
+        "Start with the time for one crystal; a day has 86,400 s."
+    )
+
+
+# --- who is not shown to be worse ------------------------------------------------------------------------------------
+
+
+def contenders(runs: pd.DataFrame) -> list[str]:
+    """Return the method with the smallest mean error on new formulas, and those not shown to be worse than it.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As from `course_lib.experiments.load_results`, on one target.
+
+    Returns
+    -------
+    list of str
+        Methods; those of whose paired difference to the best the corrected 95 % interval does not lie above zero.
+    """
+    return _not_worse(runs[runs["split"] == "formula"])
+
+
+def _best(runs: pd.DataFrame) -> str:
+    return runs.groupby("method")["mae"].mean().idxmin()
+
+
+def _not_worse(runs: pd.DataFrame, best: str | None = None) -> list[str]:
+    best = _best(runs) if best is None else best
+    table = summarize_differences(runs, best).groupby("method")["low"].max()
+    return [best, *table.index[table <= 0]]
+
+
+def _per_fold(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the error minus that of the best, a row a fold, a column a method."""
+    errors = runs.groupby(["fold", "method"])["mae"].mean().unstack()
+    return errors.sub(errors[_best(runs)], axis=0)
+
+
+def _unpaired(runs: pd.DataFrame) -> list[str]:
+    table = runs.groupby("method")["mae"].agg(["mean", "std"])
+    best = table.loc[_best(runs)]
+    return list(table.index[table["mean"] - table["std"] <= best["mean"] + best["std"]])
+
+
+def _uncorrected(runs: pd.DataFrame) -> list[str]:
+    differences = _per_fold(runs)
+    low = differences.mean() - 2.776 * differences.std() / np.sqrt(len(differences))  # Student's t, four degrees
+    return list(low.index[low <= 0])
+
+
+def _of(split: str, runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[runs["split"] == split]
+
+
+def _as_vector(methods: Iterable[str], runs: pd.DataFrame) -> np.ndarray:
+    chosen = set(methods)
+    return np.array([float(method in chosen) for method in sorted(runs["method"].unique())])
+
+
+def _others(methods: Sequence[str], runs: pd.DataFrame) -> list[str]:
+    return [method for method in runs["method"].unique() if method not in methods]
+
+
+_CONTENDERS = tuple(
+    Mistake(lambda runs, rule=rule: _as_vector(rule(runs), runs), hint)
+    for rule, hint in (
+        (
+            lambda runs: [_best(_of("formula", runs))],
+            "You keep the one with the smallest mean only. How far are the others from it, compared with how much that "
+            "differs from fold to fold?",
+        ),
+        (
+            lambda runs: _not_worse(_of("random", runs)),
+            "You read the random folds, where polymorphs of a test formula were learned from. Which folds have "
+            "formulas that are new?",
+        ),
+        (
+            lambda runs: [_best(_of("random", runs))],
+            "You keep the smallest mean on the random folds. The formulas are to be new; and one mean alone shows "
+            "little.",
+        ),
+        (
+            lambda runs: contenders(runs)[1:],
+            "The best one itself is missing: it stands in no row of the differences to it. Add it.",
+        ),
+        (
+            lambda runs: _others(contenders(runs), runs),
+            "Those are the ones that *are* shown to be worse. The others are asked for.",
+        ),
+        (
+            lambda runs: _unpaired(_of("formula", runs)),
+            "You let bars overlap. They are wide because some folds are hard for *all* methods; on the same fold, one "
+            "may be worse every time. Compare pairs: `summarize_differences`.",
+        ),
+        (
+            lambda runs: _uncorrected(_of("formula", runs)),
+            "You treat the folds as independent, but they share training crystals: the interval must be wider. "
+            "`summarize_differences` does that.",
+        ),
+        (
+            lambda runs: list(runs["method"].unique()),
+            "You keep all. One of them is worse on every fold of new formulas, by much. What says the lower end of its "
+            "interval?",
+        ),
+    )
+)
+
+
+def made_up_runs() -> pd.DataFrame:
+    """Return runs of methods that do not exist: folds differ much, methods little."""
+    hard = [0.0, 0.15, -0.1, 0.3, -0.2]
+    worse_by = {
+        "formula": {
+            "a": [0.0, 0.0, 0.0, 0.0, 0.0],
+            "b": [0.03, -0.02, 0.04, -0.03, 0.02],
+            "c": [0.05, 0.06, 0.05, 0.04, 0.05],
+            "d": [0.005, 0.03, 0.015, 0.04, 0.01],
+            "e": [0.9, 0.95, 1.0, 0.9, 0.97],
+        },
+        "random": {
+            "a": [0.02, 0.03, 0.025, 0.02, 0.03],
+            "b": [0.05, 0.06, 0.05, 0.06, 0.055],
+            "c": [0.0, 0.0, 0.0, 0.0, 0.0],
+            "d": [0.01, -0.01, 0.01, -0.008, 0.005],
+            "e": [0.5, 0.51, 0.5, 0.52, 0.49],
+        },
+    }
+    rows = [
+        (method, split, fold, seed, 0.5 + hard[fold] + difference + 0.001 * seed)
+        for split, methods in worse_by.items()
+        for method, differences in methods.items()
+        for fold, difference in enumerate(differences)
+        for seed in range(2)
+    ]
+    return pd.DataFrame(rows, columns=["method", "split", "fold", "seed", "mae"])
+
+
+@checker
+def check_contenders(function: object) -> str:
+    """Check a function that returns which methods are not shown to be worse than the best on new formulas.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(runs)`` returns a collection of methods.
+
+    Returns
+    -------
+    Feedback
+    """
+    runs = made_up_runs()
+    answer = call(function, "contenders", runs)
+    if isinstance(answer, str | bytes) or not isinstance(
+        answer, list | tuple | set | frozenset | np.ndarray | pd.Index
+    ):
+        raise Hint("`contenders` should return a list of methods, such as `['a', 'b']`.")
+    named = list(answer)
+    unknown = [name for name in named if not isinstance(name, str) or name not in set(runs["method"])]
+    if unknown:
+        raise Hint("`contenders` returns something that is no method of the column `method`. Return their names.")
+    vector = _as_vector(named, runs)
+    if close(vector, _as_vector(contenders(runs), runs)):
+        return (
+            "Of five made-up methods, three hold: the best, and two that the folds cannot tell from it. Their order is "
+            "no result."
+        )
+    recognise_function([vector], [(runs,)], _CONTENDERS)
+    raise Hint(
+        f"For the made-up runs yours returns {sorted(named)}. Find the method with the smallest mean on the folds by "
+        "formula; keep it, and each one whose interval of the difference to it does not begin above zero."
+    )
+
+
+# --- three situations -----------------------------------------------------------------------------------------------
+
+_REASONS = {
+    "A": "holds and fits",
+    "B": "large data",
+    "C": "no new training",
+}
+
+_WRONG_REASONS = {
+    "smallest quotient": "error divided by time is small where the time is long. That is no reason.",
+    "smallest mean": "a mean without its interval does not say whether the next study would find the same.",
+    "random folds": "on random folds, polymorphs of the test formulas were learned from. That is another question.",
+    "across datasets": "the crystals of the leaderboard are other crystals, with other energies: an error there cannot "
+    "be compared with one recorded here.",
+}
+
+_MISPLACED = {
+    (
+        "A",
+        "large data",
+    ): "there are fewer than a quarter of the crystals of that dataset, and time is limited. What do the "
+    "recorded runs say, and does it fit?",
+    ("A", "no new training"): "nothing is there yet, so everything is trained anew. What limits you?",
+    ("B", "holds and fits"): "the recorded runs learned from some hundred crystals, and nothing has to fit. Where is "
+    "evidence at 100,000?",
+    (
+        "B",
+        "no new training",
+    ): "training is no obstacle here: there is no deadline. What counts is the error at this size.",
+    ("C", "holds and fits"): "no training is wanted at all, however short. What can be made of what is there?",
+    ("C", "large data"): "nobody said how large the data are. What is there already, and what must not be risked?",
+}
+
+
+@checker
+def check_choices(answer: object, runs: pd.DataFrame, board: pd.DataFrame) -> str:
+    """Check a method and a reason for each of three situations, against the evidence.
+
+    Parameters
+    ----------
+    answer : dict of str to (str, str)
+        Method and reason for ``"A"``, ``"B"`` and ``"C"``.
+    runs : DataFrame
+        Recorded runs on the formation energy, late fusion among them.
+    board : DataFrame
+        The leaderboard, indexed by model.
+
+    Returns
+    -------
+    Feedback
+    """
+    choices = as_dict(answer, "choices")
+    same_keys(choices, "choices", _REASONS)
+    known = {*runs["method"], *BOARD}
+    checks = {"A": _check_a, "B": _check_b, "C": _check_c}
+    for situation, choice in choices.items():
+        finished(choice, f"choices[{situation!r}]")
+        if (
+            not isinstance(choice, tuple | list)
+            or len(choice) != 2
+            or not all(isinstance(part, str) for part in choice)
+        ):
+            raise Hint(f"{situation}: give a pair of texts, the method and the reason.")
+        method, reason = choice
+        if method not in known:
+            raise Hint(f"{situation}: no method of the evidence has that name. There are: {', '.join(sorted(known))}.")
+        checks[situation](method, runs, board)
+        if reason in _WRONG_REASONS:
+            raise Hint(f"{situation}, {reason!r}: {_WRONG_REASONS[reason]}")
+        if reason not in _REASONS.values():
+            raise Hint(f"{situation}: take a reason from the list: {', '.join([*_REASONS.values(), *_WRONG_REASONS])}.")
+        if reason != _REASONS[situation]:
+            raise Hint(f"{situation}, {reason!r}: {_MISPLACED[situation, reason]}")
+    others = [LABELS[name] for name in contenders(runs) if name != choices["A"][0] and _fits(name, runs)]
+    return f"Three situations, three reasons. For A the evidence allows {' and '.join(others) or 'no other'} as well."
+
+
+def _fits(method: str, runs: pd.DataFrame) -> bool:
+    mine = runs[(runs["split"] == "formula") & (runs["method"] == method)]
+    return _days(mine["seconds"].mean(), mine["n_learned"].mean(), 24000, N_TRAININGS) <= DAYS
+
+
+def _check_a(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
+    if method not in set(runs["method"]):
+        raise Hint(f"A: there are no recorded runs of {LABELS[method]} yet, so nothing is known about it here.")
+    if method not in contenders(runs):
+        best = _best(_of("formula", runs))
+        row = summarize_differences(_of("formula", runs), best).loc[("formula", method)]
+        raise Hint(
+            f"A: accuracy comes first, but {LABELS[method]} is shown to be worse than {LABELS[best]} on new formulas, "
+            f"by {row['mean']:.3f} eV/atom with an interval from {row['low']:.3f}. Whom does your `contenders` keep?"
+        )
+    if not _fits(method, runs):
+        raise Hint(
+            f"A: {LABELS[method]} holds, but {N_TRAININGS} trainings do not fit into {DAYS} days. Who is faster?"
+        )
+
+
+def _check_b(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
+    column = board["mp_e_form (eV/atom)"]
+    best = min(BOARD, key=lambda name: column[BOARD[name]])
+    if method not in BOARD:
+        raise Hint(
+            f"B: {LABELS[method]} has no row on the leaderboard, and the recorded runs learned from some hundred "
+            "crystals. What is known at 100,000?"
+        )
+    if method != best:
+        ratio = column[BOARD[method]] / column[BOARD[best]]
+        raise Hint(
+            f"B: at this size another method of the course has an error {ratio:.1f} times smaller than that one's."
+        )
+
+
+def _check_c(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
+    if method in ("random_forest", "cgcnn"):
+        raise Hint(
+            f"C: {LABELS[method]} alone is what is there already, and the other one lies idle. Two models whose errors "
+            "differ: what can be had from both without touching either?"
+        )
+    if method != "late_fusion":
+        raise Hint(f"C: {LABELS[method]} has to be trained, tuned and trusted anew. What risks less?")

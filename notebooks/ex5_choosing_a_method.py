@@ -1,0 +1,300 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Exercise 5: Choosing a method
+#
+# **Question.** Three people ask you which method they should use. What can you tell them, and what is it based on?
+#
+# **You will**
+#
+# - weigh error against training time without dividing one by the other;
+# - estimate how long a study takes on more crystals;
+# - tell methods that are shown to be worse from those that are not;
+# - choose for three situations, and name the evidence for each.
+#
+# **You need** notebook 7. **Difficulty:** medium. **Time to work:** 60 min. **Time to run:** at most 40 s on two cores.
+
+# %% [markdown]
+# ## The three
+#
+# - **A** has 30,000 crystals with formation energies, one GPU and two weeks, of which one is for computing. Accuracy on *new
+#   formulas* comes first.
+# - **B** has 100,000 crystals with formation energies, several GPUs and no deadline. Only the error counts.
+# - **C** has a forest and a CGCNN, both trained and in use. Something better is welcome, a risk is not: nothing is to be
+#   trained anew.
+#
+# And there are two kinds of evidence. The first are the course's own runs: the same folds for all methods, several random
+# starts, everything recorded. Late fusion is computed from the predictions of its two parents.
+
+# %%
+from course_lib.datasets import DATA, load_dataset
+from course_lib.experiments import LABELS, load_results, with_late_fusion
+
+TARGET = "formation_energy_per_atom"
+crystals = load_dataset("pbe_prototypes")
+runs = with_late_fusion(load_results(target=TARGET), crystals[TARGET])
+new_formulas = runs[runs["split"] == "formula"]
+cost = new_formulas.groupby("method")[["mae", "seconds", "n_learned"]].mean()
+cost.rename(index=LABELS).round({"mae": 3, "seconds": 1, "n_learned": 0})
+
+# %% [markdown]
+# `mae` is the mean absolute error in eV/atom, `seconds` the time of one training on one core, and `n_learned` the number of
+# crystals to learn from.
+#
+# > **Predict.** Somebody proposes to divide the error by the time, and to take the method with the smallest quotient. Which
+# > one is it?
+
+# %% [markdown] tags=["task"]
+# ## Task 1: Worth considering
+#
+# Nobody can tell how many seconds an eV/atom is worth. But a method is out if there is another one that is nowhere worse
+# (neither in error nor in time) and better in at least one of the two.
+#
+# 1. Write `worth_considering(errors, seconds)` for two arrays with an entry for each method. It returns an array of True and
+#    False: True for each method that no other one puts out.
+
+
+# %% tags=["answer"]
+def worth_considering(errors, seconds):
+    """Return for each method whether no other one is nowhere worse and once better."""
+    # BEGIN SOLUTION
+    not_worse = (errors <= errors[:, None]) & (seconds <= seconds[:, None])
+    better = (errors < errors[:, None]) | (seconds < seconds[:, None])
+    return ~(not_worse & better).any(axis=1)
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.exercises import check_worth_considering
+
+check_worth_considering(worth_considering)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint</summary>
+#
+# Begin with two loops: for each method, look at each other one. `errors[:, None]` makes a column of the array; compared with
+# the row `errors` it gives a table of all pairs.
+#
+# </details>
+
+# %% tags=["after"] mystnb={"image": {"alt": "Mean absolute error on new formulas against training time, one mark a method; a dashed line joins the methods that no other beats in both."}}
+from IPython.display import display
+
+from course_lib.plots import plot_error_against_time
+
+if check_worth_considering(worth_considering):  # once your answer is right
+    kept = worth_considering(cost["mae"].to_numpy(), cost["seconds"].to_numpy())
+    print("worth considering:", ", ".join(LABELS[name] for name in cost.index[kept]))
+    quotient = cost["mae"] / cost["seconds"]
+    print("smallest quotient:", LABELS[quotient.idxmin()])
+    print("longest training: ", LABELS[cost["seconds"].idxmax()])
+    display(plot_error_against_time(new_formulas, "eV/atom"))
+
+# %% tags=["solution"]
+assert quotient.idxmin() == cost["seconds"].idxmax()
+
+# %% [markdown] tags=["solution"]
+# The quotient picks the method that takes longest: a long time makes it small. It rewards waste.
+
+# %% [markdown] tags=["task"]
+# ## Task 2: How long will it take?
+#
+# The times belong to the crystals that were learned from. One epoch over twice as many takes a graph network twice as long.
+# And a study is more than one training: here eight settings on two folds, then three random starts on each of five folds,
+# 31 trainings.
+#
+# 1. Write `campaign_days(seconds, n_learned, n_crystals, n_trainings)`. `seconds` is the recorded time of one training on
+#    `n_learned` crystals. Return the *days* that `n_trainings` trainings on `n_crystals` take, one after the other.
+
+
+# %% tags=["answer"]
+def campaign_days(seconds, n_learned, n_crystals, n_trainings):
+    """Return the days that all trainings take, one after the other."""
+    # BEGIN SOLUTION
+    one_training = seconds * n_crystals / n_learned
+    return n_trainings * one_training / (24 * 60 * 60)
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.exercises import check_campaign_days
+
+check_campaign_days(campaign_days)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint</summary>
+#
+# `seconds / n_learned` is the time for one crystal. A day has 24 · 60 · 60 seconds.
+#
+# </details>
+
+# %% tags=["after"]
+if check_campaign_days(campaign_days):  # once your answer is right
+    for situation, n_learned in {
+        "A": 24_000,
+        "B": 80_000,
+    }.items():  # four folds of five
+        days = [
+            campaign_days(row.seconds, row.n_learned, n_learned, 31)
+            for row in cost.itertuples()
+        ]
+        table = cost.assign(days=days).rename(index=LABELS)["days"].round(2)
+        print(f"{situation}: days on one core\n{table.to_string()}\n")
+
+# %% [markdown] tags=["after"]
+# That is on one core. A GPU is faster; by how much has to be measured. What fits on the core will fit on the GPU. Two
+# assumptions are in it: the same number of epochs, and crystals as large as ours.
+
+# %% [markdown] tags=["task"]
+# ## Task 3: Who holds?
+#
+# A's formulas are new, so look at the folds by formula (`split` is `"formula"`). Some folds are harder than others, for every
+# method. So compare in pairs, on the same test crystals:
+#
+# 1. Write `contenders(runs)`. Among the runs on new formulas it finds the method with the smallest mean error, and returns a
+#    list of it and of all methods that are *not shown to be worse* than it: those whose interval of the difference does not
+#    lie above zero.
+#
+# `summarize_differences(runs, reference)` gives the `mean` of the difference to a reference method and its 95 % interval
+# from `low` to `high`, positive where the reference is better. Its rows are labelled (split, method).
+
+# %% tags=["answer"]
+from course_lib.experiments import summarize_differences
+
+
+def contenders(runs):
+    """Return the best method on new formulas, and those not shown to be worse."""
+    # BEGIN SOLUTION
+    new = runs[runs["split"] == "formula"]
+    best = new.groupby("method")["mae"].mean().idxmin()
+    differences = summarize_differences(new, best).loc["formula"]
+    return [best, *differences.index[differences["low"] <= 0]]
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.exercises import check_contenders
+
+check_contenders(contenders)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1</summary>
+#
+# `runs.groupby("method")["mae"].mean()` has a mean for each method, and `.idxmin()` names the smallest. Keep the runs that
+# you need before you do that.
+#
+# </details>
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 2</summary>
+#
+# `summarize_differences(new, best).loc["formula"]` is a table with one row for each of the other methods. The reference
+# itself has no row.
+#
+# </details>
+
+# %% tags=["after"] mystnb={"image": {"alt": "Difference in mean absolute error to the method with the smallest mean on new formulas, for each other method on both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero."}}
+from course_lib.plots import plot_paired_differences
+
+if check_contenders(contenders):  # once your answer is right
+    best, *tied = contenders(runs)
+    print("smallest mean:", LABELS[best])
+    print("not shown worse:", ", ".join(LABELS[name] for name in tied))
+    display(plot_paired_differences(runs, best, "eV/atom"))
+
+# %% tags=["solution"]
+assert "random_forest" not in contenders(runs)
+
+# %% [markdown]
+# ## The other evidence
+#
+# Our runs learned from some hundred crystals. For large data there is a public leaderboard, Matbench {cite:p}`dunn2020matbench`:
+# mean absolute errors of other people's models on eight sets of crystals. Each column has crystals and a unit of its own, so
+# errors compare *within* a column only. What can be compared between columns is a ratio of two errors of the same column:
+
+# %% mystnb={"image": {"alt": "Error of a random forest on Magpie features divided by the error of ALIGNN, for eight Matbench datasets from the smallest to the largest. The ratio is above one everywhere, largest for energies of large datasets and small for small datasets."}}
+import pandas as pd
+
+from course_lib.exercises.choosing import SIZES
+from course_lib.plots.choosing import plot_error_ratios
+
+board = pd.read_csv(DATA / "matbench_leaderboard.csv", index_col="model")
+ratios = board.loc["RF-SCM/Magpie"] / board.loc["ALIGNN"]
+plot_error_ratios(ratios, SIZES, "error of the forest divided by the error of ALIGNN")
+
+# %%
+board[["perovskites (eV/cell)", "mp_e_form (eV/atom)"]]
+
+# %% [markdown]
+# The three that the course has as well are `RF-SCM/Magpie` (a forest), `CGCNN v2019` and `ALIGNN`.
+
+# %% [markdown] tags=["task"]
+# ## Task 4: Three answers
+#
+# 1. For A, B and C, give a pair: a method of this course, and a reason. The methods are those in the column `method` of
+#    `runs`, and `"alignn"`. (The leaderboard may have rows that are better still. They are not on offer here.)
+#
+# The reasons to choose from:
+#
+# - `"holds and fits"`: it is not shown to be worse than the best on new formulas, and 31 trainings fit into seven days;
+# - `"large data"`: on a public dataset of this size and property it has the smallest error of the methods compared;
+# - `"no new training"`: it is made from models that are there, at no cost;
+# - `"smallest mean"`: its mean error in our runs is the smallest;
+# - `"smallest quotient"`: its error divided by its time is the smallest;
+# - `"random folds"`: it is the best one on random folds;
+# - `"across datasets"`: its error on the leaderboard is smaller than any of our errors.
+
+# %% tags=["answer"]
+choices = {
+    "A": ("early_fusion", "holds and fits"),  # SOLUTION
+    "B": ("alignn", "large data"),  # SOLUTION
+    "C": ("late_fusion", "no new training"),  # SOLUTION
+}
+
+# %% tags=["check"]
+from course_lib.exercises import check_choices
+
+check_choices(choices, runs, board)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint</summary>
+#
+# What is scarce in each situation: time, evidence at that size, or trust in something new? The reason follows from that, and
+# the method from the reason.
+#
+# </details>
+
+# %% tags=["after"]
+if check_choices(choices, runs, board):  # once your answer is right
+    for reference in ("cgcnn", "random_forest"):
+        pair = runs[runs["method"].isin(["late_fusion", reference])]
+        print(f"late fusion minus {LABELS[reference]} (eV/atom)")
+        display(summarize_differences(pair, reference).round(3))
+
+# %% tags=["solution"]
+for reference in ("cgcnn", "random_forest"):
+    pair = runs[runs["method"].isin(["late_fusion", reference])]
+    assert (summarize_differences(pair, reference)["low"] <= 0).all()
+
+# %% [markdown] tags=["solution"]
+# - **A.** Several methods hold and fit; early fusion is one of them, and simple. The order among them is no result. And our
+#   runs had far fewer crystals: learn from 30,000, and let *your* folds by formula decide.
+# - **B.** At this size, and for energies, networks that read angles are ahead of those that do not, and far ahead of a
+#   forest. The leaderboard has no row for the hybrids of this course, so about them it says nothing.
+# - **C.** A blend of what is there costs one number. It is not shown to be worse than either parent on either kind of
+#   folds, which the table above says, and with a weight of zero or one it can be taken back.
+
+# %% [markdown]
+# ## What to remember
+#
+# - Error divided by time picks the slowest. Say which methods are beaten in both; the rest is a decision.
+# - A time belongs to a number of crystals, an error to a dataset.
+# - "Not shown to be worse" is often all that an experiment says. Then choose by what else counts.
+#
+# Back to *All methods side by side* (notebook 7); on to exercise 6, *Attention fusion*.
