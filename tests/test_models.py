@@ -74,6 +74,7 @@ def all_examples() -> CrystalGraphs:
 
 
 @cache
+@torch.enable_grad()  # it may be called first where gradients are switched off
 def trained(name: str) -> CrystalModel:
     """Return a network that has learned for a moment to look at distances, in evaluation mode; to be left as it is."""
     batch = all_examples().batch(range(len(all_examples())))
