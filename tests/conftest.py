@@ -1,13 +1,20 @@
-"""What several test files share: where the repository is, and its table of contents."""
+"""What several test files share: where the repository is, its table of contents, and a browser."""
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver import Chrome, ChromeOptions
+from selenium.webdriver.chrome.service import Service
 
 ROOT = Path(__file__).resolve().parent.parent
+PATIENCE = 20  # seconds that a page may take, on a loaded machine
 
 
 def pages_of_the_book() -> list[str]:
@@ -26,3 +33,38 @@ def pages_of_the_book() -> list[str]:
 def root() -> Path:
     """Return the repository's folder."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory) -> Iterator[Chrome]:
+    """Yield a headless Chromium that finds no host but this machine; skip the tests where there is none."""
+    options = ChromeOptions()
+    for flag in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "no-first-run",
+        "disable-background-networking",
+        "disable-component-update",
+        "disable-sync",
+        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(f"--{flag}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    installed = next(filter(None, map(shutil.which, names)), None)
+    if installed:
+        options.binary_location = installed
+    try:
+        # Without a driver on the path, Selenium's own manager looks for one, and for a browser if there is none.
+        driver = Chrome(options=options, service=Service(executable_path=shutil.which("chromedriver")))
+    except WebDriverException as error:
+        message = f"no Chromium with its driver (see 'When something fails' in README.md): {error.msg}"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    driver.set_page_load_timeout(PATIENCE)
+    yield driver
+    driver.quit()

@@ -10,9 +10,7 @@ import functools
 import gzip
 import itertools
 import json
-import os
 import re
-import shutil
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -24,11 +22,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, pages_of_the_book
+from conftest import PATIENCE, ROOT, pages_of_the_book
 from ipywidgets.embed import dependency_state, embed_minimal_html
-from selenium.common.exceptions import WebDriverException
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -41,7 +37,6 @@ SITE = ROOT / "_build" / "html"
 PAGES = pages_of_the_book()
 NARROW = 400  # CSS pixels
 HEAVIEST = 3_000_000  # bytes that a page and all it loads may have
-PATIENCE = 20  # seconds, on a loaded machine
 HEAVIEST_WIDGETS = 1_500_000  # characters of widgets, with all their frames, that a page may have
 WIDGET_VIEWS = 'script[type="application/vnd.jupyter.widget-view+json"]'
 
@@ -83,40 +78,6 @@ def address(site) -> Iterator[str]:
     """Serve the site and yield its address."""
     with served(site) as address:
         yield address
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory) -> Iterator[Chrome]:
-    options = ChromeOptions()
-    for flag in (
-        "headless=new",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-quic",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        "host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    installed = next(filter(None, map(shutil.which, names)), None)
-    if installed:
-        options.binary_location = installed
-    try:
-        # Without a driver on the path, Selenium's own manager looks for one, and for a browser if there is none.
-        driver = Chrome(options=options, service=Service(executable_path=shutil.which("chromedriver")))
-    except WebDriverException as error:
-        message = f"no Chromium with its driver (see 'When something fails' in README.md): {error.msg}"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    driver.set_page_load_timeout(PATIENCE)
-    yield driver
-    driver.quit()
 
 
 def set_width(browser: Chrome, width: int) -> None:
@@ -361,7 +322,7 @@ def explorer_address(site, address, tmp_path_factory) -> Iterator[dict[str, str]
         requirejs=False,
     )
     page = (folder / f"{MADE_UP}.html").read_text(encoding="utf-8")
-    stand_ins = "".join(made.without_script() for made in explorers)
+    stand_ins = "".join(made.beside() for made in [*explorers, live])
     (folder / f"{MADE_UP}.html").write_text(page.replace("WITHOUT_SCRIPT", stand_ins), encoding="utf-8")
     with served(folder) as made_up_address:
         yield dict.fromkeys(EXPLORER_PAGES, address) | {MADE_UP: made_up_address}

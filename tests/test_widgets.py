@@ -151,7 +151,7 @@ def test_equal_content_is_stored_once():
 
 def weight(made: Explorer) -> int:
     """Return how many characters the explorer adds to a page."""
-    return len(json.dumps(dependency_state([made], drop_defaults=False))) + len(made.without_script())
+    return len(json.dumps(dependency_state([made], drop_defaults=False))) + len(made.beside())
 
 
 @pytest.mark.parametrize("name", EXPLORERS)
@@ -166,7 +166,7 @@ def test_alpha_explorer_of_a_thousand_crystals_is_light():
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_without_scripts_the_first_frame_and_all_values_are_there(name):
     made = EXPLORERS[name]()
-    page = made.without_script()
+    page = made.beside()
     still = page[page.index("<noscript>") : page.index("</noscript>")]
     for layers in made.default.pictures:
         for layer in layers:
@@ -187,13 +187,13 @@ def test_a_notebook_gets_the_widget_and_what_stands_in_for_it(monkeypatch):
     assert raw
     assert bundle["application/vnd.jupyter.widget-view+json"]["model_id"] == made.model_id
     assert len(bundle["text/plain"]) < 100
-    assert html.data == made.without_script()
+    assert html.data == made.beside()
 
 
 def test_names_and_values_are_escaped():
     frames = {(0,): Frame((), {"a<b": "<script>x</script>"})}
-    page = Explorer([Choice("a<b", ("1",))], frames).without_script()
-    assert "<script>" not in page
+    page = Explorer([Choice("a<b", ("1",))], frames).beside()
+    assert "<script>x" not in page
     assert "a&lt;b <strong>&lt;script&gt;" in page
 
 

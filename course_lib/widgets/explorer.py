@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import product
+from pathlib import Path
 
 import ipywidgets
 import pandas as pd
@@ -17,6 +18,7 @@ from IPython.display import HTML, display
 
 _PANEL = {"flex": "1 1 280px", "max_width": "400px"}  # one on a phone
 _WIDTH = "820px"  # two beside each other on a page
+_DESCRIBE = Path(__file__).with_name("describe.js").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,19 @@ class Frame:
     values: dict[str, str]
 
 
-class Explorer(ipywidgets.VBox):
+class _Described(ipywidgets.VBox):
+    """Widgets that bring along, when shown in a notebook, what names their controls to screen readers."""
+
+    def beside(self) -> str:
+        """Return the HTML that is shown beside the widgets."""
+        return f"<script>\n{_DESCRIBE}</script>"
+
+    def _ipython_display_(self) -> None:
+        display(self._repr_mimebundle_(), raw=True)
+        display(HTML(self.beside()))
+
+
+class Explorer(_Described):
     """Controls, a readout and pictures that follow the controls without a kernel.
 
     What stays the same from frame to frame is stored once. Shown in a notebook, it brings along what a page needs on
@@ -111,22 +125,22 @@ class Explorer(ipywidgets.VBox):
         """The values of all frames, one a row, each once."""
         return pd.DataFrame([frame.values for frame in self.frames.values()]).drop_duplicates(ignore_index=True)
 
-    def without_script(self) -> str:
-        """Return what a page without scripts shows: the first frame; and, for all pages, the folded table."""
+    def beside(self) -> str:
+        """Return the HTML that is shown beside the widgets.
+
+        For pages without scripts the first frame; for all pages the folded table, and the script that names the
+        controls to screen readers.
+        """
         table = self.table.to_html(index=False, border=0)
         return (
             f"<noscript>{side_by_side(self.default)}</noscript>"
             '<details class="explorer-values"><summary>All values of this explorer as a table</summary>'
-            f'<div style="overflow-x: auto">{table}</div></details>'
+            f'<div style="overflow-x: auto">{table}</div></details>{super().beside()}'
         )
 
     def __repr__(self) -> str:
         # The default one would print the data of all pictures.
         return f"Explorer of {', '.join(choice.name for choice in self.choices)}: {len(self.frames)} frames"
-
-    def _ipython_display_(self) -> None:
-        display(self._repr_mimebundle_(), raw=True)
-        display(HTML(self.without_script()))
 
     def _panel(self, rank: int, n_layers: int) -> ipywidgets.Widget:
         """Return what shows the picture number `rank` of the frames."""
@@ -181,7 +195,7 @@ def live(children: Sequence[ipywidgets.Widget]) -> ipywidgets.VBox:
     sentence = "Here stands a part that computes while you wait. It needs Python: open this notebook in JupyterLab."
     instead = ipywidgets.HTML(f"<p>{sentence}</p>", layout=ipywidgets.Layout(display="none"))
     instead.add_class("without-kernel")
-    return ipywidgets.VBox([working, instead])
+    return _Described([working, instead])
 
 
 def _control(choice: Choice) -> ipywidgets.Widget:
