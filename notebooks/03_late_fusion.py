@@ -358,8 +358,8 @@ difference.round(3)
 #
 # ## Exercises
 #
-# [Exercise 2: Reading alpha](ex2_reading_alpha.ipynb) asks what a weight says and derives the best one. In JupyterLab, work in
-# the copy in `notebooks/exercises`, which has no solutions.
+# [Exercise 2: Reading alpha](ex2_reading_alpha.ipynb) asks what a weight says, derives the best one, and hunts bugs in a
+# procedure that finds the wrong one. In JupyterLab, work in the copy in `notebooks/exercises`, which has no solutions.
 #
 # ## Further reading
 #

@@ -18,8 +18,9 @@
 # - tell what a weight means from what it does not mean;
 # - derive the best weight from the sizes of two errors and their correlation;
 # - turn the question round: which correlation does a weight of 0.20 give away?
+# - hunt two bugs in a procedure that finds the wrong weight.
 #
-# **You need** notebook 3. **Difficulty:** easy. **Time to work:** 40 min. **Time to run:** at most 30 s on two cores.
+# **You need** notebook 3. **Difficulty:** easy. **Time to work:** 50 min. **Time to run:** at most 30 s on two cores.
 
 # %% [markdown]
 # ## The picture
@@ -230,11 +231,98 @@ assert round(errors.corr().iloc[0, 1], 2) == correlation
 assert round(measured, 2) == 0.20
 
 # %% [markdown]
+# ## A colleague's procedure
+#
+# A colleague fits the weight of the forest like this. It runs, there is no warning, and the weight looks sensible: nearly
+# everything for the forest, which is so good on the crystals at hand. (The chapter that this course grew out of does the
+# same.) `training` holds crystals that both models learned from, `out_of_fold` crystals that neither has seen. Each has
+# the true energies `y` and the predictions `forest` and `cgcnn`, by crystal id.
+
+# %%
+import pandas as pd
+
+from course_lib.exercises.reading_alpha import two_parts
+from course_lib.late_fusion import optimal_alpha
+
+
+def colleagues_alpha(training, out_of_fold):
+    """Return the weight of the forest."""
+    y, forest, cgcnn = training
+    cgcnn = pd.Series(cgcnn.to_numpy(), index=y.index)
+    return optimal_alpha(y, forest, cgcnn)
+
+
+training, out_of_fold = two_parts()
+print(f"weight of the forest: {colleagues_alpha(training, out_of_fold):.2f}")
+
+# %% [markdown] tags=["task"]
+# ## Task 5: A bug hunt
+#
+# Two things are wrong with this procedure.
+#
+# 1. Look at the first rows of `training.y` and `training.cgcnn`, and at the mean absolute errors in both parts.
+# 2. Write `mended_alpha`, which does the same without the two bugs.
+
+
+# %% tags=["answer"]
+def mended_alpha(training, out_of_fold):
+    """Return the weight of the forest, fitted on the right crystals in the right order."""
+    # BEGIN SOLUTION
+    y, forest, cgcnn = out_of_fold
+    return optimal_alpha(y, forest, cgcnn[y.index])
+    # END SOLUTION
+
+
+# %% tags=["check"]
+from course_lib.exercises import check_mended_alpha
+
+check_mended_alpha(mended_alpha)
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 1</summary>
+#
+# A loader that shuffles gives predictions in its own order. What does `.to_numpy()` throw away?
+#
+# </details>
+
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 2</summary>
+#
+# `(training.forest - training.y).abs().mean()` is small. Compare it with `(out_of_fold.forest - out_of_fold.y)`. On which
+# of the two will the blend be used?
+#
+# </details>
+
+# %% [markdown] tags=["solution"]
+# The line with `.to_numpy()` takes the ids away and puts the ids of `y` in their place: each prediction of CGCNN is now
+# held against the energy of some other crystal. `optimal_alpha` compares the ids, and would have put things in order; the
+# conversion switched that off. And both models know the crystals of `training`, the forest nearly by heart. Each bug
+# alone gives the forest too much weight:
+
+# %% tags=["solution"]
+y, forest, cgcnn = out_of_fold
+found = {
+    "as it was": colleagues_alpha(training, out_of_fold),
+    "order mended": optimal_alpha(*training),
+    "crystals mended": colleagues_alpha(out_of_fold, None),
+    "both mended": mended_alpha(training, out_of_fold),
+}
+error = {
+    name: (y - alpha * forest - (1 - alpha) * cgcnn[y.index]).abs().mean()
+    for name, alpha in found.items()
+}
+assert min(error, key=error.get) == "both mended"
+assert found["both mended"] < 0.5 < min(list(found.values())[:3])
+pd.DataFrame({"weight": found, "error on new crystals (eV/atom)": error}).round(3)
+
+# %% [markdown]
 # ## What to remember
 #
 # - $\alpha$ is the forest's share in each prediction. It is no ratio of errors.
 # - It is small for two reasons: the forest's errors are larger, and they are like those of CGCNN.
 # - The less alike two models err, the more a blend gains. A worse model with errors of its own is a better partner than a
 #   good one that errs the same way.
+# - A weight is fitted on crystals that neither model has seen, and predictions are joined to crystals by id. Code that
+#   gets either wrong runs without complaint.
 #
 # Back to *Late fusion* (notebook 3); on to exercise 3, *Atom graph and line graph*.

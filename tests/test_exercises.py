@@ -102,6 +102,19 @@ def best_alpha(a, b, r):
     return np.clip((b * b - r * a * b) / (a * a + b * b - 2 * r * a * b), 0, 1)
 
 
+def mended_alpha(training, out_of_fold):
+    y, forest, cgcnn = out_of_fold
+    return optimal_alpha(y, forest, cgcnn[y.index])
+
+
+def by_position(part):
+    return optimal_alpha(part.y, part.forest, pd.Series(part.cgcnn.to_numpy(), part.y.index))
+
+
+def sorted_values(part):
+    return optimal_alpha(*(pd.Series(np.sort(values), part.y.index) for values in part))
+
+
 # Exercise 3.
 
 
@@ -608,6 +621,21 @@ CASES: dict[str, Case] = {
             "always one half": ((lambda a, b, r: 0.5,), "smaller"),
             "no number": ((lambda a, b, r: "0.5",), "text"),
             "other arguments": ((lambda a, b: 0.5,), "should take 3 arguments"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_mended_alpha": Case(
+        right=((mended_alpha,), (lambda training, new: optimal_alpha(*new),)),
+        wrong={
+            "not mended": ((lambda training, new: by_position(training),), "your colleague's weight still"),
+            "order mended": ((lambda training, new: mended_alpha(new, training),), "learned from these very crystals"),
+            "crystals mended": ((lambda training, new: by_position(new),), "in the order of its loader"),
+            "values sorted": ((lambda training, new: sorted_values(new),), "You sorted the values"),
+            "values sorted, known crystals": ((lambda training, new: sorted_values(training),), "which crystals"),
+            "weight of cgcnn": ((lambda training, new: 1 - mended_alpha(training, new),), "weight of CGCNN"),
+            "one half": ((lambda training, new: 0.5,), "change only what you hand over"),
+            "no number": ((lambda training, new: new.y,), "mended_alpha"),
+            "other arguments": ((lambda new: 0.5,), "should take 2 arguments"),
         },
         unfinished=((...,), (empty_stub,)),
     ),

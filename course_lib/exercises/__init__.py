@@ -44,6 +44,7 @@ from course_lib.exercises.reading_alpha import (
     check_best_alpha,
     check_blended_prediction,
     check_error_correlation,
+    check_mended_alpha,
 )
 from course_lib.exercises.task_weights import (
     check_contributions,
@@ -74,6 +75,7 @@ __all__ = [
     "check_importance_statements",
     "check_inverse_scale",
     "check_less_shared",
+    "check_mended_alpha",
     "check_mended_attention",
     "check_pair_cosines",
     "check_pairs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,7 +21,7 @@ from course_lib.exercises.feedback import (
     recognise,
     recognise_function,
 )
-from course_lib.late_fusion import alpha_from_errors
+from course_lib.late_fusion import alpha_from_errors, optimal_alpha
 
 ALPHA = 0.20
 """Weight of the forest in the blend."""
@@ -331,4 +332,124 @@ def check_error_correlation(alpha_uncorrelated: object, correlation: object) -> 
     raise Hint(
         f"With a correlation of {value:g} the best weight is {weight:.3f}, not {ALPHA:.2f}. "
         f"{'More' if weight > ALPHA else 'Less'} in common, and it comes nearer."
+    )
+
+
+# --- a flawed procedure ---------------------------------------------------------------------------------------------
+
+
+class Predicted(NamedTuple):
+    """What two models predict for some crystals, in eV/atom, as `Series` by crystal id.
+
+    Attributes
+    ----------
+    y, forest : Series
+        The truth and the forest's predictions, in the order of the table of crystals.
+    cgcnn : Series
+        CGCNN's predictions, in the order in which the loader gave the crystals.
+    """
+
+    y: pd.Series
+    forest: pd.Series
+    cgcnn: pd.Series
+
+
+def two_parts(seed: int = 0, n: int = 400) -> tuple[Predicted, Predicted]:
+    """Make up predictions for the crystals that two models learned from, and for as many that they did not.
+
+    The forest nearly remembers what it learned from; CGCNN remembers a little. Both loaders shuffle.
+
+    Parameters
+    ----------
+    seed : int, default 0
+        Seed of the numbers.
+    n : int, default 400
+        Crystals in each part.
+
+    Returns
+    -------
+    training, out_of_fold : Predicted
+    """
+    rng = np.random.default_rng(seed)
+    parts = []
+    for part, forest_error, cgcnn_error in (("learned", 0.10, 0.15), ("new", 0.33, 0.25)):  # eV/atom
+        y = pd.Series(rng.normal(-1.0, 1.0, n), index=[f"{part}-{number:03d}" for number in range(n)])
+        common, *own = rng.standard_normal((3, n))
+        forest = y + forest_error * (0.6 * common + 0.8 * own[0])
+        cgcnn = y + cgcnn_error * (0.6 * common + 0.8 * own[1])
+        parts.append(Predicted(y, forest, cgcnn.iloc[rng.permutation(n)]))
+    return parts[0], parts[1]
+
+
+def _by_position(part: Predicted) -> float:
+    return optimal_alpha(part.y, part.forest, pd.Series(part.cgcnn.to_numpy(), part.y.index))
+
+
+def _by_id(part: Predicted) -> float:
+    return optimal_alpha(part.y, part.forest, part.cgcnn[part.y.index])
+
+
+def _sorted(part: Predicted) -> float:
+    return optimal_alpha(*(pd.Series(np.sort(values.to_numpy()), part.y.index) for values in part))
+
+
+_PROCEDURES = (
+    Mistake(
+        lambda training, _: _by_position(training),
+        "That is your colleague's weight still. Print the first three ids of `y` and of `cgcnn`; and ask which of the "
+        "crystals here a model has never seen.",
+    ),
+    Mistake(
+        lambda training, _: _by_id(training),
+        "The predictions now belong to the crystals. But both models learned from these very crystals, and the forest "
+        "nearly remembers them. Is it as good on new ones?",
+    ),
+    Mistake(
+        lambda _, out_of_fold: _by_position(out_of_fold),
+        "The right crystals: neither model learned from them. But CGCNN's predictions come in the order of its "
+        "loader. Compare the ids of `y` and of `cgcnn`.",
+    ),
+    Mistake(
+        lambda training, _: _sorted(training),
+        "You sorted the values. That pairs the smallest prediction with the smallest energy, whatever the crystal, "
+        "so every model looks good. Put them in order by crystal id. And look at which crystals you take.",
+    ),
+    Mistake(
+        lambda _, out_of_fold: _sorted(out_of_fold),
+        "You sorted the values. That pairs the smallest prediction with the smallest energy, whatever the crystal, "
+        "so every model looks good. Put them in order by crystal id.",
+    ),
+    Mistake(
+        lambda _, out_of_fold: 1 - _by_id(out_of_fold),
+        "Both bugs are gone, but this is the weight of CGCNN. In `optimal_alpha` the weight belongs to the model that "
+        "is named first.",
+    ),
+)
+
+
+@checker
+def check_mended_alpha(function: object) -> str:
+    """Check the mended procedure that finds the weight of the forest.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(training, out_of_fold) -> alpha``; both are `Predicted`.
+
+    Returns
+    -------
+    Feedback
+    """
+    probes = [two_parts(seed) for seed in (1, 2, 3)]
+    values = [number_from(function, "mended_alpha", *probe) for probe in probes]
+    right = [_by_id(out_of_fold) for _, out_of_fold in probes]
+    if close(values, right, atol=1e-6):
+        return (
+            "The weight comes from crystals that neither model has seen, and each prediction is compared with the "
+            "energy of its own crystal."
+        )
+    recognise_function(values, probes, _PROCEDURES)
+    raise Hint(
+        f"On made-up crystals your weight is {values[0]:.3f}; it should be {right[0]:.3f}. Keep `optimal_alpha(y, "
+        "forest, cgcnn)` as it is, and change only what you hand over."
     )
