@@ -20,10 +20,9 @@ from derive_exercises import COPIES, is_exercise, learners_copy, page, stub, wit
 from scipy import stats
 
 from course_lib import exercises
-from course_lib.datasets import DATA, _matbench_tasks
+from course_lib.datasets import DATA, _matbench_tasks, catalogue
 from course_lib.exercises import Feedback
 from course_lib.exercises.choosing import BOARD as BOARD_ROWS
-from course_lib.exercises.choosing import SIZES
 from course_lib.exercises.feedback import (
     Hint,
     Mistake,
@@ -1452,12 +1451,12 @@ def test_the_made_up_models_have_the_errors_of_the_exercise():
         assert optimal_alpha(models["y"], models["forest"], models["cgcnn"], loss) == pytest.approx(0.20, abs=0.01)
 
 
-def test_the_leaderboards_datasets_have_the_sizes_that_matbench_gives():
-    tasks = _matbench_tasks()
+def test_the_catalogue_has_the_leaderboards_datasets_with_the_sizes_that_matbench_gives():
+    tasks, crystals_of = _matbench_tasks(), catalogue()["crystals"]
     board = pd.read_csv(DATA / "matbench_leaderboard.csv", index_col="model")
-    assert set(SIZES) == set(board.columns)
-    for column, size in SIZES.items():
-        assert tasks[f"matbench_{column.split(' ')[0]}"]["n_samples"] == size
+    for column in board.columns:
+        name = f"matbench_{column.split(' ')[0]}"
+        assert tasks[name]["n_samples"] == crystals_of[name]
     assert set(BOARD_ROWS.values()) <= set(board.index)
 
 

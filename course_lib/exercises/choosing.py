@@ -30,18 +30,6 @@ N_TRAININGS, DAYS = 31, 7
 BOARD = {"random_forest": "RF-SCM/Magpie", "cgcnn": "CGCNN v2019", "alignn": "ALIGNN"}
 """Methods of the course that have a row on the leaderboard."""
 
-SIZES = {
-    "jdft2d (meV/atom)": 636,
-    "phonons (1/cm)": 1265,
-    "dielectric": 4764,
-    "log_kvrh (log10 GPa)": 10987,
-    "log_gvrh (log10 GPa)": 10987,
-    "perovskites (eV/cell)": 18928,
-    "mp_gap (eV)": 106113,
-    "mp_e_form (eV/atom)": 132752,
-}
-"""Crystals of each Matbench task (Dunn et al., npj Comput. Mater. 6, 138 (2020)), by column of the leaderboard."""
-
 # --- which are worth considering --------------------------------------------------------------------------------------
 
 
@@ -205,7 +193,7 @@ def contenders(runs: pd.DataFrame) -> list[str]:
     list of str
         Methods; those of whose paired difference to the best the corrected 95 % interval does not lie above zero.
     """
-    return _not_worse(runs[runs["split"] == "formula"])
+    return _not_worse(_of("formula", runs))
 
 
 def _best(runs: pd.DataFrame) -> str:
@@ -437,7 +425,7 @@ def check_choices(answer: object, runs: pd.DataFrame, board: pd.DataFrame) -> st
 
 
 def _fits(method: str, runs: pd.DataFrame) -> bool:
-    mine = runs[(runs["split"] == "formula") & (runs["method"] == method)]
+    mine = _of("formula", runs[runs["method"] == method])
     return _days(mine["seconds"].mean(), mine["n_learned"].mean(), 24000, N_TRAININGS) <= DAYS
 
 
