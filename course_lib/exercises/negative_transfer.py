@@ -317,11 +317,6 @@ def check_transfer(transfer: object, verdict: object) -> str:
 # --- partners -------------------------------------------------------------------------------------------------------
 
 
-def _related(first: np.ndarray, second: np.ndarray) -> float:
-    known = ~(np.isnan(first) | np.isnan(second))
-    return abs(stats.spearmanr(first[known], second[known]).statistic)
-
-
 def _each_without_gaps(first: np.ndarray, second: np.ndarray) -> float:
     first, second = first[~np.isnan(first)], second[~np.isnan(second)]
     n = min(len(first), len(second))
@@ -337,6 +332,8 @@ def _on_known(measure: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[n
 
     return measured
 
+
+_related = _on_known(lambda x, y: abs(stats.spearmanr(x, y).statistic))
 
 _RELATIONS = (
     Mistake(
