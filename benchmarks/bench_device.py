@@ -18,7 +18,8 @@ from time import perf_counter
 import numpy as np
 import pandas as pd
 import torch
-from bench_large_data import N_ATOMS, crystal, energies, ran_on, record
+from bench_large_data import N_ATOMS, crystal, energies
+from recording import ran_on, record
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss
 from torch_geometric.data import Batch

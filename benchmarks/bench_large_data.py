@@ -9,15 +9,11 @@ The recorded results come from
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -25,11 +21,10 @@ import numpy as np
 import pandas as pd
 import psutil
 from pymatgen.core import Lattice, Structure
+from recording import ran_on, record
 
-from course_lib import __version__
 from course_lib.composition import magpie
 from course_lib.datasets import stream_dataset
-from course_lib.files import write_atomically
 from course_lib.graphs import CrystalGraphs
 
 N_ATOMS = 30
@@ -208,33 +203,6 @@ def steps(work: Path, options: argparse.Namespace) -> Iterator[tuple[str, dict]]
     write_cifs(work / "cifs", options.cifs)
     yield "build from CIF files", run_apart(build_from_cifs, work / "cifs", work / "from_cifs")
     yield "train on CIF files", run_apart(train, work / "from_cifs", options.cifs)
-
-
-def ran_on() -> dict:
-    """Return what the numbers depend on; others may use the machine at the same time, which the load tells."""
-    packages = ("torch", "lightning", "numpy", "pymatgen", "vesin")
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "load_before": round(os.getloadavg()[0], 1),
-        "versions": {"course_lib": __version__, "python": platform.python_version()}
-        | {name: version(name) for name in packages},
-    }
-
-
-def _processor() -> str:
-    """Return the model's name where the system tells it, else the architecture."""
-    about = Path("/proc/cpuinfo")
-    lines = about.read_text().splitlines() if about.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def record(path: Path, row: dict, keys: Sequence[str]) -> None:
-    """Add a row to the recorded ones; it replaces an earlier one that has the same values of `keys`."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    rows = {tuple(one[key] for key in keys): one for one in [*map(json.loads, lines), row]}
-    write_atomically(path, "".join(json.dumps(one) + "\n" for one in rows.values()))
 
 
 def main() -> int:
