@@ -332,9 +332,10 @@ def made_up_gpaw(monkeypatch):
     first = list(islice(work_list(), 6))
     monkeypatch.setattr(compute, "work_list", lambda: iter(first))
 
-    def single_point(prototype, species, constants):
+    def single_point(prototype, species, constants, density=compute.CRYSTAL_DENSITY):
         volume = 1.2 * start_volume(prototype, species)
-        return spring(prototype, np.array(compute.start_constants(prototype, volume)))(*constants)
+        point = spring(prototype, np.array(compute.start_constants(prototype, volume)))(*constants)
+        return point._replace(energy=point.energy - (density - compute.CRYSTAL_DENSITY))
 
     monkeypatch.setattr(compute, "converged_gap", lambda calculator: 1.0)
     monkeypatch.setattr(compute, "single_point", single_point)
@@ -436,7 +437,9 @@ def test_relaxed_metals_need_no_refining(change, wrong):
 def test_check_compares_with_the_recorded_row(made_up_gpaw, tmp_path, capsys):
     compute.crystals(0, 1, tmp_path)
     compute.check(["rocksalt-Be-O"], tmp_path)
-    assert "rocksalt-Be-O: energy differs by 0.00000 eV per cell, band gap by 0.0000 eV" in capsys.readouterr().out
+    assert "rocksalt-Be-O: energy differs by 0.00000 eV/atom, band gap by 0.0000 eV" in capsys.readouterr().out
+    compute.check(["rocksalt-Be-O"], tmp_path, density=compute.CRYSTAL_DENSITY + 3)  # made up: 1 eV a cell lower for 1
+    assert "rocksalt-Be-O: energy differs by -1.50000 eV/atom" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="no result is named 'rocksalt-Xx-O'"):
         compute.check(["rocksalt-Xx-O"], tmp_path)
 

@@ -234,15 +234,17 @@ def calculator(cutoff_ev: int, mesh: tuple[int, int, int]) -> GPAW:
     )
 
 
-def single_point(prototype: Prototype, species: dict[str, str], constants: tuple[float, ...]) -> Point:
-    """Run one self-consistent calculation at the given lattice constants (angstrom)."""
+def single_point(
+    prototype: Prototype, species: dict[str, str], constants: tuple[float, ...], density: float = CRYSTAL_DENSITY
+) -> Point:
+    """Run one self-consistent calculation at the given lattice constants (angstrom) and density of the k-mesh."""
     from ase import Atoms
     from ase.units import GPa
 
     symbols = prototype.symbols(species)
     cell = prototype.cell(*constants)
     atoms = Atoms(symbols, positions=prototype.positions(*constants), cell=cell, pbc=True)
-    atoms.calc = calculator(cutoff(symbols), kpoint_mesh(cell, CRYSTAL_DENSITY))
+    atoms.calc = calculator(cutoff(symbols), kpoint_mesh(cell, density))
     return Point(float(atoms.get_potential_energy()), atoms.get_stress() / GPa, atoms.calc)
 
 
@@ -451,8 +453,11 @@ def _delta_crystal(symbol: str) -> Atoms:
     return Atoms(numbers, scaled_positions=positions, cell=lattice, pbc=True)
 
 
-def check(ids: list[str], folder: Path = RAW) -> None:
-    """Compute recorded crystals again at their recorded cells and print the differences in energy and gap."""
+def check(ids: list[str], folder: Path = RAW, density: float = CRYSTAL_DENSITY) -> None:
+    """Compute recorded crystals again at their recorded cells and print the differences in energy and gap.
+
+    With a higher ``density`` (k-points per inverse angstrom) they show what the mesh of the crystals does.
+    """
     rows = {row["id"]: row for row in results(folder)[0]}
     for name in ids:
         if name not in rows:
@@ -460,9 +465,10 @@ def check(ids: list[str], folder: Path = RAW) -> None:
         row = rows[name]
         prototype = PROTOTYPES[row["prototype"]]
         constants = lattice_constants(prototype, np.array(row["cell"]))
-        point = single_point(prototype, row["species"], constants)
-        energy, gap = point.energy - row["energy"], converged_gap(point.calculator) - row["gap"]
-        print(f"{name}: energy differs by {energy:.5f} eV per cell, band gap by {gap:.4f} eV", flush=True)
+        point = single_point(prototype, row["species"], constants, density)
+        energy = (point.energy - row["energy"]) / len(row["numbers"])
+        gap = converged_gap(point.calculator) - row["gap"]
+        print(f"{name}: energy differs by {energy:.5f} eV/atom, band gap by {gap:.4f} eV", flush=True)
 
 
 def lattice_constants(prototype: Prototype, cell: np.ndarray) -> tuple[float, ...]:
@@ -486,13 +492,16 @@ def main() -> None:
         run.add_argument("--workers", type=int, default=1, help="how many processes there are (default: %(default)s)")
     again = commands.add_parser("check", help="compute recorded crystals again")
     again.add_argument("ids", nargs="+", help="names such as rocksalt-Na-Cl")
+    again.add_argument(
+        "--density", type=float, default=CRYSTAL_DENSITY, help="k-points per inverse angstrom (default: %(default)s)"
+    )
     arguments = parser.parse_args()
     os.nice(19)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     if arguments.command == "references":
         references(arguments.folder)
     elif arguments.command == "check":
-        check(arguments.ids, arguments.folder)
+        check(arguments.ids, arguments.folder, arguments.density)
     else:
         work = crystals if arguments.command == "crystals" else refine
         work(arguments.worker, arguments.workers, arguments.folder)
