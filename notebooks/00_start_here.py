@@ -60,9 +60,9 @@ chapters = [
     (1, "Two views of a crystal", "What does structure add to a formula?", True),
     (2, "Early fusion", "Does joining the descriptions help?", True),
     (3, "Late fusion", "How to weigh two opinions?", True),
-    (4, "Intermediate fusion", "Where in the network to mix?", False),
-    (5, "ALIGNN", "What do bond angles add?", False),
-    (6, "Multi-task learning", "Can one network learn two properties?", False),
+    (4, "Intermediate fusion", "Where in the network to mix?", True),
+    (5, "ALIGNN", "What do bond angles add?", True),
+    (6, "Multi-task learning", "Can one network learn two properties?", True),
     (7, "Side by side", "Which method for which situation?", False),
     (8, "Scaling up", "What changes with 100,000 crystals?", True),
 ]

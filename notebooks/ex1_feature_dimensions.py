@@ -321,4 +321,5 @@ mean_gap.round(3).rename("test minus training error (eV/atom)").to_frame()
 # - A smaller gap between training and test error is no aim in itself. Ask for the test error.
 # - Change one thing at a time, repeat with several seeds, and look at the interval, not at the mean alone.
 #
-# Back to *Early fusion* (notebook 2); on to exercise 2, *Reading alpha*.
+# Back to [notebook 2, *Early fusion*](02_early_fusion.ipynb); on to
+# [exercise 2, *Reading alpha*](ex2_reading_alpha.ipynb).

@@ -325,4 +325,5 @@ pd.DataFrame({"weight": found, "error on new crystals (eV/atom)": error}).round(
 # - A weight is fitted on crystals that neither model has seen, and predictions are joined to crystals by id. Code that
 #   gets either wrong runs without complaint.
 #
-# Back to *Late fusion* (notebook 3); on to exercise 3, *Atom graph and line graph*.
+# Back to [notebook 3, *Late fusion*](03_late_fusion.ipynb); on to
+# [exercise 3, *Atom graph and line graph*](ex3_line_graph.ipynb).

@@ -344,4 +344,5 @@ assert of_selenium < 1e-3 * of_three
 # - Linear is −1, a right angle is 0, and back along the same bond is 1. The sign depends on where the vectors start.
 # - A network without angles may still see them through longer distances.
 #
-# Back to *ALIGNN* (notebook 5); on to exercise 4, *Choosing lambda*.
+# Back to [notebook 5, *ALIGNN*](05_alignn.ipynb); on to
+# [exercise 4, *Choosing lambda*](ex4_task_weights.ipynb).

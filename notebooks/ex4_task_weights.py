@@ -265,7 +265,7 @@ assert abs(likeness) < cost / 3
 #   changed, only how somebody wrote a number down.
 # - **Weights of 1 and inverse scales** are nearly the same *here*, because the two targets happen to spread by about as
 #   much, in eV/atom and in eV. With a modulus in GPa as the second task they would not be.
-# - **No weight is best for both.** More weight for one task means less for the other; notebook 6 draws the front. Inverse
+# - **No weight is best for both.** More weight for one task means less for the other; notebook 6 turns that knob. Inverse
 #   scales are a fair point to start from, not the best for every purpose.
 
 # %% [markdown]
@@ -275,4 +275,5 @@ assert abs(likeness) < cost / 3
 # - Inverse standard deviations of the training targets take the units out. `fit` does that unless told otherwise.
 # - Only the ratio of the weights matters.
 #
-# Back to *Multi-task learning* (notebook 6).
+# Back to [notebook 6, *Multi-task learning*](06_multi_task.ipynb); on to
+# [exercise 5, *Choosing a method*](ex5_choosing_a_method.ipynb).

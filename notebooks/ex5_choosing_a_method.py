@@ -299,4 +299,5 @@ for reference in ("cgcnn", "random_forest"):
 # - A time belongs to a number of crystals, an error to a dataset.
 # - "Not shown to be worse" is often all that an experiment says. Then choose by what else counts.
 #
-# Back to *All methods side by side* (notebook 7); on to exercise 6, *Attention fusion*.
+# Back to *All methods side by side* (notebook 7); on to
+# [exercise 6, *Attention fusion*](ex6_attention_fusion.ipynb).

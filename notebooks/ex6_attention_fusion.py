@@ -18,7 +18,7 @@
 # - write a test of whether weights depend on the crystal, and see it catch layers that cheat;
 # - run the library's tests of invariance on a layer, find what it breaks, and mend it.
 #
-# **You need** notebook 4. **Difficulty:** hard. **Time to work:** 90 min. **Time to run:** at most 60 s on two cores.
+# **You need** notebook 4. **Difficulty:** hard. **Time to work:** 90 min. **Time to run:** at most 50 s on two cores.
 
 # %% [markdown]
 # ## The picture
@@ -403,4 +403,5 @@ assert set(broken.index[broken > 1e-2]) == {"supercell", "rest of the batch"}
 # - Turn the crystal, move it, reorder its atoms, take another cell, a larger cell, another batch: no prediction may change.
 #   `course_lib.invariance` does all six for any network, also for yours.
 #
-# Back to *Intermediate fusion* (notebook 4); on to exercise 7, *Negative transfer*.
+# Back to [notebook 4, *Intermediate fusion*](04_intermediate_fusion.ipynb); on to
+# [exercise 7, *Negative transfer*](ex7_negative_transfer.ipynb).

@@ -475,4 +475,5 @@ check_transfer_statements(statements)
 #
 # Which tasks to learn together is a field of its own {cite:p}`standley2020tasks`.
 #
-# Back to *Multi-task learning* (notebook 6); on to exercise 8, *Composition or structure?*
+# Back to [notebook 6, *Multi-task learning*](06_multi_task.ipynb); on to
+# [exercise 8, *Composition or structure?*](ex8_block_importance.ipynb).

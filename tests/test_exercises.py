@@ -1713,6 +1713,13 @@ def test_learners_copy_has_the_stub_only():
     assert given == learners_copy(written()), "the same every time"
 
 
+def test_links_lead_on_from_the_learners_copy_too():
+    links = "Back to [one](01_two_views.ipynb); on to [two](ex2_reading_alpha.ipynb)."
+    text = SOURCE.replace("The end.", links)
+    assert sources(page(written(text), "ex9"))[-1] == links
+    assert sources(learners_copy(written(text)))[-1] == links.replace("(01", "(../01")
+
+
 def test_other_notebooks_stay_as_they_are():
     plain = written("# %% [markdown]\n# # A title\n\n# %%\n1 + 1\n")
     assert not is_exercise(plain)
@@ -1747,7 +1754,8 @@ def test_notices_markers_that_are_missing_or_broken(broken):
         ('tags=["hint"]', "", "inside a task|Each task needs"),
         ('tags=["answer"]', 'tags=["check"]', "Each task needs"),
         ("# %% [markdown]\n# # An exercise\n\n# %%\n# NBVAL_CHECK_OUTPUT\ngiven = 2\n\n", "", "first cell"),
-        ("# ## Task 1: Double it\n#\n", "", "heading"),
+        ("# ## Task 1: Double it\n#\n", "", "a task without a heading"),
+        ("# That was easy.", "# ### Easy\n#\n# That was easy.", "a heading in what is folded"),
         ('# %% [markdown] tags=["hint"]', '# %%\n1\n\n# %% [markdown] tags=["hint"]', "inside a task"),
     ],
 )

@@ -68,6 +68,7 @@ COPIES = "exercises"  # folder of the learner's copies, below that of the pages
 _BLOCK = re.compile(r"^([ \t]*)# BEGIN SOLUTION\n(.*?)^[ \t]*# END SOLUTION(\n|\Z)", re.MULTILINE | re.DOTALL)
 _LINE = re.compile(r'^(?P<name>[ \t]*(?:"[^"]*": |[^=#\n]+ = ))(?P<value>.+?)(?P<comma>,?)  # SOLUTION$', re.MULTILINE)
 _MARKER = re.compile(r"^[ \t]*# (?:BEGIN|END) SOLUTION\n?", re.MULTILINE)
+_LINK = re.compile(r"\]\((?!ex\d)(\w+\.ipynb)\)")  # to a notebook that is no exercise
 _ORDER = re.compile(r"(task answer check (hint )+((after|solution) )*)*")
 
 _PAGE_NOTE = """\
@@ -147,7 +148,11 @@ def learners_copy(notebook: NotebookNode) -> NotebookNode:
     for number, cell in enumerate(cells):
         source = stub(cell.source) if _role(cell) == "answer" else cell.source
         source = source.removeprefix("# NBVAL_CHECK_OUTPUT\n")
-        new = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
+        if cell.cell_type == "code":
+            new = nbformat.v4.new_code_cell
+        else:
+            new = nbformat.v4.new_markdown_cell
+            source = _LINK.sub(r"](../\1)", source)  # the copies of the other exercises lie beside this one
         given.append(new(source, id=f"cell-{number}"))
     return _with_cells(notebook, given)
 
@@ -185,6 +190,10 @@ def _check_order(notebook: NotebookNode) -> None:
     for cell, following in pairwise(notebook.cells):
         if not _role(cell) and _role(following) in ROLES[1:]:
             raise ValueError(f"a cell without a tag stands inside a task: {cell.source[:60]!r}")
+    for cell in notebook.cells:
+        heading = re.search("^#.*", cell.source, re.MULTILINE)
+        if _role(cell) in _FOLDED and cell.cell_type == "markdown" and heading:
+            raise ValueError(f"a heading in what is folded, where Sphinx allows none: {heading[0]!r}. Use bold text.")
 
 
 def _boxed(task: NotebookNode, label: str) -> NotebookNode:

@@ -1,0 +1,354 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # Intermediate fusion
+#
+# **Question.** Composition and structure can also meet inside the network, before it has made up its mind. Does the
+# place where they meet matter?
+#
+# **You will learn to**
+#
+# - name the place in the network where each kind of fusion joins the two views;
+# - let the composition set scale and shift of every atom, and follow one number through it;
+# - give each crystal its own two weights, one a view;
+# - say why weights that a network gives to its sources do not explain its predictions.
+#
+# **You need** notebooks 1 to 3. **Time to read:** 40 min. **Time to run:** at most 80 s on two cores.
+
+# %% [markdown]
+# ## Four places to meet
+#
+# Early fusion put two vectors side by side, late fusion averaged two predictions. Between the first layer and the last
+# there are more places. Below, each row is the same graph network; the orange circle is where the composition comes in.
+
+# %% mystnb={"image": {"alt": "Four rows, each the same network: graph, three convolutions, mean, dense layers, prediction. Intermediate fusion: the composition enters before every convolution, as scale and shift of every atom. Early fusion: behind the mean, side by side. Attention fusion: behind the mean, as a sum with weights of this crystal. Late fusion: a forest and the network each predict, and the predictions are added with one weight for all crystals."}}
+from course_lib.plots import plot_fusion_places
+
+plot_fusion_places()
+
+# %% [markdown]
+# The names are a little odd: in our networks, *early* fusion meets behind the convolutions, and *intermediate* fusion
+# before them. "Early" means that there is one model only, which reads both. What counts is this: in intermediate fusion
+# the composition has a say in **what the atoms tell each other**. In the other three it comes in when they have
+# finished.
+#
+# > **Predict.** Four kinds of fusion, the same crystals, the same trunk. Which one would you expect to have the smallest
+# > error on new formulas? Write down a reason, too.
+
+# %% [markdown]
+# ## Scale and shift
+#
+# How can one row of composition features speak to every atom? A simple way is to let it turn knobs. Each atom $i$ has a
+# vector $x_i$ of 64 numbers. Before convolution $l$, every number is multiplied and shifted:
+#
+# $$ x_i \leftarrow \bigl(1 + \gamma^{(l)}(\tilde c)\bigr) \odot x_i + \beta^{(l)}(\tilde c) $$
+#
+# - $\tilde c$: the standardised composition features, as in notebook 2;
+# - $\gamma^{(l)}, \beta^{(l)}$: 64 numbers each, made of $\tilde c$ by a small network;
+# - $\odot$: number by number.
+#
+# All atoms of a crystal get the same $\gamma$ and $\beta$, for they have one composition. This is *feature-wise linear
+# modulation*, FiLM {cite:p}`perez2018film`. One number as an example, with $\gamma = 0.5$ and $\beta = -0.5$:
+
+# %%
+# NBVAL_CHECK_OUTPUT
+x, gamma, beta = 2.0, 0.5, -0.5
+print(f"{x} becomes {(1 + gamma) * x + beta}")
+
+# %% [markdown]
+# With $\beta = 0$ and $1 + \gamma$ between 0 and 1, the knob is a **gate**: it lets a feature through, dims it, or
+# shuts it. So a gate is a special case of scale and shift. Here is the network's own code:
+
+# %%
+import inspect
+
+from course_lib.models import IntermediateFusion
+
+print(inspect.getsource(IntermediateFusion.forward))
+
+# %% [markdown]
+# Why $1 + \gamma$, and not $\gamma$ alone? The layer that makes $\gamma$ and $\beta$ starts with all its weights zero.
+#
+# > **Predict.** Then what does the network compute before it has learned anything? Does it use the composition?
+
+# %%
+from course_lib.composition import magpie
+from course_lib.datasets import folds, load_dataset
+from course_lib.graphs import CrystalGraphs
+
+TARGET = "formation_energy_per_atom"
+crystals = load_dataset("pbe_prototypes")
+y = crystals[TARGET]
+composition = magpie(crystals["structure"])
+graphs = CrystalGraphs.from_structures(
+    crystals["structure"], ids=crystals.index, composition=composition, targets=y
+)
+fold = folds(crystals)[0]
+train = graphs.subset(fold.train[:500])  # a part of them: this page trains four times
+validation, test = graphs.subset(fold.validation), graphs.subset(fold.test)
+
+# %%
+import torch
+
+torch.manual_seed(0)
+network = IntermediateFusion().eval()
+some = test.batch(range(8))
+with torch.no_grad():
+    fused, plain = network(some), network.out(network.trunk.embed(some))
+    assert (network.scale_and_shift(some) == 0).all()
+assert torch.allclose(fused, plain), "at the start it is CGCNN, number by number"
+
+# %% [markdown]
+# It begins as plain CGCNN, and learns from there how far to let the composition in. Now we train it, on a part of the
+# crystals and for few epochs, to see the knobs turn. (So short a training says nothing about how good it is.)
+
+# %%
+from course_lib.training import FitConfig, fit, predict
+
+torch.manual_seed(0)
+film = fit(IntermediateFusion(), train, validation, FitConfig(epochs=25))
+print(f"trained in {film.seconds:.1f} s")
+
+everything = test.batch(range(len(test)))
+with torch.no_grad():
+    turned = film.model.eval().network.scale_and_shift(everything).numpy()
+print("crystals, convolutions, scale and shift, features:", turned.shape)
+
+# %% mystnb={"image": {"alt": "The factors before the first convolution, each minus its mean over the crystals: a row a test crystal, sorted by the mean deviation of electronegativity, a column an atom feature. The columns at the left go from bright at the bottom to dark at the top, those at the right from dark to bright."}}
+from course_lib.plots import plot_scales
+
+IONIC = "MagpieData avg_dev Electronegativity"
+ionic = composition.loc[test.names, IONIC]
+factors = 1 + turned[:, 0, 0]  # before the first convolution
+plot_scales(factors, ionic, "mean deviation of electronegativity")
+
+# %% [markdown]
+# Each row is a crystal, metal alloys below, ionic crystals above. Each column is one of the 64 atom features. Bright
+# means: multiplied by more than in the average crystal. At the right stand features that the network has learned to use
+# more in ionic crystals, at the left those that it uses less. So one convolution works differently in an alloy and in a
+# salt.
+
+# %%
+import numpy as np
+
+correlation = [np.corrcoef(column, ionic)[0, 1] for column in factors.T]
+strong = (np.abs(correlation) > 0.5).sum()
+print(f"{strong} of {len(correlation)} factors go with it (correlation above 0.5)")
+assert strong > 0
+
+# %% [markdown]
+# > **Predict.** Two polymorphs of one formula: same factors or different ones? Same prediction or different ones?
+
+# %%
+formula = crystals.loc[test.names, "formula"]
+rows = np.flatnonzero(formula == formula.value_counts().idxmax())
+first, second = rows[:2]
+predicted = predict(film.model, test)[TARGET].astype(float)
+print(formula.iloc[first], predicted.iloc[[first, second]].round(2).to_dict())
+assert np.allclose(turned[first], turned[second], atol=1e-5), "same knobs"
+assert abs(predicted.iloc[first] - predicted.iloc[second]) > 1e-3, "other crystal"
+
+# %% [markdown]
+# The composition tunes the instrument, the structure plays it.
+#
+# ## Attention: two weights for each crystal
+#
+# Late fusion had one $\alpha$ for all crystals, though some need structure more than others. Why not let each crystal
+# have its own? Attention fusion makes a vector of each view, $h_c$ of the composition and $h_s$ of the structure, gives
+# each a score, and adds them up by weight:
+#
+# $$ (w_c, w_s) = \operatorname{softmax}(a_c \cdot h_c + b_c,\; a_s \cdot h_s + b_s), \qquad \hat y = f(w_c h_c + w_s h_s) $$
+#
+# - $a_c, b_c, a_s, b_s$: learned; they make one number of a vector, its score;
+# - $\operatorname{softmax}(u, v)$: $e^u$ and $e^v$, divided by their sum, so the two weights add up to 1;
+# - $f$: a small network.
+#
+# An example: the composition scores 1.0, the structure 0.0.
+
+# %%
+# NBVAL_CHECK_OUTPUT
+scores = torch.tensor([1.0, 0.0])
+print("softmax:", [f"{weight:.2f}" for weight in scores.softmax(0)])
+print(f"gate:    {torch.sigmoid(scores[0] - scores[1]):.2f}")
+
+# %% [markdown]
+# With two views, the softmax is a **gate**: $w_c = \sigma(\text{difference of the scores})$ and $w_s = 1 - w_c$. So
+# "gated fusion" and "attention fusion" of two views are one thing. The code:
+
+# %%
+from course_lib.models import AttentionFusion
+
+print(inspect.getsource(AttentionFusion.views_and_weights))
+print(inspect.getsource(AttentionFusion.forward))
+
+# %% [markdown]
+# `norm` brings both vectors to the same size. Without it the network could give a view a small weight and a huge
+# vector, and the weight would say nothing at all.
+#
+# > **Predict.** For which crystals does the composition get more weight? You know the prototypes: think of those whose
+# > energy the formula settles nearly alone.
+
+# %%
+import pandas as pd
+
+from course_lib.interpret import attention_weights
+
+
+def train_attention(seed):
+    """Train an attention fusion network from one random start."""
+    torch.manual_seed(seed)
+    config = FitConfig(epochs=25, seed=seed)
+    return fit(AttentionFusion(), train, validation, config).model
+
+
+# %%
+networks = {f"start {seed}": train_attention(seed) for seed in range(3)}
+weights = pd.DataFrame(
+    {name: attention_weights(m, test)["composition"] for name, m in networks.items()}
+)
+weights.describe().loc[["mean", "std", "min", "max"]].round(2)
+
+# %% mystnb={"image": {"alt": "Weight of the composition by prototype for one network: mean and standard deviation, prototypes sorted by the mean. The means differ, and within each prototype the weights scatter widely."}}
+from course_lib.plots import plot_weights_by_group
+
+prototypes = crystals["prototype"]
+label = "weight of the composition"
+plot_weights_by_group({"start 0": weights["start 0"]}, prototypes, label)
+
+# %%
+assert weights["start 0"].std() > 0.05, "each crystal has weights of its own"
+alike = formula.iloc[rows]
+pair = weights.loc[alike.index, "start 0"].astype(float)
+print(alike.iloc[0], pair.round(2).to_dict())
+assert pair.max() - pair.min() > 1e-3, "so have polymorphs"
+
+# %% [markdown]
+# Each crystal has weights of its own, and so have two polymorphs of one formula: the structure has a score, too. It is
+# tempting to read the figure as a finding about crystals: *these lean on composition, those on structure*. Before we
+# write that into a paper, we look at the other two starts. Same crystals, same network, same settings; only the first
+# random weights and the order of the batches are others.
+#
+# > **Predict.** Will the three networks agree on which crystals lean on the composition? And on the energies?
+
+# %% mystnb={"image": {"alt": "Weight of the composition by prototype for three networks from three random starts. The order of the prototypes by the first network is not the order by the others, and one network may give more weight to the composition everywhere."}}
+plot_weights_by_group(dict(weights.items()), prototypes, label)
+
+# %%
+answers = pd.DataFrame({name: predict(m, test)[TARGET] for name, m in networks.items()})
+agreement = pd.DataFrame(
+    {
+        what: table.corr("spearman").to_numpy()[[0, 0, 1], [1, 2, 2]]
+        for what, table in {"energies": answers, "weights": weights}.items()
+    },
+    index=["starts 0 and 1", "starts 0 and 2", "starts 1 and 2"],
+)
+assert agreement["weights"].max() < agreement["energies"].min()
+agreement.round(2)
+
+# %% [markdown]
+# These are rank correlations: 1 where two networks put the crystals in the same order. On the energies the networks
+# agree. On the weights they agree much less. Both views know the elements, the graph through its nodes. So there are
+# many ways to share the work which predict about equally well, and chance decides which of them a training finds. **The
+# weights describe a network, not the crystals** {cite:p}`jain2019attention`.
+#
+# What *can* be asked of a fitted model is how much worse it gets when it is given the composition of another crystal,
+# or the structure of another. Exercise 8 does that with care. Here is its method on our three networks: the *Shapley
+# value* of a view is its share in what the model gains from both, in eV/atom.
+
+# %%
+from course_lib.interpret import block_errors, shapley_values
+
+rows = {}
+for name, model in networks.items():
+    errors = block_errors(lambda g, model=model: predict(model, g), test, n_repeats=5)
+    gains = shapley_values(errors)["mean"]
+    rows[name] = {
+        "mean weight of composition": weights[name].mean(),
+        "its share of the gain": gains["composition"] / gains.sum(),
+    }
+shares = pd.DataFrame(rows).T
+assert (shares["its share of the gain"] > 0.5).all()
+shares.round(2)
+
+# %% [markdown]
+# All three networks owe more than half of what they know to the composition, whatever their weights say. This makes
+# sense: energies differ more from one formula to the next than between polymorphs of one formula.
+#
+# ## What does it cost?
+#
+# The composition is one row a crystal; the work is in the edges, and there are many more of them. So what should the
+# knobs cost? We train each kind for a few epochs, and plain CGCNN beside them, and compare processor time.
+
+# %%
+import time
+
+from course_lib.models import CGCNN, EarlyFusion
+
+
+def training_time(network):
+    """Return the processor time of one short training, in seconds."""
+    start = time.process_time()
+    fit(network, train, validation, FitConfig(epochs=8))
+    return time.process_time() - start
+
+
+NETWORKS = [CGCNN, EarlyFusion, IntermediateFusion, AttentionFusion]
+seconds = pd.Series({n.__name__: training_time(n()) for n in NETWORKS})
+price = seconds / seconds["CGCNN"]
+assert price.max() < 1.6, "no kind of fusion costs much more than the graph network"
+price.rename("times CGCNN").round(2).to_frame()
+
+# %% [markdown]
+# Late fusion is missing from the table: it costs its two parents.
+#
+# ## What we saw
+#
+# - The composition can come in before the convolutions, behind them, or after the prediction.
+# - Scale and shift start as "no change", so the network starts as CGCNN and learns how far to listen.
+# - A softmax over two views is a gate. It gives each crystal its own weights, but networks that predict alike can weigh
+#   differently: read such weights as a part of the network, not as a finding about crystals.
+# - All four have the same two sources. The places differ; what there is to know does not. So expect small differences, and
+#   ask for several folds and starts before you believe one.
+#
+# | strengths | weaknesses |
+# |---|---|
+# | the composition shapes every message, not just the end | must reach into the network: each trunk needs its own version |
+# | little dearer than CGCNN | more to learn: scale and shift for each layer |
+# | attention: weights for each crystal, where late fusion has one for all | the weights look like an explanation and are none |
+#
+# **When this stops being true.** Our formulas have few elements and our crystals few atoms. Where the second view knows
+# something that the graph does not hold (a temperature, a spectrum, a text), the place may matter more. And with many
+# more crystals, small differences between the fusions may become visible.
+#
+# ## Check yourself
+#
+# 1. A feature has $1 + \gamma = 0$ in all oxides. What does the network then know of it in an oxide?
+# 2. Late fusion has $\alpha = 0.4$. Attention fusion gives the composition 0.4 on average. Do the two say the same?
+# 3. A colleague writes: "The attention weights prove that structure matters most in perovskites." What would you ask?
+#
+# <details><summary>Answers</summary>
+#
+# 1. Only the shift $\beta$, which is the same for all atoms of the crystal. What the atoms' own feature said is gone.
+# 2. No. $\alpha$ weighs two predictions in eV/atom, and is the best one for their errors. The attention weight mixes
+#    two vectors before a network reads them; nothing makes it a share of the prediction.
+# 3. Whether a second random start says the same, and how the error changes when the structure is taken away.
+#
+# </details>
+#
+# ## Exercises
+#
+# [Exercise 6: Attention fusion](ex6_attention_fusion.ipynb) has you build the two weights, test whether they depend on the
+# crystal, and find what a colleague's layer breaks. [Exercise 8: Composition or structure?](ex8_block_importance.ipynb)
+# measures what a fitted hybrid owes to each of its two sources. In JupyterLab, work in the copies in
+# `notebooks/exercises`, which have no solutions.
+#
+# ## Further reading
+#
+# Scale and shift: {cite:t}`perez2018film`. A learned gate between two sources: {cite:t}`arevalo2017gated`. What to
+# fuse, and where: {cite:t}`baltrusaitis2019multimodal`. Whether attention explains: {cite:t}`jain2019attention`.
