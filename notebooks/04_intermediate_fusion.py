@@ -90,7 +90,7 @@ graphs = CrystalGraphs.from_structures(
     crystals["structure"], ids=crystals.index, composition=composition, targets=y
 )
 fold = folds(crystals)[0]
-train = graphs.subset(fold.train[:500])  # a part of them: this page trains four times
+train = graphs.subset(fold.train[:500])  # a part: this page trains eight times
 validation, test = graphs.subset(fold.validation), graphs.subset(fold.test)
 
 # %%
