@@ -45,9 +45,9 @@ class Method:
 
 
 METHODS: dict[str, Method] = {
-    "random_forest": Method("random forest", "composition"),
-    "cgcnn": Method("CGCNN", "structure", CGCNN),
-    "early_fusion": Method("early fusion", "hybrid", EarlyFusion),
+    "random_forest": Method("random forest", "composition", settings={"max_features": 0.5, "min_samples_leaf": 3}),
+    "cgcnn": Method("CGCNN", "structure", CGCNN, settings={"epochs": 100, "learning_rate": 0.01}),
+    "early_fusion": Method("early fusion", "hybrid", EarlyFusion, settings={"epochs": 200, "learning_rate": 0.002}),
     "intermediate_fusion": Method("intermediate fusion", "hybrid", IntermediateFusion),
     "attention_fusion": Method("attention fusion", "hybrid", AttentionFusion),
     "alignn_simple": Method("ALIGNN simplified", "structure", ALIGNNSimple),

@@ -71,13 +71,16 @@ class Run:
 
 
 def comparison(n_crystals: int) -> list[Run]:
-    """All methods on the energy, some on the gap too: both kinds of folds, five folds, three seeds."""
-    tasks = [(ENERGY, name) for name, method in METHODS.items() if not method.multitask]
-    tasks += [(f"{ENERGY}+{GAP}", name) for name, method in METHODS.items() if method.multitask]
-    tasks += [(GAP, name) for name in ("gat", "megnet")]
+    """All methods on both kinds of folds, five folds, three seeds; on new formulas the single-task twins, too."""
+    both, twins = f"{ENERGY}+{GAP}", ("gat", "megnet")
+    single = [name for name, method in METHODS.items() if not method.multitask and name not in twins]
+    methods = [*((ENERGY, name) for name in single), (both, "multitask_megnet")]
+    transfer = [*product((ENERGY, GAP), twins), (both, "multitask_gat")]
+    tasks = {"random": methods, "formula": methods + transfer}
     return [
         Run(target, method, split, fold, seed)
-        for seed, split, fold, (target, method) in product(range(3), SPLITS, range(N_FOLDS), tasks)
+        for seed, split, fold in product(range(3), SPLITS, range(N_FOLDS))
+        for target, method in tasks[split]
     ]
 
 
@@ -109,14 +112,14 @@ def lambda_sweep(n_crystals: int) -> list[Run]:
 
 
 def training_predictions(n_crystals: int) -> list[Run]:
-    """Predictions of the parents of late fusion for the very crystals that they learned from."""
-    return [Run(ENERGY, method, split, 0, part="train") for split, method in product(SPLITS, PARENTS)]
+    """Predictions of composition, structure and hybrid for the very crystals that they learned from."""
+    return [Run(ENERGY, name, split, 0, part="train") for split, name in product(SPLITS, (*PARENTS, "early_fusion"))]
 
 
 def tuning(n_crystals: int) -> list[Run]:
     """Eight settings of every method on the validation parts of two folds by formula; no test set is read."""
     # Of length and rate, the best should lie inside what is tried, not at its edge.
-    rates_of = {50: (2e-3, 5e-3), 100: (1e-3, 2e-3, 5e-3, 1e-2), 200: (2e-3, 5e-3)}
+    rates_of = {50: (5e-3,), 100: (1e-3, 2e-3, 5e-3, 1e-2, 2e-2), 200: (2e-3, 5e-3)}
     networks = [(("epochs", epochs), ("learning_rate", rate)) for epochs, rates in rates_of.items() for rate in rates]
     forests = [
         (("max_features", features), ("min_samples_leaf", leaf))
@@ -124,7 +127,7 @@ def tuning(n_crystals: int) -> list[Run]:
     ]
     return [
         Run(target, name, "formula", fold, part="validation", settings=settings)
-        for fold, (name, method) in product(range(2), METHODS.items())
+        for (name, method), fold in product(METHODS.items(), range(2))
         for target in [f"{ENERGY}+{GAP}" if method.multitask else ENERGY]
         for settings in (networks if method.network else forests)
     ]
@@ -174,7 +177,8 @@ STUDIES = {
 def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> None:
     """Run what is missing of a study, and record it.
 
-    Runs made on other data (by checksum) are dropped first: results of different data do not compare.
+    Runs made on other data (by checksum), or before the settings of their method changed, are dropped first: they do
+    not compare with the others.
 
     Parameters
     ----------
@@ -224,6 +228,7 @@ def train(run: Run, frame: pd.DataFrame, graphs: CrystalGraphs) -> dict:
     error = np.abs(predictions - frame[targets].to_numpy()[predicted])
     return {
         **asdict(run),
+        "configuration": _configuration(run),
         "mae": np.round(error.mean(0), 5).tolist(),
         **details,
         "n_learned": len(fold.train) + len(fold.validation),
@@ -231,6 +236,11 @@ def train(run: Run, frame: pd.DataFrame, graphs: CrystalGraphs) -> dict:
         "data_sha256": frame.attrs["sha256"],
         "version": __version__,
     }
+
+
+def _configuration(run: Run) -> dict:
+    """Return all that differs from the defaults: the settings of the method, and of the run."""
+    return METHODS[run.method].settings | dict(run.settings)
 
 
 def _fewer(fold: Fold, run: Run) -> Fold:
@@ -258,8 +268,7 @@ def _forest(
     # A forest needs no validation set; it learns from all that a network learns from or is chosen by. In tuning the
     # validation set is what it is judged by.
     seen = fold.train if run.part == "validation" else np.concatenate([fold.train, fold.validation])
-    settings = METHODS[run.method].settings | dict(run.settings)
-    forest = forest_pipeline(run.seed)["forest"].set_params(n_jobs=1, **settings)
+    forest = forest_pipeline(run.seed)["forest"].set_params(n_jobs=1, **_configuration(run))
     start = time.process_time()
     forest.fit(graphs.features[seen], targets.to_numpy()[seen, 0])
     seconds = time.process_time() - start
@@ -271,9 +280,8 @@ def _network(
     run: Run, targets: pd.DataFrame, graphs: CrystalGraphs, fold: Fold, predicted: np.ndarray
 ) -> tuple[np.ndarray, dict]:
     torch.manual_seed(run.seed)
-    method = METHODS[run.method]
-    network = method.network(n_targets=targets.shape[1])
-    config = FitConfig(**{"seed": run.seed, **method.settings, **dict(run.settings)})
+    network = METHODS[run.method].network(n_targets=targets.shape[1])
+    config = FitConfig(**{"seed": run.seed, **_configuration(run)})
     start = time.process_time()
     result = fit(network, graphs.subset(fold.train), graphs.subset(fold.validation), config)
     details = {
@@ -316,9 +324,10 @@ def load_results(
     -------
     DataFrame
         The columns of `Run`, with one ``target`` in each row and ``task``, the targets of the run as recorded; ``mae``
-        (in the target's unit); ``seconds``, processor time of the training; ``n_parameters``; ``best_epoch``;
-        ``n_learned``, crystals to learn from, validation included; ``ids`` and ``predictions``, the crystals
-        predicted and what was predicted for them; ``data_sha256`` and ``version``.
+        (in the target's unit); ``configuration``, all settings that differ from the defaults; ``seconds``, processor
+        time of the training; ``n_parameters``; ``best_epoch``; ``n_learned``, crystals to learn from, validation
+        included; ``ids`` and ``predictions``, the crystals predicted and what was predicted for them; ``data_sha256``
+        and ``version``.
 
     Raises
     ------
@@ -385,6 +394,8 @@ def _ids(dataset: str, split: str, fold: int, part: str) -> list[str]:
 def _recorded(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
     """Return the runs that are recorded for this very data, after dropping from the file the others and unwanted ones.
 
+    Nor is a run kept that was made before the settings of its method were changed.
+
     A last line without its end was being written when the run was killed; it is dropped too.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -395,12 +406,17 @@ def _recorded(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
             continue
         record = json.loads(line)
         run = _key(record)
-        if record["data_sha256"] == sha256 and run in wanted:
+        same = record["data_sha256"] == sha256 and record["configuration"] == _as_json(_configuration(run))
+        if same and run in wanted:
             runs.add(run)
             kept.append(line)
     if kept != lines:
         write_atomically(path, "".join(kept))
     return runs
+
+
+def _as_json(value: dict) -> dict:
+    return json.loads(json.dumps(value))  # tuples become lists
 
 
 def _key(record: dict) -> Run:
