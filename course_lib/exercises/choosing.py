@@ -370,7 +370,7 @@ _MISPLACED = {
     ): "there are fewer than a quarter of the crystals of that dataset, and time is limited. What do the "
     "recorded runs say, and does it fit?",
     ("A", "no new training"): "nothing is there yet, so everything is trained anew. What limits you?",
-    ("B", "holds and fits"): "the recorded runs learned from some hundred crystals, and nothing has to fit. Where is "
+    ("B", "holds and fits"): "the recorded runs learned from far fewer crystals, and nothing has to fit. Where is "
     "evidence at 100,000?",
     (
         "B",
@@ -450,7 +450,7 @@ def _check_b(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
     best = min(BOARD, key=lambda name: column[BOARD[name]])
     if method not in BOARD:
         raise Hint(
-            f"B: {LABELS[method]} has no row on the leaderboard, and the recorded runs learned from some hundred "
+            f"B: {LABELS[method]} has no row on the leaderboard, and the recorded runs learned from far fewer "
             "crystals. What is known at 100,000?"
         )
     if method != best:

@@ -231,7 +231,7 @@ def plot_feature_scales(raw: pd.DataFrame, scaled: pd.DataFrame) -> Figure:
     bottom.set_title("Standardised: one scale for all")
     top.set_ylabel("value\n(each in its own unit)")
     bottom.set_ylabel("value\n(standard deviations)")
-    bottom.set_xlabel(f"the {len(order)} features, in the order of their range as computed")
+    bottom.set_xlabel(f"the {len(order)} features, by their range as computed (bar: 95 % of the crystals, dot: median)")
     bottom.set_xlim(-1, len(order))
     return figure
 
