@@ -82,9 +82,19 @@ def empty_stub(*_):
 # Exercise 1.
 
 
-def interval_low(d, ddof=1, t=None, root=True):
+def interval_low(d, ddof=1, t=None, divisor=None, spread=np.std):
     t = stats.t.ppf(0.975, len(d) - 1) if t is None else t
-    return np.mean(d) - t * np.std(d, ddof=ddof) / (np.sqrt(len(d)) if root else 1)
+    return np.mean(d) - t * spread(d, ddof=ddof) / (np.sqrt(len(d)) if divisor is None else divisor)
+
+
+def true_or_nothing(d):
+    if interval_low(d) > 0:
+        return True
+
+
+def false_or_nothing(d):
+    if interval_low(d) <= 0:
+        return False
 
 
 CONCLUSIONS = {"smaller gap": False, "not shown": False, "one seed": True, "early stopping": True}
@@ -533,6 +543,7 @@ CASES: dict[str, Case] = {
             "two at once": (({"dropout": 0.3, "n_crystals": 200}, {"hidden": (16,)}), "one at a time"),
             "the same twice": (({"dropout": 0.3}, {"dropout": 0.5}), "Both change"),
             "percent": (({"dropout": 30}, {"hidden": (16,)}), "30 %"),
+            "nearly all dropped": (({"dropout": 0.95}, {"hidden": (16,)}), "only 5 %"),
             "all dropped": (({"dropout": 1}, {"hidden": (16,)}), "nothing is left"),
             "nothing dropped": (({"dropout": 0.0}, {"hidden": (16,)}), "drops nothing"),
             "larger network": (({"hidden": (512, 64)}, {"dropout": 0.3}), "Other way"),
@@ -541,6 +552,7 @@ CASES: dict[str, Case] = {
             "negative decay": (({"weight_decay": -1}, {"dropout": 0.3}), "away from zero"),
             "no decay": (({"weight_decay": 0}, {"dropout": 0.3}), "is the baseline"),
             "decay too small": (({"weight_decay": 1e-5}, {"dropout": 0.3}), "next to nothing"),
+            "decay too large": (({"weight_decay": 1000}, {"dropout": 0.3}), "10 at most"),
             "early stopping": (({"patience": 5}, {"dropout": 0.3}), "does it already"),
             "unknown setting": (({"batch_norm": True}, {"dropout": 0.3}), "no setting"),
             "sizes that are none": (({"hidden": "small"}, {"dropout": 0.3}), "layer sizes"),
@@ -557,9 +569,17 @@ CASES: dict[str, Case] = {
         wrong={
             "mean only": ((lambda d: np.mean(d) > 0,), "mean alone"),
             "opposite sign": ((lambda d: interval_low(-d) > 0,), "opposite"),
+            "upper end": ((lambda d: -interval_low(-d) > 0,), "*upper*"),
             "every seed wins": ((lambda d: all(d > 0),), "every seed"),
-            "spread of single runs": ((lambda d: interval_low(d, root=False) > 0,), "*single*"),
+            "spread of single runs": ((lambda d: interval_low(d, divisor=1) > 0,), "*single*"),
             "population spread": ((lambda d: interval_low(d, ddof=0) > 0,), "n − 1"),
+            "divided by n": ((lambda d: interval_low(d, divisor=len(d)) > 0,), "spread by n"),
+            "variance": ((lambda d: interval_low(d, spread=np.var) > 0,), "variance"),
+            "n degrees of freedom": ((lambda d: interval_low(d, t=stats.t.ppf(0.975, len(d))) > 0,), "degrees"),
+            "twice": ((lambda d: interval_low(d, t=2.0) > 0,), "You used 2,"),
+            "standard error": ((lambda d: interval_low(d, t=1.0) > 0,), "two times in three"),
+            "nothing for no": ((true_or_nothing,), "returns True, for others nothing"),
+            "nothing for yes": ((false_or_nothing,), "returns False, for others nothing"),
             "normal quantile": ((lambda d: interval_low(d, t=1.96) > 0,), "1.96"),
             "90 % interval": ((lambda d: interval_low(d, t=stats.t.ppf(0.95, len(d) - 1)) > 0,), "90 %"),
             "worse counts too": ((lambda d: interval_low(d) > 0 or interval_low(-d) > 0,), "*worse*"),
@@ -572,7 +592,10 @@ CASES: dict[str, Case] = {
         right=((CONCLUSIONS,), ({name: np.bool_(value) for name, value in CONCLUSIONS.items()},)),
         wrong=each_wrong(
             CONCLUSIONS,
-            {"smaller gap": "guesses the mean", "not shown": "width", "one seed": "dots", "early stopping": "epoch"},
+            {
+                "smaller gap": "guesses the mean", "not shown": "width", "one seed": "single gains",
+                "early stopping": "epoch",
+            },
         ),
         unfinished=((...,), (says(CONCLUSIONS, one_seed=...),)),
     ),
@@ -1283,6 +1306,33 @@ def test_accepts_what_is_right(name, answer):
 )
 def test_gives_a_hint_for_each_mistake(name, answer, words):
     feedback = ask(name, answer)
+    assert feedback.state == "hint", feedback
+    assert words in feedback.message
+
+
+# What holds only for the numbers that the learner happened to try must not pass.
+ONE_HINT_FOR_ALL = {
+    "check_shown_better": (
+        "numbers for n = 5",
+        [
+            lambda d: np.mean(d) - 2.776 * np.std(d, ddof=1) / np.sqrt(5) > 0,
+            lambda d: interval_low(d, t=stats.t.ppf(0.975, 4)) > 0,
+            lambda d: interval_low(d, divisor=np.sqrt(5)) > 0,
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words"),
+    [
+        pytest.param(name, answer, words, id=f"{name}-{k}")
+        for name, (words, answers) in ONE_HINT_FOR_ALL.items()
+        for k, answer in enumerate(answers)
+    ],
+)
+def test_variants_of_one_mistake_get_its_hint(name, answer, words):
+    feedback = ask(name, (answer,))
     assert feedback.state == "hint", feedback
     assert words in feedback.message
 
