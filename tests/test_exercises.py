@@ -150,14 +150,20 @@ CHAIN_STATEMENTS = {
 
 # Exercise 4.
 
-WEIGHT_STATEMENTS = {"units": True, "best for both": False, "common factor": True, "always": False}
+WEIGHT_STATEMENTS = {"units": True, "must exist": False, "common factor": True, "always": False}
 TARGETS = np.array([[0.0, 1.0], [2.0, 4.0], [-1.0, 0.5], [1.0, np.nan], [np.nan, 3.0]])
-SPREAD = np.nanstd(TARGETS, axis=0)
+ALL_TARGETS = np.concatenate([TARGETS, [[1.5, 1.0], [0.5, 2.0]]])
+SPREAD, SPREAD_OF_ALL = np.nanstd(TARGETS, axis=0), np.nanstd(ALL_TARGETS, axis=0)
 
 
 def inverse_scale(targets):
     inverse = 1 / np.nanstd(targets, axis=0)
     return inverse / inverse.sum()
+
+
+def by_two_names(targets):
+    energy, gap = np.nanstd(targets, axis=0)
+    return np.array([gap, energy]) / (energy + gap)
 
 
 def as_shares(weights):
@@ -792,6 +798,14 @@ CASES: dict[str, Case] = {
             "missing as zero": ((lambda t: as_shares(1 / np.nan_to_num(t).std(0)),), "for a zero"),
             "mean of one": ((lambda t: 2 * inverse_scale(t),), "number of tasks"),
             "softmax": ((lambda t: as_shares(np.exp(-np.nanstd(t, axis=0))),), "softmax"),
+            "one minus share": ((lambda t: 1 - as_shares(np.nanstd(t, axis=0)),), "1 − share"),
+            "swapped": ((lambda t: as_shares(np.nanstd(t, axis=0))[::-1],), "no *other* one"),
+            "two names": ((by_two_names,), "too many values to unpack"),
+            "two of three": ((lambda t: inverse_scale(t[:, :2]),), "with three"),
+            "one against the rest": (
+                (lambda t: np.array([1 - x / np.nanstd(t, axis=0)[-2:].sum() for x in np.nanstd(t, axis=0)]),),
+                "for three it gives",
+            ),
             "wrong axis": ((lambda t: as_shares(1 / np.nanstd(t + 0 * t, axis=1)),), "which axis"),
             "one number": ((lambda t: 0.5,), "one weight a task"),
             "negative": ((lambda t: np.array([-0.5, 1.5]),), "negative"),
@@ -805,7 +819,8 @@ CASES: dict[str, Case] = {
             (three_losses(one_each=(5, 5), inverse_scale=tuple(as_shares(1 / SPREAD)), gap_in_meV=[0.001, 1]),),
         ),
         wrong={
-            "scale where one is asked": ((three_losses(one_each=tuple(1 / SPREAD)),), "exactly 1 and 1"),
+            "scale where one is asked": ((three_losses(one_each=tuple(1 / SPREAD)),), "common factor"),
+            "all crystals": ((three_losses(inverse_scale=tuple(1 / SPREAD_OF_ALL)),), "the test set too"),
             "proportional": ((three_losses(inverse_scale=tuple(SPREAD)),), "turned the two round"),
             "variance": ((three_losses(inverse_scale=tuple(SPREAD**-2)),), "variances"),
             "one each again": ((three_losses(inverse_scale=(1, 1)),), "again"),
@@ -819,14 +834,14 @@ CASES: dict[str, Case] = {
             "one too many": ((three_losses(mine=(1, 1)),), "nobody asked"),
         },
         unfinished=((...,), (three_losses(inverse_scale=...),), (three_losses(inverse_scale=(1, ...)),)),
-        given=(TARGETS,),
+        given=(TARGETS, ALL_TARGETS),
     ),
     "check_weight_statements": Case(
         right=((WEIGHT_STATEMENTS,),),
         wrong=each_wrong(
             WEIGHT_STATEMENTS,
             {
-                "units": "what else changed", "best for both": "all the weight", "common factor": "doubled",
+                "units": "what else changed", "must exist": "guarantee", "common factor": "doubled",
                 "always": "standard deviations",
             },
         ),
@@ -1319,6 +1334,10 @@ ONE_HINT_FOR_ALL = {
             lambda d: interval_low(d, t=stats.t.ppf(0.975, 4)) > 0,
             lambda d: interval_low(d, divisor=np.sqrt(5)) > 0,
         ],
+    ),
+    "check_inverse_scale": (
+        "no *other* one",
+        [lambda t, k=k: np.roll(as_shares(np.nanstd(t, axis=0)), k) for k in (-1, 1)],
     ),
 }
 
