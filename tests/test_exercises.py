@@ -17,7 +17,7 @@ import pytest
 import torch
 from conftest import pages_of_the_book
 from derive_exercises import COPIES, is_exercise, learners_copy, page, stub, without_markers
-from scipy import stats
+from scipy import optimize, stats
 
 from course_lib import exercises
 from course_lib.datasets import DATA, _matbench_tasks, catalogue
@@ -39,7 +39,7 @@ from course_lib.exercises.line_graphs import EDGES, WATER, along_chain, selenium
 from course_lib.exercises.reading_alpha import two_models
 from course_lib.experiments import summarize_differences
 from course_lib.graphs import CrystalGraphs
-from course_lib.late_fusion import alpha_from_errors, optimal_alpha
+from course_lib.late_fusion import alpha_from_errors, blended_error_variance, optimal_alpha
 from course_lib.models import CGCNN, CrystalModel, MultiTask
 from course_lib.models.line_graph import line_graph
 from course_lib.plots.block_importance import plot_block_orders, plot_block_values
@@ -107,8 +107,21 @@ ALPHA_STATEMENTS = {
 }  # fmt: skip
 
 
+def uncut_alpha(a, b, r):
+    return (b * b - r * a * b) / (a * a + b * b - 2 * r * a * b)
+
+
 def best_alpha(a, b, r):
-    return np.clip((b * b - r * a * b) / (a * a + b * b - 2 * r * a * b), 0, 1)
+    return np.clip(uncut_alpha(a, b, r), 0, 1)
+
+
+def alpha_by_minimising(a, b, r):
+    return optimize.minimize_scalar(blended_error_variance, bounds=(0, 1), args=(a, b, r), method="bounded").x
+
+
+def alpha_on_grid(a, b, r, n):
+    grid = np.linspace(0, 1, n)
+    return grid[np.argmin(blended_error_variance(grid, a, b, r))]
 
 
 def mended_alpha(training, out_of_fold):
@@ -626,15 +639,22 @@ CASES: dict[str, Case] = {
             ALPHA_STATEMENTS,
             {
                 "one fifth": "formula", "four times": "ratio", "one in five": "for which the blend",
-                "forest helps": "lowest point", "cut off": "opinion counts", "both errors": "very same errors",
+                "forest helps": "lowest point", "cut off": "added nothing", "both errors": "very same errors",
             },
         ),
         unfinished=((...,), (says(ALPHA_STATEMENTS, cut_off=...),)),
     ),
     "check_best_alpha": Case(
-        right=((best_alpha,), (alpha_from_errors,), (lambda a, b, r: torch.tensor(float(best_alpha(a, b, r))),)),
+        right=(
+            (best_alpha,), (alpha_from_errors,), (lambda a, b, r: torch.tensor(float(best_alpha(a, b, r))),),
+            (alpha_by_minimising,), (lambda *given: alpha_on_grid(*given, n=10_001),),
+        ),
         wrong={
-            "not cut": ((lambda a, b, r: (b * b - r * a * b) / (a * a + b * b - 2 * r * a * b),), "Cut it"),
+            "not cut": ((uncut_alpha,), "Cut it"),
+            "upper end cut": ((lambda a, b, r: min(1, uncut_alpha(a, b, r)),), "-0.370, your weight"),
+            "lower end cut": ((lambda a, b, r: max(0, uncut_alpha(a, b, r)),), "1.370, your weight"),
+            "coarse grid": ((lambda *given: alpha_on_grid(*given, n=101),), "Do you round, or try values?"),
+            "outside": ((lambda a, b, r: -0.4,), "outside the range"),
             "weight of b": ((lambda a, b, r: best_alpha(b, a, r),), "one of model b"),
             "no correlation": ((lambda a, b, r: b * b / (a * a + b * b),), "uncorrelated"),
             "standard deviations": ((lambda a, b, r: b / (a + b),), "*variance*"),
@@ -673,6 +693,8 @@ CASES: dict[str, Case] = {
             "weight of cgcnn": ((0.61, 0.65), "CGCNN's weight"),
             "errors not squared": ((0.8 / 1.8, 0.65), "squared"),
             "the given weight": ((0.2, 0.65), "nothing in common"),
+            "percent": ((39, 0.65), "weight as a number between"),
+            "correlation in percent": ((0.39, 65), "correlation is a number between"),
             "equal models": ((0.5, 0.65), "equally good"),
             "some other weight": ((0.1, 0.65), "Call `best_alpha`"),
             "ratio of the errors": ((0.39, 0.8), "becomes zero"),
@@ -1333,6 +1355,14 @@ ONE_HINT_FOR_ALL = {
             lambda d: np.mean(d) - 2.776 * np.std(d, ddof=1) / np.sqrt(5) > 0,
             lambda d: interval_low(d, t=stats.t.ppf(0.975, 4)) > 0,
             lambda d: interval_low(d, divisor=np.sqrt(5)) > 0,
+        ],
+    ),
+    "check_best_alpha": (
+        "one of model b",
+        [
+            lambda a, b, r: uncut_alpha(b, a, r),
+            lambda a, b, r: min(1, uncut_alpha(b, a, r)),
+            lambda a, b, r: max(0, uncut_alpha(b, a, r)),
         ],
     ),
     "check_inverse_scale": (
