@@ -152,6 +152,17 @@ def pair_cosines(vectors, pairs):
     return np.array([-unit(vectors[first]) @ unit(vectors[second]) for first, second in pairs])
 
 
+def dots(vectors, pairs):
+    return np.einsum("tx,tx->t", *vectors[pairs.T])
+
+
+def lengths(vectors):
+    return np.sqrt((vectors**2).sum(1))
+
+
+OTHER_VECTORS = np.random.default_rng(7).normal(size=(6, 3))
+
+
 def paths(rule) -> list[tuple[int, int]]:
     return [(e, f) for e, one in enumerate(EDGES) for f, two in enumerate(EDGES) if e != f and rule(*one, *two)]
 
@@ -724,7 +735,8 @@ CASES: dict[str, Case] = {
             ),
             "half normalised": ((lambda a, b, c: (a - b) @ unit(c - b),), "Only one"),
             "no cosine": ((lambda a, b, c: 3 * angle_cosine(a, b, c),), "between −1 and 1"),
-            "constant": ((lambda a, b, c: 0.1,), "For water"),
+            "rounded": ((lambda a, b, c: round(angle_cosine(a, b, c), 2),), "where the cosine is -0.2503"),
+            "constant": ((lambda a, b, c: 0.1,), "scale both to length one"),
         },
         unfinished=((...,), (empty_stub,)),
     ),
@@ -742,6 +754,7 @@ CASES: dict[str, Case] = {
             "twice": (([*PATHS, PATHS[0]],), "twice"),
             "no edge": (([*PATHS, (0, 6)],), "from 0 to 5"),
             "triples": (([(1, 0, 1)],), "shape"),
+            "transposed": ((np.array(PATHS).T,), "Transpose it"),
             "no path": (([*PATHS, (0, 5)],), "no path"),
             "some are missing": ((PATHS[:5],), "5 of 12"),
             "empty": (([],), "empty"),
@@ -764,7 +777,16 @@ CASES: dict[str, Case] = {
             "matrix product": ((lambda v, p: -unit(v[p[:, 0]]) @ unit(v[p[:, 1]]).T,), "row by row"),
             "no sum": ((lambda v, p: -unit(v[p[:, 0]]) * unit(v[p[:, 1]]),), "three products"),
             "one number": ((lambda v, p: 0.5,), "one number a pair"),
-            "constant": ((lambda v, p: np.zeros(len(p)),), "For one pair"),
+            "along the columns": ((lambda v, p: -dots(v / np.linalg.norm(v, axis=0), p),), "A vector is a *row*"),
+            "one length for all": ((lambda v, p: -dots(v, p) / 2.373**2,), "one and the same number"),
+            "brackets": ((lambda v, p: -dots(v, p) / lengths(v)[p[:, 0]] * lengths(v)[p[:, 1]],), "brackets"),
+            "half normalised": ((lambda v, p: -dots(v, p) / lengths(v)[p[:, 1]],), "Only one"),
+            "rounded": ((lambda v, p: pair_cosines(v, p).round(2),), "do you round"),
+            "not its argument": ((lambda v, p: pair_cosines(OTHER_VECTORS, p),), "its argument"),
+            "too large": ((lambda v, p: 3 * pair_cosines(v, p),), "between −1 and 1"),
+            "too small": ((lambda v, p: 0.5 * pair_cosines(v, p),), "The signs are right"),
+            "first pairs only": ((lambda v, p: np.append(pair_cosines(v, p), np.zeros(12))[:12],), "For 2 pairs"),
+            "something else": ((lambda v, p: pair_cosines(v[::-1], p),), "For one pair"),
             "pairs transposed": ((lambda v, p: pair_cosines(v, p.T),), "stopped with"),
         },
         unfinished=((...,), (empty_stub,)),
@@ -1363,6 +1385,14 @@ ONE_HINT_FOR_ALL = {
             lambda a, b, r: uncut_alpha(b, a, r),
             lambda a, b, r: min(1, uncut_alpha(b, a, r)),
             lambda a, b, r: max(0, uncut_alpha(b, a, r)),
+        ],
+    ),
+    "check_pair_cosines": (
+        "one and the same number",
+        [
+            lambda v, p: -dots(v / np.linalg.norm(v), p),
+            lambda v, p: dots(v / np.linalg.norm(v), p),
+            lambda v, p: -dots(v / lengths(v).mean(), p),
         ],
     ),
     "check_inverse_scale": (
