@@ -28,6 +28,7 @@ from course_lib.exercises.feedback import (
     Mistake,
     Statement,
     Unfinished,
+    array_from,
     as_array,
     as_number,
     call,
@@ -1522,6 +1523,19 @@ def test_an_error_in_the_learners_function_is_told_with_its_line():
         call(careless, "careless", 2)
 
 
+def test_a_call_is_told_without_what_is_long():
+    def divides(numbers, by):
+        raise ValueError("It ends with a full stop.")
+
+    with pytest.raises(Hint, match=r"`divides\(\.\.\., 2\)` stopped .*: It ends with a full stop, in the line"):
+        call(divides, "divides", pd.Series(np.arange(100)), 2)
+
+
+def test_what_a_function_returns_is_told_as_a_call():
+    with pytest.raises(Hint, match=r"`f\(\.\.\.\)` is a dict that cannot be read"):
+        array_from(lambda x: {}, "f", None, 1)
+
+
 def test_a_function_gets_copies():
     numbers = np.ones(3)
     call(spoils, "spoils", numbers)
@@ -1546,7 +1560,7 @@ def test_numbers_and_arrays_are_checked():
     assert as_array([[1, 2]], "x", (None, 2)).shape == (1, 2)
     with pytest.raises(Hint, match="one number is asked for"):
         as_number([1, 2], "x")
-    with pytest.raises(Hint, match="3 numbers in a row"):
+    with pytest.raises(Hint, match="3 numbers in a row are asked for"):
         as_array([1, 2], "x", (3,))
     with pytest.raises(Unfinished):
         as_array([1, ...], "x", (2,))
@@ -1564,8 +1578,10 @@ def test_statements_are_told_by_number_and_name():
     judged({"a": True, "b": False}, "s", statements)
     with pytest.raises(Hint, match=r"1 of 2 are right\. Think again about 'b': about b"):
         judged({"a": True, "b": True}, "s", statements)
-    with pytest.raises(Hint, match="without quotes"):
+    with pytest.raises(Hint, match=r"True or False, without quotes\."):
         judged({"a": "True", "b": False}, "s", statements)
+    with pytest.raises(Hint, match=r"has the answer 1\. Say True or False\.$"):
+        judged({"a": 1, "b": False}, "s", statements)
 
 
 # --- what the exercises are made of ---------------------------------------------------------------------------------
