@@ -6,6 +6,7 @@ The wrong answers are written here by hand, not taken from the checkers' tables.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -1737,6 +1738,7 @@ def test_learners_copy_holds_no_solution(name):
         taken_out = [line.strip() for line in solved if line not in given_lines and len(line.strip()) > 12]
         assert [line for line in taken_out if line in code] == []
     assert "SOLUTION" not in code
+    assert not re.search(r"\{[\w:-]+\}`", code), "a role, which only the website can show"
     assert not any(cell.get("outputs") for cell in given.cells)
 
 
@@ -1863,6 +1865,26 @@ def test_links_lead_on_from_the_learners_copy_too():
     text = SOURCE.replace("The end.", links)
     assert sources(page(written(text), "ex9"))[-1] == links
     assert sources(learners_copy(written(text)))[-1] == links.replace("(01", "(../01")
+
+
+@pytest.mark.parametrize(
+    ("citation", "shown"),
+    [
+        ("{cite:t}`cherin1967selenium`", "Cherin and Unger (1967)"),
+        ("{cite:p}`shapley1953value`", "(Shapley, 1953)"),
+        ("{cite:p}`shapley1953value, cherin1967selenium`", "(Shapley, 1953; Cherin and Unger, 1967)"),
+        ("{cite:t}`dunn2020matbench`", "Dunn et al. (2020)"),
+    ],
+)
+def test_learners_copy_cites_by_author_and_year(citation, shown):
+    text = SOURCE.replace("The end.", f"As in {citation}.")
+    assert sources(learners_copy(written(text)))[-1] == f"As in {shown}."
+    assert sources(page(written(text), "ex9"))[-1] == f"As in {citation}."
+
+
+def test_notices_a_citation_without_a_reference():
+    with pytest.raises(ValueError, match=r"cites 'nobody1900', which is not in references\.bib"):
+        learners_copy(written(SOURCE.replace("The end.", "{cite:p}`nobody1900`")))
 
 
 def test_other_notebooks_stay_as_they_are():
