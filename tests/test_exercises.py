@@ -616,6 +616,10 @@ CASES: dict[str, Case] = {
             "90 % interval": ((lambda d: interval_low(d, t=stats.t.ppf(0.95, len(d) - 1)) > 0,), "90 %"),
             "worse counts too": ((lambda d: interval_low(d) > 0 or interval_low(-d) > 0,), "*worse*"),
             "always": ((lambda d: True,), "What does it say"),
+            "99 % interval": (
+                (lambda d: interval_low(d, t=stats.t.ppf(0.995, len(d) - 1)) > 0,), "-0.008, 0.035] the 95 %"
+            ),
+            "median": ((lambda d: np.median(d) > 0,), "-0.008, 0.017] the 95 %"),
             "a number": ((lambda d: float(np.mean(d)),), "yes or no"),
         },
         unfinished=((...,), (empty_stub,)),

@@ -333,7 +333,8 @@ _VERDICTS = (
     ),
 )
 
-# Each mistake answers at least one of these differently from the rule, and no two answer all alike.
+# Each mistake answers at least one of these differently from the rule, and no two answer all alike. Some were
+# chosen so that rules that are not listed, such as the median or a 99 % interval, are not taken for one that is.
 _PROBES = tuple(
     np.array(differences)
     for differences in (
@@ -346,11 +347,14 @@ _PROBES = tuple(
         [0.033, 0.037, 0.034, -0.008, 0.035],
         [0.013, 0.010, 0.057],
         [0.005, 0.011, 0.013, 0.016, 0.025],
-        [1.0, 11.0, 7.0],
-        [0.033, 0.062, 0.024],
-        [-0.010, -0.047, -0.016],
-        [0.032, 0.054, 0.014],
-        [-0.004, -0.005, 0.013],
+        [-1.0, 9.0, 6.0, -1.0, 0.0],
+        [6.0, 4.0, 13.0],
+        [0.005, -0.026, -0.032],
+        [0.003, 0.012, 0.023],
+        [11.0, 12.0, 5.0, 18.0, 15.0],
+        [-0.007, -0.024, -0.025],
+        [0.014, 0.006, -0.006],
+        [0.028, 0.008, 0.021],
         [0.019, 0.034, 0.019, -0.030, 0.036, 0.022, -0.007, 0.027, 0.020, 0.018],
         [
             0.016,
