@@ -253,7 +253,7 @@ def _joined(**columns: pd.Series) -> pd.DataFrame:
     for name, column in columns.items():
         if not isinstance(column, pd.Series):
             raise TypeError(
-                f"{name} is a {type(column).__name__}, which does not say which crystals its values belong to. "
+                f"{name} is of type {type(column).__name__}, which does not say which crystals its values belong to. "
                 "Give a pandas Series indexed by crystal id: pd.Series(values, index=ids)."
             )
         check_unique_ids(column.index.tolist(), name)

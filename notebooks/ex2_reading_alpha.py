@@ -56,7 +56,7 @@ assert (errors.abs().mean().round(6) == [0.035, 0.028]).all()
 # %% [markdown] tags=["task"]
 # ## Task 1: Blend one prediction
 #
-# For one crystal the forest predicts −1.50 eV/atom and CGCNN −1.80 eV/atom. The forest's weight is $\alpha = 0.20$.
+# For one crystal the forest predicts `-1.50` eV/atom and CGCNN `-1.80` eV/atom. The forest's weight is $\alpha = 0.20$.
 #
 # 1. What does the blend predict, in eV/atom?
 
@@ -84,7 +84,7 @@ check_blended_prediction(blended)
 # - `four times`: CGCNN's mean absolute error is a quarter of the forest's.
 # - `one in five`: for one crystal in five, the forest's prediction is taken; for the others, CGCNN's.
 # - `forest helps`: the forest is the worse of the two, and yet the blend is better with it than without.
-# - `cut off`: a weight so far below one half says that the forest may as well be left out.
+# - `cut off`: a weight so far below one half says that the forest adds nothing to the blend.
 # - `both errors`: $\alpha$ depends on how large the two models' errors are, and on how much they are alike.
 
 # %% tags=["answer"]

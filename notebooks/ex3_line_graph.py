@@ -125,11 +125,10 @@ edges.round(2)
 # %% [markdown] tags=["task"]
 # ## Task 2: The line graph, by hand
 #
-# Every edge of the atom graph becomes a *node* of the line graph. Two of them are joined where they make a path of two
-# steps: from (a → b) to (b → c). The way back, c = a, counts as well, as in ALIGNN's published code.
+# Every edge of the atom graph becomes a *node* of the line graph: how many are there? Two of them are joined where they make
+# a path of two steps: from (a → b) to (b → c). The way back, c = a, counts as well, as in ALIGNN's published code.
 #
-# 1. How many nodes does the line graph have?
-# 2. Write down all its pairs as edge numbers, `(first, second)`. The first ends where the second begins.
+# 1. Write down all its pairs as edge numbers, `(first, second)`. The first ends where the second begins.
 
 # %% tags=["answer"]
 pairs = [
@@ -265,7 +264,9 @@ check_straight_or_bent(statements)
 
 # %% [markdown] tags=["after"]
 # We let two networks try: 100 steps of training on nothing but these two crystals, with the targets 1 and −1. A network to
-# which both look alike must predict one number for both; the best it can do is 0, with a squared error of 1.
+# which both look alike must predict one number for both; the best it can do is 0, with a squared error of 1. So read the
+# table like this: near 0, the network tells the two crystals apart; near 1, it does not. Which of your answers does each of
+# the four numbers bear out?
 
 # %% tags=["after"]
 import torch

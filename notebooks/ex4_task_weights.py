@@ -152,13 +152,13 @@ print(f"spread: {spread[0]:.2f} eV/atom and {spread[1]:.2f} eV")
 # %% [markdown] tags=["task"]
 # ## Task 3: Three losses
 #
-# Fill in the two weights, (formation energy, band gap), for errors in eV/atom and eV:
+# Fill in the two weights, (formation energy, band gap), for errors in eV/atom and eV. A factor that both weights have in
+# common does not matter here, so (2, 2) counts as (1, 1):
 #
 # 1. `one each`: both weights are 1.
-# 2. `inverse scale`: by the spreads of the training targets, `train.targets`. Whether they add up to one does not matter
-#    here.
+# 2. `inverse scale`: by the spreads of the training targets, `train.targets`.
 # 3. `gap in meV`: a colleague has the band gaps in meV and leaves both weights at 1. Which weights for errors in *eV/atom*
-#    and *eV* give the same loss?
+#    and *eV* give the same loss, up to a common factor?
 
 # %% tags=["answer"]
 task_weights = {
@@ -170,7 +170,7 @@ task_weights = {
 # %% tags=["check"]
 from course_lib.exercises import check_three_losses
 
-check_three_losses(task_weights, train.targets)
+check_three_losses(task_weights, train.targets, graphs.targets)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
@@ -203,7 +203,9 @@ def errors_of(weights, seed):
     return (predict(fitted.model, test) - crystals[TARGETS]).abs().mean()
 
 
-if check_three_losses(task_weights, train.targets):  # once your answer is right
+if check_three_losses(
+    task_weights, train.targets, graphs.targets
+):  # once your answer is right
     rows = []
     for name, weights in task_weights.items():
         for seed in range(3):
@@ -214,7 +216,7 @@ if check_three_losses(task_weights, train.targets):  # once your answer is right
     display(plot_errors(runs, ""))
 
 # %% tags=["after"]
-if check_three_losses(task_weights, train.targets):
+if check_three_losses(task_weights, train.targets, graphs.targets):
     print(f"spread: {spread[0]:.2f} eV/atom and {spread[1]:.2f} eV")
     table = runs.pivot_table(index="method", columns="split", values="mae", sort=False)
     display(table.round(3))
@@ -222,17 +224,17 @@ if check_three_losses(task_weights, train.targets):
 # %% [markdown] tags=["task"]
 # ## Task 4: What do you conclude?
 #
-# Which of these are true? Use your own figure and table.
+# Which of these are true? For some of them your own figure and table help; for the others, think.
 #
 # - `units`: with weights of 1, the choice of units decides which property is learned well.
-# - `best for both`: somewhere there is a $\lambda$ with which each of the two errors is as small as it can get.
+# - `must exist`: for any two tasks there is a $\lambda$ with which each of the two errors is as small as it can get.
 # - `common factor`: if both weights are multiplied by 10, the same network is the best one.
 # - `always`: inverse scales give clearly other results than weights of 1.
 
 # %% tags=["answer"]
 statements = {
     "units": True,  # SOLUTION
-    "best for both": False,  # SOLUTION
+    "must exist": False,  # SOLUTION
     "common factor": True,  # SOLUTION
     "always": False,  # SOLUTION
 }
@@ -265,8 +267,9 @@ assert abs(likeness) < cost / 3
 #   changed, only how somebody wrote a number down.
 # - **Weights of 1 and inverse scales** are nearly the same *here*, because the two targets happen to spread by about as
 #   much, in eV/atom and in eV. With a modulus in GPa as the second task they would not be.
-# - **No weight is best for both.** More weight for one task means less for the other; notebook 6 turns that knob. Inverse
-#   scales are a fair point to start from, not the best for every purpose.
+# - **Nothing guarantees a weight that is best for both.** More weight for one task means less for the other. One weight may
+#   still turn out best in both columns of a table, but that says nothing about other tasks. Notebook 6 turns that knob.
+#   Inverse scales are a fair point to start from, not the best for every purpose.
 
 # %% [markdown]
 # ## What to remember

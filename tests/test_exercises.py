@@ -6,6 +6,7 @@ The wrong answers are written here by hand, not taken from the checkers' tables.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -17,7 +18,7 @@ import pytest
 import torch
 from conftest import pages_of_the_book
 from derive_exercises import COPIES, is_exercise, learners_copy, page, stub, without_markers
-from scipy import stats
+from scipy import optimize, stats
 
 from course_lib import exercises
 from course_lib.datasets import DATA, _matbench_tasks, catalogue
@@ -28,6 +29,7 @@ from course_lib.exercises.feedback import (
     Mistake,
     Statement,
     Unfinished,
+    array_from,
     as_array,
     as_number,
     call,
@@ -39,7 +41,7 @@ from course_lib.exercises.line_graphs import EDGES, WATER, along_chain, selenium
 from course_lib.exercises.reading_alpha import two_models
 from course_lib.experiments import summarize_differences
 from course_lib.graphs import CrystalGraphs
-from course_lib.late_fusion import alpha_from_errors, optimal_alpha
+from course_lib.late_fusion import alpha_from_errors, blended_error_variance, optimal_alpha
 from course_lib.models import CGCNN, CrystalModel, MultiTask
 from course_lib.models.line_graph import line_graph
 from course_lib.plots.block_importance import plot_block_orders, plot_block_values
@@ -82,9 +84,19 @@ def empty_stub(*_):
 # Exercise 1.
 
 
-def interval_low(d, ddof=1, t=None, root=True):
+def interval_low(d, ddof=1, t=None, divisor=None, spread=np.std):
     t = stats.t.ppf(0.975, len(d) - 1) if t is None else t
-    return np.mean(d) - t * np.std(d, ddof=ddof) / (np.sqrt(len(d)) if root else 1)
+    return np.mean(d) - t * spread(d, ddof=ddof) / (np.sqrt(len(d)) if divisor is None else divisor)
+
+
+def true_or_nothing(d):
+    if interval_low(d) > 0:
+        return True
+
+
+def false_or_nothing(d):
+    if interval_low(d) <= 0:
+        return False
 
 
 CONCLUSIONS = {"smaller gap": False, "not shown": False, "one seed": True, "early stopping": True}
@@ -97,8 +109,21 @@ ALPHA_STATEMENTS = {
 }  # fmt: skip
 
 
+def uncut_alpha(a, b, r):
+    return (b * b - r * a * b) / (a * a + b * b - 2 * r * a * b)
+
+
 def best_alpha(a, b, r):
-    return np.clip((b * b - r * a * b) / (a * a + b * b - 2 * r * a * b), 0, 1)
+    return np.clip(uncut_alpha(a, b, r), 0, 1)
+
+
+def alpha_by_minimising(a, b, r):
+    return optimize.minimize_scalar(blended_error_variance, bounds=(0, 1), args=(a, b, r), method="bounded").x
+
+
+def alpha_on_grid(a, b, r, n):
+    grid = np.linspace(0, 1, n)
+    return grid[np.argmin(blended_error_variance(grid, a, b, r))]
 
 
 def mended_alpha(training, out_of_fold):
@@ -129,6 +154,17 @@ def pair_cosines(vectors, pairs):
     return np.array([-unit(vectors[first]) @ unit(vectors[second]) for first, second in pairs])
 
 
+def dots(vectors, pairs):
+    return np.einsum("tx,tx->t", *vectors[pairs.T])
+
+
+def lengths(vectors):
+    return np.sqrt((vectors**2).sum(1))
+
+
+OTHER_VECTORS = np.random.default_rng(7).normal(size=(6, 3))
+
+
 def paths(rule) -> list[tuple[int, int]]:
     return [(e, f) for e, one in enumerate(EDGES) for f, two in enumerate(EDGES) if e != f and rule(*one, *two)]
 
@@ -140,14 +176,20 @@ CHAIN_STATEMENTS = {
 
 # Exercise 4.
 
-WEIGHT_STATEMENTS = {"units": True, "best for both": False, "common factor": True, "always": False}
+WEIGHT_STATEMENTS = {"units": True, "must exist": False, "common factor": True, "always": False}
 TARGETS = np.array([[0.0, 1.0], [2.0, 4.0], [-1.0, 0.5], [1.0, np.nan], [np.nan, 3.0]])
-SPREAD = np.nanstd(TARGETS, axis=0)
+ALL_TARGETS = np.concatenate([TARGETS, [[1.5, 1.0], [0.5, 2.0]]])
+SPREAD, SPREAD_OF_ALL = np.nanstd(TARGETS, axis=0), np.nanstd(ALL_TARGETS, axis=0)
 
 
 def inverse_scale(targets):
     inverse = 1 / np.nanstd(targets, axis=0)
     return inverse / inverse.sum()
+
+
+def by_two_names(targets):
+    energy, gap = np.nanstd(targets, axis=0)
+    return np.array([gap, energy]) / (energy + gap)
 
 
 def as_shares(weights):
@@ -533,6 +575,7 @@ CASES: dict[str, Case] = {
             "two at once": (({"dropout": 0.3, "n_crystals": 200}, {"hidden": (16,)}), "one at a time"),
             "the same twice": (({"dropout": 0.3}, {"dropout": 0.5}), "Both change"),
             "percent": (({"dropout": 30}, {"hidden": (16,)}), "30 %"),
+            "nearly all dropped": (({"dropout": 0.95}, {"hidden": (16,)}), "only 5 %"),
             "all dropped": (({"dropout": 1}, {"hidden": (16,)}), "nothing is left"),
             "nothing dropped": (({"dropout": 0.0}, {"hidden": (16,)}), "drops nothing"),
             "larger network": (({"hidden": (512, 64)}, {"dropout": 0.3}), "Other way"),
@@ -541,6 +584,7 @@ CASES: dict[str, Case] = {
             "negative decay": (({"weight_decay": -1}, {"dropout": 0.3}), "away from zero"),
             "no decay": (({"weight_decay": 0}, {"dropout": 0.3}), "is the baseline"),
             "decay too small": (({"weight_decay": 1e-5}, {"dropout": 0.3}), "next to nothing"),
+            "decay too large": (({"weight_decay": 1000}, {"dropout": 0.3}), "10 at most"),
             "early stopping": (({"patience": 5}, {"dropout": 0.3}), "does it already"),
             "unknown setting": (({"batch_norm": True}, {"dropout": 0.3}), "no setting"),
             "sizes that are none": (({"hidden": "small"}, {"dropout": 0.3}), "layer sizes"),
@@ -557,13 +601,25 @@ CASES: dict[str, Case] = {
         wrong={
             "mean only": ((lambda d: np.mean(d) > 0,), "mean alone"),
             "opposite sign": ((lambda d: interval_low(-d) > 0,), "opposite"),
+            "upper end": ((lambda d: -interval_low(-d) > 0,), "*upper*"),
             "every seed wins": ((lambda d: all(d > 0),), "every seed"),
-            "spread of single runs": ((lambda d: interval_low(d, root=False) > 0,), "*single*"),
+            "spread of single runs": ((lambda d: interval_low(d, divisor=1) > 0,), "*single*"),
             "population spread": ((lambda d: interval_low(d, ddof=0) > 0,), "n − 1"),
+            "divided by n": ((lambda d: interval_low(d, divisor=len(d)) > 0,), "spread by n"),
+            "variance": ((lambda d: interval_low(d, spread=np.var) > 0,), "variance"),
+            "n degrees of freedom": ((lambda d: interval_low(d, t=stats.t.ppf(0.975, len(d))) > 0,), "degrees"),
+            "twice": ((lambda d: interval_low(d, t=2.0) > 0,), "You used 2,"),
+            "standard error": ((lambda d: interval_low(d, t=1.0) > 0,), "two times in three"),
+            "nothing for no": ((true_or_nothing,), "returns True, for others nothing"),
+            "nothing for yes": ((false_or_nothing,), "returns False, for others nothing"),
             "normal quantile": ((lambda d: interval_low(d, t=1.96) > 0,), "1.96"),
             "90 % interval": ((lambda d: interval_low(d, t=stats.t.ppf(0.95, len(d) - 1)) > 0,), "90 %"),
             "worse counts too": ((lambda d: interval_low(d) > 0 or interval_low(-d) > 0,), "*worse*"),
             "always": ((lambda d: True,), "What does it say"),
+            "99 % interval": (
+                (lambda d: interval_low(d, t=stats.t.ppf(0.995, len(d) - 1)) > 0,), "-0.008, 0.035] the 95 %"
+            ),
+            "median": ((lambda d: np.median(d) > 0,), "-0.008, 0.017] the 95 %"),
             "a number": ((lambda d: float(np.mean(d)),), "yes or no"),
         },
         unfinished=((...,), (empty_stub,)),
@@ -572,7 +628,10 @@ CASES: dict[str, Case] = {
         right=((CONCLUSIONS,), ({name: np.bool_(value) for name, value in CONCLUSIONS.items()},)),
         wrong=each_wrong(
             CONCLUSIONS,
-            {"smaller gap": "guesses the mean", "not shown": "width", "one seed": "dots", "early stopping": "epoch"},
+            {
+                "smaller gap": "guesses the mean", "not shown": "width", "one seed": "single gains",
+                "early stopping": "epoch",
+            },
         ),
         unfinished=((...,), (says(CONCLUSIONS, one_seed=...),)),
     ),
@@ -597,15 +656,22 @@ CASES: dict[str, Case] = {
             ALPHA_STATEMENTS,
             {
                 "one fifth": "formula", "four times": "ratio", "one in five": "for which the blend",
-                "forest helps": "lowest point", "cut off": "opinion counts", "both errors": "very same errors",
+                "forest helps": "lowest point", "cut off": "added nothing", "both errors": "very same errors",
             },
         ),
         unfinished=((...,), (says(ALPHA_STATEMENTS, cut_off=...),)),
     ),
     "check_best_alpha": Case(
-        right=((best_alpha,), (alpha_from_errors,), (lambda a, b, r: torch.tensor(float(best_alpha(a, b, r))),)),
+        right=(
+            (best_alpha,), (alpha_from_errors,), (lambda a, b, r: torch.tensor(float(best_alpha(a, b, r))),),
+            (alpha_by_minimising,), (lambda *given: alpha_on_grid(*given, n=10_001),),
+        ),
         wrong={
-            "not cut": ((lambda a, b, r: (b * b - r * a * b) / (a * a + b * b - 2 * r * a * b),), "Cut it"),
+            "not cut": ((uncut_alpha,), "Cut it"),
+            "upper end cut": ((lambda a, b, r: min(1, uncut_alpha(a, b, r)),), "-0.370, your weight"),
+            "lower end cut": ((lambda a, b, r: max(0, uncut_alpha(a, b, r)),), "1.370, your weight"),
+            "coarse grid": ((lambda *given: alpha_on_grid(*given, n=101),), "Do you round, or try values?"),
+            "outside": ((lambda a, b, r: -0.4,), "outside the range"),
             "weight of b": ((lambda a, b, r: best_alpha(b, a, r),), "one of model b"),
             "no correlation": ((lambda a, b, r: b * b / (a * a + b * b),), "uncorrelated"),
             "standard deviations": ((lambda a, b, r: b / (a + b),), "*variance*"),
@@ -644,6 +710,8 @@ CASES: dict[str, Case] = {
             "weight of cgcnn": ((0.61, 0.65), "CGCNN's weight"),
             "errors not squared": ((0.8 / 1.8, 0.65), "squared"),
             "the given weight": ((0.2, 0.65), "nothing in common"),
+            "percent": ((39, 0.65), "weight as a number between"),
+            "correlation in percent": ((0.39, 65), "correlation is a number between"),
             "equal models": ((0.5, 0.65), "equally good"),
             "some other weight": ((0.1, 0.65), "Call `best_alpha`"),
             "ratio of the errors": ((0.39, 0.8), "becomes zero"),
@@ -673,7 +741,8 @@ CASES: dict[str, Case] = {
             ),
             "half normalised": ((lambda a, b, c: (a - b) @ unit(c - b),), "Only one"),
             "no cosine": ((lambda a, b, c: 3 * angle_cosine(a, b, c),), "between −1 and 1"),
-            "constant": ((lambda a, b, c: 0.1,), "For water"),
+            "rounded": ((lambda a, b, c: round(angle_cosine(a, b, c), 2),), "where the cosine is -0.2503"),
+            "constant": ((lambda a, b, c: 0.1,), "scale both to length one"),
         },
         unfinished=((...,), (empty_stub,)),
     ),
@@ -691,6 +760,7 @@ CASES: dict[str, Case] = {
             "twice": (([*PATHS, PATHS[0]],), "twice"),
             "no edge": (([*PATHS, (0, 6)],), "from 0 to 5"),
             "triples": (([(1, 0, 1)],), "shape"),
+            "transposed": ((np.array(PATHS).T,), "Transpose it"),
             "no path": (([*PATHS, (0, 5)],), "no path"),
             "some are missing": ((PATHS[:5],), "5 of 12"),
             "empty": (([],), "empty"),
@@ -713,7 +783,16 @@ CASES: dict[str, Case] = {
             "matrix product": ((lambda v, p: -unit(v[p[:, 0]]) @ unit(v[p[:, 1]]).T,), "row by row"),
             "no sum": ((lambda v, p: -unit(v[p[:, 0]]) * unit(v[p[:, 1]]),), "three products"),
             "one number": ((lambda v, p: 0.5,), "one number a pair"),
-            "constant": ((lambda v, p: np.zeros(len(p)),), "For one pair"),
+            "along the columns": ((lambda v, p: -dots(v / np.linalg.norm(v, axis=0), p),), "A vector is a *row*"),
+            "one length for all": ((lambda v, p: -dots(v, p) / 2.373**2,), "one and the same number"),
+            "brackets": ((lambda v, p: -dots(v, p) / lengths(v)[p[:, 0]] * lengths(v)[p[:, 1]],), "brackets"),
+            "half normalised": ((lambda v, p: -dots(v, p) / lengths(v)[p[:, 1]],), "Only one"),
+            "rounded": ((lambda v, p: pair_cosines(v, p).round(2),), "do you round"),
+            "not its argument": ((lambda v, p: pair_cosines(OTHER_VECTORS, p),), "its argument"),
+            "too large": ((lambda v, p: 3 * pair_cosines(v, p),), "between −1 and 1"),
+            "too small": ((lambda v, p: 0.5 * pair_cosines(v, p),), "The signs are right"),
+            "first pairs only": ((lambda v, p: np.append(pair_cosines(v, p), np.zeros(12))[:12],), "For 2 pairs"),
+            "something else": ((lambda v, p: pair_cosines(v[::-1], p),), "For one pair"),
             "pairs transposed": ((lambda v, p: pair_cosines(v, p.T),), "stopped with"),
         },
         unfinished=((...,), (empty_stub,)),
@@ -769,6 +848,14 @@ CASES: dict[str, Case] = {
             "missing as zero": ((lambda t: as_shares(1 / np.nan_to_num(t).std(0)),), "for a zero"),
             "mean of one": ((lambda t: 2 * inverse_scale(t),), "number of tasks"),
             "softmax": ((lambda t: as_shares(np.exp(-np.nanstd(t, axis=0))),), "softmax"),
+            "one minus share": ((lambda t: 1 - as_shares(np.nanstd(t, axis=0)),), "1 − share"),
+            "swapped": ((lambda t: as_shares(np.nanstd(t, axis=0))[::-1],), "no *other* one"),
+            "two names": ((by_two_names,), "too many values to unpack"),
+            "two of three": ((lambda t: inverse_scale(t[:, :2]),), "with three"),
+            "one against the rest": (
+                (lambda t: np.array([1 - x / np.nanstd(t, axis=0)[-2:].sum() for x in np.nanstd(t, axis=0)]),),
+                "for three it gives",
+            ),
             "wrong axis": ((lambda t: as_shares(1 / np.nanstd(t + 0 * t, axis=1)),), "which axis"),
             "one number": ((lambda t: 0.5,), "one weight a task"),
             "negative": ((lambda t: np.array([-0.5, 1.5]),), "negative"),
@@ -782,7 +869,8 @@ CASES: dict[str, Case] = {
             (three_losses(one_each=(5, 5), inverse_scale=tuple(as_shares(1 / SPREAD)), gap_in_meV=[0.001, 1]),),
         ),
         wrong={
-            "scale where one is asked": ((three_losses(one_each=tuple(1 / SPREAD)),), "exactly 1 and 1"),
+            "scale where one is asked": ((three_losses(one_each=tuple(1 / SPREAD)),), "common factor"),
+            "all crystals": ((three_losses(inverse_scale=tuple(1 / SPREAD_OF_ALL)),), "the test set too"),
             "proportional": ((three_losses(inverse_scale=tuple(SPREAD)),), "turned the two round"),
             "variance": ((three_losses(inverse_scale=tuple(SPREAD**-2)),), "variances"),
             "one each again": ((three_losses(inverse_scale=(1, 1)),), "again"),
@@ -796,14 +884,14 @@ CASES: dict[str, Case] = {
             "one too many": ((three_losses(mine=(1, 1)),), "nobody asked"),
         },
         unfinished=((...,), (three_losses(inverse_scale=...),), (three_losses(inverse_scale=(1, ...)),)),
-        given=(TARGETS,),
+        given=(TARGETS, ALL_TARGETS),
     ),
     "check_weight_statements": Case(
         right=((WEIGHT_STATEMENTS,),),
         wrong=each_wrong(
             WEIGHT_STATEMENTS,
             {
-                "units": "what else changed", "best for both": "all the weight", "common factor": "doubled",
+                "units": "what else changed", "must exist": "guarantee", "common factor": "doubled",
                 "always": "standard deviations",
             },
         ),
@@ -1287,6 +1375,53 @@ def test_gives_a_hint_for_each_mistake(name, answer, words):
     assert words in feedback.message
 
 
+# What holds only for the numbers that the learner happened to try must not pass.
+ONE_HINT_FOR_ALL = {
+    "check_shown_better": (
+        "numbers for n = 5",
+        [
+            lambda d: np.mean(d) - 2.776 * np.std(d, ddof=1) / np.sqrt(5) > 0,
+            lambda d: interval_low(d, t=stats.t.ppf(0.975, 4)) > 0,
+            lambda d: interval_low(d, divisor=np.sqrt(5)) > 0,
+        ],
+    ),
+    "check_best_alpha": (
+        "one of model b",
+        [
+            lambda a, b, r: uncut_alpha(b, a, r),
+            lambda a, b, r: min(1, uncut_alpha(b, a, r)),
+            lambda a, b, r: max(0, uncut_alpha(b, a, r)),
+        ],
+    ),
+    "check_pair_cosines": (
+        "one and the same number",
+        [
+            lambda v, p: -dots(v / np.linalg.norm(v), p),
+            lambda v, p: dots(v / np.linalg.norm(v), p),
+            lambda v, p: -dots(v / lengths(v).mean(), p),
+        ],
+    ),
+    "check_inverse_scale": (
+        "no *other* one",
+        [lambda t, k=k: np.roll(as_shares(np.nanstd(t, axis=0)), k) for k in (-1, 1)],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "words"),
+    [
+        pytest.param(name, answer, words, id=f"{name}-{k}")
+        for name, (words, answers) in ONE_HINT_FOR_ALL.items()
+        for k, answer in enumerate(answers)
+    ],
+)
+def test_variants_of_one_mistake_get_its_hint(name, answer, words):
+    feedback = ask(name, (answer,))
+    assert feedback.state == "hint", feedback
+    assert words in feedback.message
+
+
 @each_checker
 def test_each_mistake_has_a_hint_of_its_own(name):
     messages = {mistake: ask(name, answer).message for mistake, (answer, _) in CASES[name].wrong.items()}
@@ -1393,6 +1528,19 @@ def test_an_error_in_the_learners_function_is_told_with_its_line():
         call(careless, "careless", 2)
 
 
+def test_a_call_is_told_without_what_is_long():
+    def divides(numbers, by):
+        raise ValueError("It ends with a full stop.")
+
+    with pytest.raises(Hint, match=r"`divides\(\.\.\., 2\)` stopped .*: It ends with a full stop, in the line"):
+        call(divides, "divides", pd.Series(np.arange(100)), 2)
+
+
+def test_what_a_function_returns_is_told_as_a_call():
+    with pytest.raises(Hint, match=r"`f\(\.\.\.\)` is a dict that cannot be read"):
+        array_from(lambda x: {}, "f", None, 1)
+
+
 def test_a_function_gets_copies():
     numbers = np.ones(3)
     call(spoils, "spoils", numbers)
@@ -1417,7 +1565,7 @@ def test_numbers_and_arrays_are_checked():
     assert as_array([[1, 2]], "x", (None, 2)).shape == (1, 2)
     with pytest.raises(Hint, match="one number is asked for"):
         as_number([1, 2], "x")
-    with pytest.raises(Hint, match="3 numbers in a row"):
+    with pytest.raises(Hint, match="3 numbers in a row are asked for"):
         as_array([1, 2], "x", (3,))
     with pytest.raises(Unfinished):
         as_array([1, ...], "x", (2,))
@@ -1435,8 +1583,10 @@ def test_statements_are_told_by_number_and_name():
     judged({"a": True, "b": False}, "s", statements)
     with pytest.raises(Hint, match=r"1 of 2 are right\. Think again about 'b': about b"):
         judged({"a": True, "b": True}, "s", statements)
-    with pytest.raises(Hint, match="without quotes"):
+    with pytest.raises(Hint, match=r"True or False, without quotes\."):
         judged({"a": "True", "b": False}, "s", statements)
+    with pytest.raises(Hint, match=r"has the answer 1\. Say True or False\.$"):
+        judged({"a": 1, "b": False}, "s", statements)
 
 
 # --- what the exercises are made of ---------------------------------------------------------------------------------
@@ -1592,6 +1742,7 @@ def test_learners_copy_holds_no_solution(name):
         taken_out = [line.strip() for line in solved if line not in given_lines and len(line.strip()) > 12]
         assert [line for line in taken_out if line in code] == []
     assert "SOLUTION" not in code
+    assert not re.search(r"\{[\w:-]+\}`", code), "a role, which only the website can show"
     assert not any(cell.get("outputs") for cell in given.cells)
 
 
@@ -1718,6 +1869,26 @@ def test_links_lead_on_from_the_learners_copy_too():
     text = SOURCE.replace("The end.", links)
     assert sources(page(written(text), "ex9"))[-1] == links
     assert sources(learners_copy(written(text)))[-1] == links.replace("(01", "(../01")
+
+
+@pytest.mark.parametrize(
+    ("citation", "shown"),
+    [
+        ("{cite:t}`cherin1967selenium`", "Cherin and Unger (1967)"),
+        ("{cite:p}`shapley1953value`", "(Shapley, 1953)"),
+        ("{cite:p}`shapley1953value, cherin1967selenium`", "(Shapley, 1953; Cherin and Unger, 1967)"),
+        ("{cite:t}`dunn2020matbench`", "Dunn et al. (2020)"),
+    ],
+)
+def test_learners_copy_cites_by_author_and_year(citation, shown):
+    text = SOURCE.replace("The end.", f"As in {citation}.")
+    assert sources(learners_copy(written(text)))[-1] == f"As in {shown}."
+    assert sources(page(written(text), "ex9"))[-1] == f"As in {citation}."
+
+
+def test_notices_a_citation_without_a_reference():
+    with pytest.raises(ValueError, match=r"cites 'nobody1900', which is not in references\.bib"):
+        learners_copy(written(SOURCE.replace("The end.", "{cite:p}`nobody1900`")))
 
 
 def test_other_notebooks_stay_as_they_are():

@@ -188,7 +188,7 @@ def test_other_crystals_are_an_error(function):
     for *columns, message in cases:
         with pytest.raises(ValueError, match=message):
             calls(*columns)[function]()
-    with pytest.raises(TypeError, match=r"a is a ndarray, which does not say .* pd.Series\(values, index=ids\)"):
+    with pytest.raises(TypeError, match=r"a is of type ndarray, which does not say .* pd.Series\(values, index=ids\)"):
         calls(y, a.to_numpy(), b)[function]()
 
 

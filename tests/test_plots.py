@@ -692,6 +692,14 @@ def test_mark_on_the_path_is_the_best_alpha():
     assert marks[1].get_xdata()[0] == 1.0
 
 
+def test_path_fills_its_axis_so_that_a_small_gain_is_seen():
+    path = alpha_paths()["out of fold"]
+    axes = plots.plot_alpha_paths({"out of fold": path}, "eV/atom").axes[0]
+    low, high = axes.get_ylim()
+    assert path["mae"].max() - path["mae"].min() > 0.8 * (high - low)
+    assert "does not begin at zero" in axes.get_ylabel()
+
+
 def test_no_gain_from_a_model_that_errs_the_same_way():
     figure = plots.plot_blending_gain(ratios=(1.0, 2.0))
     equal, twice = (line.get_ydata() for line in figure.axes[0].lines[:2])

@@ -39,8 +39,8 @@ A task is a row of cells with these tags, in this order (``# %% tags=["answer"]`
     Markdown or code, any number: what to say and to show about the solution, in the fold and on the page only. Claims
     about what a solution shows are asserted here: a learner who makes another choice may rightly see something else.
 
-All other cells stay as they are, in both notebooks. A cell that uses an answer is never one of them. The comment
-``# NBVAL_CHECK_OUTPUT`` stays on the page only.
+All other cells stay as they are, in both notebooks, and use no answer. In the learner's copy, links and citations are
+written so that JupyterLab can show them. The comment ``# NBVAL_CHECK_OUTPUT`` stays on the page only.
 
 Checkers live in ``course_lib/exercises``, one module an exercise, and are made of the pieces in
 `course_lib.exercises.feedback`. They look at an answer only through these (`as_number`, `as_array`, `call`, ...), so
@@ -56,10 +56,15 @@ from __future__ import annotations
 
 import copy
 import re
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
+from pybtex.database import BibliographyData, parse_file
+
+ROOT = Path(__file__).resolve().parent.parent
 
 ROLES = ("task", "answer", "check", "hint", "after", "solution")
 _FOLDED = ("hint", "after", "solution")  # the last of these in a row ends a task
@@ -69,6 +74,7 @@ _BLOCK = re.compile(r"^([ \t]*)# BEGIN SOLUTION\n(.*?)^[ \t]*# END SOLUTION(\n|\
 _LINE = re.compile(r'^(?P<name>[ \t]*(?:"[^"]*": |[^=#\n]+ = ))(?P<value>.+?)(?P<comma>,?)  # SOLUTION$', re.MULTILINE)
 _MARKER = re.compile(r"^[ \t]*# (?:BEGIN|END) SOLUTION\n?", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!ex\d)(\w+\.ipynb)\)")  # to a notebook that is no exercise
+_CITATION = re.compile(r"\{cite:([tp])\}`([^`]+)`")
 _ORDER = re.compile(r"(task answer check (hint )+((after|solution) )*)*")
 
 _PAGE_NOTE = """\
@@ -139,7 +145,7 @@ def learners_copy(notebook: NotebookNode) -> NotebookNode:
     Raises
     ------
     ValueError
-        As for `page`.
+        As for `page`, and for a citation that is not in ``references.bib``.
     """
     _check_order(notebook)
     note = nbformat.v4.new_markdown_cell(_COPY_NOTE)
@@ -153,6 +159,7 @@ def learners_copy(notebook: NotebookNode) -> NotebookNode:
         else:
             new = nbformat.v4.new_markdown_cell
             source = _LINK.sub(r"](../\1)", source)  # the copies of the other exercises lie beside this one
+            source = _CITATION.sub(_author_and_year, source)  # JupyterLab shows roles as they are written
         given.append(new(source, id=f"cell-{number}"))
     return _with_cells(notebook, given)
 
@@ -210,6 +217,25 @@ def _checked(check: NotebookNode) -> NotebookNode:
     check = copy.deepcopy(check)
     check.metadata.tags = [*check.metadata.tags, "nbval-check-output"]
     return check
+
+
+@cache
+def _references() -> BibliographyData:
+    return parse_file(ROOT / "references.bib")
+
+
+def _author_and_year(citation: re.Match) -> str:
+    """Return what the website's citation says, such as "Cherin and Unger (1967)" or "(Cherin and Unger, 1967)"."""
+    works = []
+    for key in citation[2].split(","):
+        if key.strip() not in _references().entries:
+            raise ValueError(f"{citation[0]} cites {key.strip()!r}, which is not in references.bib.")
+        entry = _references().entries[key.strip()]
+        names = [" ".join(map(str, (*one.rich_prelast_names, *one.rich_last_names))) for one in entry.persons["author"]]
+        authors = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)
+        year = entry.fields["year"]
+        works.append(f"{authors} ({year})" if citation[1] == "t" else f"{authors}, {year}")
+    return ", ".join(works) if citation[1] == "t" else f"({'; '.join(works)})"
 
 
 def _with_source(cell: NotebookNode, source: str) -> NotebookNode:

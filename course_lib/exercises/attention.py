@@ -116,7 +116,7 @@ def _one_by_one(function: object, name: str, shape: tuple, *arguments: Tensor, s
     rows = []
     for row in range(len(arguments[0])):
         value = call(function, name, *(argument[row : row + 1] for argument in own), *rest)
-        value = as_array(value, f"what {name} returns", None)
+        value = as_array(value, f"{name}(...)", None)
         if value.shape != shape:
             raise Hint(
                 f"For a batch of one crystal yours returns the shape {value.shape}, where {shape} is asked for. "

@@ -228,7 +228,7 @@ def check_importance(
     arguments = (asked_model, world.composition, world.structure, world.y, np.random.default_rng(0), _REPEATS)
     returned = call(function, "importance", *arguments)
     _check_questions(world)
-    _check_table(as_array(returned, "what importance returns", (2, 2)), world)
+    _check_table(as_array(returned, "importance(...)", (2, 2)), world)
     finished(measured, "measured")
     table = as_array(measured, "measured", (2, 2))
     per_part = {

@@ -129,6 +129,11 @@ def _check_dropout(value: object) -> None:
         raise Hint(f"A dropout of {dropout:g} is more than everything. It is a share: 0.3 drops 30 % of the numbers.")
     if dropout == 1:
         raise Hint("A dropout of 1 drops every number, and nothing is left to learn from. Leave some.")
+    if dropout > 0.9:
+        raise Hint(
+            f"A dropout of {dropout:g} leaves only {100 * (1 - dropout):.2g} % of the numbers: hardly anything to "
+            "learn from. Usual are 0.1 to 0.5."
+        )
     if dropout <= 0:
         raise Hint(f"A dropout of {dropout:g} drops nothing: that is the baseline, or less. Choose a share above zero.")
 
@@ -143,6 +148,11 @@ def _check_weight_decay(value: object) -> None:
         raise Hint(
             f"A weight decay of {decay:g} takes the share learning rate × {decay:g} from a weight at each step: over "
             "the 120 steps of this training that is next to nothing. Try 0.1 or more."
+        )
+    if decay > 10:
+        raise Hint(
+            f"A weight decay of {decay:g} takes the share learning rate × {decay:g} from a weight at each step: hardly "
+            "anything of what it learns is left. Choose 10 at most."
         )
 
 
@@ -228,11 +238,17 @@ def _changed_setting(answer: object, name: str, available: int) -> str:
 # --- is it better? --------------------------------------------------------------------------------------------------
 
 
-def _low(differences: np.ndarray, ddof: int = 1, factor: float | None = None, divide: bool = True) -> float:
+def _low(
+    differences: np.ndarray, ddof: int = 1, factor: float | None = None, divisor: float | None = None, power: int = 1
+) -> float:
     """Return the lower end of the mean's interval, or of what a mistake takes for it."""
     n = len(differences)
     factor = stats.t.ppf(0.975, n - 1) if factor is None else factor
-    return differences.mean() - factor * differences.std(ddof=ddof) / (math.sqrt(n) if divide else 1)
+    divisor = math.sqrt(n) if divisor is None else divisor
+    return differences.mean() - factor * differences.std(ddof=ddof) ** power / divisor
+
+
+_T_OF_FIVE = stats.t.ppf(0.975, 4)
 
 
 _VERDICTS = (
@@ -252,9 +268,34 @@ _VERDICTS = (
         "one lost seed of twenty would veto a clear gain. Use the interval of the mean.",
     ),
     Mistake(
-        lambda d: _low(d, divide=False) > 0,
+        lambda d: -_low(-d) > 0,
+        "You look at the *upper* end of the interval. Where it lies above zero, the lower end may still lie below.",
+    ),
+    Mistake(
+        lambda d: _low(d, divisor=1) > 0,
         "Your interval tells where a *single* run lies. The mean of n runs is known better than one run: by which "
         "factor, in n?",
+    ),
+    Mistake(
+        lambda d: _low(d, divisor=len(d)) > 0,
+        "You divide the spread by n. Four times as many runs make the mean only twice as certain: what should stand "
+        "there?",
+    ),
+    Mistake(
+        lambda d: _low(d, power=2) > 0,
+        "You used the variance, which has the unit of the error squared. What has the same unit as the mean?",
+    ),
+    *(
+        Mistake(
+            verdict,
+            "You put the numbers for n = 5 into the function. It is also asked about 3, 10 or 20 differences: what in "
+            "the formula depends on n, and where does the function get n from?",
+        )
+        for verdict in (
+            lambda d: _low(d, factor=_T_OF_FIVE, divisor=math.sqrt(5)) > 0,
+            lambda d: _low(d, factor=_T_OF_FIVE) > 0,
+            lambda d: _low(d, divisor=math.sqrt(5)) > 0,
+        )
     ),
     Mistake(
         lambda d: _low(d, ddof=0) > 0,
@@ -262,9 +303,23 @@ _VERDICTS = (
         "Which argument of `std` makes it divide by n − 1?",
     ),
     Mistake(
+        lambda d: _low(d, factor=stats.t.ppf(0.975, len(d))) > 0,
+        "You took Student's t with n degrees of freedom. One of them is used up by the mean: how many are left?",
+    ),
+    Mistake(
         lambda d: _low(d, factor=1.96) > 0,
         "You used 1.96, which is for many runs. With few runs the spread itself is uncertain, and the factor is "
         "larger: `stats.t.ppf(0.975, n - 1)`.",
+    ),
+    Mistake(
+        lambda d: _low(d, factor=2) > 0,
+        "You used 2, a rule of thumb for many runs. With few runs the spread itself is uncertain, and the factor is "
+        "larger: `stats.t.ppf(0.975, n - 1)`.",
+    ),
+    Mistake(
+        lambda d: _low(d, factor=1) > 0,
+        "Your interval is mean ± standard error: it holds the truth about two times in three. Which factor makes it "
+        "95 %?",
     ),
     Mistake(
         lambda d: _low(d, factor=stats.t.ppf(0.95, len(d) - 1)) > 0,
@@ -278,7 +333,8 @@ _VERDICTS = (
     ),
 )
 
-# Each mistake answers at least one of these differently from the rule, and no two answer all alike.
+# Each mistake answers at least one of these differently from the rule, and no two answer all alike. Some were
+# chosen so that rules that are not listed, such as the median or a 99 % interval, are not taken for one that is.
 _PROBES = tuple(
     np.array(differences)
     for differences in (
@@ -291,6 +347,37 @@ _PROBES = tuple(
         [0.033, 0.037, 0.034, -0.008, 0.035],
         [0.013, 0.010, 0.057],
         [0.005, 0.011, 0.013, 0.016, 0.025],
+        [-1.0, 9.0, 6.0, -1.0, 0.0],
+        [6.0, 4.0, 13.0],
+        [0.005, -0.026, -0.032],
+        [0.003, 0.012, 0.023],
+        [11.0, 12.0, 5.0, 18.0, 15.0],
+        [-0.007, -0.024, -0.025],
+        [0.014, 0.006, -0.006],
+        [0.028, 0.008, 0.021],
+        [0.019, 0.034, 0.019, -0.030, 0.036, 0.022, -0.007, 0.027, 0.020, 0.018],
+        [
+            0.016,
+            0.028,
+            -0.001,
+            0.012,
+            0.005,
+            0.029,
+            0.016,
+            0.009,
+            -0.002,
+            0.010,
+            0.016,
+            0.009,
+            0.044,
+            0.038,
+            -0.045,
+            -0.027,
+            0.012,
+            0.006,
+            0.020,
+            0.020,
+        ],
     )
 )
 
@@ -308,15 +395,26 @@ def check_shown_better(function: object) -> str:
     -------
     Feedback
     """
-    answers = []
+    answers, nothing = [], None
     for probe in _PROBES:
-        answer = call(function, "shown_better", probe)
+        try:
+            answer = call(function, "shown_better", probe)
+        except Unfinished as reason:
+            nothing = reason
+            continue
         if not isinstance(answer, bool | np.bool_):
             raise Hint(
                 f"`shown_better` returns something of type {type(answer).__name__}. It should answer yes or no: "
                 "compare the lower end of the interval with zero, and return True or False."
             )
         answers.append(bool(answer))
+    if nothing and answers:
+        raise Hint(
+            f"For some differences `shown_better` returns {answers[0]}, for others nothing at all. Does it reach a "
+            "`return` whatever the interval is?"
+        )
+    if nothing:
+        raise nothing
     if answers == [bool(_low(probe) > 0) for probe in _PROBES]:
         return (
             "Better is what the whole interval says, not the mean alone. Now the rule meets your two variants: run the "
@@ -340,12 +438,12 @@ _CONCLUSIONS = {
     ),
     "not shown": Statement(
         False,
-        "look at the width of your intervals. How large could the effect be, and its interval still reach beyond zero?",
+        "look at the width of your intervals. How large an effect could hide in one of them?",
     ),
     "one seed": Statement(
         True,
-        "look at the dots of single runs in the figure. Is there a run of one method that beats a run of the other, "
-        "and also one that loses?",
+        "a gain is not shown where the single gains scatter so much that their mean may be zero. What may one of "
+        "them, alone, look like?",
     ),
     "early stopping": Statement(
         True,

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+_CUT = " …"  # stands for the rest of a long text
 _WIDTH = 88  # characters in a line of plain text; a page of the website has as many
 _LEADS = {"right": ("✓", "Right."), "hint": ("→", "Not yet."), "unfinished": ("…", "Not done yet.")}
 _COLORS = {"right": "#009e73", "hint": "#d95f02", "unfinished": "#8c8c8c"}
@@ -123,7 +124,9 @@ def as_array(answer: object, name: str, shape: tuple[int | None, ...] | None) ->
     if shape == () and array.size == 1:  # a tensor or list of one number is a number
         array = array.reshape(())
     if shape is not None and not _fits(array.shape, shape):
-        raise Hint(f"`{name}` has the shape {array.shape}, where {wanted} is asked for.")
+        raise Hint(
+            f"`{name}` has the shape {array.shape}, where {wanted} {'are' if len(shape) == 1 else 'is'} asked for."
+        )
     if not np.isfinite(array).all():
         raise Hint(f"`{name}` holds {_first_strange(array)}. Is something divided by zero, or a value missing?")
     return array
@@ -211,7 +214,8 @@ def judged(answer: object, name: str, statements: Mapping[str, Statement]) -> No
         if value is ... or value is None:
             raise Unfinished(f"Statement {key!r} waits for your True or False.")
         if not isinstance(value, bool | np.bool_):
-            raise Hint(f"Statement {key!r} has the answer {_short(value)}. Say True or False, without quotes.")
+            unquoted = ", without quotes" if isinstance(value, str) else ""
+            raise Hint(f"Statement {key!r} has the answer {_short(value)}. Say True or False{unquoted}.")
     wrong = [key for key, statement in statements.items() if bool(judgements[key]) != statement.truth]
     if wrong:
         count = f"{len(statements) - len(wrong)} of {len(statements)} are right. "
@@ -235,7 +239,7 @@ def call(function: object, name: str, *arguments: object) -> object:
     if not callable(function):
         raise Hint(f"`{name}` is {_kind(function)}; a function is asked for. Keep the stub's `def {name}(...)` line.")
     _check_arguments(function, name, len(arguments))
-    shown = f"{name}({', '.join(_short(argument) for argument in arguments)})"
+    shown = _call_text(name, arguments)
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -244,7 +248,9 @@ def call(function: object, name: str, *arguments: object) -> object:
         raise Unfinished(f"Write the body of `{name}`.") from None
     except Exception as error:
         where = _failing_line(function, error)
-        raise Hint(f"`{shown}` stopped with {type(error).__name__}: {_short(str(error), 160)}{where}") from None
+        raise Hint(
+            f"`{shown}` stopped with {type(error).__name__}: {_short(str(error), 160).rstrip('.')}{where}"
+        ) from None
     if returned is ...:
         raise Unfinished(f"Write the body of `{name}`, in the place of the dots.")
     if returned is None:
@@ -276,12 +282,12 @@ def _failing_line(function: Callable, error: Exception) -> str:
 
 def number_from(function: object, name: str, *arguments: object) -> float:
     """Call a learner's function and return the number that it returns; see `call` and `as_number`."""
-    return as_number(call(function, name, *arguments), f"{name}({', '.join(map(_short, arguments))})")
+    return as_number(call(function, name, *arguments), _call_text(name, arguments))
 
 
 def array_from(function: object, name: str, shape: tuple[int | None, ...] | None, *arguments: object) -> np.ndarray:
     """Call a learner's function and return the array that it returns; see `call` and `as_array`."""
-    return as_array(call(function, name, *arguments), f"what {name} returns", shape)
+    return as_array(call(function, name, *arguments), f"{name}(...)", shape)
 
 
 # --- recognising mistakes -----------------------------------------------------------------------------------------
@@ -341,6 +347,12 @@ def close(value: object, other: object, rtol: float = 1e-6, atol: float = 1e-9) 
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
+def _call_text(name: str, arguments: Iterable) -> str:
+    """Return a call as it would be written in Python, with dots for arguments that are long."""
+    texts = map(_short, arguments)
+    return f"{name}({', '.join('...' if text.endswith(_CUT.strip()) else text for text in texts)})"
+
+
 def _short(value: object, width: int = 60) -> str:
     """Return a value as it would be written in Python, in one line, cut where it is long."""
     if isinstance(value, np.ndarray):
@@ -349,7 +361,7 @@ def _short(value: object, width: int = 60) -> str:
         text = value if isinstance(value, str) and width > 60 else repr(value)
     except Exception:  # the learner's own class may do anything
         text = f"a {type(value).__name__}"
-    return textwrap.shorten(" ".join(text.split()), width, placeholder=" ...")
+    return textwrap.shorten(" ".join(text.split()), width, placeholder=_CUT)
 
 
 def _kind(value: object) -> str:

@@ -148,9 +148,14 @@ def check_angle_cosine(function: object) -> str:
         raise Hint(
             f"A cosine lies between −1 and 1, but yours came out as {beyond:.3g}. Are both vectors of length one?"
         )
+    (a, b, c), value, wanted = next(
+        case for case in zip(_PROBES, values, right, strict=True) if not close(case[1], case[2])
+    )
+    at = f"For a = {a.tolist()}, b = {b.tolist()}, c = {c.tolist()} yours gives {value:.9g}, where the cosine is "
+    if close(values, right, atol=0.05):
+        raise Hint(f"{at}{wanted:.9g}. Close, but not the same: do you round? Leave all digits as they are.")
     raise Hint(
-        f"For water yours gives {values[0]:.3f}. Its angle is 104.5°, a little more than a right angle. Take the "
-        "vectors from b to a and from b to c, scale both to length one, and multiply them."
+        f"{at}{wanted:.6f}. Take the vectors from b to a and from b to c, scale both to length one, and multiply them."
     )
 
 
@@ -218,6 +223,9 @@ def check_pairs(answer: object) -> str:
         answer = list(answer)
     if isinstance(answer, list | tuple) and not answer:
         raise Hint("`pairs` is empty. Start with edge 0: at which atom does it end, and which edges begin there?")
+    array = as_array(answer, "pairs", None)
+    if array.ndim == 2 and len(array) == 2 != array.shape[1]:
+        raise Hint("`pairs` holds all first edges, then all second ones. Transpose it: one row, two numbers, a pair.")
     array = as_array(answer, "pairs", (None, 2))
     if (array != array.round()).any() or array.min() < 0 or array.max() >= len(EDGES):
         raise Hint(f"The pairs are of edge numbers, whole numbers from 0 to {len(EDGES) - 1}, as in the table.")
@@ -265,6 +273,14 @@ def _pair_cosines(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return -(units[pairs[:, 0]] * units[pairs[:, 1]]).sum(axis=1)
 
 
+def _dots(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    return (vectors[pairs[:, 0]] * vectors[pairs[:, 1]]).sum(axis=1)
+
+
+def _lengths(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(vectors, axis=1)[pairs]
+
+
 _PAIR_COSINES = (
     Mistake(
         lambda v, p: -_pair_cosines(v, p),
@@ -272,11 +288,11 @@ _PAIR_COSINES = (
         "edge ends at c: where does *its* vector start?",
     ),
     Mistake(
-        lambda v, p: -(v[p[:, 0]] * v[p[:, 1]]).sum(axis=1),
+        lambda v, p: -_dots(v, p),
         "The sign is right, but the vectors are not of length one, so the bond lengths are still in it.",
     ),
     Mistake(
-        lambda v, p: (v[p[:, 0]] * v[p[:, 1]]).sum(axis=1),
+        _dots,
         "That is the dot product of the two vectors as they are. Two things are missing: bring them to length one, and "
         "mind from which atom each of them starts.",
     ),
@@ -301,6 +317,35 @@ _PAIR_COSINES = (
         lambda v, p: -_units(v)[p[:, 0]] * _units(v)[p[:, 1]],
         "You have the three products of the components; the dot product is their sum.",
     ),
+    *(
+        Mistake(
+            along_columns,
+            "You divided by three lengths, one for all x, one for all y, one for all z. A vector is a *row*: over "
+            "which axis does its length run?",
+        )
+        for along_columns in (
+            lambda v, p: -_dots(v / np.linalg.norm(v, axis=0), p),
+            lambda v, p: _dots(v / np.linalg.norm(v, axis=0), p),
+        )
+    ),
+    *(
+        Mistake(
+            without_brackets,
+            "You divide by the first length and multiply by the second. In Python `a / b * c` is `(a / b) * c`: where "
+            "are brackets needed?",
+        )
+        for without_brackets in (
+            lambda v, p: -_dots(v, p) / _lengths(v, p)[:, 0] * _lengths(v, p)[:, 1],
+            lambda v, p: _dots(v, p) / _lengths(v, p)[:, 0] * _lengths(v, p)[:, 1],
+        )
+    ),
+    *(
+        Mistake(half, "Only one of the two vectors is of length one; the other one's length is still in the product.")
+        for half in (
+            lambda v, p: -_dots(v, p) / _lengths(v, p)[:, 0],
+            lambda v, p: -_dots(v, p) / _lengths(v, p)[:, 1],
+        )
+    ),
 )
 
 
@@ -321,6 +366,7 @@ def check_pair_cosines(function: object) -> str:
     probes = [
         (rng.normal(size=(6, 3)), np.array(sorted(_RIGHT))),
         (2 * rng.normal(size=(4, 3)), np.array([[0, 2], [3, 1]])),
+        (rng.normal(size=(6, 3)), np.array(sorted(_RIGHT))),  # the pairs of the first, with other vectors
     ]
     right = [_pair_cosines(*probe) for probe in probes]
     values = [array_from(function, "pair_cosines", None, *probe) for probe in probes]
@@ -331,6 +377,35 @@ def check_pair_cosines(function: object) -> str:
     recognise_function(values, probes, _PAIR_COSINES)
     if values[0].shape != right[0].shape:
         raise Hint(f"For 12 pairs yours returns the shape {values[0].shape}. Return one number a pair, shape (12,).")
+    if close(values[0], values[2]):
+        raise Hint(
+            "For other vectors yours gives the same numbers. Does it use its argument `vectors`, or something that "
+            "has a value outside the function?"
+        )
+    if any(value.shape != wanted.shape for value, wanted in zip(values, right, strict=True)):
+        raise Hint(f"For 2 pairs yours returns the shape {values[1].shape}. Return one number a pair, shape (2,).")
+    if all(close(value, wanted, atol=0.05) for value, wanted in zip(values, right, strict=True)):
+        raise Hint(
+            f"For one pair yours gives {values[0][0]:.9g}, where the cosine is {right[0][0]:.9g}. Close, but not the "
+            "same: do you round? Leave all digits as they are."
+        )
+    dots = [_dots(*probe) for probe in probes]
+    if all(close(value, value @ dot / (dot @ dot) * dot) for value, dot in zip(values, dots, strict=True)):
+        raise Hint(
+            "You divide all dot products by one and the same number. But each vector has a length of its own: over "
+            "which axis does `np.linalg.norm` run?"
+        )
+    largest = max(values[0], key=abs)
+    if abs(largest) > 1 + 1e-9:
+        raise Hint(
+            f"A cosine lies between −1 and 1, but yours came out as {largest:.3f}. Are both vectors of length one when "
+            "you multiply them?"
+        )
+    if all(close(np.sign(value), np.sign(wanted)) for value, wanted in zip(values, right, strict=True)):
+        raise Hint(
+            f"The signs are right, the sizes are not: for one pair yours gives {values[0][0]:.3f}, where the cosine is "
+            f"{right[0][0]:.3f}. By which two lengths do you divide?"
+        )
     raise Hint(
         f"For one pair yours gives {values[0][0]:.3f} where the cosine is {right[0][0]:.3f}. Write down, for (a → b) "
         "and (b → c), from where to where each of the two vectors points; the angle is the one at b."

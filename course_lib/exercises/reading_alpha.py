@@ -129,8 +129,8 @@ _STATEMENTS = {
     ),
     "cut off": Statement(
         False,
-        "a weight below one half says that CGCNN's opinion counts for more, not that the other is worth nothing. What "
-        "would the curve look like if the forest were of no use?",
+        "a weight below one half says that CGCNN's opinion counts for more. At which α would the curve be lowest if "
+        "the forest added nothing?",
     ),
     "both errors": Statement(
         True,
@@ -160,20 +160,35 @@ def check_alpha_statements(answers: object) -> str:
 # --- the best weight ------------------------------------------------------------------------------------------------
 
 
-def _cut(function: Callable[[float, float, float], float]) -> Callable[[float, float, float], float]:
-    return lambda a, b, r: np.clip(function(a, b, r), 0.0, 1.0)
+def _cut(
+    function: Callable[[float, float, float], float], low: float = 0.0, high: float = 1.0
+) -> Callable[[float, float, float], float]:
+    return lambda a, b, r: np.clip(function(a, b, r), low, high)
 
 
 def _uncut(a: float, b: float, r: float) -> float:
     return (b**2 - r * a * b) / (a**2 + b**2 - 2 * r * a * b)
 
 
-_FORMULAS = (
+_CUTS = (
     Mistake(
         _uncut,
         "The formula is right. But for a poor model whose errors resemble those of a good one it leaves the range "
         "from 0 to 1. Cut it there, for example with `np.clip`.",
     ),
+    Mistake(
+        _cut(_uncut, low=-np.inf),
+        f"The formula is right, but {_uncut(3, 1, 0.9):.3f}, your weight for standard deviations 3 and 1 and "
+        "correlation 0.9, is outside the range from 0 to 1: you cut at one end only.",
+    ),
+    Mistake(
+        _cut(_uncut, high=np.inf),
+        f"The formula is right, but {_uncut(1, 3, 0.9):.3f}, your weight for standard deviations 1 and 3 and "
+        "correlation 0.9, is outside the range from 0 to 1: you cut at one end only.",
+    ),
+)
+
+_FORMULAS = (
     Mistake(
         lambda a, b, r: _uncut(b, a, r),
         "Your weight is the one of model b. With a poor model a (a large `std_a`) and a good model b, should the "
@@ -236,16 +251,27 @@ def check_best_alpha(function: object) -> str:
     """
     values = [number_from(function, "best_alpha", *probe) for probe in _PROBES]
     best = [alpha_from_errors(*probe) for probe in _PROBES]
-    if close(values, best):
+    if close(values, best, atol=1e-4):  # a search for the minimum is right, too
         return (
             "The weight depends on both errors and on their correlation. `course_lib.late_fusion.alpha_from_errors` "
             "gives the same."
         )
-    both = [*_FORMULAS, *(Mistake(_cut(mistake.answer), mistake.hint) for mistake in _FORMULAS[1:])]
-    recognise_function(values, _PROBES, both)
+    ends = ((-np.inf, np.inf), (0, 1), (-np.inf, 1), (0, np.inf))
+    formulas = [Mistake(_cut(mistake.answer, *between), mistake.hint) for mistake in _FORMULAS for between in ends]
+    recognise_function(values, _PROBES, [*_CUTS, *formulas])
     (a, b, r), value, right = next(
-        case for case in zip(_PROBES, values, best, strict=True) if not close(case[1], case[2])
+        case for case in zip(_PROBES, values, best, strict=True) if not close(case[1], case[2], atol=1e-4)
     )
+    if close(values, best, atol=0.05):
+        raise Hint(
+            f"Close: with standard deviations {a:g} and {b:g} and correlation {r:g} your weight is {value:.6g}, and "
+            f"the best is {right:.6g}. Do you round, or try values? The formula gives it exactly."
+        )
+    if not 0 <= value <= 1:
+        raise Hint(
+            f"With standard deviations {a:g} and {b:g} and correlation {r:g} your weight is {value:.3f}, outside the "
+            f"range from 0 to 1; the best within it is {right:.3f}. Cut there, and check the formula."
+        )
     raise Hint(
         f"With standard deviations {a:g} and {b:g} and correlation {r:g} your weight is {value:.3f}; the variance of "
         f"the blend is smaller {'below' if right < value else 'above'} that. Write down the variance as a function of "
@@ -268,10 +294,12 @@ _ALPHAS = (
         "You weighted by the errors themselves. In the formula of task 3 they stand squared.",
     ),
     Mistake(ALPHA, "0.20 is what was found on the data. What would it be if the errors had nothing in common?"),
+    Mistake(100 * _UNCORRELATED, "Right in percent. Give the weight as a number between 0 and 1."),
     Mistake(0.5, "One half would be right for two equally good models. These two are not."),
 )
 
 _CORRELATIONS = (
+    Mistake(100 * _CORRELATION, "Right in percent. A correlation is a number between −1 and 1."),
     Mistake(
         _RATIO,
         "At that correlation, the ratio of the two errors, the forest's weight becomes zero. It has 0.20, so their "
@@ -310,7 +338,7 @@ def check_error_correlation(alpha_uncorrelated: object, correlation: object) -> 
     finished(alpha_uncorrelated, "alpha_uncorrelated")
     alpha = as_number(alpha_uncorrelated, "alpha_uncorrelated")
     if not close(alpha, _UNCORRELATED, atol=5e-3):
-        recognise(alpha, _ALPHAS, atol=2e-3)
+        recognise(alpha, _ALPHAS, rtol=5e-3, atol=2e-3)
         raise Hint(
             f"`alpha_uncorrelated` is {alpha:g}. Call `best_alpha` with the two errors and correlation 0; only their "
             "ratio matters."
@@ -322,12 +350,12 @@ def check_error_correlation(alpha_uncorrelated: object, correlation: object) -> 
             f"Uncorrelated errors would give the forest {_UNCORRELATED:.2f}. It has {ALPHA:.2f} because its errors "
             f"resemble those of CGCNN: their correlation is {_CORRELATION:g}."
         )
+    recognise(value, _CORRELATIONS, rtol=5e-3, atol=2e-3)
     if not -1 <= value <= 1:
         raise Hint(
             f"A correlation of {value:.3g} cannot be. If you solved the equation, see whether α = 0.20 stands for the "
             "forest, the model with the larger error."
         )
-    recognise(value, _CORRELATIONS, atol=2e-3)
     weight = alpha_from_errors(MAE_FOREST, MAE_CGCNN, value)
     raise Hint(
         f"With a correlation of {value:g} the best weight is {weight:.3f}, not {ALPHA:.2f}. "

@@ -179,6 +179,27 @@ _WEIGHTS = (
 )
 
 
+_TWO_COLUMNS_ONLY = (
+    Mistake(
+        lambda t: 1 - _normalised(np.nanstd(t, axis=0)),
+        "For two tasks yours is right, but for three it adds up to two: 1 − share is the inverse scale of two tasks "
+        "only. Where does the formula have the inverse?",
+    ),
+    *(
+        Mistake(
+            swapped,
+            "For two tasks it is enough to give each the spread of the other. With three there is no *other* one: "
+            "follow the formula, one step for all tasks.",
+        )
+        for swapped in (
+            lambda t: _normalised(np.nanstd(t, axis=0))[::-1],
+            lambda t: np.roll(_normalised(np.nanstd(t, axis=0)), 1),
+            lambda t: np.roll(_normalised(np.nanstd(t, axis=0)), -1),
+        )
+    ),
+)
+
+
 def _made_up_targets() -> tuple[np.ndarray, ...]:
     """Return targets of made-up crystals: complete, with gaps in them, and in other units."""
     rng = np.random.default_rng(0)
@@ -219,6 +240,7 @@ def check_inverse_scale(function: object) -> str:
             f"Your weights are {np.round(complete, 3).tolist()} for standard deviations of "
             f"{np.round(np.nanstd(*probes[0], axis=0), 3).tolist()}. In which ratio should they stand?"
         )
+    _check_three_tasks(function, probes[0][0] @ [[1, 0, 1], [0, 1, 2]])
     values = [complete]
     for number, probe in enumerate(probes[1:]):
         try:
@@ -242,11 +264,26 @@ def check_inverse_scale(function: object) -> str:
     )
 
 
+def _check_three_tasks(function: object, targets: np.ndarray) -> None:
+    """Raise `Hint` where a function that is right for two tasks is not for these three."""
+    try:
+        value = array_from(function, "inverse_scale", (3,), targets)
+    except Hint as hint:
+        raise Hint(f"For two tasks yours is right. It should take any number of them, but with three: {hint}") from None
+    recognise_function([value], [(targets,)], _TWO_COLUMNS_ONLY)
+    if not any(close(value, _normalised(1 / np.std(targets, axis=0, ddof=ddof))) for ddof in (0, 1)):
+        raise Hint(
+            f"For two tasks yours is right, but for three it gives {np.round(value, 3).tolist()} for standard "
+            f"deviations of {np.round(np.std(targets, axis=0), 3).tolist()}. Follow the formula, for any number of "
+            "tasks."
+        )
+
+
 # --- three losses to train with ---------------------------------------------------------------------------------------
 
 
 @checker
-def check_three_losses(answer: object, targets: np.ndarray) -> str:
+def check_three_losses(answer: object, targets: np.ndarray, all_targets: np.ndarray) -> str:
     """Check the weights of three losses for formation energies (eV/atom) and band gaps (eV).
 
     Parameters
@@ -255,6 +292,8 @@ def check_three_losses(answer: object, targets: np.ndarray) -> str:
         Weights of formation energy and band gap under ``"one each"``, ``"inverse scale"`` and ``"gap in meV"``.
     targets : array, shape (N, 2)
         Targets of the training set in eV/atom and eV, NaN where a label is missing.
+    all_targets : array, shape (M, 2)
+        Those of all crystals, test set included.
 
     Returns
     -------
@@ -263,10 +302,11 @@ def check_three_losses(answer: object, targets: np.ndarray) -> str:
     weights = as_dict(answer, "task_weights")
     same_keys(weights, "task_weights", ["one each", "inverse scale", "gap in meV"])
     energy, gap = np.nanstd(np.asarray(targets, dtype=float), axis=0)
+    leaked_energy, leaked_gap = np.nanstd(np.asarray(all_targets, dtype=float), axis=0)
     mistakes = {
         "one each": (
             1.0,
-            (Mistake(energy / gap, "These are weights by scale; `one each` means exactly 1 and 1."),),
+            (Mistake(energy / gap, "These are weights by scale; `one each` means 1 and 1, up to a common factor."),),
         ),
         "inverse scale": (
             energy / gap,
@@ -303,6 +343,12 @@ def check_three_losses(answer: object, targets: np.ndarray) -> str:
                 f"`{name}`: both weights must be above zero, or one task is not learned, or is learned to be wrong."
             )
         ratio = pair[1] / pair[0]
+        # The two spreads may differ by less than what rounding is allowed to change.
+        if name == "inverse scale" and close(ratio, leaked_energy / leaked_gap) and not close(ratio, right):
+            raise Hint(
+                f"`{name}`: you used all crystals, the test set too. What a model is tested on must not take part in "
+                "its training, not even in a weight. Take `train.targets`."
+            )
         if not close(ratio, right, rtol=0.02):
             for mistake in typical:
                 if close(ratio, mistake.answer, rtol=0.02):
@@ -320,9 +366,10 @@ _STATEMENTS = {
         "look at the row for the gap in meV. The crystals, the network and the physics are the same; what else "
         "changed?",
     ),
-    "best for both": Statement(
+    "must exist": Statement(
         False,
-        "what would happen to the formation energy if the band gap got all the weight? And the other way round?",
+        "does anything guarantee it? Each error alone has a λ at which it is smallest; must the two be the same one? "
+        "And what would a single table prove about *any* two tasks?",
     ),
     "common factor": Statement(
         True,

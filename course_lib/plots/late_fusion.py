@@ -52,6 +52,9 @@ def plot_late_fusion() -> Figure:
 def plot_alpha_paths(paths: dict[str, pd.DataFrame], unit: str) -> Figure:
     """Draw the error of the blend along alpha, a line a set of predictions, a mark at its smallest value.
 
+    The error axis begins just below the data, and says so: a blend often gains a few percent only, which nobody would
+    see on an axis from zero.
+
     Parameters
     ----------
     paths : dict of str to DataFrame
@@ -77,10 +80,9 @@ def plot_alpha_paths(paths: dict[str, pd.DataFrame], unit: str) -> Figure:
                   markeredgecolor=INK, linestyle="")  # fmt: skip
         axes.plot([], [], color=pick(COLORS, rank), linestyle=pick(LINES, rank), marker=pick(MARKERS, rank),
                   markeredgecolor=INK, label=f"{label}: smallest at α = {best['alpha']:.2f}")  # fmt: skip
-    axes.set_ylim(bottom=0)
     axes.set_xlim(0, 1)
     axes.set_xlabel("α, the weight of the forest (0: CGCNN alone, 1: forest alone)")
-    axes.set_ylabel(with_unit("mean absolute error", unit))
+    axes.set_ylabel(with_unit("mean absolute error", unit) + "\n(does not begin at zero)")
     axes.grid(axis="y")
     axes.legend(handlelength=3.5)
     return figure
