@@ -18,8 +18,8 @@
 # - how the course is built, and how to work through it;
 # - whether your computer has all it needs.
 #
-# **You need** some Python and NumPy, and a rough idea of what a neural network is. No chemistry beyond the periodic
-# table.
+# **You need** some Python, NumPy and pandas, a first idea of PyTorch, and of how a neural network is trained (epochs,
+# learning rate). No chemistry beyond the periodic table. Words of the field stand in the [glossary](../glossary.md).
 #
 # **Time to read:** 10 min. **Time to run:** at most 30 s on two cores.
 
@@ -112,7 +112,8 @@ print("All is here." if missing.empty else missing["mend"].to_string())
 # 1. Read a notebook from top to bottom, and run each cell with <kbd>Shift</kbd>+<kbd>Enter</kbd>.
 # 2. When you meet a box that says **Predict**, stop. Say a number or a sentence before you go on. A wrong guess
 #    that you remember teaches more than a right answer that you read.
-# 3. Change something and run the cell again. Nothing can break: `git checkout notebooks` brings everything back.
+# 3. Change something and run the cell again. Nothing can break: `git checkout notebooks/02*` brings notebook 2 back as
+#    it was, and leaves your answers to the exercises alone. (`git checkout notebooks` would take them, too.)
 #
 # Two promises hold on every page. *Every number was computed*: by a cell on the page, or by a recorded run under
 # `data/results/` that one command makes again. *Every claim is tested*: where a page says that one model beats

@@ -78,7 +78,7 @@ FOREST, NETWORK = "random_forest", "cgcnn"
 crystals = load_dataset("pbe_prototypes")
 y = crystals[TARGET]
 runs = load_results(target=TARGET, methods=[FOREST, NETWORK])
-memory = load_results(study="training_predictions")
+memory = load_results(study="training_predictions", methods=[FOREST, NETWORK])
 for recorded in (runs, memory):
     same_data = recorded["data_sha256"] == crystals.attrs["sha256"]
     assert same_data.all(), "the recorded runs are of other data: make them again"
@@ -114,9 +114,10 @@ for split in ("random", "formula"):
     assert (flattery > 1.3).all(), "both flatter themselves on their training set"
 
 # %% [markdown]
-# A forest usually remembers its training set almost by heart. Here it cannot, and you know why: the polymorphs of a
-# formula look alike to it. Even the best guess that sees the composition only, the median of each formula's polymorphs,
-# misses the training crystals by this much:
+# (*Training set* is that of the first fold; *out of fold* are the test crystals of all five.) A forest usually remembers its
+# training set almost by heart. Here it cannot, and you know why: the polymorphs of a formula look alike to it. Even the best
+# guess that sees the composition only, the median of each formula's polymorphs, misses these crystals by this much (less
+# than in notebook 1, because crystals without polymorphs are among them):
 
 # %%
 seen = predictions["random", "training set"].index
@@ -172,19 +173,20 @@ weights = pd.DataFrame(rows, columns=columns).set_index(["split", "alpha from"])
 weights.round(4)
 
 # %%
-alpha = weights["alpha"].unstack()
-print(alpha.round(2).to_string())
-assert ((alpha["training set"] - alpha["out of fold"]).abs() > 0.05).all()
-assert alpha.loc["random", "training set"] < alpha.loc["random", "out of fold"]
+ratio = weights["alpha"].unstack()
+ratio = ratio["training set"] / ratio["out of fold"]
+print(ratio.round(2).to_string())
+assert ratio["random"] > 2
+assert ratio["formula"] < 1 / 2
 
 # %% [markdown]
-# The training set compares how well two models *remember*. That says little about how well they *predict*. On random
-# folds the network remembers better than the forest can, so the forest gets too little weight. Which way it goes depends
-# on the data and the models. The chapter that this course started from chose $\alpha$ in this way, and out of a shuffled
-# loader besides, so that predictions and true values did not even belong to the same crystals.
+# The training set compares how well two models *remember*. That says little about how well they *predict*. Both weights
+# from it are wrong by more than a factor of two: too large on random folds, too small on folds by formula, where the
+# network remembers so well that the forest seems to be of no use. Which way it goes depends on the data and the models. The chapter that this course started from ([errata](errata.ipynb)) chose $\alpha$ in this way,
+# and out of a shuffled loader besides, so that predictions and true values did not even belong to the same crystals.
 #
-# Here the harm is small. The error changes little near its minimum, and the weights are not far apart. You cannot know
-# that before you have looked at predictions for crystals that the models have not seen.
+# Here the harm is small, because all of these weights are: CGCNN is far ahead, and what becomes of the forest hardly
+# matters. You cannot know that before you have looked at predictions for crystals that the models have not seen.
 #
 # ## Right: alpha from the other folds
 #
@@ -251,7 +253,7 @@ assert abs(median - right) < 1e-6
 #
 # > **Predict.** Are the errors of forest and CGCNN alike? Think of what each of them cannot see.
 
-# %% mystnb={"image": {"alt": "Error of CGCNN against error of the random forest, a dot a crystal, in two panels for random folds and folds by formula. Both clouds are long and lean along the diagonal, more so where formulas are new."}}
+# %% mystnb={"image": {"alt": "Error of CGCNN against error of the random forest, a dot a crystal, in two panels for random folds and folds by formula. Both clouds are long and lean along the diagonal."}}
 from course_lib.experiments import errors_by_crystal
 from course_lib.plots import plot_error_pairs
 
@@ -280,13 +282,17 @@ for split, pair in errors_of_both.items():
 plot_blending_gain(measured=measured)
 
 # %%
-assert all(rho > 0 for rho, _ in measured.values()), "both models err alike"
-assert all(gain > 0 for _, gain in measured.values()), "and a blend still gains"
+for split, pair in errors_of_both.items():
+    limit = pair["CGCNN"].std() / pair["forest"].std()
+    print(f"{split}: the blend gains if the correlation is below {limit:.2f}")
+assert all(rho > 0.3 for rho, _ in measured.values()), "both models err alike"
+assert all(0 < gain < 0.02 for _, gain in measured.values()), "little is left to gain"
 
 # %% [markdown]
-# Both errors lean the same way: a formula that is unlike all others is hard for both models. But not all of the error is
-# shared. The forest cannot see which polymorph it has before it, the network can. The network has to find out what the
-# elements are like, the forest is told. There they help each other.
+# The formula above says when the worse model $a$ gets no weight at all: when $\rho \ge s_b / s_a$. Both errors lean the same
+# way, for a formula that is unlike all others is hard for both models. And the errors of the forest are much larger. So the
+# correlations lie below the limits, but not by much: whatever the forest knows, the network knows nearly all of it, and a
+# blend of the two gains next to nothing. The curves show what two equally good models with the same correlation would gain.
 #
 # ## Late fusion against its parents
 #
@@ -299,7 +305,7 @@ late = with_late_fusion(runs, y)
 blends = late[late["method"] == LATE_FUSION].groupby("split", sort=False)["alpha"]
 blends.agg(["mean", "std"]).round(2)
 
-# %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and late fusion on random and on formula-grouped folds, one dot a run, with mean and standard deviation. Late fusion has the smallest mean on both."}}
+# %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and late fusion on random and on formula-grouped folds, one dot a run, with mean and standard deviation. CGCNN and late fusion look alike on both; the forest lies far above."}}
 from course_lib.plots import plot_errors
 
 plot_errors(late, "eV/atom")
@@ -312,12 +318,17 @@ plot_paired_differences(late, LATE_FUSION, "eV/atom")
 # %%
 difference = summarize_differences(late, LATE_FUSION)
 difference["blend shown better"] = difference["low"] > 0
-assert (difference["mean"] > 0).all(), "ahead of both parents on average, on both tests"
-difference.round(3)
+against = {name: difference.xs(name, level="method") for name in (FOREST, NETWORK)}
+assert against[FOREST]["blend shown better"].all(), "the blend beats the forest"
+assert not against[NETWORK]["blend shown better"].any(), "not shown to beat CGCNN"
+assert (against[NETWORK]["low"] > -0.01).all(), "nor does it cost much"
+difference.round(4)
 
 # %% [markdown]
-# Each row is parent minus blend. The blend is ahead of both its parents on both tests. Where the interval lies above zero,
-# it is shown to be; where it does not, *ahead on average* is all one may say.
+# Each row is parent minus blend, in eV/atom. Against the forest the blend wins, but so does CGCNN alone. Against CGCNN the
+# difference is about a hundredth of its error, and its interval reaches to both sides of zero. **On these crystals late
+# fusion is CGCNN with a grain of forest.** It does no harm: the weight from the other folds knows that the forest has
+# little to say. Give it two models that are equally good and differ in their errors, and it has more to do.
 #
 # ## What we saw
 #
@@ -325,7 +336,7 @@ difference.round(3)
 # - $\alpha$ comes from predictions for crystals that the models did not learn from. The training set gives another
 #   number, because there the models remember.
 # - The best $\alpha$ for the absolute error is a weighted median: exact, and as quick as sorting.
-# - The less two models err alike, the more their blend gains.
+# - The less two models err alike, and the closer they are in quality, the more their blend gains.
 #
 # | strengths | weaknesses |
 # |---|---|
@@ -333,8 +344,8 @@ difference.round(3)
 # | two opinions: where they differ much, take care | two models to keep and to run |
 # | nothing to tune but one number, and that exactly | one weight for all crystals, though some need structure more than others |
 #
-# **When this stops being true.** With more data the network improves faster than the forest (notebook 7). The better
-# parent then gets nearly all the weight, and the blend has little left to give.
+# **When this stops being true.** With fewer crystals the two parents come closer (the learning curves of notebook 2), and
+# the forest gets more weight. With more, or on a property that depends on the composition alone, look anew.
 #
 # ## Check yourself
 #

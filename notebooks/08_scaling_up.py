@@ -201,7 +201,7 @@ plot_memory(measured[drawn], reported)
 # %%
 columns = ["step", "crystals", "seconds", "own_mb", "all_mb", "disk_mb"]
 large = measured.loc[measured["crystals"] >= 28_000, columns].set_index("step")
-large.round().astype("Int64")
+large.round().astype("Int64").astype("string").fillna("")
 
 # %% [markdown]
 # `own_mb` is the line of the figure; `all_mb` has the pieces of the mapped files in it as well. The machine had other work
@@ -469,7 +469,10 @@ assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
 #
 # </details>
 #
-# The exercise that belongs here is the fifth: which method for which situation.
+# ## Exercises
+#
+# [Exercise 5: Choosing a method](ex5_choosing_a_method.ipynb) asks which method fits which situation, among them one with
+# 100,000 crystals and several GPUs. In JupyterLab, work in the copy in `notebooks/exercises`, which has no solutions.
 #
 # ## Further reading
 #

@@ -59,12 +59,12 @@ pd.Series(
     name="number",
 ).to_frame()
 
-# %% mystnb={"image": {"alt": "Periodic table with the number of crystals that contain each element. Magnetic metals from chromium to nickel, noble gases, lanthanides and technetium, rhenium and osmium have none; the others have between about ten and some seventy each."}}
+# %% mystnb={"image": {"alt": "Periodic table with the number of crystals that contain each element. Magnetic metals from chromium to nickel, noble gases, lanthanides and technetium, rhenium and osmium have none; the others have between some thirty and some 150 each, oxygen most."}}
 from course_lib.plots import plot_periodic_table
 
 plot_periodic_table(pd.Series(built["elements"]))
 
-# %% mystnb={"image": {"alt": "Formation energy and band gap of every crystal by prototype, a dot a crystal, a bar at the median. Formation energies reach from about minus 4 to plus 3 electronvolts per atom in most prototypes. Most crystals are metals; gaps are found mainly in rock salt, CsCl, zinc blende, fluorite, NiAs, wurtzite, perovskite and cuprite."}}
+# %% mystnb={"image": {"alt": "Formation energy and band gap of every crystal by prototype, a dot a crystal, a bar at the median. Formation energies reach from about minus 4 to plus 3 electronvolts per atom, with medians near zero. Most crystals are metals; gaps are found mainly in zinc blende, rock salt, fluorite, CsCl, perovskite and wurtzite, and in half of the cuprites."}}
 from course_lib.plots import plot_by_prototype
 
 labels = {
@@ -80,7 +80,7 @@ plot_by_prototype(crystals, labels)
 #
 # Two crystals with one formula and two structures are *polymorphs*. How far apart are their energies?
 
-# %% mystnb={"image": {"alt": "Histogram of the difference in formation energy between every two crystals with the same formula. Most pairs differ by less than half an electronvolt per atom, some by more than one."}}
+# %% mystnb={"image": {"alt": "Histogram of the difference in formation energy between every two crystals with the same formula. Half of the pairs differ by less than a quarter of an electronvolt per atom, some by more than one."}}
 from course_lib.plots import plot_polymorph_differences
 
 plot_polymorph_differences(crystals, "formation_energy_per_atom", "eV/atom")
@@ -153,7 +153,7 @@ print(f"{1000 * shifted['mean_absolute']:.0f} meV/atom")
 assert plain["mean_absolute"] <= 0.030
 assert shifted["mean_absolute"] > 3 * plain["mean_absolute"]
 
-# %% mystnb={"image": {"alt": "Mean difference in formation energy from the Materials Project by class of compound. Selenides, tellurides, arsenides, phosphides, intermetallics and others that are not shifted there lie near zero; oxides, chlorides, sulfides, fluorides and nitrides, which are shifted there, lie at plus 0.2 to 0.4 electronvolts per atom."}}
+# %% mystnb={"image": {"alt": "Mean difference in formation energy from the Materials Project by class of compound. Intermetallics, carbides, selenides, tellurides and others that are not shifted there lie near zero, hydrides at plus 0.07; nitrides, sulfides, chlorides, fluorides and oxides, which are shifted there, lie at plus 0.2 to 0.4 electronvolts per atom."}}
 from course_lib.plots import plot_validation
 
 by_class = pd.DataFrame(energy["by_class"]).T

@@ -72,7 +72,7 @@ def network(n_tasks):
 
 def choose(number):
     """Return the crystals to learn from in a fold: few, drawn at random."""
-    return np.random.default_rng(number).permutation(five_folds[number].train)[:192]
+    return np.random.default_rng(number).permutation(five_folds[number].train)[:256]
 
 
 def train_energy(number, seed=0, partner=None, weight=1.0, make=network, watch=None):
