@@ -191,7 +191,8 @@ print(inspect.getsource(AttentionFusion.forward))
 # `norm` brings both vectors to the same size. Without it the network could give a view a small weight and a huge
 # vector, and the weight would say nothing at all.
 #
-# > **Predict.** For which crystals does the composition get more weight? You know the prototypes: think of those whose
+# > **Predict.** For which crystals does the composition get more weight? The [data card](data_card.ipynb) shows the
+# > prototypes: think of those whose
 # > energy the formula settles nearly alone.
 
 # %%
@@ -277,8 +278,8 @@ assert (shares["its share of the gain"] > 0.5).all()
 shares.round(2)
 
 # %% [markdown]
-# All three networks owe more than half of what they know to the composition, whatever their weights say. This makes
-# sense: energies differ more from one formula to the next than between polymorphs of one formula.
+# All three networks owe more than half of what they know to the composition features, whatever their weights say. Both
+# views know the formula, for the nodes of the graph do, too. These networks read it mainly from the features.
 #
 # ## What does it cost?
 #
@@ -313,8 +314,9 @@ price.rename("times CGCNN").round(2).to_frame()
 # - Scale and shift start as "no change", so the network starts as CGCNN and learns how far to listen.
 # - A softmax over two views is a gate. It gives each crystal its own weights, but networks that predict alike can weigh
 #   differently: read such weights as a part of the network, not as a finding about crystals.
-# - All four have the same two sources. The places differ; what there is to know does not. So expect small differences, and
-#   ask for several folds and starts before you believe one.
+# - All four have the same two sources. The places differ; what there is to know does not. Whether the place matters for the
+#   error, this page has *not* measured: one short training says nothing about it. It takes several folds and starts, as in
+#   notebook 2. Keep your prediction.
 #
 # | strengths | weaknesses |
 # |---|---|

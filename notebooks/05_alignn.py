@@ -88,7 +88,8 @@ for seed in range(3):
     assert abs(first - second) < 1e-5
 
 # %% [markdown]
-# But the two are different crystals. What differs are the **angles** between the bonds of the nickel atoms:
+# But the two are different crystals. What differs are the **angles** between the bonds of the nickel atoms (in D0₂₂ of two
+# nickel atoms in three):
 
 # %%
 import numpy as np
@@ -178,7 +179,7 @@ counts.T
 # %% [markdown]
 # An atom with $k$ neighbours has $k$ edges in and $k$ edges out, so $k^2$ pairs meet in it. Atoms, edges, pairs: every
 # step up multiplies by $k$. **That is the price of angles.** One pair in $k$ goes there and back ($c = a$, cosine 1).
-# ALIGNN keeps these, as its authors do.
+# Our ALIGNN keeps these, as its authors' code does.
 #
 # In crystals as symmetric as ours, most of the pairs are copies of each other. The library finds out which ones no
 # network could tell apart, computes each kind once, and counts it. The result is the same to rounding.
@@ -212,6 +213,8 @@ assert share < 0.5
 # distances, cosines are spread over Gaussians, here 40 of them:
 #
 # $$ z_k = \exp\!\left(-\frac{(\cos\theta - \mu_k)^2}{w^2}\right), \qquad \mu_k = -1, \dots, 1, \qquad w^2 = \mu_2 - \mu_1 $$
+#
+# (It is the *square* of the width that equals the spacing, as in the authors' code.)
 
 # %% mystnb={"image": {"alt": "Above: 40 Gaussian curves over the cosine from minus 1 to 1. Below: five angles, 60, 90, 109.5, 120 and 180 degrees, each as a row of 40 grey cells with a dark patch at its cosine."}}
 from course_lib.plots import plot_angle_basis
@@ -241,11 +244,12 @@ plot_alignn_layer()
 #
 # - $A, B, C, D, E$: learned linear maps; $\mathrm{BN}$: batch normalisation, as in CGCNN;
 # - $\sigma(m_e)$: a gate between 0 and 1 for each feature; $\varepsilon = 10^{-6}$ keeps the quotient finite;
-# - $h_i$: the messages of the neighbours, a *weighted mean*, with the gates as weights;
+# - $h_i$: the messages of the neighbours, a *weighted mean* over the edges $e$ that end in $i$, with the gates as weights;
 # - $\mathrm{SiLU}(u) = u\,\sigma(u)$; the $x_i +$ and $y_e +$ are residual connections.
 #
-# On the line graph the same formulas hold, with edges in the place of atoms and angles in the place of edges. The whole
-# network, from the library:
+# On the line graph the same formulas hold, with edges in the place of atoms and angles in the place of edges. It reads the
+# edges as the first convolution has left them, $y_e'$: the messages $m$ of the figure. The whole network, from the library
+# (with T kinds of pairs, A Gaussians for an angle, and F features):
 
 # %%
 import inspect
