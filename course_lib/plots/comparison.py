@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,7 +32,8 @@ _KIND_ORDER = ("composition", "structure", "hybrid")
 def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
     """Draw the error of each method against the number of crystals to learn from, a panel a split.
 
-    A point is the mean over folds and seeds, its bar their standard deviation.
+    A point is the mean over folds and seeds, its bar their standard deviation. Sizes that differ by less than 5 %
+    are one point, for folds by formula are not quite equal.
 
     Parameters
     ----------
@@ -54,17 +56,15 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
     figure, panels = plt.subplots(1, len(splits), figsize=(WIDTH, 3.6), sharey=True, squeeze=False)
     for axes, split in zip(panels[0], splits, strict=True):
         of_split = runs[runs["split"] == split]
+        of_split = of_split.assign(size=_joined(of_split["n_learned"].to_numpy(float)))
         for rank, method in enumerate(runs["method"].unique()):
-            # Folds differ by a crystal or two in size; they are one point.
-            of_method = of_split[of_split["method"] == method]
-            size = of_method.groupby(of_method["n_learned"].round(-1))["n_learned"].transform("mean")
-            points = of_method.groupby(size)["mae"].agg(["mean", "std"])
+            points = of_split[of_split["method"] == method].groupby("size")["mae"].agg(["mean", "std"])
             shift = 1.02 ** (rank - 1)  # bars side by side
             axes.errorbar(points.index * shift, points["mean"], yerr=points["std"], color=pick(COLORS, rank),
                           linestyle=pick(LINES, rank), marker=pick(MARKERS, rank), markersize=6, capsize=2,
                           label=LABELS.get(method, method))  # fmt: skip
         axes.set(title=split, xscale="log", yscale="log")
-        axes.xaxis.set_major_locator(FixedLocator(_sizes(of_split)))
+        axes.xaxis.set_major_locator(FixedLocator(of_split["size"].unique()))
         axes.xaxis.set_major_formatter("{x:.0f}")
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
@@ -77,9 +77,12 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
     return figure
 
 
-def _sizes(runs: pd.DataFrame) -> list[float]:
-    sizes = runs["n_learned"].groupby(runs["n_learned"].round(-1)).mean()
-    return sizes.tolist()
+def _joined(sizes: np.ndarray) -> np.ndarray:
+    """Return for each size the mean of its group; the next group begins where the sorted sizes grow by over 5 %."""
+    order = np.argsort(sizes)
+    group = np.empty(len(sizes), dtype=int)
+    group[order] = np.cumsum(np.diff(sizes[order], prepend=sizes.min()) > 0.05 * sizes[order])
+    return (np.bincount(group, weights=sizes) / np.bincount(group))[group]
 
 
 @figure_function
