@@ -39,7 +39,7 @@ n_polymorphs = by_formula.size().sort_values(ascending=False, kind="stable")
 print(f"{len(crystals)} crystals, {len(n_polymorphs)} formulas")
 print(f"{(n_polymorphs > 1).sum()} formulas with polymorphs")
 
-# %% mystnb={"image": {"alt": "For eight formulas, the formation energy of each of their structures: one row a formula, one marker a structure. Within a row the markers spread over several tenths of an electronvolt an atom, in some rows more than one."}}
+# %% mystnb={"image": {"alt": "For eight formulas, the formation energy of each of their structures: one row a formula, one marker a structure. In most rows the markers spread over several tenths of an electronvolt an atom, in one over two."}}
 from course_lib.plots import plot_polymorphs
 
 plot_polymorphs(crystals, n_polymorphs.index[:8])
@@ -529,9 +529,9 @@ pd.DataFrame(
 # - It is better on the level of a new formula, and has its largest lead on the differences between polymorphs, which the
 #   composition cannot tell. The composition view trains in a fraction of the time.
 #
-# **When this stops being true.** With a few hundred crystals a graph network has little to learn the elements from; its lead
-# shrinks (notebook 2). With many more it grows: on the largest task of Matbench, more than 100,000 crystals, CGCNN beats a
-# forest on Magpie by far, on random folds {cite:p}`dunn2020matbench`. In a database of known materials polymorphs are rarer and closer in energy, so composition
+# **When this stops being true.** With a few hundred crystals a graph network has little to learn the elements from; it falls
+# behind the forest (notebook 2). With many more its lead grows: on the largest task of Matbench, more than 100,000
+# crystals, CGCNN beats a forest on Magpie by far, on random folds {cite:p}`dunn2020matbench`. In a database of known materials polymorphs are rarer and closer in energy, so composition
 # alone does better there than here. And our crystals are all small and highly symmetric.
 #
 # ## Check yourself
