@@ -18,7 +18,7 @@
 # - tell methods that are shown to be worse from those that are not;
 # - choose for three situations, and name the evidence for each.
 #
-# **You need** notebook 7. **Difficulty:** medium. **Time to work:** 60 min. **Time to run:** at most 20 s on two cores.
+# **You need** notebooks 2, 3 and 5. **Difficulty:** medium. **Time to work:** 60 min. **Time to run:** at most 20 s on two cores.
 
 # %% [markdown]
 # ## The three
@@ -26,8 +26,8 @@
 # - **A** has 30,000 crystals with formation energies, one GPU and two weeks, of which one is for computing. Accuracy on *new
 #   formulas* comes first.
 # - **B** has 100,000 crystals with formation energies, several GPUs and no deadline. Only the error counts.
-# - **C** has a forest and a CGCNN, both trained and in use. Something better is welcome, a risk is not: nothing is to be
-#   trained anew.
+# - **C** has a forest and a CGCNN, both trained and in use, and the predictions of both for crystals that they did not learn
+#   from. Something better is welcome, a risk is not: nothing is to be trained anew.
 #
 # And there are two kinds of evidence. The first are the course's own runs: the same folds for all methods, several random
 # starts, everything recorded. Late fusion is computed from the predictions of its two parents.
@@ -287,8 +287,8 @@ for reference in ("cgcnn", "random_forest"):
 # %% [markdown] tags=["solution"]
 # - **A.** Several methods hold and fit; CGCNN is the simplest of them. The order among them is no result. And our
 #   runs had far fewer crystals: learn from 30,000, and let *your* folds by formula decide.
-# - **B.** At this size, and for energies, networks that read angles are ahead of those that do not, and far ahead of a
-#   forest. The leaderboard has no row for the hybrids of this course, so about them it says nothing.
+# - **B.** At this size, and for energies, ALIGNN is ahead of CGCNN, and far ahead of a forest. The leaderboard has no row for
+#   the hybrids of this course, so about them it says nothing.
 # - **C.** A blend of what is there costs one number. It is not shown to be worse than either parent on either kind of
 #   folds, which the table above says, and with a weight of zero or one it can be taken back.
 
@@ -299,5 +299,5 @@ for reference in ("cgcnn", "random_forest"):
 # - A time belongs to a number of crystals, an error to a dataset.
 # - "Not shown to be worse" is often all that an experiment says. Then choose by what else counts.
 #
-# Back to *All methods side by side* (notebook 7); on to
+# Back to [*Late fusion*](03_late_fusion.ipynb) (notebook 7, with all methods side by side, is to come); on to
 # [exercise 6, *Attention fusion*](ex6_attention_fusion.ipynb).
