@@ -359,6 +359,11 @@ def transfer_by_position(runs):
     return with_interval((shared["mae"] - alone["mae"]).groupby(shared["fold"]).mean())
 
 
+def averaged_by_position(runs):
+    shared, alone = (runs[runs["method"] == method].reset_index() for method in ("shared", "alone"))
+    return with_interval((shared["mae"] - alone["mae"]).groupby(alone["fold"]).mean())
+
+
 def transfer_unpaired(runs):
     shared, alone = (runs[runs["method"] == m].groupby("fold")["mae"].mean() for m in ("shared", "alone"))
     mean, k = (shared - alone).mean(), len(shared)
@@ -942,6 +947,8 @@ CASES: dict[str, Case] = {
             "some other interval": (
                 (lambda runs: with_interval(by_training(runs).groupby("fold").mean(), size=0.5), verdict), "0.50 times"
             ),
+            "order": ((lambda runs: np.array(transfer(runs))[[1, 2, 0]], verdict), "another order"),
+            "by position, seeds averaged": ((averaged_by_position, verdict), "same fold *and* the same seed"),
             "something else": ((lambda runs: (0.1, 0.0, 0.2), verdict), "mean difference is"),
             "mean only": ((lambda runs: transfer(runs)[0], verdict), "3 numbers"),
             "by the mean": ((transfer, lambda m, *_: "harm shown" if m > 0 else "gain shown"), "sign of the mean"),
@@ -1032,6 +1039,7 @@ CASES: dict[str, Case] = {
             "in place": ((shuffled_in_place,), "in place"),
             "noise": ((lambda b, r: r.normal(size=b.shape),), "belong to no crystal"),
             "turned round": ((lambda b, r: b[::-1],), "whichever generator"),
+            "chance of its own": ((lambda b, r: np.random.default_rng().permutation(b),), "from `rng` and from"),
             "row numbers": ((lambda b, r: r.permutation(len(b)),), "`block[order]`"),
             "fewer rows": ((lambda b, r: r.permutation(b)[1:],), "as before"),
         },
@@ -1094,6 +1102,11 @@ CASES: dict[str, Case] = {
                 (shapley_by(lambda *v: -of_composition(*v), lambda *v: -of_structure(*v)),), "signs are not",
             ),
             "interchanged": ((shapley_by(of_structure, of_composition),), "*has* the composition"),
+            "the example": ((lambda e: (0.5, 0.2),), "whatever the errors are"),
+            "sizes": (
+                (shapley_by(lambda n, c, s, b: (abs(n - c) + abs(s - b)) / 2,
+                            lambda n, c, s, b: (abs(n - s) + abs(c - b)) / 2),), "done harm",
+            ),
             "no mean": (
                 (shapley_by(lambda *v: 2 * of_composition(*v), lambda *v: 2 * of_structure(*v)),), "added the two "
                 "orders",
@@ -1142,6 +1155,11 @@ CASES: dict[str, Case] = {
             "beaten by itself": (
                 (lambda e, t: [not any((e <= x) & (t <= y)) for x, y in zip(e, t, strict=True)],), "by itself"
             ),
+            "equal ones": (
+                (lambda e, t: [
+                    not any((e <= e[k]) & (t <= t[k]) & (np.arange(len(e)) != k)) for k in range(len(e))
+                ],), "put each other out",
+            ),
             "all": ((lambda e, t: e > 0,), "nowhere worse, and better"),
             "names": ((lambda e, t: ["a", "b"],), "cannot be read"),
         },
@@ -1160,6 +1178,8 @@ CASES: dict[str, Case] = {
             "a crystal": ((lambda s, m, n, k: s * n * k / 86400,), "of one crystal"),
             "divided": ((lambda s, m, n, k: s * n / m / k / 86400,), "divided by their number"),
             "constant": ((lambda s, m, n, k: 14,), "yours gives 14 days"),
+            "always 31": ((lambda s, m, n, k: s * n / m * 31 / 86400,), "any other number"),
+            "rounded": ((lambda s, m, n, k: round(s * n / m * k / 86400, 2),), "Do not round"),
         },
         unfinished=((...,), (empty_stub,)),
     ),
@@ -1266,6 +1286,14 @@ CASES: dict[str, Case] = {
             ),
             "exact": ((lambda f, v: bool(f(v)[:, 0].max() > f(v)[:, 0].min()),), "seventh digit"),
             "too strict": ((lambda f, v: bool(f(v)[:, 0].std() > 0.05),), "hundredth"),
+            "not turned back": (
+                (lambda f, v: bool(f(v)[:, 0].std() > 1e-5 and torch.allclose(f(v.flip(0)), f(v), atol=1e-5)),),
+                "after `flip`",
+            ),
+            "first two": (
+                (lambda f, v: bool((f(v)[0] - f(v)[1]).abs().max() > 1e-5 and torch.allclose(f(v.flip(0)).flip(0), f(v),
+                                                                                      atol=1e-5)),), "*all* crystals"
+            ),
             "spread only": ((lambda f, v: bool(f(v)[:, 0].std() > 1e-5),), "*place*"),
             "place only": (
                 (lambda f, v: bool(f(v)[:, 0].std() > 1e-5 and not torch.allclose(f(v), f(v.flip(0)), atol=1e-5)

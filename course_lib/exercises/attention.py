@@ -232,14 +232,19 @@ def check_fuse(function: object) -> str:
 Layer = Callable[[Tensor], Tensor]
 
 
+_VIEWS = _random(8, 2, 4, seed=1)
+
+
 def _layers() -> dict[str, tuple[Layer, bool]]:
     """Return layers to test, with what a good test says: whether weights depend on the crystal."""
     a, b = _random(2, 4, seed=2), torch.tensor([0.3, -0.5])
     generator = torch.Generator().manual_seed(0)
     rounding = _random(64, 2, seed=5, scale=1e-7)
     place = _random(64, 2, seed=6)
+    border = _VIEWS[:2, 0, 0].max()
     return {
         "attention": (lambda v: _weights(v, a, b), True),
+        "some": (lambda v: torch.where((v[:, 0, 0] > border)[:, None], _weights(v, a, b), b.softmax(0)), True),
         "weak attention": (lambda v: _weights(v, 0.02 * a, b), True),
         "global": (lambda v: b.softmax(0).repeat(len(v), 1), False),
         "equal": (lambda v: torch.full((len(v), 2), 0.5), False),
@@ -259,10 +264,12 @@ _TOLD = {
     "batch to batch, but within a batch they are the same for all. Compare crystals of one batch.",
     "rounding": "Your test says yes to weights that differ in the seventh digit: that is rounding. Ask for more than "
     "1e-5.",
+    "attention": "Your test says no to a layer that is right. Which of your conditions fails? Think of the order: "
+    "after `flip` the weights of the first crystal stand in the last row.",
+    "some": "Your test says no to a layer that gives some crystals the same weights, and others different ones. Do you "
+    "look at *all* crystals of the batch?",
     "weak attention": "Your test says no to a layer whose weights differ by a hundredth from crystal to crystal. That "
     "is little, but it is no rounding.",
-    "attention": "Your test says no to a layer that is right. Print the weights it gives, and see which of your "
-    "conditions fails.",
     "place": "Your test says yes to weights that belong to the *place* in the batch: the first crystal gets the first "
     "pair of weights, whoever it is. What happens to them when the same crystals come in reverse order?",
     "chance": "Your test says yes to weights that are drawn at random, anew at each call. Call the layer twice: should "
@@ -283,7 +290,7 @@ def check_dependence_test(function: object) -> str:
     -------
     Feedback
     """
-    layers, views = _layers(), _random(8, 2, 4, seed=1)
+    layers, views = _layers(), _VIEWS.clone()
     verdicts = {}
     for name, (layer, _) in layers.items():
         verdict = call(function, "depends_on_crystal", layer, views)

@@ -75,6 +75,11 @@ def check_shuffled(function: object) -> str:
             "Your function gives the same order whichever generator it gets. Let it draw from `rng`, or all repeats "
             "will be one and the same."
         )
+    if not close(found[1], array_from(function, "shuffled", block.shape, block, np.random.default_rng(1))):
+        raise Hint(
+            "Two generators that begin alike give two different orders in yours. Let it draw from `rng` and from "
+            "nothing else, so that a run can be repeated."
+        )
     return (
         "Whole rows, each once, in random order. Every number is one that the model knows; only whose it is has "
         "been lost."
@@ -444,6 +449,18 @@ _VALUES = (
         _pair(lambda n, c, s, b: c, lambda n, c, s, b: s),
         "These are the errors that are left with one block alone. What a block *brings* is a difference of two errors.",
     ),
+    Mistake(
+        _pair(lambda *v: 0.5, lambda *v: 0.2),
+        "Those are the values of the example, whatever the errors are. Compute them from `error`.",
+    ),
+    Mistake(
+        _pair(
+            lambda n, c, s, b: (abs(n - c) + abs(s - b)) / 2,
+            lambda n, c, s, b: (abs(n - s) + abs(c - b)) / 2,
+        ),
+        "You took the size of each difference. Where the error *grows* as a block comes in, the block has done harm, "
+        "and that counts against it.",
+    ),
 )  # fmt: skip
 
 _PROBES = (
@@ -477,11 +494,13 @@ def check_shapley(function: object) -> str:
         )
     recognise_function(values, probes, _VALUES)
     recognise(values[0], [Mistake(np.zeros(2), "Both values are zero. Does no block change the error?")])
-    gain = _PROBES[0]["neither"] - _PROBES[0]["both"]
+    value, error = next(
+        (value, probe) for value, probe in zip(values, _PROBES, strict=True) if not close(value, right(probe))
+    )
     raise Hint(
-        f"For the errors {_PROBES[0]} your values are {np.round(values[0], 3).tolist()}, together "
-        f"{values[0].sum():.3f}; what there is to share is {gain:.3f}. Begin with one order: neither, then one block, "
-        "then both."
+        f"For the errors {error} your values are {np.round(value, 3).tolist()}, together {value.sum():.3f}; what there "
+        f"is to share is {error['neither'] - error['both']:.3f}. Begin with one order: neither, then one block, then "
+        "both."
     )
 
 

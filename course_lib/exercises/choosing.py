@@ -80,6 +80,11 @@ _FRONTS = (
         "one, and not better in the other.",
     ),
     Mistake(
+        lambda e, t: _beaten((e <= e[:, None]) & (t <= t[:, None]) & ~np.eye(len(e), dtype=bool)),
+        "Two methods with the same error and the same time put each other out in yours, and nobody is left. Beaten "
+        "means: nowhere better, and worse in at least one of the two.",
+    ),
+    Mistake(
         lambda e, t: _beaten((e <= e[:, None]) & (t <= t[:, None])),
         "In yours every method is beaten, by itself. It takes one that is *better* in at least one of the two.",
     ),
@@ -89,6 +94,7 @@ _MADE_UP = (
     (np.array([0.40, 0.34, 0.31, 0.36, 0.34]), np.array([4.0, 22.0, 24.0, 30.0, 60.0])),
     (np.array([0.5, 0.2, 0.3, 0.25]), np.array([1.0, 50.0, 10.0, 60.0])),
     (np.array([0.5, 0.1, 0.1, 0.12]), np.array([1.0, 3.0, 5.0, 8.0])),
+    (np.array([0.5, 0.2, 0.2]), np.array([1.0, 3.0, 3.0])),
 )
 
 
@@ -147,6 +153,10 @@ _TIMES = (
         "You took the recorded time for that of one crystal. It is that of `n_learned` of them.",
     ),
     Mistake(lambda s, m, n, k: _days(s, m, n, 1) / k, "More trainings take longer, but you divided by their number."),
+    Mistake(
+        lambda s, m, n, k: _days(s, m, n, N_TRAININGS),
+        f"Right for {N_TRAININGS} trainings, and the same for any other number. It is an argument: use it.",
+    ),
 )
 
 
@@ -171,9 +181,12 @@ def check_campaign_days(function: object) -> str:
             f"{probes[0][2]:,} crystals, on the one core that the runs were recorded on."
         )
     recognise_function(values, probes, _TIMES)
+    value, (seconds, n_learned, n_crystals, n_trainings) = next(
+        (value, probe) for value, probe in zip(values, probes, strict=True) if not close(value, _days(*probe))
+    )
     raise Hint(
-        f"For 24 s on 700 crystals, and {probes[0][3]} trainings on {probes[0][2]}, yours gives {values[0]:.3g} days. "
-        "Start with the time for one crystal; a day has 86,400 s."
+        f"For {seconds:.0f} s on {n_learned} crystals, and {n_trainings} trainings on {n_crystals}, yours gives "
+        f"{value:.6g} days. Start with the time for one crystal; a day has 86,400 s. Do not round."
     )
 
 
@@ -265,13 +278,14 @@ _CONTENDERS = tuple(
         ),
         (
             lambda runs: _unpaired(_of("formula", runs)),
-            "You let bars overlap. They are wide because some folds are hard for *all* methods; on the same fold, one "
-            "may be worse every time. Compare pairs: `summarize_differences`.",
+            "That is what comes out if one lets bars overlap, or throws runs on both kinds of folds together. Bars are "
+            "wide because some folds are hard for *all* methods. Keep the runs on new formulas, and compare pairs: "
+            "`summarize_differences`.",
         ),
         (
             lambda runs: _uncorrected(_of("formula", runs)),
-            "You treat the folds as independent, but they share training crystals: the interval must be wider. "
-            "`summarize_differences` does that.",
+            "That is what comes out if the folds are taken for independent, or with a border of your own. But they "
+            "share training crystals: the interval must be wider. `summarize_differences` does that; see its `low`.",
         ),
         (
             lambda runs: list(runs["method"].unique()),

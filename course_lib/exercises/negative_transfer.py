@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -210,6 +211,14 @@ _TRANSFERS = (
         lambda runs: _transfer(runs) / runs.loc[runs["method"] == "alone", "mae"].mean(),
         "Right as shares of the error alone. Give the difference itself, in eV/atom.",
     ),
+    *(
+        Mistake(
+            lambda runs, order=order: np.asarray(_transfer(runs))[list(order)],
+            "The right numbers in another order. Asked for are the mean, then the low end, then the high one.",
+        )
+        for order in permutations(range(3))
+        if order != (0, 1, 2)
+    ),
 )
 
 
@@ -284,10 +293,12 @@ def check_transfer(transfer: object, verdict: object) -> str:
         recognise_function(values, probes, _TRANSFERS)
         if all(close(value[0], wanted[0]) for value, wanted in zip(values, right, strict=True)):
             wide = (values[0][2] - values[0][1]) / (right[0][2] - right[0][1])
-            raise Hint(
-                f"The mean is right, the interval is not: yours is {wide:.2f} times as wide. Give `corrected_interval` "
-                "one difference for each fold, the mean over its seeds."
+            look = (
+                "Are the two errors that you subtract of the same fold *and* the same seed? The rows are in any order."
+                if wide > 1
+                else "Give `corrected_interval` one difference for each fold, the mean over its seeds."
             )
+            raise Hint(f"The mean is right, the interval is not: yours is {wide:.2f} times as wide. {look}")
         raise Hint(
             f"For made-up runs the mean difference is {right[0][0]:.4f}; yours is {values[0][0]:.4f}. For each fold "
             "and seed, subtract the error alone from the error with sharing; then average."
