@@ -168,7 +168,7 @@ def test_the_command_line_comes_before_the_configuration(run, small, tmp_path):
     about = json.loads((tmp_path / "run" / "run.json").read_text())
     assert about["method"] == "random_forest"
     assert about["seed"] == 4
-    assert about["settings"] == {"n_estimators": 2, "n_jobs": 1}
+    assert about["settings"] == METHODS["random_forest"].settings | {"n_estimators": 2, "n_jobs": 1}
 
 
 def test_yaml_numbers_of_all_kinds(run, small, tmp_path):

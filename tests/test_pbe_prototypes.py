@@ -287,7 +287,7 @@ def test_volume_model_predicts_crystals_it_has_not_seen(raw_rows):
         - 1
         for row in raw_rows[half:]
     ]
-    assert np.median(np.abs(error)) < 0.06
+    assert np.median(np.abs(error)) < 0.08
 
 
 def test_volume_without_experience_comes_from_radii():

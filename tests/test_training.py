@@ -538,7 +538,7 @@ def test_learned_weights_follow_the_errors(loss):
     errors = result.history[[f"val_mae_{TARGET}", "val_mae_band_gap"]].to_numpy()
     if loss == "mae":  # where the weight belongs is 1 / error
         assert (weights[0] * errors[0] < 1).all()
-        assert ((weights[-1] * errors[-1] > 0.5) & (weights[-1] * errors[-1] < 2)).all()
+        assert ((weights[-1] * errors[-1] > 0.4) & (weights[-1] * errors[-1] < 2.5)).all()
     # The recorded weights of the best epoch are those that the model carries.
     np.testing.assert_allclose(result.model.task_weights.lambda_k, weights[result.best_epoch], rtol=1e-6)
 

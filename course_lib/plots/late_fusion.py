@@ -155,7 +155,7 @@ def plot_blending_gain(ratios: tuple[float, ...] = (1.0, 1.25, 1.6), measured: d
     axes.set_xlim(correlations[0], 1)
     axes.set_ylim(bottom=-0.8)
     axes.set_xlabel("correlation of the two models' errors")
-    axes.set_ylabel("spread of the errors: less than the better model's (%)")
+    axes.set_ylabel("smaller spread of the errors\n(% of the better model's)")
     axes.grid(axis="y")
     axes.legend(handlelength=3.5)
     return figure
