@@ -230,7 +230,7 @@ if ready:  # once your answer is right
 #
 # 1. Write `related(first, second)`: the *size* of the correlation of the ranks (Spearman's), for two arrays of labels. Where
 #    a label is missing, it is `NaN`; such crystals are left out. Why labels, and not the predictions of a network?
-# 2. Now the two made-up partners, each with ten times the weight of the energy. Predict, before you train: does it harm the
+# 2. Now the two made-up partners, each with ten times the weight of the energy. Before you train: would you *expect* it to harm the
 #    energy? `True` or `False`.
 
 # %% tags=["answer"]

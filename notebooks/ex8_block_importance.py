@@ -389,7 +389,7 @@ pd.DataFrame(alike, columns=["mean", "std"], index=["first", "second"]).round(3)
 #
 # - To take a block away, give each crystal that of another one: whole rows, both blocks alike, crystals that the model did
 #   not learn from, several repeats.
-# - Permutation importance asks what would be lost. What both blocks know counts for neither.
+# - Permutation importance asks what would be lost. What both blocks know counts for neither, and a second loss may show less.
 # - Shapley values share the whole gain, and add up to it.
 # - Both speak of the model. What is *in* a block, and what matters in nature, are other questions.
 #

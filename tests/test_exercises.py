@@ -1315,7 +1315,7 @@ CASES: dict[str, Case] = {
             "moved": (({"origin": "scores"},), "No position"),
             "reordered": (({"order of atoms": "scores"},), "does not depend on the order"),
             "cell": (({"choice of cell": "summary"},), "same neighbours"),
-            "no promise": (({"dropout": "weights"},), "columns of the table"),
+            "no promise": (({"dropout": "weights"},), "labels of the figure"),
             "no variable": (({"supercell": "atoms", "rest of the batch": "weights"},), "name a variable"),
             **{
                 f"supercell, {variable}": (({"supercell": variable, "rest of the batch": "weights"},), words)

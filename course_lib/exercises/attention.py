@@ -368,20 +368,20 @@ def check_culprits(answer: object) -> str:
     culprits = as_dict(answer, "culprits")
     for name, variable in culprits.items():
         if name not in (*TRANSFORMATIONS, BATCH):
-            raise Hint(f"The keys are columns of the table: {', '.join([*TRANSFORMATIONS, BATCH])}.")
+            raise Hint(f"The keys are labels of the figure: {', '.join([*TRANSFORMATIONS, BATCH])}.")
         finished(variable, f'culprits["{name}"]')
         if name in _KEPT:
             raise Hint(
-                f"You accuse it of breaking `{name}`, but look at the table: nothing but rounding. {_KEPT[name]}"
+                f"You accuse it of breaking `{name}`, but look at the figure: nothing but rounding. {_KEPT[name]}"
             )
         if not isinstance(variable, str) or variable not in _VARIABLES:
             raise Hint(f"`{name}`: name a variable of `forward`, in quotes: {', '.join(_VARIABLES)}.")
     missing = [name for name in _CULPRITS if name not in culprits]
     if len(missing) == 2:
-        raise Hint("`culprits` is empty. In which columns of the table is the change far larger than rounding, 1e-6?")
+        raise Hint("`culprits` is empty. In which rows of the figure is the change far larger than rounding, 1e-6?")
     if missing:
         raise Hint(
-            f"One promise more is broken than you say ({len(culprits)} so far). Go through the table once more: where "
+            f"One promise more is broken than you say ({len(culprits)} so far). Go through the figure once more: where "
             "one bug is, others may be."
         )
     for name, variable in culprits.items():
