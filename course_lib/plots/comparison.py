@@ -174,7 +174,9 @@ def plot_error_against_time(runs: pd.DataFrame, unit: str) -> Figure:
     _label_points(axes, table)
     axes.set_xlabel("processor time of one training (s)")
     axes.set_ylabel(with_unit("mean absolute error", unit))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y")
     axes.legend(loc="upper right")
     return figure
