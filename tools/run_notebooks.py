@@ -23,14 +23,13 @@ from pathlib import Path
 
 import jupytext
 import nbformat
-from derive_exercises import COPIES, is_exercise, learners_copy, page
+from derive_exercises import COPIES, ROOT, is_exercise, learners_copy, page
 from jupytext.combine import combine_inputs_with_outputs
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from course_lib.files import write_atomically
 
-ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 RUN_TIMES = ROOT / "data" / "results" / "notebook_times.json"
 CELL_TIMEOUT = 600  # seconds; a cell that takes longer hangs

@@ -17,6 +17,7 @@ from course_lib.exercises.feedback import (
     checker,
     close,
     finished,
+    first_wrong,
     judged,
     recognise,
     recognise_function,
@@ -486,17 +487,15 @@ def check_shapley(function: object) -> str:
     """
     probes = [(dict(probe),) for probe in _PROBES]
     values = [array_from(function, "shapley", (2,), *probe) for probe in probes]
-    right = _pair(_composition, _structure)
-    if all(close(value, right(*probe)) for value, probe in zip(values, probes, strict=True)):
+    right = [_pair(_composition, _structure)(error) for error in _PROBES]
+    if close(values, right):
         return (
             "What a block brings, averaged over both orders. The two values add up to all that the blocks bring "
             "together."
         )
     recognise_function(values, probes, _VALUES)
     recognise(values[0], [Mistake(np.zeros(2), "Both values are zero. Does no block change the error?")])
-    value, error = next(
-        (value, probe) for value, probe in zip(values, _PROBES, strict=True) if not close(value, right(probe))
-    )
+    error, value, _ = first_wrong(_PROBES, values, right)  # as they were before the learner's function had them
     raise Hint(
         f"For the errors {error} your values are {np.round(value, 3).tolist()}, together {value.sum():.3f}; what there "
         f"is to share is {error['neither'] - error['both']:.3f}. Begin with one order: neither, then one block, then "

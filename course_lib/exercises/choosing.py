@@ -16,6 +16,7 @@ from course_lib.exercises.feedback import (
     checker,
     close,
     finished,
+    first_wrong,
     number_from,
     recognise_function,
     same_keys,
@@ -112,13 +113,12 @@ def check_worth_considering(function: object) -> str:
     Feedback
     """
     values = [array_from(function, "worth_considering", (len(probe[0]),), *probe) for probe in _MADE_UP]
-    if all(close(value, _front(*probe)) for value, probe in zip(values, _MADE_UP, strict=True)):
+    right = [_front(*probe) for probe in _MADE_UP]
+    if all(close(value, front) for value, front in zip(values, right, strict=True)):
         return "What is left is for you to decide: how much time a smaller error is worth. No quotient knows that."
     recognise_function(values, _MADE_UP, _FRONTS)
-    value, (errors, seconds) = next(
-        (value, probe) for value, probe in zip(values, _MADE_UP, strict=True) if not close(value, _front(*probe))
-    )
-    wrong = np.flatnonzero(value != _front(errors, seconds))[0]
+    (errors, seconds), value, front = first_wrong(_MADE_UP, values, right)
+    wrong = np.flatnonzero(value != front)[0]
     raise Hint(
         f"With the errors {errors.tolist()} and the times {seconds.tolist()}, look at number {wrong}: is there another "
         "one that is nowhere worse, and better in one of the two?"
@@ -175,15 +175,14 @@ def check_campaign_days(function: object) -> str:
     """
     probes = [(24.0, 700, 24000, 31), (100.0, 1000, 500, 2)]
     values = [number_from(function, "campaign_days", *probe) for probe in probes]
-    if all(close(value, _days(*probe)) for value, probe in zip(values, probes, strict=True)):
+    right = [_days(*probe) for probe in probes]
+    if close(values, right):
         return (
             f"A training of 24 s on 700 crystals becomes {values[0]:.1f} days for {probes[0][3]} trainings on "
             f"{probes[0][2]:,} crystals, on the one core that the runs were recorded on."
         )
     recognise_function(values, probes, _TIMES)
-    value, (seconds, n_learned, n_crystals, n_trainings) = next(
-        (value, probe) for value, probe in zip(values, probes, strict=True) if not close(value, _days(*probe))
-    )
+    (seconds, n_learned, n_crystals, n_trainings), value, _ = first_wrong(probes, values, right)
     raise Hint(
         f"For {seconds:.0f} s on {n_learned} crystals, and {n_trainings} trainings on {n_crystals}, yours gives "
         f"{value:.6g} days. Start with the time for one crystal; a day has 86,400 s. Do not round."

@@ -344,6 +344,29 @@ def close(value: object, other: object, rtol: float = 1e-6, atol: float = 1e-9) 
     return value.shape == other.shape and bool(np.isclose(value, other, rtol, atol).all())
 
 
+def first_wrong(
+    probes: Sequence, values: Sequence, right: Sequence, rtol: float = 1e-6, atol: float = 1e-9
+) -> tuple[object, object, object]:
+    """Return the first probe at which the value is not the right one, with both: an example for a hint.
+
+    Parameters
+    ----------
+    probes : sequence
+        What the function was called with.
+    values, right : sequence of float or array
+        What the learner's function returned for each probe, and what it should; they differ somewhere.
+    rtol, atol : float
+        As in ``numpy.isclose``.
+
+    Returns
+    -------
+    tuple
+        The probe, the value and the right value.
+    """
+    cases = zip(probes, values, right, strict=True)
+    return next(case for case in cases if not close(case[1], case[2], rtol, atol))
+
+
 # --- words ----------------------------------------------------------------------------------------------------------
 
 

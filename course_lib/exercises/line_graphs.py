@@ -15,6 +15,7 @@ from course_lib.exercises.feedback import (
     as_array,
     checker,
     close,
+    first_wrong,
     judged,
     number_from,
     recognise_function,
@@ -148,9 +149,7 @@ def check_angle_cosine(function: object) -> str:
         raise Hint(
             f"A cosine lies between −1 and 1, but yours came out as {beyond:.3g}. Are both vectors of length one?"
         )
-    (a, b, c), value, wanted = next(
-        case for case in zip(_PROBES, values, right, strict=True) if not close(case[1], case[2])
-    )
+    (a, b, c), value, wanted = first_wrong(_PROBES, values, right)
     at = f"For a = {a.tolist()}, b = {b.tolist()}, c = {c.tolist()} yours gives {value:.9g}, where the cosine is "
     if close(values, right, atol=0.05):
         raise Hint(f"{at}{wanted:.9g}. Close, but not the same: do you round? Leave all digits as they are.")

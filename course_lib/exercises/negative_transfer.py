@@ -22,6 +22,7 @@ from course_lib.exercises.feedback import (
     call,
     checker,
     close,
+    first_wrong,
     judged,
     number_from,
     recognise_function,
@@ -113,10 +114,10 @@ def check_contradictions(function: object) -> str:
     if close(values, right):
         return "So often would somebody with time for one training have reported the opposite of what the mean says."
     recognise_function(values, probes, _SHARES)
-    wrong = next(k for k in range(len(probes)) if not close(values[k], right[k]))
+    (differences,), value, _ = first_wrong(probes, values, right)
     raise Hint(
-        f"For the differences {_DIFFERENCES[wrong].tolist()}, with mean {_DIFFERENCES[wrong].mean():.4f}, yours gives "
-        f"{values[wrong]:.3f}. How many of these {_DIFFERENCES[wrong].size} numbers have the other sign than the mean?"
+        f"For the differences {differences.tolist()}, with mean {differences.mean():.4f}, yours gives {value:.3f}. How "
+        f"many of these {differences.size} numbers have the other sign than the mean?"
     )
 
 
@@ -213,11 +214,11 @@ _TRANSFERS = (
     ),
     *(
         Mistake(
-            lambda runs, order=order: np.asarray(_transfer(runs))[list(order)],
+            lambda runs, order=order: _transfer(runs)[list(order)],
             "The right numbers in another order. Asked for are the mean, then the low end, then the high one.",
         )
         for order in permutations(range(3))
-        if order != (0, 1, 2)
+        if order[0] != 0  # where only the ends are interchanged, a hint above says so
     ),
 )
 
@@ -431,10 +432,10 @@ def check_partners(related: object, harms: object) -> str:
     right = [_related(*probe) for probe in probes]
     if not close(values, right[:2]):
         recognise_function(values, probes[:2], _RELATIONS[:6])
-        wrong = next(k for k in (0, 1) if not close(values[k], right[k]))
+        _, value, wanted = first_wrong(probes[:2], values, right[:2])
         raise Hint(
-            f"For two made-up labels the correlation of the ranks is {right[wrong]:.3f} in size; yours is "
-            f"{values[wrong]:.3f}. `scipy.stats.spearmanr(first, second).statistic` is the correlation of the ranks."
+            f"For two made-up labels the correlation of the ranks is {wanted:.3f} in size; yours is "
+            f"{value:.3f}. `scipy.stats.spearmanr(first, second).statistic` is the correlation of the ranks."
         )
     returned = as_array(_nan_to_text(call(related, "related", *probes[2])), "related with missing values", ())
     if not close(returned, right[2]):

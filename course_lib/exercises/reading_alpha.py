@@ -16,6 +16,7 @@ from course_lib.exercises.feedback import (
     checker,
     close,
     finished,
+    first_wrong,
     judged,
     number_from,
     recognise,
@@ -259,9 +260,7 @@ def check_best_alpha(function: object) -> str:
     ends = ((-np.inf, np.inf), (0, 1), (-np.inf, 1), (0, np.inf))
     formulas = [Mistake(_cut(mistake.answer, *between), mistake.hint) for mistake in _FORMULAS for between in ends]
     recognise_function(values, _PROBES, [*_CUTS, *formulas])
-    (a, b, r), value, right = next(
-        case for case in zip(_PROBES, values, best, strict=True) if not close(case[1], case[2], atol=1e-4)
-    )
+    (a, b, r), value, right = first_wrong(_PROBES, values, best, atol=1e-4)
     if close(values, best, atol=0.05):
         raise Hint(
             f"Close: with standard deviations {a:g} and {b:g} and correlation {r:g} your weight is {value:.6g}, and "

@@ -392,11 +392,10 @@ def _ids(dataset: str, split: str, fold: int, part: str) -> list[str]:
 
 
 def _recorded(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
-    """Return the runs that are recorded for this very data, after dropping from the file the others and unwanted ones.
+    """Return the runs recorded with this very data and with their methods' present settings, and drop all others.
 
-    Nor is a run kept that was made before the settings of its method were changed.
-
-    A last line without its end was being written when the run was killed; it is dropped too.
+    Runs that are not wanted are dropped from the file, too, and so is a last line without its end: it was being written
+    when the run was killed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
