@@ -48,14 +48,31 @@ METHODS: dict[str, Method] = {
     "random_forest": Method("random forest", "composition", settings={"max_features": 0.5, "min_samples_leaf": 3}),
     "cgcnn": Method("CGCNN", "structure", CGCNN, settings={"epochs": 100, "learning_rate": 0.01}),
     "early_fusion": Method("early fusion", "hybrid", EarlyFusion, settings={"epochs": 200, "learning_rate": 0.002}),
-    "intermediate_fusion": Method("intermediate fusion", "hybrid", IntermediateFusion),
-    "attention_fusion": Method("attention fusion", "hybrid", AttentionFusion),
-    "alignn_simple": Method("ALIGNN simplified", "structure", ALIGNNSimple),
-    "alignn": Method("ALIGNN (small)", "structure", partial(ALIGNN, hidden=64, alignn_layers=2, gcn_layers=2)),
+    "intermediate_fusion": Method(
+        "intermediate fusion", "hybrid", IntermediateFusion, settings={"epochs": 200, "learning_rate": 0.002}
+    ),
+    "attention_fusion": Method(
+        "attention fusion", "hybrid", AttentionFusion, settings={"epochs": 200, "learning_rate": 0.005}
+    ),
+    "alignn_simple": Method(
+        "ALIGNN simplified", "structure", ALIGNNSimple, settings={"epochs": 200, "learning_rate": 0.005}
+    ),
+    "alignn": Method(
+        "ALIGNN (small)",
+        "structure",
+        partial(ALIGNN, hidden=64, alignn_layers=2, gcn_layers=2),
+        settings={"epochs": 100, "learning_rate": 0.01},
+    ),
     "gat": Method("GAT", "structure", partial(MultiTask, "gat")),
     "megnet": Method("MEGNet", "structure", partial(MultiTask, "megnet")),
     "multitask_gat": Method("multi-task GAT", "structure", partial(MultiTask, "gat"), multitask=True),
-    "multitask_megnet": Method("multi-task MEGNet", "structure", partial(MultiTask, "megnet"), multitask=True),
+    "multitask_megnet": Method(
+        "multi-task MEGNet",
+        "structure",
+        partial(MultiTask, "megnet"),
+        multitask=True,
+        settings={"epochs": 200, "learning_rate": 0.002},
+    ),
 }
 """Every method that is trained. The single-task twins of the multi-task networks have the same trunk and head."""
 
