@@ -27,6 +27,7 @@ from course_lib.experiments import (
     runs,
     summarize_differences,
     task_correlation,
+    training_set_size,
     with_late_fusion,
 )
 from course_lib.experiments.__main__ import main
@@ -158,6 +159,11 @@ def test_front_holds_what_nothing_beats():
     table = pd.DataFrame({"mae": [1.0, 2.0, 3.0, 2.5, 1.0], "seconds": [9.0, 4.0, 1.0, 5.0, 9.0]}, index=list("abcde"))
     # d is worse than b in both; a and e are equal, so neither beats the other.
     assert pareto_front(table, ["mae", "seconds"]).to_dict() == dict(a=True, b=True, c=True, d=False, e=True)
+
+
+def test_nearly_equal_training_sets_have_one_size():
+    runs = pd.DataFrame({"n_learned": [200, 1610, 100, 1590, 205, 1600]}, index=list("abcdef"))
+    assert training_set_size(runs).to_dict() == {"a": 202.5, "b": 1600, "c": 100, "d": 1600, "e": 202.5, "f": 1600}
 
 
 def test_negative_transfer_has_the_sign_of_harm():

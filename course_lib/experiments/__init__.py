@@ -15,6 +15,7 @@ from course_lib.experiments.analysis import (
     pareto_front,
     summarize_differences,
     task_correlation,
+    training_set_size,
     with_late_fusion,
 )
 from course_lib.experiments.methods import KINDS, LABELS, LATE_FUSION, METHODS, PARENTS, Method
@@ -39,5 +40,6 @@ __all__ = [
     "run_study",
     "summarize_differences",
     "task_correlation",
+    "training_set_size",
     "with_late_fusion",
 ]

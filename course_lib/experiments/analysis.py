@@ -238,6 +238,30 @@ def pareto_front(table: pd.DataFrame, costs: Sequence[str]) -> pd.Series:
     return pd.Series(~(not_worse & better).any(0), index=table.index, name="on_front")
 
 
+def training_set_size(runs: pd.DataFrame) -> pd.Series:
+    """Return for each run from how many crystals it learned, one number for all runs with nearly as many.
+
+    Folds by formula are not quite equal, so that neither are their training sets.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        With the column ``n_learned``.
+
+    Returns
+    -------
+    Series
+        With the index of `runs`: the mean size of the group of runs. The next group begins where the sorted sizes grow
+        by more than 5 %.
+    """
+    sizes = runs["n_learned"].to_numpy(float)
+    order = np.argsort(sizes)
+    group = np.empty(len(sizes), dtype=int)
+    group[order] = np.cumsum(np.diff(sizes[order], prepend=sizes.min()) > 0.05 * sizes[order])
+    means = np.bincount(group, weights=sizes) / np.bincount(group)
+    return pd.Series(means[group], index=runs.index, name="n_learned")
+
+
 def negative_transfer(runs: pd.DataFrame) -> pd.DataFrame:
     """Compare each multi-task network with its single-task twins, on the same folds and seeds.
 

@@ -65,7 +65,13 @@ METHODS: dict[str, Method] = {
     ),
     "gat": Method("GAT", "structure", partial(MultiTask, "gat")),
     "megnet": Method("MEGNet", "structure", partial(MultiTask, "megnet")),
-    "multitask_gat": Method("multi-task GAT", "structure", partial(MultiTask, "gat"), multitask=True),
+    "multitask_gat": Method(
+        "multi-task GAT",
+        "structure",
+        partial(MultiTask, "gat"),
+        multitask=True,
+        settings={"epochs": 100, "learning_rate": 0.001},
+    ),
     "multitask_megnet": Method(
         "multi-task MEGNet",
         "structure",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 
-from course_lib.experiments import KINDS, LABELS, pareto_front
+from course_lib.experiments import KINDS, LABELS, pareto_front, training_set_size
 from course_lib.plots.style import (
     COLORS,
     INK,
@@ -32,8 +31,8 @@ _KIND_ORDER = ("composition", "structure", "hybrid")
 def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
     """Draw the error of each method against the number of crystals to learn from, a panel a split.
 
-    A point is the mean over folds and seeds, its bar their standard deviation. Sizes that differ by less than 5 %
-    are one point, for folds by formula are not quite equal.
+    A point is the mean over folds and seeds, its bar their standard deviation. Nearly equal sizes are one point
+    (`course_lib.experiments.training_set_size`).
 
     Parameters
     ----------
@@ -56,7 +55,7 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
     figure, panels = plt.subplots(1, len(splits), figsize=(WIDTH, 3.6), sharey=True, squeeze=False)
     for axes, split in zip(panels[0], splits, strict=True):
         of_split = runs[runs["split"] == split]
-        of_split = of_split.assign(size=_joined(of_split["n_learned"].to_numpy(float)))
+        of_split = of_split.assign(size=training_set_size(of_split))
         for rank, method in enumerate(runs["method"].unique()):
             points = of_split[of_split["method"] == method].groupby("size")["mae"].agg(["mean", "std"])
             shift = 1.02 ** (rank - 1)  # bars side by side
@@ -75,14 +74,6 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
     panels[0, 0].set_ylabel(with_unit("mean absolute error", unit))
     panels[0, -1].legend(handlelength=3.5)
     return figure
-
-
-def _joined(sizes: np.ndarray) -> np.ndarray:
-    """Return for each size the mean of its group; the next group begins where the sorted sizes grow by over 5 %."""
-    order = np.argsort(sizes)
-    group = np.empty(len(sizes), dtype=int)
-    group[order] = np.cumsum(np.diff(sizes[order], prepend=sizes.min()) > 0.05 * sizes[order])
-    return (np.bincount(group, weights=sizes) / np.bincount(group))[group]
 
 
 @figure_function

@@ -118,13 +118,13 @@ _GAP = 0.28
 
 
 @figure_function
-def plot_course_map(chapters: Sequence[tuple[int, str, str, bool]]) -> Figure:
+def plot_course_map(chapters: Sequence[tuple[int, str, str]]) -> Figure:
     """Draw the chapters of the course as cards along a path.
 
     Parameters
     ----------
-    chapters : sequence of (int, str, str, bool)
-        Number, title, question in one line, and whether the chapter is there already.
+    chapters : sequence of (int, str, str)
+        Number, title, and question in one line.
 
     Returns
     -------
@@ -132,9 +132,7 @@ def plot_course_map(chapters: Sequence[tuple[int, str, str, bool]]) -> Figure:
     """
     width, height = _CARD
     rows = -(-len(chapters) // _COLUMNS)
-    all_there = all(available for *_, available in chapters)
-    below = 0.05 if all_there else 0.35
-    figure, axes = inch_canvas(rows * (height + _GAP) - _GAP + 0.05 + below)
+    figure, axes = inch_canvas(rows * (height + _GAP) - _GAP + 0.1)
     top = axes.get_ylim()[1] - 0.05
     corners = [
         (0.05 + column * (width + _GAP), top - height - row * (height + _GAP))
@@ -148,27 +146,18 @@ def plot_course_map(chapters: Sequence[tuple[int, str, str, bool]]) -> Figure:
         axes.plot(*zip(*path, strict=True), color=FAINT, linewidth=4, solid_joinstyle="round", zorder=0)
     for corner, chapter in zip(corners, chapters, strict=True):
         _draw_card(axes, corner, *chapter)
-    if not all_there:
-        axes.text(0.05, 0.13, "dashed: in preparation", va="center", fontsize=SMALL, color=MUTED)
     return figure
 
 
-def _draw_card(
-    axes: Axes, corner: tuple[float, float], number: int, title: str, question: str, available: bool
-) -> None:
+def _draw_card(axes: Axes, corner: tuple[float, float], number: int, title: str, question: str) -> None:
     """Draw the card of a chapter."""
     (x, y), (width, height) = corner, _CARD
-    color = COLORS[0] if available else MUTED
     axes.add_patch(FancyBboxPatch(
-        corner, width, height, boxstyle="round,pad=0,rounding_size=0.1", linewidth=1.3, edgecolor=color,
-        facecolor=PANEL if available else "white", linestyle="-" if available else "--",
+        corner, width, height, boxstyle="round,pad=0,rounding_size=0.1", linewidth=1.3, edgecolor=COLORS[0],
+        facecolor=PANEL,
     ))  # fmt: skip
     center = (x + 0.25, y + height - 0.27)
-    axes.add_patch(Circle(center, 0.16, facecolor=color if available else "white", edgecolor=color, linewidth=1.3))
-    axes.text(*center, str(number), ha="center", va="center_baseline", color="white" if available else color,
-              fontweight="bold")  # fmt: skip
-    axes.text(x + 0.5, center[1], wrapped(title, 20), va="center", fontweight="bold", linespacing=1.1,
-              color=INK if available else MUTED)  # fmt: skip
-    axes.text(
-        x + 0.12, y + height - 0.53, wrapped(question, 31), va="top", fontsize=SMALL, color=INK if available else MUTED
-    )
+    axes.add_patch(Circle(center, 0.16, facecolor=COLORS[0], edgecolor=COLORS[0], linewidth=1.3))
+    axes.text(*center, str(number), ha="center", va="center_baseline", color="white", fontweight="bold")
+    axes.text(x + 0.5, center[1], wrapped(title, 20), va="center", fontweight="bold", linespacing=1.1)
+    axes.text(x + 0.12, y + height - 0.53, wrapped(question, 31), va="top", fontsize=SMALL)
