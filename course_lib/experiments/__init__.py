@@ -18,7 +18,7 @@ from course_lib.experiments.analysis import (
     training_set_size,
     with_late_fusion,
 )
-from course_lib.experiments.methods import KINDS, LABELS, LATE_FUSION, METHODS, PARENTS, Method
+from course_lib.experiments.methods import KINDS, LABELS, LATE_FUSION, METHODS, PARENTS, TWINS, Method
 from course_lib.experiments.runs import STUDIES, Run, load_results, run_study
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "METHODS",
     "PARENTS",
     "STUDIES",
+    "TWINS",
     "Method",
     "Run",
     "corrected_interval",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from course_lib.experiments.methods import LATE_FUSION, PARENTS
+from course_lib.experiments.methods import LATE_FUSION, PARENTS, TWINS
 from course_lib.late_fusion import cross_fitted
 
 
@@ -278,7 +278,7 @@ def negative_transfer(runs: pd.DataFrame) -> pd.DataFrame:
         ``share_worse`` is the share of the trainings in which the multi-task network was the worse one.
     """
     rows = []
-    for trunk, multi in (("gat", "multitask_gat"), ("megnet", "multitask_megnet")):
+    for multi, trunk in TWINS.items():
         for target, group in runs[runs["method"].isin([trunk, multi])].groupby("target", sort=False):
             summary = summarize_differences(group, trunk).xs(multi, level="method")
             errors = group.pivot(index=["split", "fold", "seed"], columns="method", values="mae")

@@ -34,7 +34,7 @@ class Method:
         Whether one network predicts all properties.
     settings : dict
         Arguments of `course_lib.training.FitConfig`, or parameters of the forest, that differ from their defaults: the
-        best of the recorded tuning.
+        best of the recorded tuning (of a twin: of its multi-task network, see `TWINS`).
     """
 
     label: str
@@ -63,8 +63,10 @@ METHODS: dict[str, Method] = {
         partial(ALIGNN, hidden=64, alignn_layers=2, gcn_layers=2),
         settings={"epochs": 100, "learning_rate": 0.01},
     ),
-    "gat": Method("GAT", "structure", partial(MultiTask, "gat")),
-    "megnet": Method("MEGNet", "structure", partial(MultiTask, "megnet")),
+    "gat": Method("GAT", "structure", partial(MultiTask, "gat"), settings={"epochs": 100, "learning_rate": 0.001}),
+    "megnet": Method(
+        "MEGNet", "structure", partial(MultiTask, "megnet"), settings={"epochs": 200, "learning_rate": 0.002}
+    ),
     "multitask_gat": Method(
         "multi-task GAT",
         "structure",
@@ -80,7 +82,10 @@ METHODS: dict[str, Method] = {
         settings={"epochs": 200, "learning_rate": 0.002},
     ),
 }
-"""Every method that is trained. The single-task twins of the multi-task networks have the same trunk and head."""
+"""Every method that is trained."""
+
+TWINS = {"multitask_gat": "gat", "multitask_megnet": "megnet"}
+"""The single-task twin of each multi-task network: same trunk, head and settings, so that they differ in one thing."""
 
 LATE_FUSION = "late_fusion"
 """The method that is not trained: it blends the recorded predictions of its two parents."""

@@ -23,7 +23,7 @@ from joblib import Parallel, delayed
 from course_lib import __version__
 from course_lib.composition import magpie
 from course_lib.datasets import DATA, Fold, folds, load_dataset
-from course_lib.experiments.methods import METHODS, PARENTS
+from course_lib.experiments.methods import METHODS, PARENTS, TWINS
 from course_lib.files import write_atomically
 from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
@@ -72,7 +72,7 @@ class Run:
 
 def comparison(n_crystals: int) -> list[Run]:
     """All methods, both kinds of folds, five folds, three seeds; on new formulas also MEGNet and single-task twins."""
-    both, twins = f"{ENERGY}+{GAP}", ("gat", "megnet")
+    both, twins = f"{ENERGY}+{GAP}", TWINS.values()
     single = [name for name, method in METHODS.items() if not method.multitask and name not in twins]
     methods = [*((ENERGY, name) for name in single), (both, "multitask_gat")]
     transfer = [*product((ENERGY, GAP), twins), (both, "multitask_megnet")]
@@ -117,7 +117,10 @@ def training_predictions(n_crystals: int) -> list[Run]:
 
 
 def tuning(n_crystals: int) -> list[Run]:
-    """Eight settings of every method on the validation parts of two folds by formula; no test set is read."""
+    """Eight settings of every method on the validation parts of two folds by formula; no test set is read.
+
+    Single-task twins are not tuned: they have the settings of their multi-task network.
+    """
     # Of length and rate, the best should lie inside what is tried, not at its edge.
     rates_of = {50: (5e-3,), 100: (1e-3, 2e-3, 5e-3, 1e-2, 2e-2), 200: (2e-3, 5e-3)}
     networks = [(("epochs", epochs), ("learning_rate", rate)) for epochs, rates in rates_of.items() for rate in rates]
@@ -128,6 +131,7 @@ def tuning(n_crystals: int) -> list[Run]:
     return [
         Run(target, name, "formula", fold, part="validation", settings=settings)
         for (name, method), fold in product(METHODS.items(), range(2))
+        if name not in TWINS.values()
         for target in [f"{ENERGY}+{GAP}" if method.multitask else ENERGY]
         for settings in (networks if method.network else forests)
     ]
