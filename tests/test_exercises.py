@@ -22,8 +22,7 @@ from scipy import optimize, stats
 
 from course_lib import exercises
 from course_lib.datasets import DATA, _matbench_tasks, catalogue
-from course_lib.exercises import Feedback
-from course_lib.exercises.choosing import BOARD as BOARD_ROWS
+from course_lib.exercises import Feedback, choosing
 from course_lib.exercises.feedback import (
     Hint,
     Mistake,
@@ -247,20 +246,44 @@ def hold(runs):
     return [best, *summarize_differences(runs, best).query("low <= 0").index.get_level_values("method")]
 
 
-def overlapping(runs):
-    table = runs.groupby("method")["mae"].agg(["mean", "std"])
-    low, high = table["mean"] - table["std"], table["mean"] + table["std"]
+def overlapping(runs, size=np.std):
+    table = runs.groupby("method")["mae"].agg(["mean", lambda errors: size(errors, ddof=1)])
+    table.columns = ["mean", "size"]
+    low, high = table["mean"] - table["size"], table["mean"] + table["size"]
     return list(table.index[low <= high[first(runs)]])
 
 
-def as_if_independent(runs):
-    errors = runs.groupby(["fold", "method"])["mae"].mean().unstack()
+def as_if_independent(runs, by=("fold",)):
+    errors = runs.groupby([*by, "method"])["mae"].mean().unstack()
     best = first(runs)
     return [
         m
         for m in errors
         if m == best or stats.ttest_1samp(errors[m] - errors[best], 0, alternative="greater").pvalue > 0.025
     ]
+
+
+def low_ends(runs, best):
+    return summarize_differences(runs, best)["low"].unstack("split")
+
+
+def hold_of_all(runs, best):
+    differences = summarize_differences(runs, best)
+    return {best, *differences[differences["low"] <= 0].index.get_level_values("method")}
+
+
+def distances(runs):
+    errors = runs.pivot_table(index="fold", columns="method", values="mae")
+    return errors.sub(errors[first(runs)], axis=0)
+
+
+def near(runs, border):
+    far = distances(runs).mean()
+    return list(far.index[far < border])
+
+
+def ahead_somewhere(runs):
+    return [method for method, differences in distances(runs).items() if min(differences) <= 0]
 
 
 # Exercise 6.
@@ -1187,18 +1210,25 @@ CASES: dict[str, Case] = {
         right=(
             (lambda r: hold(new_ones(r)),),
             (lambda r: set(hold(new_ones(r))),),
-            (lambda r: [m for m in "abcde" if m in hold(new_ones(r))],),
+            (lambda r: [m for m in "abcdefghi" if m in hold(new_ones(r))],),
         ),
         wrong={
             "mean only": ((lambda r: [first(new_ones(r))],), "smallest mean only"),
             "random folds": ((lambda r: hold(r[r["split"] == "random"]),), "read the random folds"),
             "mean on random folds": ((lambda r: [first(r[r["split"] == "random"])],), "one mean alone"),
             "without the best": ((lambda r: hold(new_ones(r))[1:],), "itself is missing"),
-            "the others": ((lambda r: set("abcde") - set(hold(new_ones(r))),), "*are* shown"),
-            "bars overlap": ((lambda r: overlapping(new_ones(r)),), "bars overlap"),
+            "the others": ((lambda r: set("abcdefghi") - set(hold(new_ones(r))),), "*are* shown"),
+            "bars overlap": ((lambda r: overlapping(new_ones(r)),), "bars of two methods overlap"),
             "independent folds": ((lambda r: as_if_independent(new_ones(r)),), "share training crystals"),
+            "best of both kinds": ((lambda r: hold_of_all(r, first(r)),), "over *both* kinds"),
+            "differences of both kinds": ((lambda r: hold_of_all(r, first(new_ones(r))),), "random folds take part"),
+            "border of one's own": ((lambda r: near(new_ones(r), 0.03),), "border on the mean difference"),
+            "ahead on one fold": ((lambda r: ahead_somewhere(new_ones(r)),), "behind on all folds"),
             "all": ((lambda r: r["method"].unique(),), "keep all"),
-            "some": ((lambda r: ["b"],), "yours returns ['b']"),
+            "some": ((lambda r: ["b"],), "yours returns ['b']. Look at 'd'"),
+            "one standard error": (
+                (lambda r: [m for m, d in distances(new_ones(r)).items() if d.mean() <= stats.sem(d)],), "Look at 'b'",
+            ),
             "one text": ((lambda r: "a",), "a list of methods"),
             "numbers": ((lambda r: [0, 1],), "no method"),
         },
@@ -1437,6 +1467,38 @@ ONE_HINT_FOR_ALL = {
 
 
 @pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("over *both* kinds", lambda r: [first(r)]),
+        ("over *both* kinds", lambda r: [first(r), *low_ends(r, first(r)).query("formula <= 0").index]),
+        ("over *both* kinds", lambda r: [first(r), *low_ends(r, first(r)).query("formula <= 0 and random <= 0").index]),
+        (
+            "random folds take part",
+            lambda r: ["a", *low_ends(r, "a").query("formula <= 0 and random <= 0").index],
+        ),
+        ("bars of two", lambda r: overlapping(new_ones(r), stats.sem)),
+        ("share training crystals", lambda r: as_if_independent(new_ones(r), by=["fold", "seed"])),
+        *(
+            ("border on the mean", lambda r, border=border: near(new_ones(r), border))
+            for border in (0.022, 0.037, 0.1, 0.17)
+        ),
+    ],
+)
+def test_a_set_of_contenders_betrays_its_rule(words, answer):
+    """The made-up methods are such that no two rules keep the same ones."""
+    feedback = exercises.check_contenders(answer)
+    assert feedback.state == "hint", feedback
+    assert words in feedback.message
+
+
+def test_no_set_of_contenders_has_two_hints():
+    runs, hints = choosing.made_up_runs(), {}
+    for mistake in choosing._CONTENDERS:
+        hints.setdefault(tuple(mistake.answer(runs)), set()).add(mistake.hint)
+    assert all(len(of_one_set) == 1 for of_one_set in hints.values())
+
+
+@pytest.mark.parametrize(
     ("name", "answer", "words"),
     [
         pytest.param(name, answer, words, id=f"{name}-{k}")
@@ -1635,7 +1697,7 @@ def test_the_catalogue_has_the_leaderboards_datasets_with_the_sizes_that_matbenc
     for column in board.columns:
         name = f"matbench_{column.split(' ')[0]}"
         assert tasks[name]["n_samples"] == crystals_of[name]
-    assert set(BOARD_ROWS.values()) <= set(board.index)
+    assert set(choosing.BOARD.values()) <= set(board.index)
 
 
 def test_error_ratios_are_drawn_from_the_smallest_dataset_to_the_largest():
