@@ -552,11 +552,25 @@ def never_as_it_is(model, composition, structure, y, rng, n_repeats=10):
     return np.stack([np.mean(errors, axis=1), np.std(errors, axis=1)], axis=1)
 
 
-def toy_importance(function=None, part="test", measured=None):
+def own_seeds(model, composition, structure, y, rng, n_repeats=10):
+    return importance_by()(model, composition, structure, y, np.random.default_rng(0), n_repeats)
+
+
+def toy_importance(function=None, part="test", measured=None, seed=0, n_repeats=10):
     """Return a function, the right one if none is given, and what the right one measures on the toy's crystals."""
-    right = importance_by()
-    table = right(toy_model, *TOY_PARTS[part], np.random.default_rng(0)) if measured is None else measured
+    right, rng = importance_by(), np.random.default_rng(seed)
+    table = right(toy_model, *TOY_PARTS[part], rng, n_repeats) if measured is None else measured
     return function or right, table
+
+
+def measured_by(function):
+    return function, function(toy_model, *TOY_PARTS["test"], np.random.default_rng(0))
+
+
+def measured_second():
+    """Use one generator for the training crystals, then for the test crystals."""
+    rng = np.random.default_rng(0)
+    return [importance_by()(toy_model, *TOY_PARTS[part], rng) for part in ("training", "test")][1]
 
 
 def shapley_by(composition, structure):
@@ -1071,8 +1085,9 @@ CASES: dict[str, Case] = {
     "check_importance": Case(
         right=(
             toy_importance(),
-            toy_importance(importance_by(spread=lambda g, axis: np.std(g, axis=axis, ddof=1))),
-            toy_importance(importance_by(take=lambda b, r: r.permutation(b))),
+            measured_by(importance_by(spread=lambda g, axis: np.std(g, axis=axis, ddof=1))),
+            measured_by(importance_by(take=lambda b, r: r.choice(b, len(b), replace=False))),
+            toy_importance(measured=(1 + 1e-6) * toy_importance()[1]),  # another machine's rounding
         ),
         wrong={
             "zero here, shuffled there": (
@@ -1105,6 +1120,20 @@ CASES: dict[str, Case] = {
             "means only": (toy_importance(lambda *a: importance_by()(*a)[:, 0]), "shape"),
             "something else": (toy_importance(lambda *a: importance_by()(*a) + 1), "on average"),
             "training crystals": (toy_importance(part="training"), "by heart"),
+            "chance of its own": (
+                toy_importance(importance_by(take=lambda b, r: np.random.default_rng().permutation(b))),
+                "two different tables",
+            ),
+            "seeds of its own": (toy_importance(own_seeds), "whichever generator"),
+            "fewer repeats": (toy_importance(n_repeats=5), "from 5 repeats"),
+            "one repeat": (toy_importance(n_repeats=1), "as after one repeat"),
+            "more repeats": (toy_importance(n_repeats=20), "from 20 repeats"),
+            "rounded": (toy_importance(measured=toy_importance()[1].round(2)), "but rounded"),
+            "another seed": (toy_importance(seed=1), "another generator, it seems"),
+            "an earlier function": (
+                toy_importance(importance_by(spread=lambda g, axis: np.std(g, axis=axis, ddof=1))), "run the whole "
+                "cell",
+            ),
             "not measured": (toy_importance(measured=[[9.0, 1.0], [9.0, 1.0]]), "`measured` is"),
         },
         unfinished=((..., ...), (empty_stub, ...), (importance_by(), ...)),
@@ -1487,6 +1516,21 @@ ONE_HINT_FOR_ALL = {
 def test_a_set_of_contenders_betrays_its_rule(words, answer):
     """The made-up methods are such that no two rules keep the same ones."""
     feedback = exercises.check_contenders(answer)
+    assert feedback.state == "hint", feedback
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("another generator", toy_importance(measured=measured_second())),
+        ("another generator", toy_importance(seed=123, n_repeats=5)),
+        ("by heart", toy_importance(part="training", seed=1)),
+        ("by heart", toy_importance(part="training", n_repeats=3)),
+    ],
+)
+def test_variants_of_how_the_importance_was_measured(words, answer):
+    feedback = ask("check_importance", answer)
     assert feedback.state == "hint", feedback
     assert words in feedback.message
 
