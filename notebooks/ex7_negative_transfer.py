@@ -157,6 +157,16 @@ if check_contradictions(share_of_contradictions):  # once your answer is right
 # %% tags=["solution"]
 assert share > 0, "there are trainings that contradict the mean"
 
+# %% [markdown] tags=["after"]
+# <details><summary>Answer to question 2</summary>
+#
+# Which of the two networks did better in this one training, and nothing about sharing. The first difference is one of those
+# in the table; the others differ from it, some even in sign. Whoever has a single one cannot see that, and so cannot know
+# whether theirs is among those that contradict the mean. It takes several trainings to see how much they vary, and an
+# interval to say what they show: task 2.
+#
+# </details>
+
 # %% [markdown] tags=["task"]
 # ## Task 2: A verdict from all of them
 #
@@ -270,9 +280,13 @@ check_partners(related, harms)
 #
 # </details>
 
-# %% [markdown] tags=["solution"]
+# %% [markdown] tags=["after"]
+# <details><summary>Answer: why labels?</summary>
+#
 # The *predictions* of a multi-task network come from one embedding, so they go together whether the properties do or not.
 # Labels do not know of each other.
+#
+# </details>
 
 
 # %% tags=["after"]

@@ -132,7 +132,9 @@ check_shuffled(shuffled)
 #
 # </details>
 
-# %% [markdown] tags=["solution"]
+# %% [markdown] tags=["after"]
+# <details><summary>Answer to question 2</summary>
+#
 # - **Zeros** are a statement, too: an element with radius zero and electronegativity zero. The network has never seen such
 #   a crystal, and what it answers there says nothing about what it uses.
 # - **Columns shuffled by themselves** give rows in which the melting point of one element stands beside the mass of
@@ -141,6 +143,8 @@ check_shuffled(shuffled)
 # Even whole rows make pairs that do not exist, such as the composition of MgO with the structure of copper. There is no way
 # around that: whoever takes a block away leaves the crystals that the network has learned from. But no *single* block is
 # nonsense, and both are treated alike.
+#
+# </details>
 
 # %% [markdown] tags=["task"]
 # ## Task 2: Importance, with its spread
@@ -156,7 +160,7 @@ check_shuffled(shuffled)
 # 1. Write `importance(...)`. It returns a row for the composition and one for the structure; each holds the mean and the
 #    standard deviation over the repeats.
 # 2. `parts["training"]` and `parts["test"]` hold composition, structure and energies of the training and the test
-#    crystals. Choose one, and let `measured` be its importance, with `np.random.default_rng(0)`.
+#    crystals. Choose one, and let `measured` be its importance, with `np.random.default_rng(0)` and ten repeats.
 
 
 # %% tags=["answer"]

@@ -22,8 +22,7 @@ from scipy import optimize, stats
 
 from course_lib import exercises
 from course_lib.datasets import DATA, _matbench_tasks, catalogue
-from course_lib.exercises import Feedback
-from course_lib.exercises.choosing import BOARD as BOARD_ROWS
+from course_lib.exercises import Feedback, choosing
 from course_lib.exercises.feedback import (
     Hint,
     Mistake,
@@ -247,20 +246,44 @@ def hold(runs):
     return [best, *summarize_differences(runs, best).query("low <= 0").index.get_level_values("method")]
 
 
-def overlapping(runs):
-    table = runs.groupby("method")["mae"].agg(["mean", "std"])
-    low, high = table["mean"] - table["std"], table["mean"] + table["std"]
+def overlapping(runs, size=np.std):
+    table = runs.groupby("method")["mae"].agg(["mean", lambda errors: size(errors, ddof=1)])
+    table.columns = ["mean", "size"]
+    low, high = table["mean"] - table["size"], table["mean"] + table["size"]
     return list(table.index[low <= high[first(runs)]])
 
 
-def as_if_independent(runs):
-    errors = runs.groupby(["fold", "method"])["mae"].mean().unstack()
+def as_if_independent(runs, by=("fold",)):
+    errors = runs.groupby([*by, "method"])["mae"].mean().unstack()
     best = first(runs)
     return [
         m
         for m in errors
         if m == best or stats.ttest_1samp(errors[m] - errors[best], 0, alternative="greater").pvalue > 0.025
     ]
+
+
+def low_ends(runs, best):
+    return summarize_differences(runs, best)["low"].unstack("split")
+
+
+def hold_of_all(runs, best):
+    differences = summarize_differences(runs, best)
+    return {best, *differences[differences["low"] <= 0].index.get_level_values("method")}
+
+
+def distances(runs):
+    errors = runs.pivot_table(index="fold", columns="method", values="mae")
+    return errors.sub(errors[first(runs)], axis=0)
+
+
+def near(runs, border):
+    far = distances(runs).mean()
+    return list(far.index[far < border])
+
+
+def ahead_somewhere(runs):
+    return [method for method, differences in distances(runs).items() if min(differences) <= 0]
 
 
 # Exercise 6.
@@ -529,11 +552,25 @@ def never_as_it_is(model, composition, structure, y, rng, n_repeats=10):
     return np.stack([np.mean(errors, axis=1), np.std(errors, axis=1)], axis=1)
 
 
-def toy_importance(function=None, part="test", measured=None):
+def own_seeds(model, composition, structure, y, rng, n_repeats=10):
+    return importance_by()(model, composition, structure, y, np.random.default_rng(0), n_repeats)
+
+
+def toy_importance(function=None, part="test", measured=None, seed=0, n_repeats=10):
     """Return a function, the right one if none is given, and what the right one measures on the toy's crystals."""
-    right = importance_by()
-    table = right(toy_model, *TOY_PARTS[part], np.random.default_rng(0)) if measured is None else measured
+    right, rng = importance_by(), np.random.default_rng(seed)
+    table = right(toy_model, *TOY_PARTS[part], rng, n_repeats) if measured is None else measured
     return function or right, table
+
+
+def measured_by(function):
+    return function, function(toy_model, *TOY_PARTS["test"], np.random.default_rng(0))
+
+
+def measured_second():
+    """Use one generator for the training crystals, then for the test crystals."""
+    rng = np.random.default_rng(0)
+    return [importance_by()(toy_model, *TOY_PARTS[part], rng) for part in ("training", "test")][1]
 
 
 def shapley_by(composition, structure):
@@ -1048,8 +1085,9 @@ CASES: dict[str, Case] = {
     "check_importance": Case(
         right=(
             toy_importance(),
-            toy_importance(importance_by(spread=lambda g, axis: np.std(g, axis=axis, ddof=1))),
-            toy_importance(importance_by(take=lambda b, r: r.permutation(b))),
+            measured_by(importance_by(spread=lambda g, axis: np.std(g, axis=axis, ddof=1))),
+            measured_by(importance_by(take=lambda b, r: r.choice(b, len(b), replace=False))),
+            toy_importance(measured=(1 + 1e-6) * toy_importance()[1]),  # another machine's rounding
         ),
         wrong={
             "zero here, shuffled there": (
@@ -1082,6 +1120,20 @@ CASES: dict[str, Case] = {
             "means only": (toy_importance(lambda *a: importance_by()(*a)[:, 0]), "shape"),
             "something else": (toy_importance(lambda *a: importance_by()(*a) + 1), "on average"),
             "training crystals": (toy_importance(part="training"), "by heart"),
+            "chance of its own": (
+                toy_importance(importance_by(take=lambda b, r: np.random.default_rng().permutation(b))),
+                "two different tables",
+            ),
+            "seeds of its own": (toy_importance(own_seeds), "whichever generator"),
+            "fewer repeats": (toy_importance(n_repeats=5), "from 5 repeats"),
+            "one repeat": (toy_importance(n_repeats=1), "as after one repeat"),
+            "more repeats": (toy_importance(n_repeats=20), "from 20 repeats"),
+            "rounded": (toy_importance(measured=toy_importance()[1].round(2)), "but rounded"),
+            "another seed": (toy_importance(seed=1), "another generator, it seems"),
+            "an earlier function": (
+                toy_importance(importance_by(spread=lambda g, axis: np.std(g, axis=axis, ddof=1))), "run the whole "
+                "cell",
+            ),
             "not measured": (toy_importance(measured=[[9.0, 1.0], [9.0, 1.0]]), "`measured` is"),
         },
         unfinished=((..., ...), (empty_stub, ...), (importance_by(), ...)),
@@ -1187,18 +1239,25 @@ CASES: dict[str, Case] = {
         right=(
             (lambda r: hold(new_ones(r)),),
             (lambda r: set(hold(new_ones(r))),),
-            (lambda r: [m for m in "abcde" if m in hold(new_ones(r))],),
+            (lambda r: [m for m in "abcdefghi" if m in hold(new_ones(r))],),
         ),
         wrong={
             "mean only": ((lambda r: [first(new_ones(r))],), "smallest mean only"),
             "random folds": ((lambda r: hold(r[r["split"] == "random"]),), "read the random folds"),
             "mean on random folds": ((lambda r: [first(r[r["split"] == "random"])],), "one mean alone"),
             "without the best": ((lambda r: hold(new_ones(r))[1:],), "itself is missing"),
-            "the others": ((lambda r: set("abcde") - set(hold(new_ones(r))),), "*are* shown"),
-            "bars overlap": ((lambda r: overlapping(new_ones(r)),), "bars overlap"),
+            "the others": ((lambda r: set("abcdefghi") - set(hold(new_ones(r))),), "*are* shown"),
+            "bars overlap": ((lambda r: overlapping(new_ones(r)),), "bars of two methods overlap"),
             "independent folds": ((lambda r: as_if_independent(new_ones(r)),), "share training crystals"),
+            "best of both kinds": ((lambda r: hold_of_all(r, first(r)),), "over *both* kinds"),
+            "differences of both kinds": ((lambda r: hold_of_all(r, first(new_ones(r))),), "random folds take part"),
+            "border of one's own": ((lambda r: near(new_ones(r), 0.03),), "border on the mean difference"),
+            "ahead on one fold": ((lambda r: ahead_somewhere(new_ones(r)),), "behind on all folds"),
             "all": ((lambda r: r["method"].unique(),), "keep all"),
-            "some": ((lambda r: ["b"],), "yours returns ['b']"),
+            "some": ((lambda r: ["b"],), "yours returns ['b']. Look at 'd'"),
+            "one standard error": (
+                (lambda r: [m for m, d in distances(new_ones(r)).items() if d.mean() <= stats.sem(d)],), "Look at 'b'",
+            ),
             "one text": ((lambda r: "a",), "a list of methods"),
             "numbers": ((lambda r: [0, 1],), "no method"),
         },
@@ -1437,6 +1496,53 @@ ONE_HINT_FOR_ALL = {
 
 
 @pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("over *both* kinds", lambda r: [first(r)]),
+        ("over *both* kinds", lambda r: [first(r), *low_ends(r, first(r)).query("formula <= 0").index]),
+        ("over *both* kinds", lambda r: [first(r), *low_ends(r, first(r)).query("formula <= 0 and random <= 0").index]),
+        (
+            "random folds take part",
+            lambda r: ["a", *low_ends(r, "a").query("formula <= 0 and random <= 0").index],
+        ),
+        ("bars of two", lambda r: overlapping(new_ones(r), stats.sem)),
+        ("share training crystals", lambda r: as_if_independent(new_ones(r), by=["fold", "seed"])),
+        *(
+            ("border on the mean", lambda r, border=border: near(new_ones(r), border))
+            for border in (0.022, 0.037, 0.1, 0.17)
+        ),
+    ],
+)
+def test_a_set_of_contenders_betrays_its_rule(words, answer):
+    """The made-up methods are such that no two rules keep the same ones."""
+    feedback = exercises.check_contenders(answer)
+    assert feedback.state == "hint", feedback
+    assert words in feedback.message
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("another generator", toy_importance(measured=measured_second())),
+        ("another generator", toy_importance(seed=123, n_repeats=5)),
+        ("by heart", toy_importance(part="training", seed=1)),
+        ("by heart", toy_importance(part="training", n_repeats=3)),
+    ],
+)
+def test_variants_of_how_the_importance_was_measured(words, answer):
+    feedback = ask("check_importance", answer)
+    assert feedback.state == "hint", feedback
+    assert words in feedback.message
+
+
+def test_no_set_of_contenders_has_two_hints():
+    runs, hints = choosing.made_up_runs(), {}
+    for mistake in choosing._CONTENDERS:
+        hints.setdefault(tuple(mistake.answer(runs)), set()).add(mistake.hint)
+    assert all(len(of_one_set) == 1 for of_one_set in hints.values())
+
+
+@pytest.mark.parametrize(
     ("name", "answer", "words"),
     [
         pytest.param(name, answer, words, id=f"{name}-{k}")
@@ -1635,7 +1741,7 @@ def test_the_catalogue_has_the_leaderboards_datasets_with_the_sizes_that_matbenc
     for column in board.columns:
         name = f"matbench_{column.split(' ')[0]}"
         assert tasks[name]["n_samples"] == crystals_of[name]
-    assert set(BOARD_ROWS.values()) <= set(board.index)
+    assert set(choosing.BOARD.values()) <= set(board.index)
 
 
 def test_error_ratios_are_drawn_from_the_smallest_dataset_to_the_largest():

@@ -198,7 +198,12 @@ class _World:
 
 
 _ALONE = (("shuffled", "own"), ("own", "shuffled"))  # composition taken away, structure taken away
-_REPEATS = 5
+_REPEATS = 5  # in the checker's own crystals
+
+SEED, REPEATS = 0, 10
+"""How `measured` is to be made."""
+
+_OTHER_REPEATS = (*range(2, REPEATS), 20, 50)
 
 
 @checker
@@ -226,36 +231,92 @@ def check_importance(
     -------
     Feedback
     """
+    world, returned = _asked_by(function, seed=0)
+    _check_questions(world)
+    table = as_array(returned, "importance(...)", (2, 2))
+    _check_table(table, world)
+    again, other = (as_array(_asked_by(function, seed)[1], "importance(...)", (2, 2)) for seed in (0, 1))
+    if not close(again, table):
+        raise Hint(
+            "With two generators that begin alike, yours gives two different tables. Let every shuffle draw from the "
+            "`rng` that it is given, and from nothing else, so that a run can be repeated."
+        )
+    if close(other, table):
+        raise Hint(
+            "Yours gives the same table whichever generator it gets, so it has generators of its own. Let every "
+            "shuffle draw from `rng`."
+        )
+    finished(measured, "measured")
+    _check_measured(as_array(measured, "measured", (2, 2)), function, model, parts)
+    return (
+        "Both blocks are treated alike, on crystals that the model has not seen, and each number comes with its spread."
+    )
+
+
+def _asked_by(function: object, seed: int) -> tuple[_World, object]:
+    """Let the function measure the made-up crystals; return the world that noted its questions, and its answer."""
     world = _World()
 
     def asked_model(composition: np.ndarray, structure: np.ndarray) -> np.ndarray:
         return world.answer(composition, structure)  # a method would be copied by `call`, and its world with it
 
-    arguments = (asked_model, world.composition, world.structure, world.y, np.random.default_rng(0), _REPEATS)
-    returned = call(function, "importance", *arguments)
-    _check_questions(world)
-    _check_table(as_array(returned, "importance(...)", (2, 2)), world)
-    finished(measured, "measured")
-    table = as_array(measured, "measured", (2, 2))
-    per_part = {
-        name: array_from(function, "importance", (2, 2), model, *part, np.random.default_rng(0), 10)
-        for name, part in parts.items()
-    }
-    distance = {name: np.abs(table - own)[:, 0].max() for name, own in per_part.items()}
-    uncertainty = 2 * per_part["test"][:, 1].max()  # another generator gives other numbers
-    if distance["training"] < min(distance["test"], uncertainty):
+    arguments = (asked_model, world.composition, world.structure, world.y, np.random.default_rng(seed), _REPEATS)
+    return world, call(function, "importance", *arguments)
+
+
+def _check_measured(
+    measured: np.ndarray,
+    function: object,
+    model: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+) -> None:
+    """Raise a hint unless `measured` is what the function, found to be right, gives on the test crystals."""
+
+    def table(part: str, repeats: int = REPEATS) -> np.ndarray:
+        return array_from(function, "importance", (2, 2), model, *parts[part], np.random.default_rng(SEED), repeats)
+
+    def same(one: np.ndarray, other: np.ndarray) -> bool:
+        return close(one, other, rtol=1e-4, atol=1e-5)  # the rounding of single precision
+
+    right = table("test")
+    if same(measured, right):
+        return
+    if any(close(measured, right.round(digits)) for digits in range(6)):
+        raise Hint("`measured` is what your function gives, but rounded. Leave the numbers as they are returned.")
+    training = table("training")
+    away, away_from_training = (np.abs(measured - own)[:, 0].max() for own in (right, training))
+    uncertainty = 2 * right[:, 1].max()  # of another generator or number of repeats
+    if same(measured, training) or away_from_training < min(away, uncertainty):
         raise Hint(
             "You measured on the training crystals. There the model knows the answers of the very rows that you give "
             "it, so a block can look important only because it was learned by heart. On which crystals is the error "
             "honest?"
         )
-    if distance["test"] > uncertainty:
+    if same(measured[:, 0], right[:, 0]):
         raise Hint(
-            f"Your function gives {np.round(per_part['test'], 3).tolist()} for the test crystals; `measured` is "
-            f"{np.round(table, 3).tolist()}. Call it as `importance(model, *parts[...], rng)`."
+            "The means in `measured` are those of your function, the spreads are not. If you have changed the function "
+            "since, measure again: run the whole cell."
         )
-    return (
-        "Both blocks are treated alike, on crystals that the model has not seen, and each number comes with its spread."
+    if not measured[:, 1].any():
+        raise Hint(
+            "Both spreads in `measured` are zero, as after one repeat: another order could give another number, and "
+            f"nothing tells how different. {REPEATS} repeats are asked for."
+        )
+    if away > uncertainty:
+        raise Hint(
+            f"Your function gives {np.round(right, 3).tolist()} for the test crystals; `measured` is "
+            f"{np.round(measured, 3).tolist()}. Call it as `importance(model, *parts[...], rng)`."
+        )
+    repeats = next((n for n in _OTHER_REPEATS if same(measured, table("test", repeats=n))), None)
+    if repeats:
+        raise Hint(
+            f"The right crystals and the right generator, but `measured` comes from {repeats} repeats, where {REPEATS} "
+            "are asked for. What would another number of them change about the two columns?"
+        )
+    raise Hint(
+        f"The right crystals, but another generator, it seems: with `np.random.default_rng({SEED})` your function "
+        f"gives {np.round(right, 4).tolist()}, while `measured` is {np.round(measured, 4).tolist()}. A generator that "
+        "has been used goes on from where it stopped: make a new one in the call."
     )
 
 

@@ -212,9 +212,10 @@ def _best(runs: pd.DataFrame) -> str:
     return runs.groupby("method")["mae"].mean().idxmin()
 
 
-def _not_worse(runs: pd.DataFrame, best: str | None = None) -> list[str]:
+def _not_worse(runs: pd.DataFrame, best: str | None = None, decides: str = "max") -> list[str]:
+    """Return `best` and what is not shown to be worse: on all kinds of folds there are ("max") or on one ("min")."""
     best = _best(runs) if best is None else best
-    table = summarize_differences(runs, best).groupby("method")["low"].max()
+    table = summarize_differences(runs, best).groupby("method")["low"].agg(decides)
     return [best, *table.index[table <= 0]]
 
 
@@ -236,6 +237,16 @@ def _uncorrected(runs: pd.DataFrame) -> list[str]:
     return list(low.index[low <= 0])
 
 
+def _nearest(runs: pd.DataFrame, count: int) -> list[str]:
+    """Return what a border on the mean difference keeps, or on its ratio, if it lets `count` methods pass."""
+    return list(_per_fold(runs).mean().nsmallest(count).index)
+
+
+def _ahead_once(runs: pd.DataFrame) -> list[str]:
+    differences = _per_fold(runs)
+    return list(differences.columns[(differences <= 0).any()])
+
+
 def _of(split: str, runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["split"] == split]
 
@@ -248,6 +259,8 @@ def _as_vector(methods: Iterable[str], runs: pd.DataFrame) -> np.ndarray:
 def _others(methods: Sequence[str], runs: pd.DataFrame) -> list[str]:
     return [method for method in runs["method"].unique() if method not in methods]
 
+
+_N_MADE_UP = 9  # methods
 
 _CONTENDERS = tuple(
     Mistake(lambda runs, rule=rule: _as_vector(rule(runs), runs), hint)
@@ -277,41 +290,87 @@ _CONTENDERS = tuple(
         ),
         (
             lambda runs: _unpaired(_of("formula", runs)),
-            "That is what comes out if one lets bars overlap, or throws runs on both kinds of folds together. Bars are "
-            "wide because some folds are hard for *all* methods. Keep the runs on new formulas, and compare pairs: "
-            "`summarize_differences`.",
+            "That is what comes out if one lets the bars of two methods overlap. Such bars are wide because some folds "
+            "are hard for *all* methods. Compare pairs on the same fold: `summarize_differences`.",
+        ),
+        *(
+            (
+                rule,
+                "Your best one has the smallest mean over *both* kinds of folds. On new formulas another one has. Keep "
+                "the runs on new formulas before you look for the smallest mean.",
+            )
+            for rule in (
+                lambda runs: _not_worse(_of("formula", runs), _best(runs)),
+                lambda runs: [_best(runs)],
+                lambda runs: _not_worse(runs),
+                lambda runs: _not_worse(runs, decides="min"),
+            )
+        ),
+        *(
+            (
+                lambda runs, decides=decides: _not_worse(runs, _best(_of("formula", runs)), decides),
+                "Your best one is right, but the intervals of the random folds take part in what you keep. The table "
+                "of differences has rows for both kinds of folds: which of them are about new formulas?",
+            )
+            for decides in ("max", "min")
         ),
         (
             lambda runs: _uncorrected(_of("formula", runs)),
-            "That is what comes out if the folds are taken for independent, or with a border of your own. But they "
-            "share training crystals: the interval must be wider. `summarize_differences` does that; see its `low`.",
+            "That is what comes out if the folds are taken for independent. But they share training crystals: the "
+            "interval must be wider. `summarize_differences` does that; see its `low`.",
+        ),
+        (
+            lambda runs: _ahead_once(_of("formula", runs)),
+            "You drop every one that is behind on all folds. Five small differences of one sign can be chance. What "
+            "does the interval say?",
         ),
         (
             lambda runs: list(runs["method"].unique()),
             "You keep all. One of them is worse on every fold of new formulas, by much. What says the lower end of its "
             "interval?",
         ),
+        *(
+            (
+                lambda runs, count=count: _nearest(_of("formula", runs), count),
+                "That is what a border on the mean difference gives: the nearest few, however sure their distance is. "
+                "A small difference that is the same on every fold is shown; a large one that comes from two bad folds "
+                "is not. What does the interval say?",
+            )
+            for count in range(2, _N_MADE_UP)
+        ),
     )
 )
 
 
 def made_up_runs() -> pd.DataFrame:
-    """Return runs of methods that do not exist: folds differ much, methods little."""
-    hard = [0.0, 0.15, -0.1, 0.3, -0.2]
+    """Return runs of methods that do not exist, on folds that differ more than most of the methods do.
+
+    On new formulas ``a`` has the smallest mean, and ``b``, ``d``, ``f`` and ``i`` are not shown to be worse. The folds
+    and methods are such that no two hints in `_CONTENDERS` belong to one and the same answer.
+    """
+    hard = [0.0, 0.06, -0.04, 0.1, -0.07]
     worse_by = {
         "formula": {
             "a": [0.0, 0.0, 0.0, 0.0, 0.0],
-            "b": [0.03, -0.02, 0.04, -0.03, 0.02],
-            "c": [0.05, 0.06, 0.05, 0.04, 0.05],
-            "d": [0.005, 0.03, 0.015, 0.04, 0.01],
-            "e": [0.9, 0.95, 1.0, 0.9, 0.97],
+            "b": [0.09, 0.001, 0.03, 0.001, 0.002],  # behind on every fold, yet not shown
+            "c": [0.03, 0.02, 0.04, 0.02, 0.03],  # shown, though the mean is small; the best over both kinds of folds
+            "d": [0.005, 0.03, 0.015, 0.04, 0.015],  # shown only if the folds were independent
+            "e": [0.17, 0.11, 0.21, 0.07, 0.24],  # one error on all folds: its bar overlaps with no other
+            "f": [-0.2, 1.0, -0.2, 0.7, -0.3],  # the largest mean, by two bad folds
+            "g": [0.02, 0.05, 0.03, 0.06, 0.02],  # shown to be worse than a, but not than c
+            "h": [0.042, 0.03, 0.05, 0.032, 0.04],  # shown to be worse than both, and its bar overlaps
+            "i": [0.06, -0.01, 0.03, -0.01, 0.02],  # ahead on two folds
         },
         "random": {
-            "a": [0.02, 0.03, 0.025, 0.02, 0.03],
-            "b": [0.05, 0.06, 0.05, 0.06, 0.055],
+            "a": [0.1, 0.1, 0.1, 0.1, 0.1],
+            "b": [0.15, 0.16, 0.15, 0.16, 0.155],
             "c": [0.0, 0.0, 0.0, 0.0, 0.0],
-            "d": [0.01, -0.01, 0.01, -0.008, 0.005],
-            "e": [0.5, 0.51, 0.5, 0.52, 0.49],
+            "d": [0.06, -0.02, 0.04, -0.01, 0.03],
+            "e": [-0.03, 0.02, -0.04, -0.01, 0.01],  # the best on random folds
+            "f": [0.02, -0.03, 0.05, 0.04, -0.02],
+            "g": [0.15, 0.16, 0.15, 0.17, 0.15],
+            "h": [0.2, 0.22, 0.21, 0.2, 0.2],
+            "i": [0.15, 0.17, 0.16, 0.15, 0.15],
         },
     }
     rows = [
@@ -347,16 +406,20 @@ def check_contenders(function: object) -> str:
     unknown = [name for name in named if not isinstance(name, str) or name not in set(runs["method"])]
     if unknown:
         raise Hint("`contenders` returns something that is no method of the column `method`. Return their names.")
-    vector = _as_vector(named, runs)
-    if close(vector, _as_vector(contenders(runs), runs)):
+    vector, right = _as_vector(named, runs), contenders(runs)
+    if close(vector, _as_vector(right, runs)):
         return (
-            "Of five made-up methods, three hold: the best, and two that the folds cannot tell from it. Their order is "
-            "no result."
+            "Of nine made-up methods, five hold: the best, and four that the folds cannot tell from it. Their order "
+            "is no result."
         )
     recognise_function([vector], [(runs,)], _CONTENDERS)
+    best, *_ = right
+    wrong = min((set(named) ^ set(right)) - {best})
+    mean, low, high = summarize_differences(_of("formula", runs), best).loc[("formula", wrong)]
     raise Hint(
-        f"For the made-up runs yours returns {sorted(named)}. Find the method with the smallest mean on the folds by "
-        "formula; keep it, and each one whose interval of the difference to it does not begin above zero."
+        f"For the made-up runs yours returns {sorted(set(named))}. Look at {wrong!r}: on new formulas its difference "
+        f"to the best is {mean:.3f}, with an interval from {low:.3f} to {high:.3f}. Is it shown to be worse, and is it "
+        "in your list?"
     )
 
 
