@@ -49,22 +49,21 @@
 # %% [markdown]
 # ## The course at a glance
 #
-# Each notebook starts with a question and asks you for a prediction before it shows the result. Notebooks that are
-# not there yet are drawn in outline.
+# Each notebook starts with a question and asks you for a prediction before it shows the result.
 
-# %% mystnb={"image": {"alt": "Map of the course: nine numbered boxes, from start here to scaling up, each with its question; the notebooks that exist are filled, the ones to come are in outline."}}
+# %% mystnb={"image": {"alt": "Map of the course: nine numbered boxes, from start here to scaling up, each with its question."}}
 from course_lib.plots import plot_course_map
 
 chapters = [
-    (0, "Start here", "What is a hybrid model?", True),
-    (1, "Two views of a crystal", "What does structure add to a formula?", True),
-    (2, "Early fusion", "Does joining the descriptions help?", True),
-    (3, "Late fusion", "How to weigh two opinions?", True),
-    (4, "Intermediate fusion", "Where in the network to mix?", True),
-    (5, "ALIGNN", "What do bond angles add?", True),
-    (6, "Multi-task learning", "Can one network learn two properties?", True),
-    (7, "Side by side", "Which method for which situation?", False),
-    (8, "Scaling up", "What changes with 100,000 crystals?", True),
+    (0, "Start here", "What is a hybrid model?"),
+    (1, "Two views of a crystal", "What does structure add to a formula?"),
+    (2, "Early fusion", "Does joining the descriptions help?"),
+    (3, "Late fusion", "How to weigh two opinions?"),
+    (4, "Intermediate fusion", "Where in the network to mix?"),
+    (5, "ALIGNN", "What do bond angles add?"),
+    (6, "Multi-task learning", "Can one network learn two properties?"),
+    (7, "Side by side", "Which method for which situation?"),
+    (8, "Scaling up", "What changes with 100,000 crystals?"),
 ]
 plot_course_map(chapters)
 

@@ -350,8 +350,9 @@ curves = pd.concat([fewer, runs])
 plot_learning_curves(curves, "eV/atom")
 
 # %%
-n_learned = curves["n_train"].astype(float).fillna(curves["n_learned"])
-n_learned = n_learned.round(-2).astype(int)
+from course_lib.experiments import training_set_size
+
+n_learned = training_set_size(curves).round().astype(int)
 gains = pd.concat(
     {
         size: summarize_differences(group, "early_fusion")
@@ -360,6 +361,11 @@ gains = pd.concat(
     names=["learned from"],
 )
 against_cgcnn = gains.xs("cgcnn", level="method").unstack("split")
+fewest, most = against_cgcnn.iloc[:2], against_cgcnn.iloc[-1]
+assert (fewest["mean"] > 0).all(axis=None), "few: hybrid ahead"
+assert (fewest["low"]["random"] > 0).all(), "shown there"
+assert (most["mean"] < 0).all(), "many: CGCNN ahead"
+gains.xs("cgcnn", level="method").unstack("split")
 assert (against_cgcnn["mean"].loc[[100, 200]] > 0).all(axis=None), "few: hybrid ahead"
 assert (against_cgcnn["low"]["random"].loc[[100, 200]] > 0).all(), "shown there"
 assert (against_cgcnn["mean"].loc[1600] < 0).all(), "many: CGCNN ahead"

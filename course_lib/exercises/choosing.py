@@ -497,7 +497,8 @@ def check_choices(answer: object, runs: pd.DataFrame, board: pd.DataFrame) -> st
         if reason != _REASONS[situation]:
             raise Hint(f"{situation}, {reason!r}: {_MISPLACED[situation, reason]}")
     others = [LABELS[name] for name in contenders(runs) if name != choices["A"][0] and _fits(name, runs)]
-    return f"Three situations, three reasons. For A the evidence allows {' and '.join(others) or 'no other'} as well."
+    allowed = f"{' and '.join(others)} as well" if others else "no other method"
+    return f"Three situations, three reasons. For A the evidence allows {allowed}."
 
 
 def _fits(method: str, runs: pd.DataFrame) -> bool:
