@@ -1525,6 +1525,7 @@ def test_a_set_of_contenders_betrays_its_rule(words, answer):
     [
         ("another generator", toy_importance(measured=measured_second())),
         ("another generator", toy_importance(seed=123, n_repeats=5)),
+        ("and 10 repeats your function gives", toy_importance(n_repeats=33)),  # a number that is not tried
         ("by heart", toy_importance(part="training", seed=1)),
         ("by heart", toy_importance(part="training", n_repeats=3)),
     ],

@@ -314,9 +314,10 @@ def _check_measured(
             "are asked for. What would another number of them change about the two columns?"
         )
     raise Hint(
-        f"The right crystals, but another generator, it seems: with `np.random.default_rng({SEED})` your function "
-        f"gives {np.round(right, 4).tolist()}, while `measured` is {np.round(measured, 4).tolist()}. A generator that "
-        "has been used goes on from where it stopped: make a new one in the call."
+        f"The right crystals, but another generator, it seems: with `np.random.default_rng({SEED})` and {REPEATS} "
+        f"repeats your function gives {np.round(right, 4).tolist()}, while `measured` is "
+        f"{np.round(measured, 4).tolist()}. A generator that has been used goes on from where it stopped: make a new "
+        "one in the call."
     )
 
 
