@@ -526,7 +526,7 @@ from course_lib.experiments import negative_transfer
 transfer = negative_transfer(runs)
 outside = [transfer["low"] > 0, transfer["high"] < 0]
 transfer["verdict"] = np.select(outside, ["harm shown", "gain shown"], "neither shown")
-transfer.round(3)
+transfer.loc["gat"].droplevel("split").rename({ENERGY: "energy", GAP: "gap"}).round(3)
 
 # %%
 verdict = transfer.loc[("gat", [ENERGY, GAP], "formula"), "verdict"]

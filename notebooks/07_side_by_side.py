@@ -56,7 +56,7 @@ runs.groupby("method")[["seconds", "n_parameters"]].mean().loc[nine].round(1)
 # its parents.
 #
 # > **Predict.** Write down the order you expect on new formulas, from the smallest error to the largest. Where will the
-# > three kinds of hybrid be, seen from each other?
+# > four kinds of hybrid be, seen from each other?
 
 # %% [markdown]
 # ## The errors
