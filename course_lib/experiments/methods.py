@@ -44,6 +44,10 @@ class Method:
     settings: dict = field(default_factory=dict)
 
 
+# A multi-task network and its single-task twin have the same settings.
+_GAT = {"epochs": 100, "learning_rate": 0.001}
+_MEGNET = {"epochs": 200, "learning_rate": 0.002}
+
 METHODS: dict[str, Method] = {
     "random_forest": Method("random forest", "composition", settings={"max_features": 0.5, "min_samples_leaf": 3}),
     "cgcnn": Method("CGCNN", "structure", CGCNN, settings={"epochs": 100, "learning_rate": 0.01}),
@@ -63,24 +67,10 @@ METHODS: dict[str, Method] = {
         partial(ALIGNN, hidden=64, alignn_layers=2, gcn_layers=2),
         settings={"epochs": 100, "learning_rate": 0.01},
     ),
-    "gat": Method("GAT", "structure", partial(MultiTask, "gat"), settings={"epochs": 100, "learning_rate": 0.001}),
-    "megnet": Method(
-        "MEGNet", "structure", partial(MultiTask, "megnet"), settings={"epochs": 200, "learning_rate": 0.002}
-    ),
-    "multitask_gat": Method(
-        "multi-task GAT",
-        "structure",
-        partial(MultiTask, "gat"),
-        multitask=True,
-        settings={"epochs": 100, "learning_rate": 0.001},
-    ),
-    "multitask_megnet": Method(
-        "multi-task MEGNet",
-        "structure",
-        partial(MultiTask, "megnet"),
-        multitask=True,
-        settings={"epochs": 200, "learning_rate": 0.002},
-    ),
+    "gat": Method("GAT", "structure", partial(MultiTask, "gat"), settings=_GAT),
+    "megnet": Method("MEGNet", "structure", partial(MultiTask, "megnet"), settings=_MEGNET),
+    "multitask_gat": Method("multi-task GAT", "structure", partial(MultiTask, "gat"), True, _GAT),
+    "multitask_megnet": Method("multi-task MEGNet", "structure", partial(MultiTask, "megnet"), True, _MEGNET),
 }
 """Every method that is trained."""
 
