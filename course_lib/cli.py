@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 METHODS = (
     "random_forest", "cgcnn", "early_fusion", "intermediate_fusion", "attention_fusion", "alignn_simple", "alignn",
-    "gat", "megnet", "multitask_gat", "multitask_megnet",
+    "alignn_no_angles", "gat", "megnet", "multitask_gat", "multitask_megnet",
 )  # fmt: skip
 NETWORKS = (
     "ALIGNN", "ALIGNNSimple", "AttentionFusion", "CGCNN", "EarlyFusion", "GAT", "IntermediateFusion", "MEGNet",

@@ -77,11 +77,9 @@ TARGET = "formation_energy_per_atom"
 FOREST, NETWORK = "random_forest", "cgcnn"
 crystals = load_dataset("pbe_prototypes")
 y = crystals[TARGET]
-runs = load_results(target=TARGET, methods=[FOREST, NETWORK])
-memory = load_results(study="training_predictions", methods=[FOREST, NETWORK])
-for recorded in (runs, memory):
-    same_data = recorded["data_sha256"] == crystals.attrs["sha256"]
-    assert same_data.all(), "the recorded runs are of other data: make them again"
+parents = {"crystals": crystals, "target": TARGET, "methods": [FOREST, NETWORK]}
+runs = load_results(**parents)
+memory = load_results(study="training_predictions", **parents)
 
 
 def by_crystal(rows):

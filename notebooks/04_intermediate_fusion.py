@@ -288,15 +288,14 @@ shares.round(2)
 # settings. (The settings were chosen on validation crystals, as in notebook 2.)
 
 # %%
-from course_lib.experiments import load_results, with_late_fusion
+from course_lib.experiments import LABELS, load_results, with_late_fusion
 
 FUSIONS = ["early_fusion", "intermediate_fusion", "attention_fusion"]
-runs = load_results(target=TARGET, methods=["random_forest", "cgcnn", *FUSIONS])
-same_data = runs["data_sha256"] == crystals.attrs["sha256"]
-assert same_data.all(), "the recorded runs are of other data: make them again"
+methods = ["random_forest", "cgcnn", *FUSIONS]
+runs = load_results(crystals=crystals, target=TARGET, methods=methods)
 runs = with_late_fusion(runs, y)
 mean_error = runs.pivot_table(index="method", columns="split", values="mae", sort=False)
-mean_error.round(3)
+mean_error.rename(index=LABELS).round(3)
 
 # %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and the four kinds of fusion on random and on formula-grouped folds, one dot a run, mean and standard deviation beside. The forest lies far behind; the dots of CGCNN and of the fusions overlap."}}
 from course_lib.plots import plot_errors
@@ -320,7 +319,7 @@ others = runs["method"].nunique() - 1
 difference = summarize_differences(runs, "intermediate_fusion", 1 - 0.05 / others)
 shown = [difference["low"] > 0, difference["high"] < 0]
 difference["than intermediate fusion"] = np.select(shown, ["worse", "better"], "-")
-difference.round(3)
+difference.rename(index=LABELS).round(3)
 
 # %%
 verdict = difference["than intermediate fusion"].unstack("split")

@@ -397,12 +397,9 @@ history.iloc[[0, 5, 10, 15, 20, 24]].round(2)
 # %%
 from course_lib.experiments import load_results
 
-sweep_runs = load_results(study="lambda_sweep")
-runs = load_results(methods=["gat", "multitask_gat"])
+sweep_runs = load_results(study="lambda_sweep", crystals=crystals)
+runs = load_results(crystals=crystals, methods=["gat", "multitask_gat"])
 runs = runs[runs["split"] == "formula"]
-for recorded in (runs, sweep_runs):
-    same_data = recorded["data_sha256"] == crystals.attrs["sha256"]
-    assert same_data.all(), "the recorded runs are of other data: make them again"
 
 # %%
 from course_lib.widgets import lambda_explorer, live_lambda, sweep_table

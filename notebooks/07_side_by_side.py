@@ -37,15 +37,17 @@ import numpy as np
 import pandas as pd
 
 from course_lib.datasets import load_dataset
-from course_lib.experiments import KINDS, LABELS, load_results, with_late_fusion
+from course_lib.experiments import (
+    COMPARED,
+    KINDS,
+    LABELS,
+    load_results,
+    with_late_fusion,
+)
 
 TARGET = "formation_energy_per_atom"
 crystals = load_dataset("pbe_prototypes")
-recorded = load_results(target=TARGET)
-same_data = recorded["data_sha256"] == crystals.attrs["sha256"]
-assert same_data.all(), "the recorded runs are of other data: make them again"
-on_both_kinds = recorded.groupby("method")["split"].transform("nunique") == 2
-recorded = recorded[on_both_kinds]  # without the twins of notebook 6
+recorded = load_results(crystals=crystals, target=TARGET, methods=COMPARED)
 runs = with_late_fusion(recorded, crystals[TARGET])
 nine = [name for name in LABELS if name in set(runs["method"])]
 assert len(nine) == 9
@@ -191,7 +193,7 @@ assert on_front[best], "nothing is better"
 from course_lib.experiments import training_set_size
 
 three = ["random_forest", "cgcnn", "early_fusion"]
-fewer = load_results(study="learning_curves", target=TARGET, methods=three)
+fewer = load_results(study="learning_curves", crystals=crystals, methods=three)
 curves = pd.concat([fewer, recorded[recorded["method"].isin(three)]])
 curves = curves[curves["split"] == "formula"]
 curves = curves.assign(crystals=training_set_size(curves).round().astype(int))

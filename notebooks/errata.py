@@ -118,9 +118,9 @@ assert abs(by_row.corr().iloc[0, 1]) < 0.15
 # A long time makes the quotient small, so it picks the slowest method:
 
 # %%
-from course_lib.experiments import LABELS, load_results
+from course_lib.experiments import COMPARED, LABELS, load_results
 
-runs = load_results(target=ENERGY)
+runs = load_results(crystals=crystals, target=ENERGY, methods=COMPARED)
 cost = runs.groupby("method")[["mae", "seconds"]].mean()
 chosen = (cost["mae"] / cost["seconds"]).idxmin()
 print("chosen:", LABELS[chosen], "- slowest:", LABELS[cost["seconds"].idxmax()])

@@ -491,6 +491,19 @@ def test_sparse_crystals_and_their_supercells(structure):
     assert one.item() == pytest.approx(two.item(), abs=1e-6)
 
 
+def test_without_angles_it_is_alignn_on_right_angles(monkeypatch):
+    sizes = {"hidden": 16, "alignn_layers": 2, "gcn_layers": 2}
+    model, blind = randomize(ALIGNN(**sizes)).eval(), ALIGNN(**sizes, angles=False).double().eval()
+    blind.load_state_dict(model.state_dict())  # not one parameter more or fewer
+    batch = double(graphs_of(random_crystal(0), random_crystal(1)))
+    with torch.no_grad():
+        found = blind(batch)
+        assert (found - model(batch)).abs().min() > 1e-7  # rounding is at 1e-15
+        spread = model.angle_basis.forward
+        monkeypatch.setattr(model.angle_basis, "forward", lambda cosine: spread(torch.zeros_like(cosine)))
+        torch.testing.assert_close(model(batch), found)
+
+
 @pytest.mark.parametrize("layers", [{"alignn_layers": 0}, {"gcn_layers": 0}])
 def test_both_kinds_of_layers_are_needed(layers):
     with pytest.raises(ValueError, match=f"{next(iter(layers))} is 0; without at least 1 of them, no angle"):

@@ -57,6 +57,10 @@ def small_alignn() -> ALIGNN:
     return ALIGNN(hidden=32, alignn_layers=2, gcn_layers=2)
 
 
+def alignn_without_angles() -> ALIGNN:
+    return ALIGNN(hidden=32, alignn_layers=2, gcn_layers=2, angles=False)
+
+
 @both
 def test_the_two_are_different_crystals_of_one_composition_and_density(pair):
     one, two = pair()
@@ -80,7 +84,7 @@ def test_no_number_of_rounds_of_refinement_separates_them(pair):
 
 
 @both
-@pytest.mark.parametrize("network", [CGCNN, GAT, MEGNet, ALIGNNSimple])
+@pytest.mark.parametrize("network", [CGCNN, GAT, MEGNet, ALIGNNSimple, alignn_without_angles])
 def test_networks_of_distances_cannot_separate_them(network, pair):
     with torch.no_grad():
         one, two, other = settled(network)(as_double(batch_of(*pair(), random_crystal(1))))

@@ -15,6 +15,7 @@ from course_lib.experiments import (
     LATE_FUSION,
     METHODS,
     STUDIES,
+    TUNED_AS,
     TWINS,
     Run,
     corrected_interval,
@@ -270,7 +271,7 @@ def test_tuning_reads_no_test_set():
     tuned = STUDIES["tuning"].runs(1000)
     assert {run.part for run in tuned} == {"validation"}
     trials = pd.DataFrame(tuned).groupby("method").size()
-    assert set(trials.index) == set(METHODS) - set(TWINS.values())
+    assert set(trials.index) == set(METHODS) - set(TUNED_AS)
     assert trials.nunique() == 1, "every method gets as many trials"
 
 
@@ -335,6 +336,15 @@ def test_results_of_some_methods_on_one_target(small):
         load_results("small", "study", methods=["random_forest", "cgcnn"])
 
 
+def test_results_must_be_of_these_crystals(small):
+    run_study("study", "small")
+    assert len(load_results("small", "study", crystals=small)) == 40
+    other = small.copy()
+    other.attrs["sha256"] = "0" * 64
+    with pytest.raises(ValueError, match=r"study_small.jsonl has runs on other crystals .*experiments study\."):
+        load_results("small", "study", crystals=other)
+
+
 def test_results_that_nobody_recorded():
     with pytest.raises(FileNotFoundError, match=r"python -m course_lib.experiments comparison\."):
         load_results("nothing")
@@ -380,11 +390,14 @@ def test_settings_are_the_best_of_the_recorded_tuning():
     scale = results.groupby("target")["mae"].transform("mean")
     table = results.assign(error=results["mae"] / scale).groupby(["method", "trial"])["error"].mean()
     for name, method in METHODS.items():
-        if name not in TWINS.values():
-            assert method.settings == json.loads(table[name].idxmin()), name
+        expected = json.loads(table[TUNED_AS.get(name, name)].idxmin())
+        assert method.settings == expected, name
 
 
 def test_twins_differ_in_one_thing():
     for multi, twin in TWINS.items():
         assert METHODS[multi].settings == METHODS[twin].settings
         assert METHODS[multi].network.args == METHODS[twin].network.args
+    alignn, blind = METHODS["alignn"], METHODS["alignn_no_angles"]
+    assert blind.settings == alignn.settings
+    assert blind.network().config == alignn.network().config | {"angles": False}

@@ -25,7 +25,7 @@ from pymatgen.core import Lattice, Structure
 from course_lib import plots
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import load_dataset
-from course_lib.experiments import summarize_differences
+from course_lib.experiments import COMPARED, load_results, summarize_differences
 from course_lib.late_fusion import alpha_path, optimal_alpha
 from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
 
@@ -678,6 +678,14 @@ def test_front_in_the_figure_leaves_out_what_another_method_beats():
     assert front.get_xdata().tolist() == [0.9, 20.0, 21.0, 200.0]
     names = {"random forest", "CGCNN", "early fusion", "attention fusion", "ALIGNN (small)"}
     assert names <= set(texts(figure))
+
+
+def test_names_of_recorded_methods_do_not_touch_each_other():
+    recorded = load_results(target="formation_energy_per_atom", methods=COMPARED)
+    figure = plots.plot_error_against_time(recorded[recorded["split"] == "formula"], "eV/atom")
+    names = figure.axes[0].texts
+    assert len(names) == len(COMPARED)
+    assert not overlaps(names)
 
 
 def test_mark_on_the_path_is_the_best_alpha():

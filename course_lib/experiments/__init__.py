@@ -18,16 +18,28 @@ from course_lib.experiments.analysis import (
     training_set_size,
     with_late_fusion,
 )
-from course_lib.experiments.methods import KINDS, LABELS, LATE_FUSION, METHODS, PARENTS, TWINS, Method
+from course_lib.experiments.methods import (
+    COMPARED,
+    KINDS,
+    LABELS,
+    LATE_FUSION,
+    METHODS,
+    PARENTS,
+    TUNED_AS,
+    TWINS,
+    Method,
+)
 from course_lib.experiments.runs import STUDIES, Run, load_results, run_study
 
 __all__ = [
+    "COMPARED",
     "KINDS",
     "LABELS",
     "LATE_FUSION",
     "METHODS",
     "PARENTS",
     "STUDIES",
+    "TUNED_AS",
     "TWINS",
     "Method",
     "Run",

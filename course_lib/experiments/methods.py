@@ -34,7 +34,7 @@ class Method:
         Whether one network predicts all properties.
     settings : dict
         Arguments of `course_lib.training.FitConfig`, or parameters of the forest, that differ from their defaults: the
-        best of the recorded tuning (of a twin: of its multi-task network, see `TWINS`).
+        best of the recorded tuning (see also `TUNED_AS`).
     """
 
     label: str
@@ -44,7 +44,9 @@ class Method:
     settings: dict = field(default_factory=dict)
 
 
-# A multi-task network and its single-task twin have the same settings.
+# Networks that are to differ in one thing have the same settings.
+_ALIGNN = {"epochs": 100, "learning_rate": 0.01}
+_SMALL_ALIGNN = partial(ALIGNN, hidden=64, alignn_layers=2, gcn_layers=2)
 _GAT = {"epochs": 100, "learning_rate": 0.001}
 _MEGNET = {"epochs": 200, "learning_rate": 0.002}
 
@@ -61,11 +63,9 @@ METHODS: dict[str, Method] = {
     "alignn_simple": Method(
         "ALIGNN simplified", "structure", ALIGNNSimple, settings={"epochs": 200, "learning_rate": 0.005}
     ),
-    "alignn": Method(
-        "ALIGNN (small)",
-        "structure",
-        partial(ALIGNN, hidden=64, alignn_layers=2, gcn_layers=2),
-        settings={"epochs": 100, "learning_rate": 0.01},
+    "alignn": Method("ALIGNN (small)", "structure", _SMALL_ALIGNN, settings=_ALIGNN),
+    "alignn_no_angles": Method(
+        "ALIGNN without angles", "structure", partial(_SMALL_ALIGNN, angles=False), settings=_ALIGNN
     ),
     "gat": Method("GAT", "structure", partial(MultiTask, "gat"), settings=_GAT),
     "megnet": Method("MEGNet", "structure", partial(MultiTask, "megnet"), settings=_MEGNET),
@@ -76,6 +76,15 @@ METHODS: dict[str, Method] = {
 
 TWINS = {"multitask_gat": "gat", "multitask_megnet": "megnet"}
 """The single-task twin of each multi-task network: same trunk, head and settings, so that they differ in one thing."""
+
+TUNED_AS = {twin: multi for multi, twin in TWINS.items()} | {"alignn_no_angles": "alignn"}
+"""Methods that are not tuned, and whose settings they have: the method from which they are to differ in one thing."""
+
+COMPARED = (
+    "random_forest", "cgcnn", "early_fusion", "intermediate_fusion", "attention_fusion", "alignn_simple", "alignn",
+    "multitask_gat",
+)  # fmt: skip
+"""The trained methods that the course sets side by side, on both kinds of folds; late fusion makes them nine."""
 
 LATE_FUSION = "late_fusion"
 """The method that is not trained: it blends the recorded predictions of its two parents."""

@@ -23,7 +23,7 @@ from joblib import Parallel, delayed
 from course_lib import __version__
 from course_lib.composition import magpie
 from course_lib.datasets import DATA, Fold, folds, load_dataset
-from course_lib.experiments.methods import METHODS, PARENTS, TWINS
+from course_lib.experiments.methods import COMPARED, METHODS, PARENTS, TUNED_AS, TWINS
 from course_lib.files import write_atomically
 from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
@@ -71,12 +71,11 @@ class Run:
 
 
 def comparison(n_crystals: int) -> list[Run]:
-    """All methods, both kinds of folds, five folds, three seeds; on new formulas also MEGNet and single-task twins."""
-    both, twins = f"{ENERGY}+{GAP}", TWINS.values()
-    single = [name for name, method in METHODS.items() if not method.multitask and name not in twins]
-    methods = [*((ENERGY, name) for name in single), (both, "multitask_gat")]
-    transfer = [*product((ENERGY, GAP), twins), (both, "multitask_megnet")]
-    tasks = {"random": methods, "formula": methods + transfer}
+    """All methods side by side, on both kinds of folds, with three seeds; on new formulas also twins and MEGNet."""
+    both = f"{ENERGY}+{GAP}"
+    methods = [(both if METHODS[name].multitask else ENERGY, name) for name in COMPARED]
+    twins = [*product((ENERGY, GAP), TWINS.values()), (both, "multitask_megnet"), (ENERGY, "alignn_no_angles")]
+    tasks = {"random": methods, "formula": methods + twins}
     return [
         Run(target, method, split, fold, seed)
         for seed, split, fold in product(range(3), SPLITS, range(N_FOLDS))
@@ -119,7 +118,7 @@ def training_predictions(n_crystals: int) -> list[Run]:
 def tuning(n_crystals: int) -> list[Run]:
     """Eight settings of every method on the validation parts of two folds by formula; no test set is read.
 
-    Single-task twins are not tuned: they have the settings of their multi-task network.
+    Methods that are to differ from another in one thing are not tuned: they have its settings (`TUNED_AS`).
     """
     # Of length and rate, the best should lie inside what is tried, not at its edge.
     rates_of = {50: (5e-3,), 100: (1e-3, 2e-3, 5e-3, 1e-2, 2e-2), 200: (2e-3, 5e-3)}
@@ -131,7 +130,7 @@ def tuning(n_crystals: int) -> list[Run]:
     return [
         Run(target, name, "formula", fold, part="validation", settings=settings)
         for (name, method), fold in product(METHODS.items(), range(2))
-        if name not in TWINS.values()
+        if name not in TUNED_AS
         for target in [f"{ENERGY}+{GAP}" if method.multitask else ENERGY]
         for settings in (networks if method.network else forests)
     ]
@@ -309,6 +308,7 @@ def load_results(
     dataset: str = "pbe_prototypes",
     study: str = "comparison",
     *,
+    crystals: pd.DataFrame | None = None,
     target: str | None = None,
     methods: Sequence[str] | None = None,
 ) -> pd.DataFrame:
@@ -320,6 +320,8 @@ def load_results(
         What the runs are on.
     study : str, default "comparison"
         A key of `STUDIES`.
+    crystals : DataFrame, optional
+        The dataset as loaded now: the runs must have been made on it, by its checksum.
     target : str, optional
         Only rows on this target.
     methods : sequence of str, optional
@@ -339,7 +341,7 @@ def load_results(
     FileNotFoundError
         If nothing is recorded.
     ValueError
-        If there is no run on the target, or of a method.
+        If there is no run on the target, or of a method; or if one was made on other crystals.
     """
     path = results_file(dataset, study)
     if not path.is_file():
@@ -358,7 +360,14 @@ def load_results(
     table = pd.DataFrame(rows)
     if target is not None:
         table = _only(table, "target", [target])
-    return table if methods is None else _only(table, "method", methods)
+    if methods is not None:
+        table = _only(table, "method", methods)
+    if crystals is not None and (table["data_sha256"] != crystals.attrs["sha256"]).any():
+        raise ValueError(
+            f"{path.name} has runs on other crystals than these (by checksum). Make them again: "
+            f"python -m course_lib.experiments {study}."
+        )
+    return table
 
 
 def _only(table: pd.DataFrame, column: str, wanted: Sequence[str]) -> pd.DataFrame:

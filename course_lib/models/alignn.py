@@ -205,6 +205,8 @@ class ALIGNN(Trunk):
         Layers with angles.
     gcn_layers : int, default 4
         Layers without, after them. What the last layer with angles learns of them reaches the atoms in these.
+    angles : bool, default True
+        Without, every angle is read as a right angle, all else equal: to measure what the angles are worth.
 
     Raises
     ------
@@ -212,12 +214,17 @@ class ALIGNN(Trunk):
         Without layers of one kind.
     """
 
-    def __init__(self, n_targets: int = 1, hidden: int = 256, alignn_layers: int = 4, gcn_layers: int = 4):
-        super().__init__(n_targets=n_targets, hidden=hidden, alignn_layers=alignn_layers, gcn_layers=gcn_layers)
+    def __init__(
+        self, n_targets: int = 1, hidden: int = 256, alignn_layers: int = 4, gcn_layers: int = 4, angles: bool = True
+    ):
+        super().__init__(
+            n_targets=n_targets, hidden=hidden, alignn_layers=alignn_layers, gcn_layers=gcn_layers, angles=angles
+        )
         for name, number in (("alignn_layers", alignn_layers), ("gcn_layers", gcn_layers)):
             if number < 1:
                 raise ValueError(f"{name} is {number}; without at least 1 of them, no angle reaches the prediction.")
         self.embedding_size = hidden
+        self.angles = angles
         self.register_buffer("atom_features", atom_feature_table(), persistent=False)  # (Z + 1, 92)
         self.atom_embedding = Embedding(self.atom_features.shape[1], hidden)
         # The authors' basis has the exponent 1/spacing, which is a width of the root of the spacing.
@@ -239,7 +246,8 @@ class ALIGNN(Trunk):
         atoms, edges = graph.atoms, graph.edges
         x = self.atom_embedding(self.atom_features[graph.species], atoms.node_count)  # (N, F)
         y = self.edge_embedding(self.distance_basis(graph.length), atoms.edge_count)  # (E, F)
-        z = self.angle_embedding(self.angle_basis(graph.cosine), graph.cosine_count)  # (A, F)
+        cosine = graph.cosine if self.angles else torch.zeros_like(graph.cosine)
+        z = self.angle_embedding(self.angle_basis(cosine), graph.cosine_count)  # (A, F)
         row = graph.pair_cosine  # after the first layer z is (T, F), and each pair has a row of its own
         for number, layer in enumerate(self.alignn_layers, 1):
             x, y, z = layer(x, y, z, atoms, edges, row, update_angles=number < len(self.alignn_layers))

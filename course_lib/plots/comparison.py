@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+from matplotlib.transforms import Bbox
 
 from course_lib.experiments import KINDS, LABELS, pareto_front, training_set_size
 from course_lib.plots.style import (
@@ -151,7 +155,7 @@ def plot_error_against_time(runs: pd.DataFrame, unit: str) -> Figure:
     by_method = runs.groupby("method", sort=False)
     table = by_method[["mae", "seconds"]].mean().assign(spread=by_method["mae"].std())
     front = table[pareto_front(table, ["mae", "seconds"])].sort_values("seconds")
-    figure, axes = plt.subplots(figsize=(WIDTH, 4.4))
+    figure, axes = plt.subplots(figsize=(WIDTH, 4.8))
     axes.plot(front["seconds"], front["mae"], color=MUTED, linewidth=1.2, linestyle="--", zorder=1,
               label="no method is better in both")  # fmt: skip
     for rank, kind in enumerate(_KIND_ORDER):
@@ -161,8 +165,8 @@ def plot_error_against_time(runs: pd.DataFrame, unit: str) -> Figure:
                           color=pick(COLORS, rank), markersize=8, markeredgecolor=INK, markeredgewidth=0.6, capsize=2,
                           linewidth=1.0, label=f"reads {'both' if kind == 'hybrid' else kind}")  # fmt: skip
     axes.set_xscale("log")
-    axes.set_xlim(table["seconds"].min() / 1.6, table["seconds"].max() * 2.6)
-    _label_points(axes, table)
+    axes.set_xlim(table["seconds"].min() / 1.6, table["seconds"].max() * 3.2)
+    _label_points(axes, table, front)
     axes.set_xlabel("processor time of one training (s)")
     axes.set_ylabel(with_unit("mean absolute error", unit))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -173,17 +177,33 @@ def plot_error_against_time(runs: pd.DataFrame, unit: str) -> Figure:
     return figure
 
 
-def _label_points(axes: Axes, table: pd.DataFrame) -> None:
-    """Write each method's name beside its mark, moved up where the name above would touch it."""
-    axes.figure.draw_without_rendering()
-    to_pixels = axes.transData.transform
-    line = 1.25 * SMALL * axes.figure.dpi / 72
-    taken: list[tuple[float, float]] = []
+def _label_points(axes: Axes, table: pd.DataFrame, front: pd.DataFrame) -> None:
+    """Write each method's name near its mark, where it touches least of the other names, marks, bars and the front."""
+    figure = axes.figure
+    figure.draw_without_rendering()
+    point = figure.dpi / 72
+    marks, bars = [], []
+    for x, mean, spread in table[["seconds", "mae", "spread"]].to_numpy():
+        (x, low), (_, y), (_, high) = axes.transData.transform([(x, mean - spread), (x, mean), (x, mean + spread)])
+        marks.append(Bbox([(x, y), (x, y)]).padded(9 * point))
+        bars.append(Bbox([(x - point, low), (x + point, high)]))
+    steps = np.linspace(0, len(front) - 1, 200)
+    on_front = (np.interp(steps, range(len(front)), of) for of in axes.transData.transform(front[["seconds", "mae"]]).T)
+    line = [Bbox([xy, xy]).padded(point) for xy in zip(*on_front, strict=True)]
+    names: list[Bbox] = []
     for method, row in table.sort_values("mae").iterrows():
-        x, y = to_pixels((row["seconds"], row["mae"]))
-        x += 9 * axes.figure.dpi / 72
-        while any(abs(y - other_y) < line and abs(x - other_x) < 12 * line for other_x, other_y in taken):
-            y += 0.25 * line
-        taken.append((x, y))
-        x, y = axes.transData.inverted().transform((x, y))
-        axes.text(x, y, LABELS.get(method, method), va="center", fontsize=SMALL)
+        trials = []
+        for shift, side in product((0, 10, -10, 20, -20, 30, -30), ("left", "right")):
+            place = (10 if side == "left" else -10, shift)  # points from the middle of the mark
+            text = axes.annotate(LABELS.get(method, method), (row["seconds"], row["mae"]), place, ha=side, va="center",
+                                 textcoords="offset points", fontsize=SMALL)  # fmt: skip
+            box = text.get_window_extent()
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            touched = 20 * box.count_overlaps(names + marks) + 6 * box.count_overlaps(bars)
+            touched += 4 * (box.count_overlaps(line) > 0) + 100 * (not inside)
+            trials.append((touched + abs(shift) / 10, len(trials), text, box))
+        _, chosen, _, box = min(trials, key=lambda trial: trial[:2])
+        names.append(box)
+        for _, number, text, _ in trials:
+            if number != chosen:
+                text.remove()
