@@ -395,10 +395,10 @@ history.iloc[[0, 5, 10, 15, 20, 24]].round(2)
 # > best for both?
 
 # %%
-from course_lib.experiments import load_results
+from course_lib.experiments import LABELS, TWINS, load_results
 
 sweep_runs = load_results(study="lambda_sweep", crystals=crystals)
-runs = load_results(crystals=crystals, methods=["gat", "multitask_gat"])
+runs = load_results(crystals=crystals, methods=[*TWINS, *TWINS.values()])
 runs = runs[runs["split"] == "formula"]
 
 # %%
@@ -509,10 +509,10 @@ result.rename(AXES).round(3)
 #
 # *Negative transfer* means: the multi-task network is worse at a task than a network that learned that task alone. The
 # network to compare with is its **single-task twin**: same trunk, same head, same folds, same starts, same settings. A
-# single run of each says little: the next one may come out the other way. So here are all recorded runs, five folds with
-# three starts each, on new formulas. (The settings are those that suited the two-task network best.)
+# single run of each says little: the next one may come out the other way. So here are all recorded runs of both trunks, five
+# folds with three starts each, on new formulas. (The settings are those that suited the two-task network best.)
 
-# %% mystnb={"image": {"alt": "Error of the two-task GAT minus that of its single-task twin, in a panel for the energy and one for the gap: a dot a training, mean and corrected 95 percent interval, and a line at zero. The dots of the energy lie on both sides of zero, and so does the interval. Most dots of the gap and its whole interval lie on the side where sharing helps."}}
+# %% mystnb={"image": {"alt": "Error of a two-task network minus that of its single-task twin, in a panel for the energy and one for the gap, a row for GAT and one for MEGNet: a dot a training, mean and corrected 95 percent interval, and a line at zero. The dots of the energy lie on both sides of zero, and so do both intervals. Nearly all dots of the gap lie on the side where sharing helps, those of MEGNet farther out; the interval of GAT lies there as a whole, the much wider one of MEGNet just crosses zero."}}
 from course_lib.plots import plot_negative_transfer
 
 plot_negative_transfer(runs, TASKS)
@@ -523,23 +523,30 @@ from course_lib.experiments import negative_transfer
 transfer = negative_transfer(runs)
 outside = [transfer["low"] > 0, transfer["high"] < 0]
 transfer["verdict"] = np.select(outside, ["harm shown", "gain shown"], "neither shown")
-transfer.loc["gat"].droplevel("split").rename({ENERGY: "energy", GAP: "gap"}).round(3)
+transfer = transfer.droplevel("split")
+of_twin = (
+    runs.groupby(["method", "target"])["mae"].mean().rename_axis(transfer.index.names)
+)
+transfer["gain"] = (-transfer["mean"] / of_twin).map("{:+.0%}".format)
+transfer.rename({ENERGY: "energy", GAP: "gap"} | LABELS).round(3)
 
 # %%
-verdict = transfer.loc[("gat", [ENERGY, GAP], "formula"), "verdict"]
-assert verdict.tolist() == ["neither shown", "gain shown"]
-of_twin = runs[runs["method"] == "gat"].groupby("target")["mae"].mean()
-gain = -transfer["mean"].loc["gat"].droplevel("split") / of_twin
-print({TASKS[task][0]: f"{gain[task]:+.0%} of the twin's error" for task in TASKS})
-assert gain[GAP] > 0.05
-share = transfer["share_worse"].loc[("gat", ENERGY, "formula")]
-assert 0 < share < 1, "single trainings contradict each other"
+energy, gap = (transfer.xs(task, level="target") for task in (ENERGY, GAP))
+assert (energy["verdict"] == "neither shown").all()
+assert energy["share_worse"].between(0.2, 0.8).all(), "trainings contradict each other"
+assert gap["verdict"].to_dict() == {"gat": "gain shown", "megnet": "neither shown"}
+assert (gap["share_worse"] <= 0.2).all()
 
 # %% [markdown]
-# (The printed numbers count a gain as positive.) With the energies beside them the gaps are predicted better, and that is
-# shown. For the energies *neither is shown*: the effect, if there is one, is smaller than what five folds can show. That is an
-# answer, too. Look at the share of worse trainings: whoever had run it once could have reported negative transfer, or positive
-# transfer, and both with a number.
+# `mean`, `low` and `high` are in the unit of the task, `share_worse` is the share of trainings in which sharing did harm, and
+# `gain` is the gain in percent of the twin's error.
+#
+# - **Gap, GAT.** With the energies beside them the gaps are predicted better, and that is shown.
+# - **Gap, MEGNet.** The mean gain is much larger, and only few trainings were worse. But it was large on some folds and small on
+#   others, so the interval just reaches zero. By our rule that is "not shown". Do not read it as "no effect".
+# - **Energy.** Neither is shown, with either trunk: the effect, if there is one, is smaller than what five folds can show. That
+#   is an answer, too. About half of the trainings were worse: whoever had run it once could have reported negative transfer, or
+#   positive transfer, and both with a number.
 #
 # A guess why it is the gap that gains: three crystals of four have a gap of zero, and say little about what makes a gap wide.
 # Their energies differ, and the trunk can learn from them.
@@ -561,15 +568,42 @@ print(
 )
 
 # %% [markdown]
+# A word on the trunks. MEGNet's errors are the larger ones, for both properties and with or without sharing:
+
+# %%
+both_trunks = runs.pivot_table(
+    index="target", columns="method", values="mae", sort=False
+)
+assert (both_trunks["gat"] < both_trunks["megnet"]).all()
+assert (both_trunks["multitask_gat"] < both_trunks["multitask_megnet"]).all()
+both_trunks.rename(index=AXES, columns=LABELS).round(3)
+
+# %%
+tuning = load_results(study="tuning", crystals=crystals, methods=[*TWINS])
+settings = pd.DataFrame(tuning["settings"].tolist())
+tried = pd.concat([tuning[["method", "target", "mae"]], settings], axis=1)
+tried = tried.groupby(["method", "epochs", "learning_rate", "target"])["mae"].mean()
+errors = tried.unstack("target")
+relative = (errors / errors.min()).mean(axis=1)
+assert relative["multitask_megnet"].idxmin()[0] == 200, "the longest training"
+table = relative.unstack("learning_rate").rename(index=LABELS)
+table.map("{:.2f}".format).replace("nan", "")
+
+# %% [markdown]
+# This table holds the validation errors of all eight settings that each was tried with, the mean over both tasks, where 1 is
+# the smallest error of the table in its task. MEGNet bears high learning rates badly, and its best training is the longest one
+# that was tried. A still longer one might bring it closer; we gave no method more than eight trials. So do not take this for a
+# verdict on MEGNet: its authors trained it on many more crystals.
+#
 # What sharing surely saves is work. One network does what two did:
 
 # %%
 cost = runs.drop_duplicates(["method", "task", "split", "fold", "seed"])
 cost = cost.groupby(["method", "task"])[["seconds", "n_parameters"]].mean()
 total = cost.groupby("method").sum()  # of the twins: both together
-saved = total.loc["multitask_gat"] / total.loc["gat"]
-assert (saved < 0.8).all(), "one network costs less than two"
-saved.rename("multi-task over twins").round(2).to_frame()
+saved = total.loc[list(TWINS)].div(total.loc[list(TWINS.values())].to_numpy())
+assert (saved < 0.8).all(axis=None), "one network costs less than two"
+saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 
 # %% [markdown]
 # ## What we saw
@@ -582,8 +616,9 @@ saved.rename("multi-task over twins").round(2).to_frame()
 # - The weights $\lambda_k$ decide whom the trunk listens to, and move the network along a front of two errors. Inverse scale
 #   removes the unit, uncertainty follows the errors, and neither knows your needs.
 # - A mask lets every crystal give what it has.
-# - Transfer is a difference with a sign and an interval. It needs twins and several runs. Here the gap gains by sharing;
-#   for the energy nothing is shown, though single runs would have told stories of both kinds.
+# - Transfer is a difference with a sign and an interval. It needs twins and several runs. Here the gap gains by sharing,
+#   which is shown for one trunk of two; for the energy nothing is shown, though single runs would have told stories of both
+#   kinds.
 #
 # | strengths | weaknesses |
 # |---|---|
