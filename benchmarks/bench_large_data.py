@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import psutil
+from joblib.externals.loky import get_reusable_executor
 from pymatgen.core import Lattice, Structure
 from recording import ran_on, record
 
@@ -136,6 +137,7 @@ def build_from_cifs(cifs: Path, folder: Path) -> dict:
     stream = stream_dataset(cifs)
     options = {"ids": stream.ids, "targets": stream.targets, "composition": magpie, "attrs": stream.attrs}
     graphs = CrystalGraphs.from_structures(stream.structures, **options, folder=folder)
+    get_reusable_executor().shutdown()  # joblib's idle workers would hold this spawned process for five minutes
     return {"crystals": len(graphs), "disk_mb": size_on_disk(folder)}
 
 

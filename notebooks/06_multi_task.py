@@ -157,7 +157,8 @@ assert wrong[GAP] > 1.15 * right[GAP], "wrong labels, wrong gaps"
 joined.rename(AXES).round(3)
 
 # %% [markdown]
-# The gap suffers. (The energies are right in both tables.) In this library tables are joined by their ids, and
+# The gap suffers. The energies are right in both tables; that their error is not the same shows how much a single training
+# varies. In this library tables are joined by their ids, and
 # `CrystalGraphs.from_structures` refuses a table whose ids stand in another order.
 #
 # ## Most gaps are zero
@@ -219,7 +220,8 @@ by_kind.round(3)
 # ### Graph attention
 #
 # A graph attention network (GAT) {cite:p}`velickovic2018gat` lets each atom decide how much it listens to each
-# neighbour. Atom $i$ gives each neighbour $j$ a score $s_{ij}$ from both atoms' vectors and their bond, and the scores
+# neighbour. Atom $i$ gives each neighbour $j$ a score $s_{ij}$, a number that a learned function makes of both atoms' vectors
+# and their bond, and the scores
 # are made into weights $\alpha_{ij}$ that add up to one:
 #
 # $$ \alpha_{ij} = \frac{\exp s_{ij}}{\sum_k \exp s_{ik}}, \qquad x_i' = \sum_j \alpha_{ij} W x_j $$
@@ -391,8 +393,8 @@ history.iloc[[0, 5, 10, 15, 20, 24]].round(2)
 # formulas, on five folds, with the weight of the gap from 1/30 to 30 times that of the energy, and with the two schemes. The
 # references are networks with the same trunk that learned one property only.
 #
-# > **Predict.** From left to right the gap gets louder. Which of the two errors moves more? Is one choice of $\lambda$ the
-# > best for both?
+# > **Predict.** From left to right the gap gets louder. How far does each of the two errors move, in percent? Is one choice of
+# > $\lambda$ the best for both?
 
 # %%
 from course_lib.experiments import LABELS, TWINS, load_results
@@ -413,7 +415,7 @@ lambda_explorer(sweep, alone, TASKS)
 # Left: both errors along $\lambda$, with the single-task networks as lines. Right: the same choices as places, error of the
 # energy against error of the gap; those that no other choice beats in both errors are filled.
 #
-# 1. Move the slider from one end to the other. Which error follows it, and which hardly does?
+# 1. Move the slider from one end to the other. Which error is the first to rise at the left end, and which at the right?
 # 2. Stop where the error of the energy is smallest. How far is it to the single-task line?
 # 3. Choose the schemes that set the weights themselves. Where do they land?
 #
@@ -446,15 +448,22 @@ assert loud[ENERGY] > 1.5 * fixed[ENERGY].min()
 assert quiet[GAP] > 1.2 * fixed[GAP].min()
 assert quiet[GAP] < 0.7 * always_zero, "and yet the gap is learned"
 assert means.loc["uncertainty", "on the front"]
+swing = fixed.max() / fixed.min() - 1
+print(
+    {
+        TASKS[task][0]: f"largest error {swing[task]:.0%} above the smallest"
+        for task in TASKS
+    }
+)
 
 # %% [markdown]
 # A small weight of the gap serves the energy, a larger one the gap. But neither error is smallest at an end. At the right
 # end, where the energy is hardly heard, its error is more than half as large again as at its best, and the gap gains nothing
-# by that. At the left end it is the gap that suffers. It is learned all the same, much better than by saying zero. That is no
+# by that. At the left end it is the gap that suffers, though less. It is learned all the same, much better than by saying zero. That is no
 # accident: its head gets its gradient from the gap alone, and the optimiser (AdamW) divides every gradient by its usual size,
 # so a head learns at full speed whatever $\lambda$ is. What $\lambda$ decides is whom the *trunk* listens to.
 #
-# The choices that no other choice beats in both errors make up the *front*. What is off the front, nobody needs. Which point
+# The choices that no other choice beats in both errors make up the *front*. Which point
 # of the front is yours, no scheme can tell you; that depends on what you need. Here the learned weights come out on the
 # front. Do not read more into it than it says: each choice is a mean over five folds with one start, and the middle of the
 # table is close together. Exercise 4 goes on from here.
@@ -551,7 +560,8 @@ assert (gap["share_worse"] <= 0.2).all()
 # A guess why it is the gap that gains: three crystals of four have a gap of zero, and say little about what makes a gap wide.
 # Their energies differ, and the trunk can learn from them.
 #
-# One thing in this comparison is not about sharing at all. Each training keeps its best epoch. Twins choose one each; the
+# Two things in this comparison are not about sharing at all. The twins have the settings that were best for the two tasks
+# together; settings of their own might make them better, and the gain smaller. And there is the best epoch. Each training keeps its best epoch. Twins choose one each; the
 # two-task network has one for both tasks, and what is best for one need not be for the other. Exercise 7 measures transfer in
 # one direction, from the gap to the energy, and takes this effect out.
 #
@@ -613,7 +623,7 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 #   the others apart.
 # - GAT updates atoms; MEGNet updates bonds, atoms and the state of the crystal, and reads out with Set2Set. Either
 #   becomes multi-task by adding heads.
-# - The weights $\lambda_k$ decide whom the trunk listens to, and move the network along a front of two errors. Inverse scale
+# - The weights $\lambda_k$ decide whom the trunk listens to. Too small a weight harms its task, too large a one the other. Inverse scale
 #   removes the unit, uncertainty follows the errors, and neither knows your needs.
 # - A mask lets every crystal give what it has.
 # - Transfer is a difference with a sign and an interval. It needs twins and several runs. Here the gap gains by sharing,

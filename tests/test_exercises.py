@@ -241,9 +241,9 @@ def first(runs):
     return runs.groupby("method")["mae"].mean().idxmin()
 
 
-def hold(runs):
+def hold(runs, level=0.95):
     best = first(runs)
-    return [best, *summarize_differences(runs, best).query("low <= 0").index.get_level_values("method")]
+    return [best, *summarize_differences(runs, best, level).query("low <= 0").index.get_level_values("method")]
 
 
 def overlapping(runs, size=np.std):
@@ -1212,7 +1212,15 @@ CASES: dict[str, Case] = {
                     not any((e <= e[k]) & (t <= t[k]) & (np.arange(len(e)) != k)) for k in range(len(e))
                 ],), "put each other out",
             ),
-            "all": ((lambda e, t: e > 0,), "nowhere worse, and better"),
+            "equal times stay": (
+                (lambda e, t: [not any((e <= x) & (t < y)) for x, y in zip(e, t, strict=True)],), "takes as long as"
+            ),
+            "who beats none": (
+                (lambda e, t: [
+                    not any((e >= x) & (t >= y) & ((e > x) | (t > y))) for x, y in zip(e, t, strict=True)
+                ],), "Rows and columns",
+            ),
+            "all": ((lambda e, t: e > 0,), "yours is True for number 3, counted from 0"),
             "names": ((lambda e, t: ["a", "b"],), "cannot be read"),
         },
         unfinished=((...,), (empty_stub,)),
@@ -1254,6 +1262,9 @@ CASES: dict[str, Case] = {
             "border of one's own": ((lambda r: near(new_ones(r), 0.03),), "border on the mean difference"),
             "ahead on one fold": ((lambda r: ahead_somewhere(new_ones(r)),), "behind on all folds"),
             "all": ((lambda r: r["method"].unique(),), "keep all"),
+            "stricter": (
+                (lambda r: hold(new_ones(r), 1 - 0.05 / 8),), "more of each interval",
+            ),
             "some": ((lambda r: ["b"],), "yours returns ['b']. Look at 'd'"),
             "one standard error": (
                 (lambda r: [m for m, d in distances(new_ones(r)).items() if d.mean() <= stats.sem(d)],), "Look at 'b'",

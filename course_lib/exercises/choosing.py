@@ -42,6 +42,12 @@ def _smallest(values: np.ndarray) -> np.ndarray:
     return (values == values.min()).astype(float)
 
 
+def _beats_one(errors: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    not_worse = (errors <= errors[:, None]) & (seconds <= seconds[:, None])
+    better = (errors < errors[:, None]) | (seconds < seconds[:, None])
+    return (not_worse & better).any(axis=0).astype(float)
+
+
 def _beaten(not_worse: np.ndarray) -> np.ndarray:
     return 1.0 - not_worse.any(axis=1)
 
@@ -81,13 +87,29 @@ _FRONTS = (
         "one, and not better in the other.",
     ),
     Mistake(
+        lambda e, t: _beaten((e <= e[:, None]) & (t < t[:, None])),
+        "A method stays in yours that takes as long as another one and has a larger error. Beaten means: worse in one, "
+        "and not better in the other.",
+    ),
+    Mistake(
+        lambda e, t: _beaten((e < e[:, None]) & (t <= t[:, None])),
+        "A method stays in yours that has the *same* error as another one and takes longer. Beaten means: worse in "
+        "one, and not better in the other.",
+    ),
+    Mistake(
+        lambda e, t: 1.0 - _beats_one(e, t),
+        "Yours is False for those that beat another one, and that is no fault. Rows and columns are mixed up: which of "
+        "the two is the method that is beaten?",
+    ),
+    Mistake(
         lambda e, t: _beaten((e <= e[:, None]) & (t <= t[:, None]) & ~np.eye(len(e), dtype=bool)),
         "Two methods with the same error and the same time put each other out in yours, and nobody is left. Beaten "
         "means: nowhere better, and worse in at least one of the two.",
     ),
     Mistake(
         lambda e, t: _beaten((e <= e[:, None]) & (t <= t[:, None])),
-        "In yours every method is beaten, by itself. It takes one that is *better* in at least one of the two.",
+        "In yours every method is beaten, the best ones, too. Is each beaten by itself? It takes another one that is "
+        "nowhere worse and *better* in at least one of the two.",
     ),
 )
 
@@ -96,6 +118,7 @@ _MADE_UP = (
     (np.array([0.5, 0.2, 0.3, 0.25]), np.array([1.0, 50.0, 10.0, 60.0])),
     (np.array([0.5, 0.1, 0.1, 0.12]), np.array([1.0, 3.0, 5.0, 8.0])),
     (np.array([0.5, 0.2, 0.2]), np.array([1.0, 3.0, 3.0])),
+    (np.array([0.5, 0.3, 0.2]), np.array([2.0, 2.0, 9.0])),
 )
 
 
@@ -120,8 +143,8 @@ def check_worth_considering(function: object) -> str:
     (errors, seconds), value, front = first_wrong(_MADE_UP, values, right)
     wrong = np.flatnonzero(value != front)[0]
     raise Hint(
-        f"With the errors {errors.tolist()} and the times {seconds.tolist()}, look at number {wrong}: is there another "
-        "one that is nowhere worse, and better in one of the two?"
+        f"With the errors {errors.tolist()} and the times {seconds.tolist()}, yours is {bool(value[wrong])} for number "
+        f"{wrong}, counted from 0. Is there another one that is nowhere worse, and better in one of the two?"
     )
 
 
@@ -212,10 +235,10 @@ def _best(runs: pd.DataFrame) -> str:
     return runs.groupby("method")["mae"].mean().idxmin()
 
 
-def _not_worse(runs: pd.DataFrame, best: str | None = None, decides: str = "max") -> list[str]:
+def _not_worse(runs: pd.DataFrame, best: str | None = None, decides: str = "max", level: float = 0.95) -> list[str]:
     """Return `best` and what is not shown to be worse: on all kinds of folds there are ("max") or on one ("min")."""
     best = _best(runs) if best is None else best
-    table = summarize_differences(runs, best).groupby("method")["low"].agg(decides)
+    table = summarize_differences(runs, best, level).groupby("method")["low"].agg(decides)
     return [best, *table.index[table <= 0]]
 
 
@@ -262,6 +285,12 @@ def _others(methods: Sequence[str], runs: pd.DataFrame) -> list[str]:
 
 _N_MADE_UP = 9  # methods
 
+
+def _stricter(runs: pd.DataFrame) -> list[str]:
+    """Ask each interval for more the more there are, as notebook 7 does."""
+    return _not_worse(_of("formula", runs), level=1 - 0.05 / (runs["method"].nunique() - 1))
+
+
 _CONTENDERS = tuple(
     Mistake(lambda runs, rule=rule: _as_vector(rule(runs), runs), hint)
     for rule, hint in (
@@ -292,6 +321,11 @@ _CONTENDERS = tuple(
             lambda runs: _unpaired(_of("formula", runs)),
             "That is what comes out if one lets the bars of two methods overlap. Such bars are wide because some folds "
             "are hard for *all* methods. Compare pairs on the same fold: `summarize_differences`.",
+        ),
+        (
+            _stricter,
+            "You ask more of each interval, as notebook 7 does, and so keep more methods. Here each has 95 %, which is "
+            "what `summarize_differences` gives by itself.",
         ),
         *(
             (
@@ -326,8 +360,8 @@ _CONTENDERS = tuple(
         ),
         (
             lambda runs: list(runs["method"].unique()),
-            "You keep all. One of them is worse on every fold of new formulas, by much. What says the lower end of its "
-            "interval?",
+            "You keep all. Print your best one first: has it the smallest *mean* error on new formulas? If so, one of "
+            "the others is worse on every fold, by much. What says the lower end of its interval?",
         ),
         *(
             (
@@ -353,7 +387,13 @@ def made_up_runs() -> pd.DataFrame:
         "formula": {
             "a": [0.0, 0.0, 0.0, 0.0, 0.0],
             "b": [0.09, 0.001, 0.03, 0.001, 0.002],  # behind on every fold, yet not shown
-            "c": [0.03, 0.02, 0.04, 0.02, 0.03],  # shown, though the mean is small; the best over both kinds of folds
+            "c": [
+                0.03,
+                0.025,
+                0.035,
+                0.025,
+                0.03,
+            ],  # shown, though the mean is small; the best over both folds
             "d": [0.005, 0.03, 0.015, 0.04, 0.015],  # shown only if the folds were independent
             "e": [0.17, 0.11, 0.21, 0.07, 0.24],  # one error on all folds: its bar overlaps with no other
             "f": [-0.2, 1.0, -0.2, 0.7, -0.3],  # the largest mean, by two bad folds
@@ -443,8 +483,8 @@ _MISPLACED = {
     (
         "A",
         "large data",
-    ): "there are fewer than a quarter of the crystals of that dataset, and time is limited. What do the "
-    "recorded runs say, and does it fit?",
+    ): "there are fewer than a quarter of the crystals of `mp_e_form`, time is limited, and the leaderboard's "
+    "folds do not keep a formula together. Which runs have test formulas that are new, and does the method fit?",
     ("A", "no new training"): "nothing is there yet, so everything is trained anew. What limits you?",
     ("B", "holds and fits"): "the recorded runs learned from far fewer crystals, and nothing has to fit. Where is "
     "evidence at 100,000?",
