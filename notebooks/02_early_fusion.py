@@ -270,14 +270,14 @@ settings = pd.DataFrame(tuning["settings"].tolist())
 tried = pd.concat([tuning[["method", "mae"]], settings], axis=1)
 tried = tried.groupby(["method", "epochs", "learning_rate"], as_index=False).mean()
 table = tried.pivot(index=["method", "epochs"], columns="learning_rate", values="mae")
-table.map("{:.3f}".format).replace("nan", "")
+table.rename(index=LABELS).map("{:.3f}".format).replace("nan", "")
 
 # %%
 best = tried.loc[tried.groupby("method")["mae"].idxmin()].set_index("method")
 assert best.loc["early_fusion", "epochs"] > best.loc["cgcnn", "epochs"]
 assert best.loc["early_fusion", "learning_rate"] < best.loc["cgcnn", "learning_rate"]
 assert best.loc["early_fusion", "mae"] > best.loc["cgcnn", "mae"]
-best
+best.rename(index=LABELS).round(3)
 
 # %% [markdown]
 # The hybrid likes it longer and slower than CGCNN, and that is what it got above: each method ran with its own best

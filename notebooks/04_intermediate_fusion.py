@@ -357,7 +357,7 @@ networks = runs.assign(epoch=runs["seconds"] / epochs).dropna(subset="epoch")
 price = networks.groupby("method", sort=False)["epoch"].median()
 price = price.loc[["cgcnn", *FUSIONS]] / price["cgcnn"]
 assert price.max() < 1.6, "no kind of fusion costs much more than the graph network"
-price.rename("an epoch, times CGCNN").round(2).to_frame()
+price.rename(index=LABELS).to_frame("an epoch, times CGCNN").round(2)
 
 # %% [markdown]
 # Late fusion is missing from the table: it costs its two parents.

@@ -489,8 +489,8 @@ to_blind.rename(index=LABELS).round(4)
 #
 # ### Does it pay?
 #
-# Does the gain pay for the time? That has no general answer, but one can see which methods are out of the question:
-# those that another beats in error *and* time. The line joins the rest.
+# Is the smaller error worth the time? That has no general answer, but one can see which methods are out of the question: those
+# that another beats in error *and* time. The line joins the rest.
 
 # %% mystnb={"image": {"alt": "Mean absolute error on new formulas against processor time of one training, on a logarithmic time axis: random forest, CGCNN, ALIGNN simplified, early fusion and ALIGNN (small). The forest is far to the left with the largest error, ALIGNN far to the right with the smallest; a dashed line joins the methods that no other beats in both."}}
 from course_lib.plots import plot_error_against_time

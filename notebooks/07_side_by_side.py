@@ -51,7 +51,8 @@ recorded = load_results(crystals=crystals, target=TARGET, methods=COMPARED)
 runs = with_late_fusion(recorded, crystals[TARGET])
 nine = [name for name in LABELS if name in set(runs["method"])]
 assert len(nine) == 9
-runs.groupby("method")[["seconds", "n_parameters"]].mean().loc[nine].round(1)
+size = runs.groupby("method")[["seconds", "n_parameters"]].mean()
+size.loc[nine].rename(index=LABELS).round(1)
 
 # %% [markdown]
 # `seconds` is the processor time of one training. A forest has no parameters of this kind, and late fusion has those of
@@ -236,7 +237,9 @@ plot_learning_curves(real, "eV/atom")
 four = real.pivot_table(index="n_train", columns="method", values="mae", sort=False)
 order = ["alignn", "early_fusion", "cgcnn", "random_forest"]
 assert (four[order].diff(axis=1).iloc[:, 1:] > 0).all(axis=None), "one order"
-assert (four.loc[8000, order[:3]] < four.loc[500, order[:3]] / 2).all()
+falls = four.loc[500] / four.loc[8000]
+assert falls.idxmax() == "alignn"
+assert (falls[order[:3]] > 2).all()
 four.rename(columns=LABELS).round(3)
 
 # %%
@@ -254,7 +257,8 @@ to_cgcnn.rename(index=LABELS).round(3)
 # The means keep one order at all three sizes: ALIGNN, early fusion, CGCNN, forest. So on crystals of all kinds the picture of
 # this course holds in the main: ALIGNN is ahead, and hybrid and CGCNN are close. But look at the intervals, which are CGCNN's
 # comparisons with the three others. With three folds and one start, all that they show is that the forest is worse, from 2,000
-# crystals on. And all four lines still fall: from 500 to 8,000 crystals the networks lose more than half of their error. The
+# crystals on. And all four lines still fall: from 500 to 8,000 crystals the networks lose more than half of their error, ALIGNN
+# most of all. The
 # CGCNN paper reports 0.039 eV/atom, with 28,046 crystals to learn from.
 #
 # ## Outside this course

@@ -284,7 +284,7 @@ check_shapley(shapley)
 # </details>
 
 # %% [markdown] tags=["hint"]
-# <details><summary>Answer to question 1</summary>
+# <details><summary>Hint 3: question 1, in numbers</summary>
 #
 # First, the composition takes the error from 1.0 to 0.4, which is 0.6. Second, after the structure, from 0.7 to 0.3, which
 # is 0.4. Its value is the mean, 0.5 eV/atom. (That of the structure is 0.2, and both together are 1.0 − 0.3 = 0.7.)
