@@ -509,7 +509,7 @@ pd.DataFrame(
         "most used feature": [importance.idxmax(), "has no named ones"],
     },
     index=["random_forest", "cgcnn"],
-).round(2).T
+).rename(index=LABELS).round(2).T
 
 # %% [markdown]
 # (The recorded forests learned from the validation crystals, too, and the machine had other work.) Of the usual table,

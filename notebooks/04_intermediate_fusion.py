@@ -193,8 +193,7 @@ print(inspect.getsource(AttentionFusion.forward))
 # vector, and the weight would say nothing at all.
 #
 # > **Predict.** For which crystals does the composition get more weight? The [data card](data_card.ipynb) shows the
-# > prototypes: think of those whose
-# > energy the formula settles nearly alone.
+# > prototypes: think of those whose energy the formula settles nearly alone. Write down three.
 
 # %%
 import pandas as pd
@@ -253,11 +252,21 @@ agreement = pd.DataFrame(
 assert agreement["weights"].max() < agreement["energies"].min()
 agreement.round(2)
 
+# %%
+by_prototype = weights.groupby(prototypes.loc[weights.index]).mean()
+top = {name: set(by_prototype[name].nlargest(3).index) for name in by_prototype}
+for name, three in top.items():
+    print(f"{name}, the three with most weight: {', '.join(sorted(three))}")
+shared = set.intersection(*top.values())
+print("on all three lists:", ", ".join(sorted(shared)) or "none")
+assert len(shared) < 3, "the lists differ"
+
 # %% [markdown]
-# These are rank correlations: 1 where two networks put the crystals in the same order. On the energies the networks
+# The table has rank correlations: 1 where two networks put the crystals in the same order. On the energies the networks
 # agree. On the weights they agree much less. Both views know the elements, the graph through its nodes. So there are
-# many ways to share the work which give much the same predictions, and chance decides which of them a training finds. **The
-# weights describe a network, not the crystals** {cite:p}`jain2019attention`.
+# many ways to share the work which give much the same predictions, and chance decides which of them a training finds. So look
+# at the three prototypes that you wrote down: whether you were right depends on the network you ask. **The weights describe a
+# network, not the crystals** {cite:p}`jain2019attention`.
 #
 # What *can* be asked of a fitted model is how much worse it gets when it is given the composition of another crystal,
 # or the structure of another. Exercise 8 does that with care. Here is its method on our three networks: the *Shapley

@@ -21,6 +21,24 @@
 # **You need** notebooks 1 to 6. **Time to read:** 40 min. **Time to run:** at most 30 s on two cores.
 
 # %% [markdown]
+# ## Nine methods, two views
+
+# %% mystnb={"image": {"alt": "Two ovals that overlap. Left, composition: random forest. Right, structure: CGCNN, ALIGNN simplified, ALIGNN (small), multi-task GAT. In the overlap the four hybrids: early, intermediate, attention and late fusion."}}
+from course_lib.experiments import COMPARED, KINDS, LABELS
+from course_lib.plots import plot_what_methods_read
+
+nine = [name for name in LABELS if name in {*COMPARED, "late_fusion"}]
+assert len(nine) == 9
+plot_what_methods_read(nine)
+
+# %% [markdown]
+# Left stands what reads the formula only, right what reads the crystal graph only, and in the middle the hybrids, which read
+# both.
+#
+# > **Predict.** Write down the order you expect on formulas that were never met in training, from the smallest error to the
+# > largest. Where will the four hybrids be, seen from the others, and from each other?
+
+# %% [markdown]
 # ## The rules of the game
 #
 # A comparison is only as good as its rules. These are ours:
@@ -37,20 +55,13 @@ import numpy as np
 import pandas as pd
 
 from course_lib.datasets import load_dataset
-from course_lib.experiments import (
-    COMPARED,
-    KINDS,
-    LABELS,
-    load_results,
-    with_late_fusion,
-)
+from course_lib.experiments import load_results, with_late_fusion
 
 TARGET = "formation_energy_per_atom"
 crystals = load_dataset("pbe_prototypes")
 recorded = load_results(crystals=crystals, target=TARGET, methods=COMPARED)
 runs = with_late_fusion(recorded, crystals[TARGET])
-nine = [name for name in LABELS if name in set(runs["method"])]
-assert len(nine) == 9
+assert set(runs["method"]) == set(nine)
 size = runs.groupby("method")[["seconds", "n_parameters"]].mean()
 size.loc[nine].rename(index=LABELS).round(1)
 
@@ -58,10 +69,6 @@ size.loc[nine].rename(index=LABELS).round(1)
 # `seconds` is the processor time of one training. A forest has no parameters of this kind, and late fusion has those of
 # its parents.
 #
-# > **Predict.** Write down the order you expect on new formulas, from the smallest error to the largest. Where will the
-# > four kinds of hybrid be, seen from each other?
-
-# %% [markdown]
 # ## The errors
 
 # %% mystnb={"image": {"alt": "Bars of the mean absolute error of nine methods, grouped by what they read: composition, structure or both, on random folds and on folds by formula, with standard deviations. The random forest has the largest error of all; three of the hybrids are close together, attention fusion is behind them."}}

@@ -16,7 +16,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from nbclient import NotebookClient
@@ -201,6 +201,7 @@ FIGURES = {
         df["prototype"], {"forest": df["band_gap"].abs(), "CGCNN": df["formation_energy_per_atom"].abs()}, "eV/atom"
     ),
     "learning_curves": lambda df: plots.plot_learning_curves(curves(), "eV/atom"),
+    "what_methods_read": lambda df: plots.plot_what_methods_read(["random_forest", "cgcnn", "early_fusion"]),
     "errors_by_kind": lambda df: plots.plot_errors_by_kind(runs(), "eV/atom"),
     "error_against_time": lambda df: plots.plot_error_against_time(timed(), "eV/atom"),
     "early_fusion": lambda df: plots.plot_early_fusion(145, 128, (128, 64)),
@@ -242,7 +243,7 @@ FIGURES = {
 
 
 SCHEMATICS = {"early_fusion", "late_fusion", "multi_task", "megnet_updates", "course_map", "feature_groups",
-              "fusion_places", "alignn_layer"}  # fmt: skip
+              "fusion_places", "alignn_layer", "what_methods_read"}  # fmt: skip
 
 
 def texts(figure: Figure) -> list[str]:
@@ -740,6 +741,37 @@ def test_errors_by_kind_are_sorted_within_what_is_read():
     assert widths == pytest.approx(sorted(means))
     with pytest.raises(ValueError, match="no method 'crabnet'"):
         plots.plot_errors_by_kind(runs().assign(method="crabnet"), "eV/atom")
+
+
+def test_each_method_stands_in_the_views_that_it_reads():
+    methods = ["random_forest", "cgcnn", "alignn", "early_fusion", "late_fusion"]
+    axes = plots.plot_what_methods_read(methods).axes[0]
+    outlines = [patch for patch in axes.patches if isinstance(patch, Ellipse) and not patch.get_fill()]
+    composition, structure = sorted(outlines, key=lambda patch: patch.center[0])
+    placed = {
+        name: tuple(
+            view.contains_point(axes.transData.transform(text.get_position())) for view in (composition, structure)
+        )
+        for text in axes.texts
+        for name in text.get_text().split("\n")
+    }
+    assert {name: placed[name] for name in ("random forest", "CGCNN", "ALIGNN (small)", "early fusion")} == {
+        "random forest": (True, False),
+        "CGCNN": (False, True),
+        "ALIGNN (small)": (False, True),
+        "early fusion": (True, True),
+    }
+    assert placed["late fusion"] == (True, True)
+    with pytest.raises(ValueError, match="no method 'crabnet'"):
+        plots.plot_what_methods_read(["crabnet"])
+
+
+def test_megnet_figure_reads_what_was_updated_before():
+    """In the second step the atoms read the new bonds, in the third the state reads new bonds and new atoms."""
+    shown = texts(plots.plot_megnet_updates())
+    assert [shown.count(f"e′ᵢ{other}") for other in "ⱼₖ"] == [3, 2]
+    assert [shown.count(f"v′{name}") for name in "ᵢⱼₖ"] == [2, 1, 1]
+    assert (shown.count("u"), shown.count("u′")) == (2, 1)
 
 
 def test_task_pairs_leave_out_what_has_one_value_only():

@@ -1,7 +1,12 @@
 """The figures of the course. Every function takes data, draws it and returns a matplotlib ``Figure``."""
 
 from course_lib.plots.angles import plot_alignn_layer, plot_angle_basis, plot_angle_to_number, plot_surroundings
-from course_lib.plots.comparison import plot_error_against_time, plot_errors_by_kind, plot_learning_curves
+from course_lib.plots.comparison import (
+    plot_error_against_time,
+    plot_errors_by_kind,
+    plot_learning_curves,
+    plot_what_methods_read,
+)
 from course_lib.plots.crystals import plot_crystal_and_graph, plot_shells
 from course_lib.plots.dataset import (
     plot_by_prototype,
@@ -75,4 +80,5 @@ __all__ = [
     "plot_task_pairs",
     "plot_validation",
     "plot_weights_by_group",
+    "plot_what_methods_read",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 import matplotlib.pyplot as plt
@@ -9,10 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
 from matplotlib.transforms import Bbox
 
 from course_lib.experiments import KINDS, LABELS, pareto_front, training_set_size
+from course_lib.plots.schematics import COMPOSITION, STRUCTURE, inch_canvas
 from course_lib.plots.style import (
     COLORS,
     INK,
@@ -28,7 +31,7 @@ from course_lib.plots.style import (
     with_unit,
 )
 
-_KIND_ORDER = ("composition", "structure", "hybrid")
+_KIND_COLORS = {"composition": COMPOSITION, "structure": STRUCTURE, "hybrid": COLORS[1]}
 
 
 @figure_function
@@ -81,6 +84,44 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
 
 
 @figure_function
+def plot_what_methods_read(methods: Sequence[str]) -> Figure:
+    """Draw two views that overlap, composition and structure, with each method's name in what it reads.
+
+    Parameters
+    ----------
+    methods : sequence of str
+        Methods of the course (`course_lib.experiments.LABELS`).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a method is not one of the course.
+    """
+    check_known(methods, KINDS, "method")
+    figure, axes = inch_canvas(height=2.75)
+    middle = 1.15
+    centers = {"composition": 2.35, "structure": WIDTH - 2.35}
+    views = {kind: Ellipse((x, middle), 4.5, 2.2) for kind, x in centers.items()}
+    overlap = Ellipse((centers["structure"], middle), 4.5, 2.2)
+    for kind, patch in (*views.items(), ("hybrid", overlap)):
+        axes.add_patch(patch)
+        patch.set(facecolor=paler(_KIND_COLORS[kind], 0.7), edgecolor="none")
+    overlap.set_clip_path(views["composition"])
+    for patch in views.values():
+        axes.add_patch(Ellipse(patch.center, 4.5, 2.2, fill=False, edgecolor=INK, linewidth=1.2))
+    for x, title in ((1.6, "composition: Magpie features"), (WIDTH - 1.6, "structure: crystal graph")):
+        axes.text(x, 2.5, title, ha="center", va="center", fontweight="bold")
+    for kind, x in {"composition": 1.2, "hybrid": WIDTH / 2, "structure": WIDTH - 1.3}.items():
+        names = [LABELS[method] for method in methods if KINDS[method] == kind]
+        axes.text(x, middle, "\n".join(names), ha="center", va="center", linespacing=1.6)
+    return figure
+
+
+@figure_function
 def plot_errors_by_kind(runs: pd.DataFrame, unit: str) -> Figure:
     """Draw the errors of methods, sorted within what they read: composition, structure or both; a panel a split.
 
@@ -106,15 +147,15 @@ def plot_errors_by_kind(runs: pd.DataFrame, unit: str) -> Figure:
     check_known(runs["method"].unique(), KINDS, "method")
     splits = runs["split"].unique()
     methods = runs.groupby("method")["mae"].mean().sort_values(ascending=False).index
-    order = [method for kind in _KIND_ORDER for method in methods if KINDS[method] == kind]
+    order = [method for kind in _KIND_COLORS for method in methods if KINDS[method] == kind]
     size = (WIDTH, 1.3 + 0.34 * len(order))
     figure, panels = plt.subplots(1, len(splits), figsize=size, sharey=True, sharex=True, squeeze=False)
     for axes, split in zip(panels[0], splits, strict=True):
         by_method = runs[runs["split"] == split].groupby("method")["mae"].agg(["mean", "std"])
-        for rank, kind in enumerate(_KIND_ORDER):
+        for kind, color in _KIND_COLORS.items():
             rows = [row for row, method in enumerate(order) if KINDS[method] == kind and method in by_method.index]
             table = by_method.loc[[order[row] for row in rows]]
-            axes.barh(rows, table["mean"], xerr=table["std"], color=paler(pick(COLORS, rank), 0.35), edgecolor=INK,
+            axes.barh(rows, table["mean"], xerr=table["std"], color=paler(color, 0.35), edgecolor=INK,
                       linewidth=0.6, height=0.66, error_kw={"capsize": 2, "linewidth": 1.2},
                       label=f"reads {'both' if kind == 'hybrid' else kind}")  # fmt: skip
             for row, (mean, _) in zip(rows, table.to_numpy(), strict=True):
@@ -158,11 +199,11 @@ def plot_error_against_time(runs: pd.DataFrame, unit: str) -> Figure:
     figure, axes = plt.subplots(figsize=(WIDTH, 4.8))
     axes.plot(front["seconds"], front["mae"], color=MUTED, linewidth=1.2, linestyle="--", zorder=1,
               label="no method is better in both")  # fmt: skip
-    for rank, kind in enumerate(_KIND_ORDER):
+    for rank, (kind, color) in enumerate(_KIND_COLORS.items()):
         of_kind = table[[KINDS.get(method) == kind for method in table.index]]
         if len(of_kind):
             axes.errorbar(of_kind["seconds"], of_kind["mae"], yerr=of_kind["spread"], fmt=pick(MARKERS, rank),
-                          color=pick(COLORS, rank), markersize=8, markeredgecolor=INK, markeredgewidth=0.6, capsize=2,
+                          color=color, markersize=8, markeredgecolor=INK, markeredgewidth=0.6, capsize=2,
                           linewidth=1.0, label=f"reads {'both' if kind == 'hybrid' else kind}")  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlim(table["seconds"].min() / 1.6, table["seconds"].max() * 3.2)

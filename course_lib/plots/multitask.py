@@ -79,7 +79,7 @@ def plot_megnet_updates() -> Figure:
     width = WIDTH / len(_STEPS)
     for step, (title, formula, new, read) in enumerate(_STEPS):
         left = step * width
-        _draw_small_graph(axes, left, new, read)
+        _draw_small_graph(axes, left, step, new, read)
         axes.text(left + 0.15, 2.2, title, va="center", fontweight="bold")
         axes.text(left + width / 2, 0.05, formula, ha="center", va="bottom", fontsize=SMALL)
     for x, face, label in (
@@ -92,11 +92,15 @@ def plot_megnet_updates() -> Figure:
     return figure
 
 
-def _draw_small_graph(axes: Axes, left: float, new: set[str], read: set[str]) -> None:
-    """Draw three atoms, two bonds and the state, each as `new`, `read` or neither."""
+def _draw_small_graph(axes: Axes, left: float, step: int, new: set[str], read: set[str]) -> None:
+    """Draw three atoms, two bonds and the state, each as `new`, `read` or neither; a prime where it is updated."""
 
     def face(part: str) -> tuple | str:
         return COLORS[0] if part in new else paler(COLORS[0], 0.65) if part in read else "white"
+
+    def prime(part: str) -> str:
+        updated_before = ("bond", "atom", "state")[:step]
+        return "′" if part in new or (part in read and part.startswith(updated_before)) else ""
 
     def at(point: tuple[float, float]) -> np.ndarray:
         return np.array([left + point[0], point[1]])
@@ -107,13 +111,14 @@ def _draw_small_graph(axes: Axes, left: float, new: set[str], read: set[str]) ->
         axes.plot(*ends.T, color=INK, linewidth=9, zorder=1, solid_capstyle="butt")
         axes.plot(*ends.T, color=face(f"bond {other}"), linewidth=7, zorder=1.1, solid_capstyle="butt")
         x, y = ends.mean(0)
-        axes.text(x + 0.1, y + above, f"eᵢ{_SUBSCRIPTS[other]}", ha="center", va="center", fontsize=SMALL)
+        name = f"e{prime(f'bond {other}')}ᵢ{_SUBSCRIPTS[other]}"
+        axes.text(x + 0.1, y + above, name, ha="center", va="center", fontsize=SMALL)
     for name, point in _ATOMS.items():
         color = face(f"atom {name}")
         axes.add_patch(Circle(at(point), 0.2, facecolor=color, edgecolor=INK, linewidth=1.2, zorder=2))
         axes.text(
             *at(point),
-            f"v{_SUBSCRIPTS[name]}",
+            f"v{prime(f'atom {name}')}{_SUBSCRIPTS[name]}",
             ha="center",
             va="center",
             fontsize=SMALL,
@@ -122,7 +127,9 @@ def _draw_small_graph(axes: Axes, left: float, new: set[str], read: set[str]) ->
         )
     color = face("state")
     axes.add_patch(Rectangle(at(_STATE) - 0.2, 0.4, 0.4, facecolor=color, edgecolor=INK, linewidth=1.2, zorder=2))
-    axes.text(*at(_STATE), "u", ha="center", va="center", fontsize=SMALL, color=text_color(color), zorder=3)
+    axes.text(
+        *at(_STATE), f"u{prime('state')}", ha="center", va="center", fontsize=SMALL, color=text_color(color), zorder=3
+    )
 
 
 @figure_function
