@@ -273,10 +273,9 @@ for split, pair in errors_of_both.items():
     rho = pair.corr().iloc[0, 1]
     best = alpha_from_errors(s_forest, s_cgcnn, rho)
     after = blended_error_variance(best, s_forest, s_cgcnn, rho) ** 0.5
-    measured[split] = (rho, 1 - after / min(s_forest, s_cgcnn))
-    print(
-        f"{split}: correlation {rho:.2f}, alpha {best:.2f}, gain {measured[split][1]:.1%}"
-    )
+    gain = 1 - after / min(s_forest, s_cgcnn)
+    measured[split] = (rho, gain)
+    print(f"{split}: correlation {rho:.2f}, alpha {best:.2f}, gain {gain:.1%}")
 plot_blending_gain(measured=measured)
 
 # %%

@@ -275,7 +275,7 @@ from course_lib.models.megnet import MEGNetConv
 
 
 def mean(values, group, n_groups, count):
-    """Return the mean of the values in each group; ``count`` says how often each stands there."""
+    """Return the mean of the values in each group, each as often as ``count`` says."""
     total = torch.zeros(n_groups, values.shape[1]).index_add_(0, group, values * count)
     return total / torch.zeros(n_groups, 1).index_add_(0, group, count)
 
@@ -573,9 +573,8 @@ assert (gap["share_worse"] <= 0.2).all()
 # %%
 size = related.loc["Pearson", "correlation"]
 assert size < -0.3
-print(
-    f"correlation {size:.2f}: by that advice, do not share; with gaps of the other sign, {-size:.2f}"
-)
+print(f"correlation {size:.2f}: by that advice, do not share")
+print(f"with gaps of the other sign, {-size:.2f}: by that advice, share")
 
 # %% [markdown]
 # A word on the trunks. MEGNet's errors are the larger ones, for both properties and with or without sharing:

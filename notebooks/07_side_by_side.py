@@ -63,7 +63,7 @@ recorded = load_results(crystals=crystals, target=TARGET, methods=COMPARED)
 runs = with_late_fusion(recorded, crystals[TARGET])
 assert set(runs["method"]) == set(nine)
 size = runs.groupby("method")[["seconds", "n_parameters"]].mean()
-size.loc[nine].rename(index=LABELS).round(1)
+size.loc[nine].rename(index=LABELS).round(1).convert_dtypes()
 
 # %% [markdown]
 # `seconds` is the processor time of one training. A forest has no parameters of this kind, and late fusion has those of

@@ -251,9 +251,8 @@ whole = norm(values)
 for n_processes in (1, 2, 8, 32):
     parts = torch.cat([norm(part) for part in values.chunk(n_processes)])
     off = (parts - whole).abs().mean()
-    print(
-        f"{n_processes:2d} processes, {64 // n_processes:2d} rows each: off by {off:.2f}"
-    )
+    rows = 64 // n_processes
+    print(f"{n_processes:2d} processes, {rows:2d} rows each: off by {off:.2f}")
 assert off > 0.3
 
 # %% [markdown]

@@ -61,7 +61,7 @@ N_STEPS, BATCH = 120, 32
 
 
 def train_once(seed, **changes):
-    """Train with the baseline's settings but for `changes`; draw crystals and start by `seed`."""
+    """Train the baseline with `changes`, on crystals drawn and started by `seed`."""
     settings = BASELINE | changes
     torch.manual_seed(seed)
     few = train.subset(torch.randperm(len(train))[: settings["n_crystals"]])
@@ -224,7 +224,7 @@ from scipy import stats
 
 
 def shown_better(differences):
-    """Say whether the variant is shown to be better, from baseline minus variant (n,)."""
+    """Say whether baseline minus variant (n,) shows the variant to be better."""
     # BEGIN SOLUTION
     n = len(differences)
     half = stats.t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n)

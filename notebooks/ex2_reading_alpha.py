@@ -266,7 +266,7 @@ print(f"weight of the forest: {colleagues_alpha(training, out_of_fold):.2f}")
 
 # %% tags=["answer"]
 def mended_alpha(training, out_of_fold):
-    """Return the weight of the forest, fitted on the right crystals in the right order."""
+    """Return the forest's weight, fitted on the right crystals in the right order."""
     # BEGIN SOLUTION
     y, forest, cgcnn = out_of_fold
     return optimal_alpha(y, forest, cgcnn[y.index])

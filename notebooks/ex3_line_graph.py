@@ -277,9 +277,9 @@ from course_lib.models import ALIGNN, CGCNN
 
 
 def squared_error_after_training(network, batch):
-    """Train on two crystals with the targets 1 and -1 and return the last squared error."""
+    """Train on two crystals, targets 1 and -1; return the last squared error."""
     wanted = torch.tensor([[1.0], [-1.0]])
-    network.eval()  # in training, batch norm would blow rounding up until even twins look different
+    network.eval()  # else batch norm would blow rounding up until even twins differ
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     for _ in range(100):
         optimizer.zero_grad()
@@ -324,7 +324,7 @@ assert abs(table["squared error"][0] - 1) < 0.01, "CGCNN with 2 neighbours: blin
 
 # %% tags=["solution"]
 def difference(structures):
-    """Return how far apart the predictions of an untrained ALIGNN for two crystals are."""
+    """Return how far apart an untrained ALIGNN's predictions for two crystals are."""
     torch.manual_seed(0)
     batch = CrystalGraphs.from_structures(structures, neighbors=2).batch([0, 1])
     batch = batch.apply(lambda t: t.double() if t.is_floating_point() else t)

@@ -150,9 +150,8 @@ if check_contradictions(share_of_contradictions):  # once your answer is right
     differences = (errors["shared"] - errors["alone"]).unstack("seed")
     display(differences.round(3).rename_axis(columns="with the band gap: seed"))
     share = share_of_contradictions(differences.to_numpy())
-    print(
-        f"mean {differences.to_numpy().mean():+.3f} eV/atom, contradicted by {share:.0%}"
-    )
+    mean = differences.to_numpy().mean()
+    print(f"mean {mean:+.3f} eV/atom, contradicted by {share:.0%}")
 
 # %% tags=["solution"]
 assert share > 0, "there are trainings that contradict the mean"
@@ -225,9 +224,8 @@ from course_lib.plots import plot_paired_differences
 ready = check_transfer(transfer, verdict)
 if ready:  # once your answer is right
     mean, low, high = transfer(runs)
-    print(
-        f"{mean:+.3f} eV/atom, interval {low:+.3f} to {high:+.3f}: {verdict(mean, low, high)}"
-    )
+    print(f"{mean:+.3f} eV/atom, interval {low:+.3f} to {high:+.3f}:")
+    print(verdict(mean, low, high))
     names = {"shared": "with the band gap", "alone": "the twin"}
     table = runs.replace({"method": names}).assign(split="error of the energy")
     display(plot_paired_differences(table, "the twin", "eV/atom"))

@@ -208,6 +208,16 @@ def test_page_fits_a_narrow_screen(browser, address, page):
 
 @in_browser
 @every_page
+def test_code_of_notebooks_fits_a_laptop(browser, address, page):
+    """Solutions, in their narrower boxes, may scroll."""
+    open_page(browser, address, page, width=1280)
+    cells = "[...document.querySelectorAll('.cell_input pre')].filter(pre => !pre.closest('.solution'))"
+    cut = f"return {cells}.filter(pre => pre.scrollWidth > pre.clientWidth).map(pre => pre.textContent)"
+    assert browser.execute_script(cut) == []
+
+
+@in_browser
+@every_page
 def test_formulas_and_widgets_are_drawn_once(browser, address, page):
     open_page(browser, address, page)
     selectors = ["span.math, div.math", ".math mjx-container", WIDGET_VIEWS, ".widget-subarea"]

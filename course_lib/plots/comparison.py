@@ -155,7 +155,7 @@ def plot_errors_by_kind(runs: pd.DataFrame, unit: str) -> Figure:
         for kind, color in _KIND_COLORS.items():
             rows = [row for row, method in enumerate(order) if KINDS[method] == kind and method in by_method.index]
             table = by_method.loc[[order[row] for row in rows]]
-            axes.barh(rows, table["mean"], xerr=table["std"], color=paler(color, 0.35), edgecolor=INK,
+            axes.barh(rows, table["mean"], xerr=table["std"], color=paler(color, 0.5), edgecolor=INK,
                       linewidth=0.6, height=0.66, error_kw={"capsize": 2, "linewidth": 1.2},
                       label=f"reads {'both' if kind == 'hybrid' else kind}")  # fmt: skip
             for row, (mean, _) in zip(rows, table.to_numpy(), strict=True):
