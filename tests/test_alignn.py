@@ -383,7 +383,7 @@ def test_number_of_parameters():
 
 
 def authors_modules():
-    """Return the published package and DGL, on which it is built, or skip the test."""
+    """Return the published package (2025 or later) and DGL, on which it is built, or skip the test."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip("alignn.models.alignn"), pytest.importorskip("dgl")

@@ -112,6 +112,19 @@ def test_there_are_notebooks():
     assert NAMES
 
 
+def test_home_page_shows_every_page_with_its_times():
+    home = (ROOT / "index.md").read_text(encoding="utf-8")
+    links = set(re.findall(r"\]\(([\w/]+)(?:\.ipynb)?\)", home))
+    assert set(pages_of_the_book()) - {"index"} <= links
+    cards = re.findall(r"\d · \[(.+?)\]\(notebooks/(\d\d_\w+)\.ipynb\).+?read (\d+) min, run (\d+) s", home, re.DOTALL)
+    assert [name for _, name, _, _ in cards] == [name for name in NAMES if name[0] == "0"]
+    for title, name, read, run in cards:
+        top = stored(name).cells[0].source
+        assert top.startswith(f"# {title}\n"), name
+        assert f"**Time to read:** {read} min" in top, name
+        assert stated_seconds(stored(name)) == int(run), name
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_has_source_and_pair_and_a_page(name):
     assert (NOTEBOOKS / f"{name}.py").exists()
