@@ -24,10 +24,10 @@ from tqdm import tqdm
 from course_lib import __version__, models, training
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import Folds, folds, stream_dataset
-from course_lib.experiments.methods import METHODS, Method
 from course_lib.files import write_atomically
 from course_lib.forest import FlatForest, forest_pipeline
 from course_lib.graphs import CrystalGraphs
+from course_lib.methods import METHODS, Method
 from course_lib.models import CrystalModel, Trunk
 from course_lib.published import UNITS, load_published
 from course_lib.training import CrystalRegressor, FitConfig

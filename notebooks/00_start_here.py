@@ -52,7 +52,7 @@
 # Each notebook starts with a question and asks you for a prediction before it shows the result.
 
 # %% mystnb={"image": {"alt": "Map of the course: nine numbered boxes, from start here to scaling up, each with its question."}}
-from course_lib.plots import plot_course_map
+from course_lib.teaching.figures.schematics import plot_course_map
 
 chapters = [
     (0, "Start here", "What is a hybrid model?"),
@@ -96,7 +96,7 @@ crystals[["formula", "prototype", "formation_energy_per_atom", "band_gap"]].head
 # what to do.
 
 # %%
-from course_lib.environment import check_environment
+from course_lib.teaching.environment import check_environment
 
 environment = check_environment()
 environment

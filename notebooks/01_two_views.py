@@ -40,7 +40,7 @@ print(f"{len(crystals)} crystals, {len(n_polymorphs)} formulas")
 print(f"{(n_polymorphs > 1).sum()} formulas with polymorphs")
 
 # %% mystnb={"image": {"alt": "For eight formulas, the formation energy of each of their structures: one row a formula, one marker a structure. In most rows the markers spread over several tenths of an electronvolt an atom, in one over two."}}
-from course_lib.plots import plot_polymorphs
+from course_lib.teaching.figures.features import plot_polymorphs
 
 plot_polymorphs(crystals, n_polymorphs.index[:8])
 
@@ -125,7 +125,7 @@ for name, columns in groups.items():
 print(f"{sum(map(len, groups.values())):4d}  in all")
 
 # %% mystnb={"image": {"alt": "A bar of 145 features cut into four groups: 6 stoichiometry norms, 132 element statistics, 4 valence orbital fractions, 3 ionic character features."}}
-from course_lib.plots import plot_feature_groups
+from course_lib.teaching.figures.features import plot_feature_groups
 
 plot_feature_groups(groups)
 
@@ -154,7 +154,7 @@ assert two.iloc[0].equals(two.iloc[1])
 # stop? Here is what one atom sees as it looks further and further out.
 
 # %% mystnb={"image": {"alt": "Neighbours of one atom of rock salt by distance: a shell of 6, then one of 12 and more. A line marks the twelfth neighbour, which lies in the middle of the second shell; the whole shell is kept."}}
-from course_lib.plots import plot_shells
+from course_lib.teaching.figures.crystals import plot_shells
 
 rocksalt = crystals[crystals["prototype"] == "rocksalt"].iloc[0]["structure"]
 plot_shells(rocksalt)
@@ -185,7 +185,7 @@ for ends, length, count in zip(
     print(f"{ends.tolist()}: {int(count):2d} edges of {length:.3f} Å")
 
 # %% mystnb={"image": {"alt": "Left: a rock salt crystal with lines from one atom to its neighbours, also to those outside of the cell. Right: its graph, two nodes joined by an arc that stands for 6 edges, and a loop at each node that stands for 12."}}
-from course_lib.plots import plot_crystal_and_graph
+from course_lib.teaching.figures.crystals import plot_crystal_and_graph
 
 plot_crystal_and_graph(rocksalt)
 
@@ -205,7 +205,7 @@ plot_crystal_and_graph(rocksalt)
 # > or more? And where in between does the number change?
 
 # %%
-from course_lib.widgets import graph_explorer
+from course_lib.teaching.explorers.crystal import graph_explorer
 
 graph_explorer(rocksalt)
 
@@ -250,7 +250,7 @@ assert edges_per_atom(largest, 2.75) == 0, "one radius does not suit all"
 # $$ e_k(d) = \exp\!\left(-\frac{(d - \mu_k)^2}{w^2}\right), \qquad \mu_k = 0,\ 0.2,\ \dots,\ 8\ \text{Å}, \qquad w = 0.2\ \text{Å}. $$
 
 # %% mystnb={"image": {"alt": "Above: 41 Gaussian curves with centres from 0 to 8 angstrom. Below: three distances, each as a row of 41 grey cells; only the few cells with centres close to the distance are dark."}}
-from course_lib.plots import plot_gaussian_basis
+from course_lib.teaching.figures.features import plot_gaussian_basis
 
 plot_gaussian_basis([2.4, 2.8, 5.0])
 
@@ -262,7 +262,7 @@ plot_gaussian_basis([2.4, 2.8, 5.0])
 # about sodium is of use for potassium.
 
 # %% mystnb={"image": {"alt": "The 92 binary features of six elements, one row an element, grouped in nine blocks from group to atomic volume. Sodium and potassium share four of their nine dark cells, among them those of group and valence electrons."}}
-from course_lib.plots import plot_atom_features
+from course_lib.teaching.figures.features import plot_atom_features
 
 plot_atom_features(["Na", "K", "Cl", "O", "Fe", "Cu"])
 
@@ -373,12 +373,12 @@ n_weights = sum(p.numel() for p in network.parameters())
 print(f"{n_weights:,} weights, trained in {cgcnn.seconds:.1f} s")
 
 # %% mystnb={"image": {"alt": "Validation error of CGCNN by epoch, on a logarithmic axis: it falls steeply at first, then slowly."}}
-from course_lib.plots import plot_history
+from course_lib.teaching.figures.results import plot_history
 
 plot_history({"CGCNN": cgcnn.history}, "val_mae_formation_energy_per_atom", "eV/atom")
 
 # %% mystnb={"image": {"alt": "Predicted against computed formation energy of the test crystals, one panel for the random forest and one for CGCNN; both clouds follow the diagonal."}}
-from course_lib.plots import plot_parity
+from course_lib.teaching.figures.results import plot_parity
 
 truth = test["formation_energy_per_atom"]
 forest_prediction = pd.Series(forest.model.predict(test["structure"]), index=test.index)
@@ -412,7 +412,8 @@ plot_parity(
 # > **Predict.** Which of the two tests is harder? Which model does the harder one hit more?
 
 # %%
-from course_lib.experiments import LABELS, load_results
+from course_lib.experiments.runs import load_results
+from course_lib.methods import LABELS
 
 target, methods = "formation_energy_per_atom", ["random_forest", "cgcnn"]
 runs = load_results(crystals=crystals, target=target, methods=methods)
@@ -420,7 +421,7 @@ mean_error = runs.pivot_table(index="split", columns="method", values="mae", sor
 mean_error.rename(columns=LABELS).round(3)
 
 # %% mystnb={"image": {"alt": "Mean absolute errors of random forest and CGCNN on random and on formula-grouped folds, one dot a run, with mean and standard deviation of each. CGCNN's errors are clearly the smaller ones on both; on formula-grouped folds the errors of both methods are larger."}}
-from course_lib.plots import plot_errors
+from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(runs, "eV/atom")
 
@@ -431,7 +432,7 @@ plot_errors(runs, "eV/atom")
 # corrected for it {cite:p}`nadeau2003inference`. Here and below it is a 95 % interval, in eV/atom.)
 
 # %%
-from course_lib.experiments import summarize_differences
+from course_lib.experiments.analysis import summarize_differences
 
 difference = summarize_differences(runs, "random_forest").xs("cgcnn", level="method")
 difference.round(3)
@@ -464,7 +465,7 @@ assert formula["mean"] > random["mean"], "and CGCNN's lead is smaller there on a
 # > **Predict.** Which of the two can a composition-only model never get right? Which of the two will it do well?
 
 # %% mystnb={"image": {"alt": "Two panels for formulas never met in training. Differences between polymorphs: CGCNN has clearly the smaller error. Level of a formula: CGCNN's is the smaller one on average, and the two come closer."}}
-from course_lib.experiments import level_and_difference_errors
+from course_lib.experiments.analysis import level_and_difference_errors
 
 parts = level_and_difference_errors(runs[runs["split"] == "formula"], crystals)
 plot_errors(parts, "eV/atom")

@@ -38,7 +38,7 @@
 
 # %% mystnb={"image": {"alt": "Two branches join: composition features, standardised, 145 numbers, and the crystal graph through CGCNN to an embedding of 128 numbers. Side by side they are 273 numbers, which two dense layers turn into the prediction."}}
 from course_lib.models import EarlyFusion
-from course_lib.plots import plot_early_fusion
+from course_lib.teaching.figures.schematics import plot_early_fusion
 
 network = EarlyFusion()
 n_composition, n_embedding = network.config["n_features"], network.trunk.embedding_size
@@ -94,7 +94,7 @@ print(f"half of the features: below {composition.abs().median().median():.1f}")
 import torch
 
 from course_lib.models.layers import Standardize
-from course_lib.plots import plot_feature_scales
+from course_lib.teaching.figures.features import plot_feature_scales
 
 raw = torch.from_numpy(composition.to_numpy())
 scaler = Standardize(raw.shape[1]).fit(raw[fold.train])
@@ -146,7 +146,7 @@ def train_by_hand(network, epochs=12, batch_size=32, learning_rate=3e-3):
 # %% mystnb={"image": {"alt": "Validation error by epoch of two early fusion networks trained by hand from one random start: the one with standardised composition features lies clearly below the one with raw features."}}
 import pandas as pd
 
-from course_lib.plots import plot_history
+from course_lib.teaching.figures.results import plot_history
 
 by_hand = {}
 for label, standardised in {
@@ -198,7 +198,7 @@ assert np.allclose(stored, train.features.mean(axis=0, dtype=float), rtol=1e-5)
 assert not np.allclose(stored, graphs.features.mean(axis=0, dtype=float), rtol=1e-5)
 
 # %% mystnb={"image": {"alt": "Predicted against computed formation energy of the test crystals for early fusion; the points follow the diagonal."}}
-from course_lib.plots import plot_parity
+from course_lib.teaching.figures.results import plot_parity
 
 plot_parity(truth, {"early fusion": prediction})
 
@@ -211,7 +211,9 @@ plot_parity(truth, {"early fusion": prediction})
 # the forest learns from all.
 
 # %%
-from course_lib.experiments import LABELS, load_results, summarize_differences
+from course_lib.experiments.analysis import summarize_differences
+from course_lib.experiments.runs import load_results
+from course_lib.methods import LABELS
 
 methods = ["random_forest", "cgcnn", "early_fusion"]
 runs = load_results(crystals=crystals, target=TARGET, methods=methods)
@@ -219,7 +221,7 @@ mean_error = runs.pivot_table(index="split", columns="method", values="mae", sor
 mean_error.rename(columns=LABELS).round(3)
 
 # %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and early fusion on random and on formula-grouped folds, one dot a run, mean and standard deviation beside. On both, early fusion and CGCNN are close together and far ahead of the forest."}}
-from course_lib.plots import plot_errors
+from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(runs, "eV/atom")
 
@@ -228,7 +230,7 @@ plot_errors(runs, "eV/atom")
 # compare on equal terms again: the same test crystals, parent minus hybrid.
 
 # %% mystnb={"image": {"alt": "Difference in mean absolute error to early fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero. Against the forest, early fusion is far better on every fold. Against CGCNN all means lie close to zero, on the side where CGCNN is better."}}
-from course_lib.plots import plot_paired_differences
+from course_lib.teaching.figures.results import plot_paired_differences
 
 plot_paired_differences(runs, "early_fusion", "eV/atom")
 
@@ -319,7 +321,7 @@ remembers.rename(columns=LABELS).round(3)
 # > **Predict.** On which of the two should the hybrid be better than CGCNN, if on any?
 
 # %% mystnb={"image": {"alt": "Error of the three methods on formulas never met in training, in two panels: differences between polymorphs, and level of the formula. In both, early fusion and CGCNN lie close together, below the forest."}}
-from course_lib.experiments import level_and_difference_errors
+from course_lib.experiments.analysis import level_and_difference_errors
 
 parts = level_and_difference_errors(runs[runs["split"] == "formula"], crystals)
 plot_errors(parts, "eV/atom")
@@ -341,14 +343,14 @@ part.rename(index=LABELS).round(3)
 # > **Predict.** Where do the lines of CGCNN and the hybrid cross, if they do? Where does the forest come close?
 
 # %% mystnb={"image": {"alt": "Mean absolute error against the number of crystals to learn from, on logarithmic axes, one panel for random folds and one for folds by formula. All lines fall. With 100 crystals CGCNN's error is the largest by far, and those of forest and early fusion lie close together. With all crystals CGCNN and early fusion lie close together, and the forest far above."}}
-from course_lib.plots import plot_learning_curves
+from course_lib.teaching.figures.comparison import plot_learning_curves
 
 fewer = load_results(study="learning_curves", crystals=crystals, methods=methods)
 curves = pd.concat([fewer, runs])
 plot_learning_curves(curves, "eV/atom")
 
 # %%
-from course_lib.experiments import training_set_size
+from course_lib.experiments.analysis import training_set_size
 
 n_learned = training_set_size(curves).round().astype(int)
 gains = pd.concat(

@@ -34,7 +34,7 @@
 # - $\alpha$: the weight of the forest. With $\alpha = 0$ the network decides alone, with $\alpha = 1$ the forest does.
 
 # %% mystnb={"image": {"alt": "Two rows. Above: composition, 145 Magpie features, random forest, prediction of the forest, times alpha. Below: crystal graph, CGCNN convolutions, mean and dense layers, prediction of the network, times one minus alpha. Both arrows meet in a sum, which is the prediction."}}
-from course_lib.plots import plot_late_fusion
+from course_lib.teaching.figures.late_fusion import plot_late_fusion
 
 plot_late_fusion()
 
@@ -71,7 +71,7 @@ print(f"{blended:.1f} eV/atom")
 import pandas as pd
 
 from course_lib.datasets import load_dataset
-from course_lib.experiments import load_results
+from course_lib.experiments.runs import load_results
 
 TARGET = "formation_energy_per_atom"
 FOREST, NETWORK = "random_forest", "cgcnn"
@@ -133,7 +133,7 @@ assert errors.loc[FOREST, ("random", "training set")] > floor
 # Find out by hand first. Choose the folds and the predictions, and move $\alpha$ with the mouse or the arrow keys.
 
 # %%
-from course_lib.widgets import alpha_explorer, live_alpha
+from course_lib.teaching.explorers.late_fusion import alpha_explorer, live_alpha
 
 pairs = {key: table[[FOREST, NETWORK]] for key, table in predictions.items()}
 alpha_explorer(y, pairs, unit="eV/atom")
@@ -252,8 +252,8 @@ assert abs(median - right) < 1e-6
 # > **Predict.** Are the errors of forest and CGCNN alike? Think of what each of them cannot see.
 
 # %% mystnb={"image": {"alt": "Error of CGCNN against error of the random forest, a dot a crystal, in two panels for random folds and folds by formula. Both clouds are long and lean along the diagonal."}}
-from course_lib.experiments import errors_by_crystal
-from course_lib.plots import plot_error_pairs
+from course_lib.experiments.analysis import errors_by_crystal
+from course_lib.teaching.figures.late_fusion import plot_error_pairs
 
 errors_of_both = {
     split: errors_by_crystal(runs, y, split).rename(
@@ -265,7 +265,7 @@ plot_error_pairs(errors_of_both, "eV/atom")
 
 # %% mystnb={"image": {"alt": "Gain of the best blend over the better model against the correlation of their errors: three falling lines for equally good models and for one that is 25 or 60 percent worse, and two marks for what was measured on random and formula folds."}}
 from course_lib.late_fusion import alpha_from_errors, blended_error_variance
-from course_lib.plots import plot_blending_gain
+from course_lib.teaching.figures.late_fusion import plot_blending_gain
 
 measured = {}
 for split, pair in errors_of_both.items():
@@ -296,19 +296,20 @@ assert all(0 < gain < 0.02 for _, gain in measured.values()), "little is left to
 # Now all folds and all random starts, each blend with a weight from the other folds.
 
 # %%
-from course_lib.experiments import LATE_FUSION, summarize_differences, with_late_fusion
+from course_lib.experiments.analysis import summarize_differences, with_late_fusion
+from course_lib.methods import LATE_FUSION
 
 late = with_late_fusion(runs, y)
 blends = late[late["method"] == LATE_FUSION].groupby("split", sort=False)["alpha"]
 blends.agg(["mean", "std"]).round(2)
 
 # %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and late fusion on random and on formula-grouped folds, one dot a run, with mean and standard deviation. CGCNN and late fusion look alike on both; the forest lies far above."}}
-from course_lib.plots import plot_errors
+from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(late, "eV/atom")
 
 # %% mystnb={"image": {"alt": "Difference in mean absolute error to late fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero."}}
-from course_lib.plots import plot_paired_differences
+from course_lib.teaching.figures.results import plot_paired_differences
 
 plot_paired_differences(late, LATE_FUSION, "eV/atom")
 

@@ -29,7 +29,7 @@
 # there are more places. Below, each row is the same graph network; the orange circle is where the composition comes in.
 
 # %% mystnb={"image": {"alt": "Four rows, each the same network: graph, three convolutions, mean, dense layers, prediction. Intermediate fusion: the composition enters before every convolution, as scale and shift of every atom. Early fusion: behind the mean, side by side. Attention fusion: behind the mean, as a sum with weights of this crystal. Late fusion: a forest and the network each predict, and the predictions are added with one weight for all crystals."}}
-from course_lib.plots import plot_fusion_places
+from course_lib.teaching.figures.intermediate_fusion import plot_fusion_places
 
 plot_fusion_places()
 
@@ -122,7 +122,7 @@ with torch.no_grad():
 print("crystals, convolutions, scale and shift, features:", turned.shape)
 
 # %% mystnb={"image": {"alt": "The factors before the first convolution, each minus its mean over the crystals: a row a test crystal, sorted by the mean deviation of electronegativity, a column an atom feature. The columns at the left go from bright at the bottom to dark at the top, those at the right from dark to bright."}}
-from course_lib.plots import plot_scales
+from course_lib.teaching.figures.intermediate_fusion import plot_scales
 
 IONIC = "MagpieData avg_dev Electronegativity"
 ionic = composition.loc[test.names, IONIC]
@@ -216,7 +216,7 @@ weights = pd.DataFrame(
 weights.describe().loc[["mean", "std", "min", "max"]].round(2)
 
 # %% mystnb={"image": {"alt": "Weight of the composition by prototype for one network: mean and standard deviation, prototypes sorted by the mean. The means differ, and within each prototype the weights scatter widely."}}
-from course_lib.plots import plot_weights_by_group
+from course_lib.teaching.figures.intermediate_fusion import plot_weights_by_group
 
 prototypes = crystals["prototype"]
 label = "weight of the composition"
@@ -298,7 +298,9 @@ shares.round(2)
 # settings. (The settings were chosen on validation crystals, as in notebook 2.)
 
 # %%
-from course_lib.experiments import LABELS, load_results, with_late_fusion
+from course_lib.experiments.analysis import with_late_fusion
+from course_lib.experiments.runs import load_results
+from course_lib.methods import LABELS
 
 FUSIONS = ["early_fusion", "intermediate_fusion", "attention_fusion"]
 methods = ["random_forest", "cgcnn", *FUSIONS]
@@ -308,12 +310,12 @@ mean_error = runs.pivot_table(index="method", columns="split", values="mae", sor
 mean_error.rename(index=LABELS).round(3)
 
 # %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and the four kinds of fusion on random and on formula-grouped folds, one dot a run, mean and standard deviation beside. The forest lies far behind; the dots of CGCNN and of the fusions overlap."}}
-from course_lib.plots import plot_errors
+from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(runs, "eV/atom")
 
 # %% mystnb={"image": {"alt": "Difference in mean absolute error to intermediate fusion on the same test crystals, for the five other methods on both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero. The forest is far worse; those of CGCNN, early and late fusion reach to both sides of zero on new formulas; on random folds early fusion is a little behind on every fold."}}
-from course_lib.plots import plot_paired_differences
+from course_lib.teaching.figures.results import plot_paired_differences
 
 plot_paired_differences(runs, "intermediate_fusion", "eV/atom")
 
@@ -323,7 +325,7 @@ plot_paired_differences(runs, "intermediate_fusion", "eV/atom")
 # (Bonferroni's correction).
 
 # %%
-from course_lib.experiments import summarize_differences
+from course_lib.experiments.analysis import summarize_differences
 
 others = runs["method"].nunique() - 1
 difference = summarize_differences(runs, "intermediate_fusion", 1 - 0.05 / others)

@@ -32,8 +32,8 @@
 # vanadium atoms next to it.
 
 # %% mystnb={"image": {"alt": "Two crystals, each with one nickel atom in the middle and lines to the four vanadium atoms next to it. In D0-22 the four lines point to the corners of a stretched tetrahedron, in L1-2 to the corners of a square."}}
-from course_lib.examples import ordered_alloys
-from course_lib.plots import plot_surroundings
+from course_lib.teaching.examples import ordered_alloys
+from course_lib.teaching.figures.angles import plot_surroundings
 
 d022, l12 = ordered_alloys()
 nickel = {
@@ -123,7 +123,7 @@ assert sorted(angles(*nickel["L1₂: a square"])) == [90] * 4 + [180] * 2
 
 # %% mystnb={"image": {"alt": "Four steps. 1: a zinc blende crystal, an atom with four neighbours, two of its bonds heavy with an angle of 109.5 degrees between them. 2: its atom graph, two nodes and eight numbered arrows, four in each direction, two of them heavy. 3: its line graph, eight nodes and lines between them, the one between the two heavy edges drawn as an arrow. 4: the cosine, minus one third, as a row of 40 grey cells, dark around minus one third."}}
 from course_lib.datasets import folds, load_dataset
-from course_lib.plots import plot_angle_to_number
+from course_lib.teaching.figures.angles import plot_angle_to_number
 
 TARGET = "formation_energy_per_atom"
 crystals = load_dataset("pbe_prototypes")
@@ -218,7 +218,7 @@ assert share < 0.5
 # (It is the *square* of the width that equals the spacing, as in the authors' code.)
 
 # %% mystnb={"image": {"alt": "Above: 40 Gaussian curves over the cosine from minus 1 to 1. Below: five angles, 60, 90, 109.5, 120 and 180 degrees, each as a row of 40 grey cells with a dark patch at its cosine."}}
-from course_lib.plots import plot_angle_basis
+from course_lib.teaching.figures.angles import plot_angle_basis
 
 plot_angle_basis([60, 90, 109.47, 120, 180])
 
@@ -230,7 +230,7 @@ plot_angle_basis([60, 90, 109.47, 120, 180])
 # angles meet the atoms.
 
 # %% mystnb={"image": {"alt": "An ALIGNN layer. Atoms x and edges y enter a convolution on the atom graph, which gives new atoms and messages m on the edges. These and the angles z enter a convolution on the line graph, which gives new edges and new angles."}}
-from course_lib.plots import plot_alignn_layer
+from course_lib.teaching.figures.angles import plot_alignn_layer
 
 plot_alignn_layer()
 
@@ -276,7 +276,7 @@ print(inspect.getsource(ALIGNNSimple.embed))
 
 # %%
 # NBVAL_CHECK_OUTPUT
-from course_lib.experiments import LABELS, METHODS
+from course_lib.methods import LABELS, METHODS
 
 NAMES = ["cgcnn", "alignn_simple", "alignn"]
 networks = {LABELS[name]: METHODS[name].network() for name in NAMES}
@@ -342,7 +342,7 @@ curves.iloc[[0, 39, 59, 79, -1]].round(3)
 # > are copper.
 
 # %%
-from course_lib.examples import close_packings
+from course_lib.teaching.examples import close_packings
 
 packings = CrystalGraphs.from_structures(close_packings(), ids=["fcc", "hcp"])
 torch.manual_seed(0)
@@ -411,24 +411,24 @@ assert apart["ALIGNN (small)"] > rounding
 # > **Predict.** By how many percent is ALIGNN's error smaller than that of CGCNN, if it is? And on which test more?
 
 # %%
-from course_lib.experiments import load_results
+from course_lib.experiments.runs import load_results
 
 methods = ["random_forest", *NAMES, "early_fusion"]
 runs = load_results(crystals=crystals, target=TARGET, methods=methods)
 structural = runs[runs["method"].isin(NAMES)]
 
 # %% mystnb={"image": {"alt": "Mean absolute error of CGCNN, ALIGNN simplified and ALIGNN (small) on random and on formula-grouped folds, one dot a run, mean and standard deviation beside. ALIGNN has the smallest mean on both."}}
-from course_lib.plots import plot_errors
+from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(structural, "eV/atom")
 
 # %% mystnb={"image": {"alt": "Difference in mean absolute error to ALIGNN (small) on the same test crystals, for CGCNN and the simplified model on both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero. All dots and intervals lie on the side where ALIGNN is better."}}
-from course_lib.plots import plot_paired_differences
+from course_lib.teaching.figures.results import plot_paired_differences
 
 plot_paired_differences(structural, "alignn", "eV/atom")
 
 # %%
-from course_lib.experiments import summarize_differences
+from course_lib.experiments.analysis import summarize_differences
 
 difference = summarize_differences(structural, "alignn")
 difference["ALIGNN shown better"] = difference["low"] > 0
@@ -493,13 +493,13 @@ to_blind.rename(index=LABELS).round(4)
 # that another beats in error *and* time. The line joins the rest.
 
 # %% mystnb={"image": {"alt": "Mean absolute error on new formulas against processor time of one training, on a logarithmic time axis: random forest, CGCNN, ALIGNN simplified, early fusion and ALIGNN (small). The forest is far to the left with the largest error, ALIGNN far to the right with the smallest; a dashed line joins the methods that no other beats in both."}}
-from course_lib.plots import plot_error_against_time
+from course_lib.teaching.figures.comparison import plot_error_against_time
 
 new_formulas = runs[runs["split"] == "formula"]
 plot_error_against_time(new_formulas, "eV/atom")
 
 # %%
-from course_lib.experiments import pareto_front
+from course_lib.experiments.analysis import pareto_front
 
 cost = new_formulas.groupby("method")[["mae", "seconds"]].mean()
 cost["on the front"] = pareto_front(cost, ["mae", "seconds"])

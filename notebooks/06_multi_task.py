@@ -30,7 +30,7 @@
 # own on top, its *head*.
 
 # %% mystnb={"image": {"alt": "Crystal graph, shared trunk and embedding in a row. From the embedding, one arrow leads to the head of the energy and one to the head of the band gap. Each head gives an error, L1 and L2; each is multiplied by its weight lambda, and their sum is the loss L."}}
-from course_lib.plots import plot_multi_task
+from course_lib.teaching.figures.multitask import plot_multi_task
 
 plot_multi_task()
 
@@ -54,7 +54,7 @@ plot_multi_task()
 
 # %%
 from course_lib.datasets import folds, load_dataset
-from course_lib.experiments import task_correlation
+from course_lib.experiments.analysis import task_correlation
 
 ENERGY, GAP = "formation_energy_per_atom", "band_gap"
 TASKS = {ENERGY: ("formation energy", "eV/atom"), GAP: ("band gap", "eV")}
@@ -91,7 +91,7 @@ by_position.assign(correct=labels[GAP]).iloc[8:13].round(2)
 # > **Predict.** How wrong are these labels on average, compared with saying "0 eV" for every crystal?
 
 # %% mystnb={"image": {"alt": "Band gap against formation energy, a dot a crystal, in two panels. Joined by id, wide gaps stand at low energies only, and most crystals lie on the line of gap zero. Paired by position, wide gaps are scattered over all energies, and the correlation is near zero."}}
-from course_lib.plots import plot_task_pairs
+from course_lib.teaching.figures.multitask import plot_task_pairs
 
 plot_task_pairs({"joined by id": by_id, "paired by position": by_position}, AXES)
 
@@ -196,7 +196,7 @@ errors = {
 kind = pd.cut(truth[GAP], [-1, 0, 2, np.inf], labels=["metal", "up to 2 eV", "wider"])
 
 # %% mystnb={"image": {"alt": "Mean absolute error of the gap for crystals with wide gaps, narrow gaps and metals: always saying zero, and the multi-task GAT. Zero is perfect for metals and far off for wide gaps, where the network is much better."}}
-from course_lib.plots import plot_errors_by_group
+from course_lib.teaching.figures.results import plot_errors_by_group
 
 plot_errors_by_group(kind.astype(str), errors, "eV")
 
@@ -261,7 +261,7 @@ assert torch.allclose(total, torch.ones_like(total), atol=1e-5)
 # The order matters, since each update reads what the one before made.
 
 # %% mystnb={"image": {"alt": "The three updates of a MEGNet layer on three atoms, two bonds and a state. First, a bond is made new from its two atoms, itself and the state. Second, an atom from the mean of its new bonds, itself and the state. Third, the state from the means of all new bonds and atoms and itself."}}
-from course_lib.plots import plot_megnet_updates
+from course_lib.teaching.figures.multitask import plot_megnet_updates
 
 plot_megnet_updates()
 
@@ -397,14 +397,19 @@ history.iloc[[0, 5, 10, 15, 20, 24]].round(2)
 # > $\lambda$ the best for both?
 
 # %%
-from course_lib.experiments import LABELS, TWINS, load_results
+from course_lib.experiments.runs import load_results
+from course_lib.methods import LABELS, TWINS
 
 sweep_runs = load_results(study="lambda_sweep", crystals=crystals)
 runs = load_results(crystals=crystals, methods=[*TWINS, *TWINS.values()])
 runs = runs[runs["split"] == "formula"]
 
 # %%
-from course_lib.widgets import lambda_explorer, live_lambda, sweep_table
+from course_lib.teaching.explorers.multitask import (
+    lambda_explorer,
+    live_lambda,
+    sweep_table,
+)
 
 sweep = sweep_table(sweep_runs)
 alone = runs[(runs["method"] == "gat") & (runs["seed"] == 0)]
@@ -429,7 +434,7 @@ parts = [both.subset(rows) for rows in (learn_from, fold.validation, fold.test)]
 live_lambda(lambda: MultiTask("gat"), parts, sweep, alone, TASKS, FitConfig(epochs=25))
 
 # %%
-from course_lib.experiments import pareto_front
+from course_lib.experiments.analysis import pareto_front
 
 sweep = sweep.sort_values("lambda")  # the schemes, which have none, come last
 fixed_ones = sweep["scheme"] == "fixed"
@@ -522,12 +527,12 @@ result.rename(AXES).round(3)
 # folds with three starts each, on new formulas. (The settings are those that suited the two-task network best.)
 
 # %% mystnb={"image": {"alt": "Error of a two-task network minus that of its single-task twin, in a panel for the energy and one for the gap, a row for GAT and one for MEGNet: a dot a training, mean and corrected 95 percent interval, and a line at zero. The dots of the energy lie on both sides of zero, and so do both intervals. Nearly all dots of the gap lie on the side where sharing helps, those of MEGNet farther out; the interval of GAT lies there as a whole, the much wider one of MEGNet just crosses zero."}}
-from course_lib.plots import plot_negative_transfer
+from course_lib.teaching.figures.multitask import plot_negative_transfer
 
 plot_negative_transfer(runs, TASKS)
 
 # %%
-from course_lib.experiments import negative_transfer
+from course_lib.experiments.analysis import negative_transfer
 
 transfer = negative_transfer(runs)
 outside = [transfer["low"] > 0, transfer["high"] < 0]

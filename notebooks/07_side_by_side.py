@@ -24,8 +24,8 @@
 # ## Nine methods, two views
 
 # %% mystnb={"image": {"alt": "Two ovals that overlap. Left, composition: random forest. Right, structure: CGCNN, ALIGNN simplified, ALIGNN (small), multi-task GAT. In the overlap the four hybrids: early, intermediate, attention and late fusion."}}
-from course_lib.experiments import COMPARED, KINDS, LABELS
-from course_lib.plots import plot_what_methods_read
+from course_lib.methods import COMPARED, KINDS, LABELS
+from course_lib.teaching.figures.comparison import plot_what_methods_read
 
 nine = [name for name in LABELS if name in {*COMPARED, "late_fusion"}]
 assert len(nine) == 9
@@ -55,7 +55,8 @@ import numpy as np
 import pandas as pd
 
 from course_lib.datasets import load_dataset
-from course_lib.experiments import load_results, with_late_fusion
+from course_lib.experiments.analysis import with_late_fusion
+from course_lib.experiments.runs import load_results
 
 TARGET = "formation_energy_per_atom"
 crystals = load_dataset("pbe_prototypes")
@@ -72,7 +73,7 @@ size.loc[nine].rename(index=LABELS).round(1).convert_dtypes()
 # ## The errors
 
 # %% mystnb={"image": {"alt": "Bars of the mean absolute error of nine methods, grouped by what they read: composition, structure or both, on random folds and on folds by formula, with standard deviations. The random forest has the largest error of all; three of the hybrids are close together, attention fusion is behind them."}}
-from course_lib.plots import plot_errors_by_kind
+from course_lib.teaching.figures.comparison import plot_errors_by_kind
 
 plot_errors_by_kind(runs, "eV/atom")
 
@@ -93,7 +94,7 @@ table.sort_values("formula").round(3)
 # figure draws plain intervals of 95 %; the table below it asks for more.
 
 # %% mystnb={"image": {"alt": "Difference in mean absolute error to ALIGNN (small), for the eight other methods and both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero. All means lie on the side where ALIGNN is better, the forest farthest out."}}
-from course_lib.plots import plot_paired_differences
+from course_lib.teaching.figures.results import plot_paired_differences
 
 by_method = runs[runs["split"] == "formula"].groupby("method")["mae"].mean()
 best = by_method.idxmin()
@@ -101,7 +102,7 @@ print("smallest mean error on new formulas:", LABELS[best])
 plot_paired_differences(runs, best, "eV/atom")
 
 # %%
-from course_lib.experiments import summarize_differences
+from course_lib.experiments.analysis import summarize_differences
 
 level = 1 - 0.05 / (len(nine) - 1)
 difference = summarize_differences(runs, best, level)
@@ -180,12 +181,12 @@ assert quotient.idxmin() == cost["seconds"].idxmax()
 # *both*. The methods that are left are the **Pareto front**.
 
 # %% mystnb={"image": {"alt": "Mean absolute error on new formulas against the processor time of one training, on a logarithmic axis, one mark a method with its standard deviation, and a dashed line through those that no other beats in both: random forest, CGCNN, late fusion, intermediate fusion and ALIGNN (small)."}}
-from course_lib.plots import plot_error_against_time
+from course_lib.teaching.figures.comparison import plot_error_against_time
 
 plot_error_against_time(formula, "eV/atom")
 
 # %%
-from course_lib.experiments import pareto_front
+from course_lib.experiments.analysis import pareto_front
 
 on_front = pareto_front(cost, ["mae", "seconds"])
 print("on the front:", ", ".join(LABELS[name] for name in nine if on_front[name]))
@@ -204,7 +205,7 @@ assert on_front[best], "nothing is better"
 # > **Predict.** Does the order of the table above hold for 100 crystals?
 
 # %%
-from course_lib.experiments import training_set_size
+from course_lib.experiments.analysis import training_set_size
 
 three = ["random_forest", "cgcnn", "early_fusion"]
 fewer = load_results(study="learning_curves", crystals=crystals, methods=three)
@@ -235,7 +236,7 @@ assert many.idxmin() == "cgcnn", "with many, it is the best of the three"
 # > **Predict.** Which of the four gains most from more crystals? And is the hybrid still level with CGCNN?
 
 # %% mystnb={"image": {"alt": "Mean absolute error against the number of crystals to learn from, 500, 2,000 and 8,000, on logarithmic axes, for random forest, CGCNN, early fusion and ALIGNN (small) on crystals of the Materials Project. All lines fall. The forest's error is the largest throughout. CGCNN and early fusion lie close together, ALIGNN below them, and its lead grows with the number of crystals."}}
-from course_lib.plots import plot_learning_curves
+from course_lib.teaching.figures.comparison import plot_learning_curves
 
 real = load_results("mp_le20_clean", "training_sizes")
 plot_learning_curves(real, "eV/atom")

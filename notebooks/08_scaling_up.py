@@ -41,7 +41,7 @@
 import pandas as pd
 
 from course_lib.datasets import DATA, catalogue
-from course_lib.plots import plot_leaderboard
+from course_lib.teaching.figures.scaling import plot_leaderboard
 
 board = pd.read_csv(DATA / "matbench_leaderboard.csv", index_col="model")
 board.columns = [column.split(" (")[0] for column in board]
@@ -190,7 +190,7 @@ assert isinstance(graphs.vector, np.memmap)
 # race. That code has had a database on disk since.
 
 # %% mystnb={"image": {"alt": "Highest memory against the number of crystals on logarithmic axes. Building from a stream stays level up to 130,000 crystals, training nearly so, both below one gigabyte; building in memory rises. Two crosses far above: 500 gigabytes at 28,000 crystals and 66 at 400,000."}}
-from course_lib.plots import plot_memory
+from course_lib.teaching.figures.scaling import plot_memory
 
 measured = pd.read_json(DATA / "results" / "large_data.jsonl", lines=True)
 measured = measured[~measured["step"].str.contains("CIF")]  # generated crystals only

@@ -60,12 +60,12 @@ pd.Series(
 ).to_frame()
 
 # %% mystnb={"image": {"alt": "Periodic table with the number of crystals that contain each element. Magnetic metals from chromium to nickel, noble gases, lanthanides and technetium, rhenium and osmium have none; the others have between some thirty and some 150 each, oxygen most."}}
-from course_lib.plots import plot_periodic_table
+from course_lib.teaching.figures.dataset import plot_periodic_table
 
 plot_periodic_table(pd.Series(built["elements"]))
 
 # %% mystnb={"image": {"alt": "Formation energy and band gap of every crystal by prototype, a dot a crystal, a bar at the median. Formation energies reach from about minus 4 to plus 3 electronvolts per atom, with medians near zero. Most crystals are metals; gaps are found mainly in zinc blende, rock salt, fluorite, CsCl, perovskite and wurtzite, and in half of the cuprites."}}
-from course_lib.plots import plot_by_prototype
+from course_lib.teaching.figures.dataset import plot_by_prototype
 
 labels = {
     "formation_energy_per_atom": "formation energy (eV/atom)",
@@ -81,7 +81,7 @@ plot_by_prototype(crystals, labels)
 # Two crystals with one formula and two structures are *polymorphs*. How far apart are their energies?
 
 # %% mystnb={"image": {"alt": "Histogram of the difference in formation energy between every two crystals with the same formula. Half of the pairs differ by less than a quarter of an electronvolt per atom, some by more than one."}}
-from course_lib.plots import plot_polymorph_differences
+from course_lib.teaching.figures.dataset import plot_polymorph_differences
 
 plot_polymorph_differences(crystals, "formation_energy_per_atom", "eV/atom")
 
@@ -154,7 +154,7 @@ assert plain["mean_absolute"] <= 0.030
 assert shifted["mean_absolute"] > 3 * plain["mean_absolute"]
 
 # %% mystnb={"image": {"alt": "Mean difference in formation energy from the Materials Project by class of compound. Intermetallics, carbides, selenides, tellurides and others that are not shifted there lie near zero, hydrides at plus 0.07; nitrides, sulfides, chlorides, fluorides and oxides, which are shifted there, lie at plus 0.2 to 0.4 electronvolts per atom."}}
-from course_lib.plots import plot_validation
+from course_lib.teaching.figures.dataset import plot_validation
 
 by_class = pd.DataFrame(energy["by_class"]).T
 by_class["n"] = by_class["n"].astype(int)

@@ -118,7 +118,8 @@ assert abs(by_row.corr().iloc[0, 1]) < 0.15
 # A long time makes the quotient small, so it picks the slowest method:
 
 # %%
-from course_lib.experiments import COMPARED, LABELS, load_results
+from course_lib.experiments.runs import load_results
+from course_lib.methods import COMPARED, LABELS
 
 runs = load_results(crystals=crystals, target=ENERGY, methods=COMPARED)
 cost = runs.groupby("method")[["mae", "seconds"]].mean()
@@ -302,8 +303,8 @@ assert cut > 0.2
 # graphs differ in nothing but the angles (notebook 5), with the answers 1 and −1, and so does ALIGNN:
 
 # %%
-from course_lib.examples import ordered_alloys
-from course_lib.experiments import METHODS
+from course_lib.methods import METHODS
+from course_lib.teaching.examples import ordered_alloys
 
 pair = CrystalGraphs.from_structures(ordered_alloys()).batch([0, 1])
 wanted, answers = torch.tensor([[1.0], [-1.0]]), {}

@@ -55,7 +55,7 @@ train, validation, test = (graphs.subset(part) for part in fold)
 # %%
 import math
 
-from course_lib.exercises.feature_dimensions import BASELINE
+from course_lib.teaching.checkers.feature_dimensions import BASELINE
 
 N_STEPS, BATCH = 120, 32
 
@@ -80,7 +80,7 @@ def train_once(seed, **changes):
 print("BASELINE =", BASELINE)
 
 # %% mystnb={"image": {"alt": "Error on the training crystals and on the validation crystals over the epochs of one training run. The training error keeps falling; the validation error falls at first, then stays about level, far above."}}
-from course_lib.plots import plot_history
+from course_lib.teaching.figures.results import plot_history
 
 first_run, few = train_once(seed=0)
 history = first_run.history
@@ -108,7 +108,7 @@ n_inputs = 145 + 256  # SOLUTION
 n_weights = n_inputs * 128 + 128  # SOLUTION
 
 # %% tags=["check"]
-from course_lib.exercises import check_dimensions
+from course_lib.teaching.checkers.feature_dimensions import check_dimensions
 
 check_dimensions(n_inputs, n_weights)
 
@@ -131,7 +131,7 @@ check_dimensions(n_inputs, n_weights)
 # %% tags=["after"] mystnb={"image": {"alt": "The network of early fusion, its vectors drawn to scale: 145 composition features and a graph embedding of 256 numbers make 401 numbers, which two dense layers turn into the prediction."}}
 from IPython.display import display
 
-from course_lib.plots import plot_early_fusion
+from course_lib.teaching.figures.schematics import plot_early_fusion
 
 if check_dimensions(n_inputs, n_weights):  # once your answer is right
     first_layer = EarlyFusion(CGCNN(embedding=256)).head[0]
@@ -156,7 +156,7 @@ first = {"dropout": 0.5}  # SOLUTION
 second = {"n_crystals": 300}  # SOLUTION
 
 # %% tags=["check"]
-from course_lib.exercises import check_variants
+from course_lib.teaching.checkers.feature_dimensions import check_variants
 
 check_variants(first, second, available=len(train))
 
@@ -183,7 +183,7 @@ check_variants(first, second, available=len(train))
 # %% tags=["after"] mystnb={"image": {"alt": "Mean absolute error of the baseline, of dropout and of three times as many crystals, five runs each, on the training crystals and on test crystals. Dropout raises the error on the training crystals and leaves that on test crystals about where it was. More crystals lower the error on test crystals clearly."}}
 import pandas as pd
 
-from course_lib.plots import plot_errors
+from course_lib.teaching.figures.results import plot_errors
 
 
 def label(changes):
@@ -233,7 +233,7 @@ def shown_better(differences):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_shown_better
+from course_lib.teaching.checkers.feature_dimensions import check_shown_better
 
 check_shown_better(shown_better)
 
@@ -286,7 +286,7 @@ conclusions = {
 }
 
 # %% tags=["check"]
-from course_lib.exercises import check_conclusions
+from course_lib.teaching.checkers.feature_dimensions import check_conclusions
 
 check_conclusions(conclusions)
 

@@ -33,9 +33,9 @@
 # To have round numbers, the two models here are made up: normally distributed errors, for many crystals.
 
 # %% mystnb={"image": {"alt": "Mean absolute error of the blend against alpha, the weight of the forest: a curve that bends upwards, smallest at alpha 0.20, higher at 0, where CGCNN is alone, and highest at 1, where the forest is alone."}}
-from course_lib.exercises.reading_alpha import two_models
 from course_lib.late_fusion import alpha_path
-from course_lib.plots import plot_alpha_paths
+from course_lib.teaching.checkers.reading_alpha import two_models
+from course_lib.teaching.figures.late_fusion import plot_alpha_paths
 
 models = two_models()
 path = alpha_path(models["y"], models["forest"], models["cgcnn"])
@@ -64,7 +64,7 @@ assert (errors.abs().mean().round(6) == [0.035, 0.028]).all()
 blended = 0.20 * -1.50 + (1 - 0.20) * -1.80  # SOLUTION
 
 # %% tags=["check"]
-from course_lib.exercises import check_blended_prediction
+from course_lib.teaching.checkers.reading_alpha import check_blended_prediction
 
 check_blended_prediction(blended)
 
@@ -98,7 +98,7 @@ statements = {
 }
 
 # %% tags=["check"]
-from course_lib.exercises import check_alpha_statements
+from course_lib.teaching.checkers.reading_alpha import check_alpha_statements
 
 check_alpha_statements(statements)
 
@@ -134,7 +134,7 @@ def best_alpha(std_a, std_b, correlation):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_best_alpha
+from course_lib.teaching.checkers.reading_alpha import check_best_alpha
 
 check_best_alpha(best_alpha)
 
@@ -168,7 +168,7 @@ check_best_alpha(best_alpha)
 # %% tags=["after"] mystnb={"image": {"alt": "How much smaller the spread of the blend's error is than that of the better model alone, against the correlation of the two errors, for two equally good models and for one that is 25 percent worse. Both curves fall; the second reaches zero at a correlation of 0.8."}}
 from IPython.display import display
 
-from course_lib.plots import plot_blending_gain
+from course_lib.teaching.figures.late_fusion import plot_blending_gain
 
 if check_best_alpha(best_alpha):  # once your answer is right
     for correlation_of_errors in (0.0, 0.4, 0.8, 0.9):
@@ -191,7 +191,7 @@ alpha_uncorrelated = best_alpha(0.035, 0.028, 0)  # SOLUTION
 correlation = 0.65  # SOLUTION
 
 # %% tags=["check"]
-from course_lib.exercises import check_error_correlation
+from course_lib.teaching.checkers.reading_alpha import check_error_correlation
 
 check_error_correlation(alpha_uncorrelated, correlation)
 
@@ -241,8 +241,8 @@ assert round(measured, 2) == 0.20
 # %%
 import pandas as pd
 
-from course_lib.exercises.reading_alpha import two_parts
 from course_lib.late_fusion import optimal_alpha
+from course_lib.teaching.checkers.reading_alpha import two_parts
 
 
 def colleagues_alpha(training, out_of_fold):
@@ -274,7 +274,7 @@ def mended_alpha(training, out_of_fold):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_mended_alpha
+from course_lib.teaching.checkers.reading_alpha import check_mended_alpha
 
 check_mended_alpha(mended_alpha)
 

@@ -29,8 +29,8 @@
 # does not exist: the same bonds, pulled straight. All bonds are equally long; those that look shorter lead towards you.
 
 # %% mystnb={"image": {"alt": "Two chains of atoms seen from the side. Selenium: bonds of 2.37 angstrom, angles of 103.1 degrees, a zigzag. Pulled straight: bonds of 2.37 angstrom, angles of 180 degrees, a straight line."}}
-from course_lib.exercises.line_graphs import along_chain, selenium, straightened
-from course_lib.plots.line_graphs import plot_chains
+from course_lib.teaching.checkers.line_graphs import along_chain, selenium, straightened
+from course_lib.teaching.figures.line_graphs import plot_chains
 
 bent, straight = selenium(), straightened(selenium())
 chains = {
@@ -69,7 +69,7 @@ def angle_cosine(a, b, c):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_angle_cosine
+from course_lib.teaching.checkers.line_graphs import check_angle_cosine
 
 check_angle_cosine(angle_cosine)
 
@@ -82,7 +82,7 @@ check_angle_cosine(angle_cosine)
 # </details>
 
 # %% tags=["after"]
-from course_lib.exercises.line_graphs import WATER
+from course_lib.teaching.checkers.line_graphs import WATER
 
 if check_angle_cosine(angle_cosine):  # once your answer is right
     cosine = angle_cosine(*WATER)
@@ -104,7 +104,7 @@ assert round(cosine, 2) == -0.25
 import pandas as pd
 
 from course_lib.graphs import CrystalGraphs
-from course_lib.plots.line_graphs import plot_numbered_edges
+from course_lib.teaching.figures.line_graphs import plot_numbered_edges
 
 batch = CrystalGraphs.from_structures([bent], neighbors=2).batch([0])
 source, target = batch.edge_index.numpy()
@@ -149,7 +149,7 @@ pairs = [
 ]
 
 # %% tags=["check"]
-from course_lib.exercises import check_pairs
+from course_lib.teaching.checkers.line_graphs import check_pairs
 
 check_pairs(pairs)
 
@@ -188,7 +188,7 @@ def pair_cosines(vectors, pairs):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_pair_cosines
+from course_lib.teaching.checkers.line_graphs import check_pair_cosines
 
 check_pair_cosines(pair_cosines)
 
@@ -212,7 +212,7 @@ check_pair_cosines(pair_cosines)
 from IPython.display import display
 
 from course_lib.models.line_graph import line_graph
-from course_lib.plots.line_graphs import plot_line_graph
+from course_lib.teaching.figures.line_graphs import plot_line_graph
 
 if check_pairs(pairs) and check_pair_cosines(pair_cosines):  # once both are right
     by_hand = np.unique(np.array(list(pairs)), axis=0)
@@ -250,7 +250,7 @@ statements = {
 }
 
 # %% tags=["check"]
-from course_lib.exercises import check_straight_or_bent
+from course_lib.teaching.checkers.line_graphs import check_straight_or_bent
 
 check_straight_or_bent(statements)
 

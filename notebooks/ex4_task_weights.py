@@ -32,7 +32,7 @@
 # are usual on large datasets). With both weights 1, the loss is made of:
 
 # %% mystnb={"image": {"alt": "One bar, the loss with both weights 1, split in two parts: a small one from the formation energy and a large one from the band gap."}}
-from course_lib.plots.task_weights import plot_loss_parts
+from course_lib.teaching.figures.task_weights import plot_loss_parts
 
 error = {"formation energy": 0.03, "band gap": 0.18}
 plot_loss_parts({"λ₁ = λ₂ = 1": error})
@@ -54,7 +54,7 @@ share_gap = 0.18 / (0.03 + 0.18)  # SOLUTION
 lambda_gap = 0.03 / 0.18  # SOLUTION
 
 # %% tags=["check"]
-from course_lib.exercises import check_contributions
+from course_lib.teaching.checkers.task_weights import check_contributions
 
 check_contributions(share_gap, lambda_gap)
 
@@ -100,7 +100,7 @@ def inverse_scale(targets):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_inverse_scale
+from course_lib.teaching.checkers.task_weights import check_inverse_scale
 
 check_inverse_scale(inverse_scale)
 
@@ -168,7 +168,7 @@ task_weights = {
 }
 
 # %% tags=["check"]
-from course_lib.exercises import check_three_losses
+from course_lib.teaching.checkers.task_weights import check_three_losses
 
 check_three_losses(task_weights, train.targets, graphs.targets)
 
@@ -190,7 +190,7 @@ check_three_losses(task_weights, train.targets, graphs.targets)
 # Each loss trains three networks from different random starts, for a few epochs.
 
 # %% tags=["after"] mystnb={"image": {"alt": "Mean absolute test error of formation energy and band gap for the three losses, three runs each. With the gap in meV the error of the formation energy is much larger than with the other two; the error of the band gap is about the same for all three."}}
-from course_lib.plots import plot_errors
+from course_lib.teaching.figures.results import plot_errors
 
 
 def errors_of(weights, seed):
@@ -240,7 +240,7 @@ statements = {
 }
 
 # %% tags=["check"]
-from course_lib.exercises import check_weight_statements
+from course_lib.teaching.checkers.task_weights import check_weight_statements
 
 check_weight_statements(statements)
 

@@ -34,7 +34,9 @@
 
 # %%
 from course_lib.datasets import DATA, load_dataset
-from course_lib.experiments import COMPARED, LABELS, load_results, with_late_fusion
+from course_lib.experiments.analysis import with_late_fusion
+from course_lib.experiments.runs import load_results
+from course_lib.methods import COMPARED, LABELS
 
 TARGET = "formation_energy_per_atom"
 crystals = load_dataset("pbe_prototypes")
@@ -72,7 +74,7 @@ def worth_considering(errors, seconds):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_worth_considering
+from course_lib.teaching.checkers.choosing import check_worth_considering
 
 check_worth_considering(worth_considering)
 
@@ -87,7 +89,7 @@ check_worth_considering(worth_considering)
 # %% tags=["after"] mystnb={"image": {"alt": "Mean absolute error on new formulas against training time, one mark a method; a dashed line joins those that no other beats in both: random forest, CGCNN, late fusion, intermediate fusion and ALIGNN (small)."}}
 from IPython.display import display
 
-from course_lib.plots import plot_error_against_time
+from course_lib.teaching.figures.comparison import plot_error_against_time
 
 if check_worth_considering(worth_considering):  # once your answer is right
     kept = worth_considering(cost["mae"].to_numpy(), cost["seconds"].to_numpy())
@@ -124,7 +126,7 @@ def campaign_days(seconds, n_learned, n_crystals, n_trainings):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_campaign_days
+from course_lib.teaching.checkers.choosing import check_campaign_days
 
 check_campaign_days(campaign_days)
 
@@ -166,7 +168,7 @@ if check_campaign_days(campaign_days):  # once your answer is right
 # from `low` to `high`, positive where the reference is better. Its rows are labelled (split, method).
 
 # %% tags=["answer"]
-from course_lib.experiments import summarize_differences
+from course_lib.experiments.analysis import summarize_differences
 
 
 def contenders(runs):
@@ -180,7 +182,7 @@ def contenders(runs):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_contenders
+from course_lib.teaching.checkers.choosing import check_contenders
 
 check_contenders(contenders)
 
@@ -201,7 +203,7 @@ check_contenders(contenders)
 # </details>
 
 # %% tags=["after"] mystnb={"image": {"alt": "Difference in mean absolute error to the method with the smallest mean on new formulas, for each other method on both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero."}}
-from course_lib.plots import plot_paired_differences
+from course_lib.teaching.figures.results import plot_paired_differences
 
 if check_contenders(contenders):  # once your answer is right
     best, *tied = contenders(runs)
@@ -223,7 +225,7 @@ assert "random_forest" not in contenders(runs)
 import pandas as pd
 
 from course_lib.datasets import catalogue
-from course_lib.plots.choosing import plot_error_ratios
+from course_lib.teaching.figures.choosing import plot_error_ratios
 
 board = pd.read_csv(DATA / "matbench_leaderboard.csv", index_col="model")
 ratios = board.loc["RF-SCM/Magpie"] / board.loc["ALIGNN"]
@@ -261,7 +263,7 @@ choices = {
 }
 
 # %% tags=["check"]
-from course_lib.exercises import check_choices
+from course_lib.teaching.checkers.choosing import check_choices
 
 check_choices(choices, runs, board)
 

@@ -58,7 +58,7 @@ def attention_weights(views, a, b):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_attention_weights
+from course_lib.teaching.checkers.attention import check_attention_weights
 
 check_attention_weights(attention_weights)
 
@@ -92,7 +92,7 @@ def fuse(views, weights):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_fuse
+from course_lib.teaching.checkers.attention import check_fuse
 
 check_fuse(fuse)
 
@@ -173,7 +173,7 @@ def depends_on_crystal(layer, views):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_dependence_test
+from course_lib.teaching.checkers.attention import check_dependence_test
 
 check_dependence_test(depends_on_crystal)
 
@@ -201,7 +201,7 @@ check_dependence_test(depends_on_crystal)
 from IPython.display import display
 
 from course_lib import interpret
-from course_lib.plots import plot_weights_by_group
+from course_lib.teaching.figures.intermediate_fusion import plot_weights_by_group
 from course_lib.training import FitConfig, fit
 
 train, validation, test = (graphs.subset(part) for part in folds(crystals)[0])
@@ -288,9 +288,9 @@ class ColleaguesAttention(nn.Module):
 # %% mystnb={"image": {"alt": "Largest change of a prediction for each of six promises, on a logarithmic axis. Orientation, origin, order of atoms and choice of cell lie at rounding; supercell and rest of the batch lie far above it."}}
 from course_lib.composition import magpie
 from course_lib.datasets import load_dataset
-from course_lib.exercises.attention import NetworkAround
 from course_lib.invariance import prediction_changes
-from course_lib.plots.invariance import plot_prediction_changes
+from course_lib.teaching.checkers.attention import NetworkAround
+from course_lib.teaching.figures.invariance import plot_prediction_changes
 
 structures = list(load_dataset("pbe_prototypes")["structure"][::60])
 
@@ -318,7 +318,7 @@ plot_prediction_changes(tested(ColleaguesAttention))
 culprits = {"supercell": "summary", "rest of the batch": "weights"}  # SOLUTION
 
 # %% tags=["check"]
-from course_lib.exercises import check_culprits
+from course_lib.teaching.checkers.attention import check_culprits
 
 check_culprits(culprits)
 
@@ -365,7 +365,7 @@ class MendedAttention(ColleaguesAttention):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_mended_attention
+from course_lib.teaching.checkers.attention import check_mended_attention
 
 check_mended_attention(MendedAttention)
 

@@ -29,7 +29,7 @@
 # off alone.
 
 # %% mystnb={"image": {"alt": "Crystal graph, shared trunk and embedding in a row, then two heads, one for the energy and one for the band gap. Each head gives an error, multiplied by its weight; their sum is the loss."}}
-from course_lib.plots import plot_multi_task
+from course_lib.teaching.figures.multitask import plot_multi_task
 
 plot_multi_task()
 
@@ -132,7 +132,7 @@ def share_of_contradictions(differences):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_contradictions
+from course_lib.teaching.checkers.negative_transfer import check_contradictions
 
 check_contradictions(share_of_contradictions)
 
@@ -176,7 +176,7 @@ assert share > 0, "there are trainings that contradict the mean"
 # 2. Write `verdict(mean, low, high)`. It says `"harm shown"`, `"gain shown"` or `"neither shown"`.
 
 # %% tags=["answer"]
-from course_lib.experiments import corrected_interval
+from course_lib.experiments.analysis import corrected_interval
 
 
 def transfer(runs):
@@ -198,7 +198,7 @@ def verdict(mean, low, high):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_transfer
+from course_lib.teaching.checkers.negative_transfer import check_transfer
 
 check_transfer(transfer, verdict)
 
@@ -219,7 +219,7 @@ check_transfer(transfer, verdict)
 # </details>
 
 # %% tags=["after"] mystnb={"image": {"alt": "Error of the energy learned with the band gap minus the error alone: a dot a fold, their mean and its interval, and a line at zero."}}
-from course_lib.plots import plot_paired_differences
+from course_lib.teaching.figures.results import plot_paired_differences
 
 ready = check_transfer(transfer, verdict)
 if ready:  # once your answer is right
@@ -259,7 +259,7 @@ harms = {
 }
 
 # %% tags=["check"]
-from course_lib.exercises import check_partners
+from course_lib.teaching.checkers.negative_transfer import check_partners
 
 check_partners(related, harms)
 
@@ -363,7 +363,7 @@ class LessShared(CrystalModel):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_less_shared
+from course_lib.teaching.checkers.negative_transfer import check_less_shared
 
 check_less_shared(LessShared)
 
@@ -466,7 +466,7 @@ statements = {
 }
 
 # %% tags=["check"]
-from course_lib.exercises import check_transfer_statements
+from course_lib.teaching.checkers.negative_transfer import check_transfer_statements
 
 check_transfer_statements(statements)
 

@@ -29,7 +29,7 @@
 # structure. Everything after that reads both.
 
 # %% mystnb={"image": {"alt": "The network of early fusion: 145 composition features and a graph embedding of 128 numbers make 273 numbers, which two dense layers turn into the prediction."}}
-from course_lib.plots import plot_early_fusion
+from course_lib.teaching.figures.schematics import plot_early_fusion
 
 plot_early_fusion(145, 128, (128, 64))
 
@@ -114,7 +114,7 @@ def shuffled(block, rng):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_shuffled
+from course_lib.teaching.checkers.block_importance import check_shuffled
 
 check_shuffled(shuffled)
 
@@ -182,7 +182,7 @@ def importance(model, composition, structure, y, rng, n_repeats=10):
 measured = importance(model, *parts["test"], np.random.default_rng(0))  # SOLUTION
 
 # %% tags=["check"]
-from course_lib.exercises import check_importance
+from course_lib.teaching.checkers.block_importance import check_importance
 
 check_importance(importance, measured, model, parts)
 
@@ -205,7 +205,7 @@ check_importance(importance, measured, model, parts)
 import pandas as pd
 from IPython.display import display
 
-from course_lib.plots.block_importance import plot_block_values
+from course_lib.teaching.figures.block_importance import plot_block_values
 
 if check_importance(importance, measured, model, parts):  # once your answer is right
     by_hand = pd.DataFrame(
@@ -264,7 +264,7 @@ def shapley(error):
 
 
 # %% tags=["check"]
-from course_lib.exercises import check_shapley
+from course_lib.teaching.checkers.block_importance import check_shapley
 
 check_shapley(shapley)
 
@@ -297,7 +297,7 @@ check_shapley(shapley)
 
 # %% tags=["after"] mystnb={"image": {"alt": "Three rows of two bars each, from the error with neither block, at the right, down to the error with both. In either order the composition takes off more than the structure. The last row is the mean of the two orders, the Shapley values."}}
 from course_lib.interpret import block_errors
-from course_lib.plots.block_importance import plot_block_orders
+from course_lib.teaching.figures.block_importance import plot_block_orders
 
 if check_shapley(shapley):  # once your answer is right
     errors = block_errors(lambda part: predict(fitted, part), test)
@@ -363,7 +363,7 @@ statements = {
 }
 
 # %% tags=["check"]
-from course_lib.exercises import check_importance_statements
+from course_lib.teaching.checkers.block_importance import check_importance_statements
 
 check_importance_statements(statements)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
 
 import pytest
 import yaml
@@ -68,3 +71,14 @@ def browser(tmp_path_factory) -> Iterator[Chrome]:
     driver.set_page_load_timeout(PATIENCE)
     yield driver
     driver.quit()
+
+
+def public_functions(package: ModuleType, prefix: str) -> dict[str, Callable]:
+    """Return the functions whose names begin with `prefix` of all modules of a package, by name."""
+    modules = [importlib.import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)]
+    return {
+        name: thing
+        for module in modules
+        for name, thing in vars(module).items()
+        if name.startswith(prefix) and thing.__module__ == module.__name__
+    }

@@ -25,8 +25,8 @@ from pymatgen.core import Element, Lattice, Structure
 from course_lib import cli, datasets, predictors
 from course_lib.composition import magpie
 from course_lib.datasets import load_dataset
-from course_lib.experiments.methods import METHODS
 from course_lib.graphs import CrystalGraphs
+from course_lib.methods import METHODS
 
 QUICK = ["--set", "epochs=1", "--size", "hidden=4", "n_conv=1"]
 

@@ -6,8 +6,9 @@ from importlib import metadata
 
 import pytest
 
-from course_lib import datasets, environment
-from course_lib.environment import check_environment
+from course_lib import datasets
+from course_lib.teaching import environment
+from course_lib.teaching.environment import check_environment
 
 
 def test_this_environment_has_all():

@@ -11,9 +11,9 @@ from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Structure
 from torch.nn.functional import mse_loss
 
-from course_lib.examples import close_packings, ordered_alloys
 from course_lib.graphs import CrystalGraphs
 from course_lib.models import ALIGNN, CGCNN, GAT, ALIGNNSimple, CrystalModel, MEGNet
+from course_lib.teaching.examples import close_packings, ordered_alloys
 
 PAIRS = {"ordered alloys": ordered_alloys, "close packings": close_packings}
 both = pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)

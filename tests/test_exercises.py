@@ -16,14 +16,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import pages_of_the_book
+from conftest import pages_of_the_book, public_functions
 from derive_exercises import COPIES, is_exercise, learners_copy, page, stub, without_markers
 from scipy import optimize, stats
 
-from course_lib import exercises
 from course_lib.datasets import DATA, _matbench_tasks, catalogue
-from course_lib.exercises import Feedback, choosing
-from course_lib.exercises.feedback import (
+from course_lib.experiments.analysis import summarize_differences
+from course_lib.graphs import CrystalGraphs
+from course_lib.late_fusion import alpha_from_errors, blended_error_variance, optimal_alpha
+from course_lib.models import CGCNN, CrystalModel, MultiTask
+from course_lib.models.line_graph import line_graph
+from course_lib.teaching import checkers
+from course_lib.teaching.checkers import choosing
+from course_lib.teaching.checkers.feedback import (
+    Feedback,
     Hint,
     Mistake,
     Statement,
@@ -36,18 +42,13 @@ from course_lib.exercises.feedback import (
     judged,
     recognise,
 )
-from course_lib.exercises.line_graphs import EDGES, WATER, along_chain, selenium, straightened
-from course_lib.exercises.reading_alpha import two_models
-from course_lib.experiments import summarize_differences
-from course_lib.graphs import CrystalGraphs
-from course_lib.late_fusion import alpha_from_errors, blended_error_variance, optimal_alpha
-from course_lib.models import CGCNN, CrystalModel, MultiTask
-from course_lib.models.line_graph import line_graph
-from course_lib.plots.block_importance import plot_block_orders, plot_block_values
-from course_lib.plots.choosing import plot_error_ratios
-from course_lib.plots.invariance import plot_prediction_changes
-from course_lib.plots.line_graphs import plot_chains, plot_line_graph, plot_numbered_edges
-from course_lib.plots.task_weights import plot_loss_parts
+from course_lib.teaching.checkers.line_graphs import EDGES, WATER, along_chain, selenium, straightened
+from course_lib.teaching.checkers.reading_alpha import two_models
+from course_lib.teaching.figures.block_importance import plot_block_orders, plot_block_values
+from course_lib.teaching.figures.choosing import plot_error_ratios
+from course_lib.teaching.figures.invariance import plot_prediction_changes
+from course_lib.teaching.figures.line_graphs import plot_chains, plot_line_graph, plot_numbered_edges
+from course_lib.teaching.figures.task_weights import plot_loss_parts
 from tools.run_notebooks import NOTEBOOKS
 
 EXERCISES = sorted(path.stem for path in NOTEBOOKS.glob("ex[0-9]*.py"))
@@ -1434,15 +1435,18 @@ CASES: dict[str, Case] = {
 }  # fmt: skip
 
 
+CHECKERS = public_functions(checkers, "check_")
+
+
 def ask(name: str, answer: tuple) -> Feedback:
-    return getattr(exercises, name)(*answer, *CASES[name].given)
+    return CHECKERS[name](*answer, *CASES[name].given)
 
 
 each_checker = pytest.mark.parametrize("name", CASES)
 
 
 def test_every_checker_has_cases():
-    assert set(CASES) == {name for name in exercises.__all__ if name.startswith("check_")}
+    assert set(CASES) == CHECKERS.keys()
 
 
 @pytest.mark.parametrize(
@@ -1526,7 +1530,7 @@ ONE_HINT_FOR_ALL = {
 )
 def test_a_set_of_contenders_betrays_its_rule(words, answer):
     """The made-up methods are such that no two rules keep the same ones."""
-    feedback = exercises.check_contenders(answer)
+    feedback = choosing.check_contenders(answer)
     assert feedback.state == "hint", feedback
     assert words in feedback.message
 

@@ -11,29 +11,23 @@ import pytest
 from scipy import stats
 
 from course_lib.datasets import folds, load_dataset
-from course_lib.experiments import (
-    LATE_FUSION,
-    METHODS,
-    STUDIES,
-    TUNED_AS,
-    TWINS,
-    Run,
+from course_lib.experiments import runs
+from course_lib.experiments.__main__ import main
+from course_lib.experiments.analysis import (
     corrected_interval,
     errors_by_crystal,
     level_and_difference_errors,
-    load_results,
     negative_transfer,
     paired_differences,
     pareto_front,
-    run_study,
-    runs,
     summarize_differences,
     task_correlation,
     training_set_size,
     with_late_fusion,
 )
-from course_lib.experiments.__main__ import main
+from course_lib.experiments.runs import STUDIES, Run, load_results, run_study
 from course_lib.late_fusion import optimal_alpha
+from course_lib.methods import LATE_FUSION, METHODS, TUNED_AS, TWINS
 
 
 def table(errors: dict[str, list[float]]) -> pd.DataFrame:

@@ -15,16 +15,17 @@ PACKAGE = Path(__file__).resolve().parent.parent / "course_lib"
 # From the ground up; a module imports from lower floors only. A new module gets its place here.
 FLOORS = (
     {"validation", "files", "json_frames", "parallel"},
-    {"datasets", "composition", "graphs", "examples"},
+    {"datasets", "composition", "graphs"},
     {"models", "losses"},
     {"training", "forest"},
     {"late_fusion", "interpret", "invariance", "published"},
+    {"methods"},
     {"experiments"},
     {"predictors"},
     {"matbench_tasks"},
-    {"plots"},
-    {"widgets", "exercises", "environment", "cli"},
+    {"cli"},
     {"__main__"},
+    {"teaching"},
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import matplotlib
 import nbformat
@@ -13,6 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import public_functions
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -22,12 +24,14 @@ from matplotlib.transforms import Bbox
 from nbclient import NotebookClient
 from pymatgen.core import Lattice, Structure
 
-from course_lib import plots
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import load_dataset
-from course_lib.experiments import COMPARED, load_results, summarize_differences
+from course_lib.experiments.analysis import summarize_differences
+from course_lib.experiments.runs import load_results
 from course_lib.late_fusion import alpha_path, optimal_alpha
+from course_lib.methods import COMPARED
 from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
+from course_lib.teaching import figures
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +59,7 @@ def perovskite() -> Structure:
     return Structure(Lattice.cubic(4.0), ["Ba", "Ti", "O", "O", "O"], [[0, 0, 0], [0.5, 0.5, 0.5], *oxygen])
 
 
+plots = SimpleNamespace(**public_functions(figures, "plot_"))
 IDS = pd.Index([f"crystal-{k}" for k in range(30)])
 TRUE = pd.Series(np.linspace(-3, 1, 30), index=IDS)
 CHAPTERS = [
@@ -305,7 +310,7 @@ def outside(figure: Figure, drawn: list[Text]) -> list[str]:
 
 
 def test_every_function_is_tested():
-    assert {f"plot_{name}" for name in FIGURES} == set(plots.__all__)
+    assert {f"plot_{name}" for name in FIGURES} == vars(plots).keys()
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -343,7 +348,7 @@ def test_a_failing_plot_leaves_no_figure_open():
 
 def test_a_cell_that_ends_in_a_plot_shows_one_image():
     call = "plot_early_fusion(145, 128, (128, 64))"
-    sources = ("from course_lib.plots import plot_early_fusion", call, f"figure = {call}")
+    sources = ("from course_lib.teaching.figures import plot_early_fusion", call, f"figure = {call}")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     NotebookClient(notebook, timeout=120).execute()

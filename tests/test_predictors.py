@@ -15,9 +15,9 @@ from pymatgen.core import Lattice, Structure
 from course_lib import predictors
 from course_lib.composition import magpie
 from course_lib.datasets import folds
-from course_lib.experiments.methods import METHODS
 from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
+from course_lib.methods import METHODS
 from course_lib.predictors import (
     TrainingRange,
     formulas,

@@ -31,7 +31,9 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 from test_widgets import predictions, rock_salt, sweep
 
-from course_lib.widgets import alpha_explorer, graph_explorer, lambda_explorer, live_alpha
+from course_lib.teaching.explorers.crystal import graph_explorer
+from course_lib.teaching.explorers.late_fusion import alpha_explorer, live_alpha
+from course_lib.teaching.explorers.multitask import lambda_explorer
 
 SITE = ROOT / "_build" / "html"
 PAGES = pages_of_the_book()

@@ -21,24 +21,16 @@ from PIL import Image
 from pymatgen.core import Lattice, Structure
 
 from course_lib.models import CGCNN
-from course_lib.plots.crystals import shells_of
-from course_lib.plots.explorers import plot_neighbor_count, plot_parity_axes
-from course_lib.plots.style import COLORS
+from course_lib.teaching.explorers import explorer, multitask
+from course_lib.teaching.explorers.crystal import graph_explorer
+from course_lib.teaching.explorers.explorer import Choice, Explorer, Frame
+from course_lib.teaching.explorers.late_fusion import alpha_explorer, live_alpha
+from course_lib.teaching.explorers.layers import Layer, picture
+from course_lib.teaching.explorers.multitask import lambda_explorer, live_lambda, sweep_table
+from course_lib.teaching.figures.crystals import shells_of
+from course_lib.teaching.figures.explorers import plot_neighbor_count, plot_parity_axes
+from course_lib.teaching.figures.style import COLORS
 from course_lib.training import FitConfig, fit, predict
-from course_lib.widgets import (
-    Choice,
-    Explorer,
-    Frame,
-    alpha_explorer,
-    explorer,
-    graph_explorer,
-    lambda_explorer,
-    live_alpha,
-    live_lambda,
-    multitask,
-    sweep_table,
-)
-from course_lib.widgets.layers import Layer, picture
 
 HEAVIEST = 1_500_000  # characters that the frames of a page may have
 TASKS = {"energy": ("formation energy", "eV/atom"), "gap": ("band gap", "eV")}

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from course_lib.experiments.methods import LATE_FUSION, PARENTS, TWINS
 from course_lib.late_fusion import cross_fitted
+from course_lib.methods import LATE_FUSION, PARENTS, TWINS
 
 
 def paired_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:

@@ -23,10 +23,10 @@ from joblib import Parallel, delayed
 from course_lib import __version__
 from course_lib.composition import magpie
 from course_lib.datasets import DATA, Fold, folds, load_dataset
-from course_lib.experiments.methods import COMPARED, METHODS, PARENTS, TUNED_AS, TWINS
 from course_lib.files import write_atomically
 from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
+from course_lib.methods import COMPARED, METHODS, PARENTS, TUNED_AS, TWINS
 from course_lib.training import FitConfig, fit, predict
 
 RESULTS = DATA / "results"

@@ -20,12 +20,12 @@ from pymatgen.core import Lattice, Structure
 
 from course_lib.files import write_atomically
 from data.pbe_prototypes.compute import (
-    CRYSTAL_DENSITY,
     RAW,
+    RELAXATION_DENSITY,
+    first_results,
     kpoint_mesh,
     lattice_constants,
     read_lines,
-    results,
 )
 from data.pbe_prototypes.prototypes import ELEMENTS, PROTOTYPES, Decoration, Prototype, work_list
 
@@ -64,7 +64,7 @@ def has_even_mesh(n_kpoints: int, cell: np.ndarray) -> bool:
 
     A few of the first results, all cubic, have a denser n x n x n one.
     """
-    size = int(np.prod(kpoint_mesh(cell, CRYSTAL_DENSITY)))
+    size = int(np.prod(kpoint_mesh(cell, RELAXATION_DENSITY)))
     edge = round(n_kpoints ** (1 / 3))
     return n_kpoints == size or (n_kpoints > size and edge**3 == n_kpoints and edge % 2 == 0)
 
@@ -150,7 +150,7 @@ def build(raw: Path = RAW) -> tuple[list[dict], list[dict]]:
     matcher = StructureMatcher(ltol=0.05, stol=0.1, angle_tol=2)
     kept: dict[tuple, list[tuple[str, Structure]]] = defaultdict(list)
     rows, rejected = [], []
-    for decoration, result in in_work_order(results(raw)[0]):
+    for decoration, result in in_work_order(first_results(raw)):
         prototype = PROTOTYPES[decoration.prototype]
         symbols = prototype.symbols(decoration.species)
         cell = prototype.cell(*lattice_constants(prototype, np.array(result["cell"])))
@@ -187,7 +187,6 @@ def summary(rows: list[dict], rejected: list[dict], raw: Path = RAW) -> dict:
         "rejected": dict(Counter(row["reason"] for row in rejected).most_common()),
         "rejected_ids": rejected,
         "not_converged": len(read_lines(raw.glob("failed-*.jsonl"))),
-        "to_be_refined": len(results(raw)[1]),
     }
 
 

@@ -1,0 +1,608 @@
+"""Exercise 8: what a hybrid owes to the composition, and what to the structure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from course_lib.teaching.checkers.feedback import (
+    Hint,
+    Mistake,
+    Statement,
+    array_from,
+    as_array,
+    call,
+    checker,
+    close,
+    finished,
+    first_wrong,
+    judged,
+    recognise,
+    recognise_function,
+)
+
+BLOCKS = ("composition", "structure")
+
+_ZEROED = (
+    "set to zero. A zero is a value like any other: a crystal whose features are all zero does not exist, and the "
+    "model has never seen one. Which numbers could stand there that it knows?"
+)
+_TORN = (
+    "shuffled column by column: each feature now comes from another crystal, and the row describes no crystal at all. "
+    "Keep the rows whole, and change only whose row it is."
+)
+
+
+# --- taking a block away ----------------------------------------------------------------------------------------------
+
+
+class _Kept(np.ndarray):
+    """An array that `call` hands over as it is, not as a copy, so that a change in place shows."""
+
+    def __deepcopy__(self, memo: dict) -> _Kept:
+        return self
+
+
+@checker
+def check_shuffled(function: object) -> str:
+    """Check a function that gives each crystal the block of another one.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(block, rng) -> block``, for a block of shape (B, F) and a NumPy generator: the same rows in random
+        order.
+
+    Returns
+    -------
+    Feedback
+    """
+    block = np.random.default_rng(8).normal(3.0, 1.0, (12, 4))
+    given = block.copy().view(_Kept)
+    found = [array_from(function, "shuffled", None, given, np.random.default_rng(0))]
+    if not np.array_equal(given, block):
+        raise Hint(
+            "Your function changes the block that it is given, so afterwards the true rows are lost. Return a new "
+            "array: `rng.shuffle` works in place, `rng.permutation` does not."
+        )
+    _check_kind(block, found[0])
+    found += [array_from(function, "shuffled", block.shape, block, np.random.default_rng(seed)) for seed in (1, 2)]
+    for again in found[1:]:
+        _check_kind(block, again)
+    if close(found[0], found[1]) and close(found[0], found[2]):
+        raise Hint(
+            "Your function gives the same order whichever generator it gets. Let it draw from `rng`, or all repeats "
+            "will be one and the same."
+        )
+    if not close(found[1], array_from(function, "shuffled", block.shape, block, np.random.default_rng(1))):
+        raise Hint(
+            "Two generators that begin alike give two different orders in yours. Let it draw from `rng` and from "
+            "nothing else, so that a run can be repeated."
+        )
+    return (
+        "Whole rows, each once, in random order. Every number is one that the model knows; only whose it is has "
+        "been lost."
+    )
+
+
+def _check_kind(block: np.ndarray, found: np.ndarray) -> None:
+    """Raise the hint for what is not a new order of whole rows."""
+    if found.shape == (len(block),):
+        raise Hint(
+            "Your function returns one number a crystal. If that is a random order of the row numbers, use it to pick "
+            "the rows: `block[order]`."
+        )
+    if found.shape != block.shape:
+        raise Hint(
+            f"For a block of shape {block.shape} yours returns {found.shape}. As many crystals and features as before "
+            "should come back."
+        )
+    hint = {
+        "own": "The block comes back as it was: every crystal still has its own row.",
+        "zeros": f"The block comes back {_ZEROED}",
+        "means": (
+            "Every crystal gets the mean of all crystals. No crystal is like that, so the model must guess outside of "
+            "what it knows. Give it rows that exist: those of other crystals."
+        ),
+        "columns": f"The block comes back {_TORN}",
+        "within": (
+            "You shuffled the features inside each row: what was an electronegativity is now a radius. Leave the rows "
+            "as they are, and change their order."
+        ),
+        "moved": (
+            "You changed the order of the columns: every crystal keeps its own numbers, under the names of others. "
+            "Which axis runs over the crystals?"
+        ),
+        "repeated": (
+            "Some rows appear twice, and others not at all: that is drawing with replacement. Use each crystal's row "
+            "once, in another order."
+        ),
+        "other": (
+            "There are rows that belong to no crystal. Take the rows that are there, whole and unchanged, in another "
+            "order."
+        ),
+    }
+    kind = _kind_of(block, found)
+    if kind != "shuffled":
+        raise Hint(hint[kind])
+
+
+def _kind_of(block: np.ndarray, found: np.ndarray) -> str:
+    """Say what has been done to a block: ``"own"``, ``"shuffled"`` or the name of a mistake."""
+    if close(found, block):
+        return "own"
+    if not found.any():
+        return "zeros"
+    if close(found, np.broadcast_to(block.mean(axis=0), block.shape)):
+        return "means"
+    same = np.isclose(found[:, None], block[None]).all(axis=2)  # [row found, row of the block]
+    if same.any(axis=1).all():
+        return "shuffled" if same.any(axis=0).all() else "repeated"
+    if close(np.sort(found, axis=0), np.sort(block, axis=0)):
+        return "columns"
+    if all(np.isclose(column[:, None], block).all(axis=0).any() for column in found.T):
+        return "moved"
+    return "within" if close(np.sort(found, axis=1), np.sort(block, axis=1)) else "other"
+
+
+# --- importance -------------------------------------------------------------------------------------------------------
+
+
+class _Asked(NamedTuple):
+    """What a model was asked: what had been done to each block, the rows, and what it answered."""
+
+    composition: str
+    structure: str
+    key: bytes
+    prediction: np.ndarray
+
+
+class _World:
+    """Made-up crystals whose energies need both blocks, and a model of them that notes what it is asked."""
+
+    def __init__(self, n_crystals: int = 40):
+        rng = np.random.default_rng(80)
+        self.composition, self.structure = rng.normal(1.0, 1.0, (2, n_crystals, 3))
+        self.y = self._energy(self.composition, self.structure) + rng.normal(0.3, 0.4, n_crystals)
+        self.asked: list[_Asked] = []
+
+    @staticmethod
+    def _energy(composition: np.ndarray, structure: np.ndarray) -> np.ndarray:
+        return composition @ [2.0, -1.0, 0.5] + structure @ [0.5, 0.4, -0.3] + 3.0
+
+    def answer(self, composition: object, structure: object) -> np.ndarray:
+        composition, structure = (np.asarray(block, dtype=float) for block in (composition, structure))
+        for name, block in zip(BLOCKS, (composition, structure), strict=True):
+            if block.shape != (*self.y.shape, 3):
+                raise ValueError(f"the {name} block has the shape {block.shape}; the model needs {(*self.y.shape, 3)}")
+        kinds = _kind_of(self.composition, composition), _kind_of(self.structure, structure)
+        prediction = self._energy(composition, structure)
+        self.asked.append(_Asked(*kinds, composition.tobytes() + structure.tobytes(), prediction))
+        return prediction.copy()
+
+    def errors(self, composition: str, structure: str, error: Callable[[np.ndarray], float]) -> np.ndarray:
+        """Return the error of each question in which this had been done to the blocks."""
+        return np.array([error(asked.prediction - self.y) for asked in self._where(composition, structure)])
+
+    def n_orders(self, composition: str, structure: str) -> int:
+        """Return how many different questions of this kind there were."""
+        return len({asked.key for asked in self._where(composition, structure)})
+
+    def _where(self, composition: str, structure: str) -> list[_Asked]:
+        return [asked for asked in self.asked if (asked.composition, asked.structure) == (composition, structure)]
+
+    def kinds(self) -> set[tuple[str, str]]:
+        return {(asked.composition, asked.structure) for asked in self.asked}
+
+
+_ALONE = (("shuffled", "own"), ("own", "shuffled"))  # composition taken away, structure taken away
+_REPEATS = 5  # in the checker's own crystals
+
+SEED, REPEATS = 0, 10
+"""How `measured` is to be made."""
+
+_OTHER_REPEATS = (*range(2, REPEATS), 20, 50)
+
+
+@checker
+def check_importance(
+    function: object,
+    measured: object,
+    model: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+) -> str:
+    """Check the permutation importance of two blocks, and on which crystals it was measured.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(model, composition, structure, y, rng, n_repeats) -> (2, 2)``: a row for the composition and one for
+        the structure; mean and standard deviation of the growth of the mean absolute error over the repeats.
+    measured : array, shape (2, 2)
+        What it gave for the crystals of the learner's choice.
+    model : callable
+        ``model(composition, structure) -> (B,)``, the fitted model.
+    parts : mapping of str to (composition, structure, y)
+        The blocks and true values of the ``"training"`` and the ``"test"`` crystals.
+
+    Returns
+    -------
+    Feedback
+    """
+    world, returned = _asked_by(function, seed=0)
+    _check_questions(world)
+    table = as_array(returned, "importance(...)", (2, 2))
+    _check_table(table, world)
+    again, other = (as_array(_asked_by(function, seed)[1], "importance(...)", (2, 2)) for seed in (0, 1))
+    if not close(again, table):
+        raise Hint(
+            "With two generators that begin alike, yours gives two different tables. Let every shuffle draw from the "
+            "`rng` that it is given, and from nothing else, so that a run can be repeated."
+        )
+    if close(other, table):
+        raise Hint(
+            "Yours gives the same table whichever generator it gets, so it has generators of its own. Let every "
+            "shuffle draw from `rng`."
+        )
+    finished(measured, "measured")
+    _check_measured(as_array(measured, "measured", (2, 2)), function, model, parts)
+    return (
+        "Both blocks are treated alike, on crystals that the model has not seen, and each number comes with its spread."
+    )
+
+
+def _asked_by(function: object, seed: int) -> tuple[_World, object]:
+    """Let the function measure the made-up crystals; return the world that noted its questions, and its answer."""
+    world = _World()
+
+    def asked_model(composition: np.ndarray, structure: np.ndarray) -> np.ndarray:
+        return world.answer(composition, structure)  # a method would be copied by `call`, and its world with it
+
+    arguments = (asked_model, world.composition, world.structure, world.y, np.random.default_rng(seed), _REPEATS)
+    return world, call(function, "importance", *arguments)
+
+
+def _check_measured(
+    measured: np.ndarray,
+    function: object,
+    model: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    parts: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]],
+) -> None:
+    """Raise a hint unless `measured` is what the function, found to be right, gives on the test crystals."""
+
+    def table(part: str, repeats: int = REPEATS) -> np.ndarray:
+        return array_from(function, "importance", (2, 2), model, *parts[part], np.random.default_rng(SEED), repeats)
+
+    def same(one: np.ndarray, other: np.ndarray) -> bool:
+        return close(one, other, rtol=1e-4, atol=1e-5)  # the rounding of single precision
+
+    right = table("test")
+    if same(measured, right):
+        return
+    if any(close(measured, right.round(digits)) for digits in range(6)):
+        raise Hint("`measured` is what your function gives, but rounded. Leave the numbers as they are returned.")
+    training = table("training")
+    away, away_from_training = (np.abs(measured - own)[:, 0].max() for own in (right, training))
+    uncertainty = 2 * right[:, 1].max()  # of another generator or number of repeats
+    if same(measured, training) or away_from_training < min(away, uncertainty):
+        raise Hint(
+            "You measured on the training crystals. There the model knows the answers of the very rows that you give "
+            "it, so a block can look important only because it was learned by heart. On which crystals is the error "
+            "honest?"
+        )
+    if same(measured[:, 0], right[:, 0]):
+        raise Hint(
+            "The means in `measured` are those of your function, the spreads are not. If you have changed the function "
+            "since, measure again: run the whole cell."
+        )
+    if not measured[:, 1].any():
+        raise Hint(
+            "Both spreads in `measured` are zero, as after one repeat: another order could give another number, and "
+            f"nothing tells how different. {REPEATS} repeats are asked for."
+        )
+    if away > uncertainty:
+        raise Hint(
+            f"Your function gives {np.round(right, 3).tolist()} for the test crystals; `measured` is "
+            f"{np.round(measured, 3).tolist()}. Call it as `importance(model, *parts[...], rng)`."
+        )
+    repeats = next((n for n in _OTHER_REPEATS if same(measured, table("test", repeats=n))), None)
+    if repeats:
+        raise Hint(
+            f"The right crystals and the right generator, but `measured` comes from {repeats} repeats, where {REPEATS} "
+            "are asked for. What would another number of them change about the two columns?"
+        )
+    raise Hint(
+        f"The right crystals, but another generator, it seems: with `np.random.default_rng({SEED})` and {REPEATS} "
+        f"repeats your function gives {np.round(right, 4).tolist()}, while `measured` is "
+        f"{np.round(measured, 4).tolist()}. A generator that has been used goes on from where it stopped: make a new "
+        "one in the call."
+    )
+
+
+def _check_questions(world: _World) -> None:
+    """Raise a hint unless the model was asked with own blocks, and with each block alone shuffled, often enough."""
+    kinds = world.kinds()
+    composition, structure = ({kind[k] for kind in kinds} - {"own"} for k in (0, 1))
+    if not composition | structure:
+        raise Hint(
+            "Your function never shows the model a crystal without one of its own blocks. Shuffle a *block*; if you "
+            "shuffled `y`, the model would lose both at once."
+        )
+    for name, done, other in (("composition", composition, structure), ("structure", structure, composition)):
+        if "zeros" in done and "shuffled" in other:
+            raise Hint(
+                f"The {name} is set to zero, but the other block is shuffled. These are two different losses, so the "
+                "two numbers cannot be compared. Treat both blocks alike: shuffle."
+            )
+    for name, done in (("composition", composition), ("structure", structure)):
+        if "zeros" in done:
+            raise Hint(f"The {name} block is {_ZEROED}")
+        if "columns" in done:
+            raise Hint(f"The {name} block is {_TORN}")
+        strange = done - {"shuffled"}
+        if strange:
+            raise Hint(
+                f"The {name} block holds rows that are not the crystals' own, each once. Use `shuffled` of task 1."
+            )
+    if not kinds & set(_ALONE):
+        raise Hint(
+            "Both blocks are shuffled at the same time, so nobody can say which of the two was missed. Shuffle one, "
+            "and leave the other with its own crystal."
+        )
+    for (name, alone), other in zip(zip(BLOCKS, _ALONE, strict=True), BLOCKS[::-1], strict=True):
+        if alone not in kinds:
+            raise Hint(f"The {name} is never shuffled while the {other} stays. Do for one what you do for the other.")
+    if ("own", "own") not in kinds:
+        raise Hint(
+            "The model is never asked with both blocks in place. By how much an error *grows* can be said only against "
+            "the error without any shuffling."
+        )
+    for name, alone in zip(BLOCKS, _ALONE, strict=True):
+        times = len(world.errors(*alone, np.mean))
+        if times == 1:
+            raise Hint(
+                f"The {name} is shuffled once. Another order gives another number: how different, only repeats can "
+                "tell. Shuffle `n_repeats` times."
+            )
+        if world.n_orders(*alone) == 1:
+            raise Hint(
+                f"The {name} is shuffled {times} times, each time in the same order. Draw from the `rng` that you are "
+                "given; a new generator with the same seed begins anew."
+            )
+        if times != _REPEATS:
+            raise Hint(
+                f"With n_repeats={_REPEATS} the {name} is shuffled {times} times. Where does the number come from?"
+            )
+
+
+def _absolute(difference: np.ndarray) -> float:
+    return float(np.abs(difference).mean())
+
+
+def _squared(difference: np.ndarray) -> float:
+    return float((difference**2).mean())
+
+
+def _signed(difference: np.ndarray) -> float:
+    return float(difference.mean())
+
+
+def _check_table(table: np.ndarray, world: _World) -> None:
+    """Raise a hint unless the table holds mean and standard deviation of the growth of the error, by block."""
+
+    def growth(error: Callable[[np.ndarray], float]) -> np.ndarray:  # (2, repeats)
+        return np.stack([world.errors(*alone, error) for alone in _ALONE]) - world.errors("own", "own", error)[0]
+
+    def summary(values: np.ndarray, ddof: int = 1) -> np.ndarray:
+        return np.stack([values.mean(axis=1), values.std(axis=1, ddof=ddof)], axis=1)
+
+    right = summary(growth(_absolute))
+    if close(table, right) or close(table, summary(growth(_absolute), ddof=0)):
+        return
+    own = world.errors("own", "own", _absolute)[0]
+    rms = growth(lambda difference: float(np.sqrt(_squared(difference))))
+    mistakes = [
+        (-growth(_absolute), "Your numbers are negative where a block matters: the sign is turned round. Which error "
+         "is larger, the one with a block missing or the one with both? Subtract the smaller."),
+        (growth(_absolute) + own, "You return the error with a block shuffled. The importance is by how much it "
+         "*grew*: what must be subtracted?"),
+        (growth(_absolute) / own, "You return how many times over the error grew. The growth itself, in eV/atom, is "
+         "asked for: without the division."),
+        (growth(_absolute) / own + 1, "You return the ratio of the two errors. Their difference is asked for, in "
+        "eV/atom."),
+        (growth(_squared), "You used the squared error. The mean *absolute* error is asked for, in eV/atom."),
+        (rms, "You used the root of the mean squared error. The mean *absolute* error is asked for."),
+        (growth(_signed), "You left out the absolute value: errors up and down cancel, and the mean says little. "
+         "`np.abs` before the mean."),
+        (growth(_absolute)[::-1], "Your two rows are interchanged: the first belongs to the composition. It is the "
+         "error with the *composition* shuffled that tells its importance."),
+    ]  # fmt: skip
+    for values, hint in mistakes:
+        if any(close(table, summary(values, ddof)) for ddof in (0, 1)) or close(table[:, 0], values.mean(axis=1)):
+            raise Hint(hint)
+    if close(table.T, right) or close(table.T, summary(growth(_absolute), ddof=0)):
+        raise Hint("All numbers are there. A row is a block, a column is mean or spread: yours is the other way round.")
+    if close(table[:, 0], right[:, 0]):
+        if any(close(table[:, 1], summary(growth(_absolute), ddof)[:, 1] / np.sqrt(_REPEATS)) for ddof in (0, 1)):
+            raise Hint(
+                "Your second column says how well the *mean* is known. The spread of the single repeats is asked for: "
+                "do not divide by the root of their number."
+            )
+        raise Hint("The means are right. The second column should be the standard deviation over the repeats.")
+    raise Hint(
+        f"Shuffling the composition made the error grow by {right[0, 0]:.3f} on average, shuffling the structure by "
+        f"{right[1, 0]:.3f}; your table says {np.round(table[:, 0], 3).tolist()}."
+    )
+
+
+# --- Shapley values ---------------------------------------------------------------------------------------------------
+
+
+def _pair(first: Callable[..., float], second: Callable[..., float]) -> Callable[[dict], np.ndarray]:
+    """Return a function of the four errors (neither, composition, structure, both), given as a dict."""
+
+    def both(error: dict) -> np.ndarray:
+        values = [error[name] for name in ("neither", "composition", "structure", "both")]
+        return np.array([first(*values), second(*values)])
+
+    return both
+
+
+def _composition(n: float, c: float, s: float, b: float) -> float:
+    return ((n - c) + (s - b)) / 2
+
+
+def _structure(n: float, c: float, s: float, b: float) -> float:
+    return ((n - s) + (c - b)) / 2
+
+
+_VALUES = (
+    Mistake(
+        _pair(lambda n, c, s, b: n - c, lambda n, c, s, b: c - b),
+        "Your values add up, but only one order is in them: composition first, structure second. Who comes second gets "
+        "only what the first has left. What are they in the other order, and on average?",
+    ),
+    Mistake(
+        _pair(lambda n, c, s, b: s - b, lambda n, c, s, b: n - s),
+        "Your values add up, but only one order is in them: structure first, composition second. Which other order is "
+        "there, and what is the average of the two?",
+    ),
+    Mistake(
+        _pair(lambda n, c, s, b: n - c, lambda n, c, s, b: n - s),
+        "You let both blocks come first. What both of them know is then counted twice: add your values up and compare "
+        "with `neither` minus `both`.",
+    ),
+    Mistake(
+        _pair(lambda n, c, s, b: s - b, lambda n, c, s, b: c - b),
+        "You let both blocks come second: that is the permutation importance once more. What both of them know is "
+        "counted for neither, so your values do not add up to `neither` minus `both`.",
+    ),
+    Mistake(
+        _pair(lambda *v: -_composition(*v), lambda *v: -_structure(*v)),
+        "The sizes are right, the signs are not. A block that helps makes the error *smaller*: error before minus "
+        "error after.",
+    ),
+    Mistake(
+        _pair(_structure, _composition),
+        "Your two values are interchanged. `error['composition']` is the error of a model that *has* the composition, "
+        "not of one that lost it.",
+    ),
+    Mistake(
+        _pair(lambda *v: 2 * _composition(*v), lambda *v: 2 * _structure(*v)),
+        "You added the two orders up. With two orders, the mean is half of that; then the values add up to `neither` "
+        "minus `both`.",
+    ),
+    Mistake(
+        _pair(lambda n, c, s, b: (s - c) / 2, lambda n, c, s, b: (c - s) / 2),
+        "Your values add up to zero, so there is nothing to share. A block that comes first meets a model with "
+        "*neither* block: is that the error you start from?",
+    ),
+    Mistake(
+        _pair(lambda *v: _composition(*v) / (v[0] - v[3]), lambda *v: _structure(*v) / (v[0] - v[3])),
+        "Right as shares of the whole. Give the values themselves, in eV/atom: they should add up to `neither` minus "
+        "`both`, not to one.",
+    ),
+    Mistake(
+        _pair(lambda n, c, s, b: (n - b) / 2, lambda n, c, s, b: (n - b) / 2),
+        "Half for each, whatever the blocks do? Look at what a block changes in each of the two orders.",
+    ),
+    Mistake(
+        _pair(lambda n, c, s, b: c, lambda n, c, s, b: s),
+        "These are the errors that are left with one block alone. What a block *brings* is a difference of two errors.",
+    ),
+    Mistake(
+        _pair(lambda *v: 0.5, lambda *v: 0.2),
+        "Those are the values of the example, whatever the errors are. Compute them from `error`.",
+    ),
+    Mistake(
+        _pair(
+            lambda n, c, s, b: (abs(n - c) + abs(s - b)) / 2,
+            lambda n, c, s, b: (abs(n - s) + abs(c - b)) / 2,
+        ),
+        "You took the size of each difference. Where the error *grows* as a block comes in, the block has done harm, "
+        "and that counts against it.",
+    ),
+)  # fmt: skip
+
+_PROBES = (
+    {"neither": 1.0, "composition": 0.4, "structure": 0.7, "both": 0.3},
+    {"neither": 0.9, "composition": 0.75, "structure": 0.55, "both": 0.2},
+    {"neither": 2.0, "composition": 1.5, "structure": 2.2, "both": 0.1},
+)
+
+
+@checker
+def check_shapley(function: object) -> str:
+    """Check the Shapley values of two blocks.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(error) -> (2,)``, the values of composition and structure, from the errors of a model that has
+        ``"neither"`` block, only the ``"composition"``, only the ``"structure"``, or ``"both"``.
+
+    Returns
+    -------
+    Feedback
+    """
+    probes = [(dict(probe),) for probe in _PROBES]
+    values = [array_from(function, "shapley", (2,), *probe) for probe in probes]
+    right = [_pair(_composition, _structure)(error) for error in _PROBES]
+    if close(values, right):
+        return (
+            "What a block brings, averaged over both orders. The two values add up to all that the blocks bring "
+            "together."
+        )
+    recognise_function(values, probes, _VALUES)
+    recognise(values[0], [Mistake(np.zeros(2), "Both values are zero. Does no block change the error?")])
+    error, value, _ = first_wrong(_PROBES, values, right)  # as they were before the learner's function had them
+    raise Hint(
+        f"For the errors {error} your values are {np.round(value, 3).tolist()}, together {value.sum():.3f}; what there "
+        f"is to share is {error['neither'] - error['both']:.3f}. Begin with one order: neither, then one block, then "
+        "both."
+    )
+
+
+_STATEMENTS = {
+    "adds up": Statement(
+        True,
+        "write the four differences in the two values one below the other. Which of the four errors cancel?",
+    ),
+    "importances too": Statement(
+        False,
+        "compare the two sums in the table. In what order does a block come when only the other one is in place?",
+    ),
+    "zero is ignorance": Statement(
+        False,
+        "think of two blocks with exactly the same numbers, and a model that reads the first only. What is the "
+        "importance of the second, and what does it know?",
+    ),
+    "this model": Statement(
+        True,
+        "which part of the measurement would change if another network had learned from the same crystals?",
+    ),
+    "structure is minor": Statement(
+        False,
+        "the graph, too, says which elements there are. And think of two polymorphs: which block alone tells them "
+        "apart?",
+    ),
+}
+
+
+@checker
+def check_importance_statements(answers: object) -> str:
+    """Check what is concluded from importance and Shapley values.
+
+    Parameters
+    ----------
+    answers : dict of str to bool
+        Which statements are true.
+
+    Returns
+    -------
+    Feedback
+    """
+    judged(answers, "statements", _STATEMENTS)
+    return "Both numbers describe what a model takes from its inputs. What is in the crystals is another question."

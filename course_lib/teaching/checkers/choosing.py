@@ -1,0 +1,588 @@
+"""Exercise 5: choosing a method for a situation, from recorded runs and from a public leaderboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from course_lib.experiments.analysis import pareto_front, summarize_differences
+from course_lib.methods import LABELS
+from course_lib.teaching.checkers.feedback import (
+    Hint,
+    Mistake,
+    array_from,
+    as_dict,
+    call,
+    checker,
+    close,
+    finished,
+    first_wrong,
+    number_from,
+    recognise_function,
+    same_keys,
+)
+
+DAY = 24 * 60 * 60  # seconds
+
+N_TRAININGS, DAYS = 31, 7
+"""Trainings of a study, eight settings on two folds and three seeds on five, and the days there are for them."""
+
+BOARD = {"random_forest": "RF-SCM/Magpie", "cgcnn": "CGCNN v2019", "alignn": "ALIGNN"}
+"""Methods of the course that have a row on the leaderboard."""
+
+# --- which are worth considering --------------------------------------------------------------------------------------
+
+
+def _front(errors: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    return pareto_front(pd.DataFrame({"error": errors, "time": seconds}), ["error", "time"]).to_numpy().astype(float)
+
+
+def _smallest(values: np.ndarray) -> np.ndarray:
+    return (values == values.min()).astype(float)
+
+
+def _beats_one(errors: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    not_worse = (errors <= errors[:, None]) & (seconds <= seconds[:, None])
+    better = (errors < errors[:, None]) | (seconds < seconds[:, None])
+    return (not_worse & better).any(axis=0).astype(float)
+
+
+def _beaten(not_worse: np.ndarray) -> np.ndarray:
+    return 1.0 - not_worse.any(axis=1)
+
+
+_FRONTS = (
+    Mistake(
+        lambda e, t: _smallest(e / t),
+        "You take the smallest quotient of error and time. Let a method train twice as long for nothing: its quotient "
+        "halves, and looks better. What does that pick?",
+    ),
+    Mistake(
+        lambda e, t: _smallest(e * t),
+        "You take the smallest product of error and time. It halves with half the time as with half the error: who "
+        "says that the two are worth the same to you? Compare methods in each of the two, by itself.",
+    ),
+    Mistake(
+        lambda e, t: _smallest(e),
+        "You keep the smallest error only. Somebody in a hurry may prefer a method that is a little worse and much "
+        "faster.",
+    ),
+    Mistake(
+        lambda e, t: _smallest(t),
+        "You keep the fastest only. What of a method that is slower, but more accurate?",
+    ),
+    Mistake(
+        lambda e, t: np.maximum(_smallest(e), _smallest(t)),
+        "You keep the two ends: the most accurate and the fastest. A method in between may be faster than the one and "
+        "more accurate than the other, and no other beats it.",
+    ),
+    Mistake(
+        lambda e, t: 1 - _front(e, t),
+        "Yours is True for just those that are beaten. Turn it round.",
+    ),
+    Mistake(
+        lambda e, t: _beaten((e < e[:, None]) & (t < t[:, None])),
+        "A method stays in yours that has the *same* error as another one and takes longer. Beaten means: worse in "
+        "one, and not better in the other.",
+    ),
+    Mistake(
+        lambda e, t: _beaten((e <= e[:, None]) & (t < t[:, None])),
+        "A method stays in yours that takes as long as another one and has a larger error. Beaten means: worse in one, "
+        "and not better in the other.",
+    ),
+    Mistake(
+        lambda e, t: _beaten((e < e[:, None]) & (t <= t[:, None])),
+        "A method stays in yours that has the *same* error as another one and takes longer. Beaten means: worse in "
+        "one, and not better in the other.",
+    ),
+    Mistake(
+        lambda e, t: 1.0 - _beats_one(e, t),
+        "Yours is False for those that beat another one, and that is no fault. Rows and columns are mixed up: which of "
+        "the two is the method that is beaten?",
+    ),
+    Mistake(
+        lambda e, t: _beaten((e <= e[:, None]) & (t <= t[:, None]) & ~np.eye(len(e), dtype=bool)),
+        "Two methods with the same error and the same time put each other out in yours, and nobody is left. Beaten "
+        "means: nowhere better, and worse in at least one of the two.",
+    ),
+    Mistake(
+        lambda e, t: _beaten((e <= e[:, None]) & (t <= t[:, None])),
+        "In yours every method is beaten, the best ones, too. Is each beaten by itself? It takes another one that is "
+        "nowhere worse and *better* in at least one of the two.",
+    ),
+)
+
+_MADE_UP = (
+    (np.array([0.40, 0.34, 0.31, 0.36, 0.34]), np.array([4.0, 22.0, 24.0, 30.0, 60.0])),
+    (np.array([0.5, 0.2, 0.3, 0.25]), np.array([1.0, 50.0, 10.0, 60.0])),
+    (np.array([0.5, 0.1, 0.1, 0.12]), np.array([1.0, 3.0, 5.0, 8.0])),
+    (np.array([0.5, 0.2, 0.2]), np.array([1.0, 3.0, 3.0])),
+    (np.array([0.5, 0.3, 0.2]), np.array([2.0, 2.0, 9.0])),
+)
+
+
+@checker
+def check_worth_considering(function: object) -> str:
+    """Check a function that says which methods no other beats in error and time.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(errors, seconds) -> (n,)`` of bool for arrays (n,).
+
+    Returns
+    -------
+    Feedback
+    """
+    values = [array_from(function, "worth_considering", (len(probe[0]),), *probe) for probe in _MADE_UP]
+    right = [_front(*probe) for probe in _MADE_UP]
+    if all(close(value, front) for value, front in zip(values, right, strict=True)):
+        return "What is left is for you to decide: how much time a smaller error is worth. No quotient knows that."
+    recognise_function(values, _MADE_UP, _FRONTS)
+    (errors, seconds), value, front = first_wrong(_MADE_UP, values, right)
+    wrong = np.flatnonzero(value != front)[0]
+    raise Hint(
+        f"With the errors {errors.tolist()} and the times {seconds.tolist()}, yours is {bool(value[wrong])} for number "
+        f"{wrong}, counted from 0. Is there another one that is nowhere worse, and better in one of the two?"
+    )
+
+
+# --- how long at another size -----------------------------------------------------------------------------------------
+
+
+def _days(seconds: float, n_learned: float, n_crystals: float, n_trainings: float) -> float:
+    return seconds * n_crystals / n_learned * n_trainings / DAY
+
+
+_TIMES = (
+    Mistake(
+        lambda s, m, n, k: s * k / DAY,
+        "You took the recorded time as it is. It was for `n_learned` crystals: how much longer does an epoch over "
+        "`n_crystals` take?",
+    ),
+    Mistake(lambda s, m, n, k: _days(s, n, m, k), "The ratio of the sizes is upside down: more crystals take longer."),
+    Mistake(lambda s, m, n, k: _days(s, m, n, 1), "That is one training. How many are there?"),
+    Mistake(lambda s, m, n, k: _days(s, m, n, k) * DAY, "Right, in seconds. Days are asked for."),
+    Mistake(lambda s, m, n, k: _days(s, m, n, k) * 24, "Right, in hours. Days are asked for."),
+    Mistake(lambda s, m, n, k: _days(s, m, n, k) * 24 * 60, "Right, in minutes. Days are asked for."),
+    Mistake(
+        lambda s, m, n, k: _days(s, m, n, k) * n / m,
+        "You squared the ratio of the sizes. A graph network looks at each crystal by itself: twice the crystals, "
+        "twice the work.",
+    ),
+    Mistake(
+        lambda s, m, n, k: s * n * k / DAY,
+        "You took the recorded time for that of one crystal. It is that of `n_learned` of them.",
+    ),
+    Mistake(lambda s, m, n, k: _days(s, m, n, 1) / k, "More trainings take longer, but you divided by their number."),
+    Mistake(
+        lambda s, m, n, k: _days(s, m, n, N_TRAININGS),
+        f"Right for {N_TRAININGS} trainings, and the same for any other number. It is an argument: use it.",
+    ),
+)
+
+
+@checker
+def check_campaign_days(function: object) -> str:
+    """Check a function that extrapolates training time to another number of crystals.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(seconds, n_learned, n_crystals, n_trainings) -> float``, in days.
+
+    Returns
+    -------
+    Feedback
+    """
+    probes = [(24.0, 700, 24000, 31), (100.0, 1000, 500, 2)]
+    values = [number_from(function, "campaign_days", *probe) for probe in probes]
+    right = [_days(*probe) for probe in probes]
+    if close(values, right):
+        return (
+            f"A training of 24 s on 700 crystals becomes {values[0]:.1f} days for {probes[0][3]} trainings on "
+            f"{probes[0][2]:,} crystals, on the one core that the runs were recorded on."
+        )
+    recognise_function(values, probes, _TIMES)
+    (seconds, n_learned, n_crystals, n_trainings), value, _ = first_wrong(probes, values, right)
+    raise Hint(
+        f"For {seconds:.0f} s on {n_learned} crystals, and {n_trainings} trainings on {n_crystals}, yours gives "
+        f"{value:.6g} days. Start with the time for one crystal; a day has 86,400 s. Do not round."
+    )
+
+
+# --- who is not shown to be worse ------------------------------------------------------------------------------------
+
+
+def contenders(runs: pd.DataFrame) -> list[str]:
+    """Return the method with the smallest mean error on new formulas, and those not shown to be worse than it.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        As from `course_lib.experiments.load_results`, on one target.
+
+    Returns
+    -------
+    list of str
+        Methods; those of whose paired difference to the best the corrected 95 % interval does not lie above zero.
+    """
+    return _not_worse(_of("formula", runs))
+
+
+def _best(runs: pd.DataFrame) -> str:
+    return runs.groupby("method")["mae"].mean().idxmin()
+
+
+def _not_worse(runs: pd.DataFrame, best: str | None = None, decides: str = "max", level: float = 0.95) -> list[str]:
+    """Return `best` and what is not shown to be worse: on all kinds of folds there are ("max") or on one ("min")."""
+    best = _best(runs) if best is None else best
+    table = summarize_differences(runs, best, level).groupby("method")["low"].agg(decides)
+    return [best, *table.index[table <= 0]]
+
+
+def _per_fold(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the error minus that of the best, a row a fold, a column a method."""
+    errors = runs.groupby(["fold", "method"])["mae"].mean().unstack()
+    return errors.sub(errors[_best(runs)], axis=0)
+
+
+def _unpaired(runs: pd.DataFrame) -> list[str]:
+    table = runs.groupby("method")["mae"].agg(["mean", "std"])
+    best = table.loc[_best(runs)]
+    return list(table.index[table["mean"] - table["std"] <= best["mean"] + best["std"]])
+
+
+def _uncorrected(runs: pd.DataFrame) -> list[str]:
+    differences = _per_fold(runs)
+    low = differences.mean() - 2.776 * differences.std() / np.sqrt(len(differences))  # Student's t, four degrees
+    return list(low.index[low <= 0])
+
+
+def _nearest(runs: pd.DataFrame, count: int) -> list[str]:
+    """Return what a border on the mean difference keeps, or on its ratio, if it lets `count` methods pass."""
+    return list(_per_fold(runs).mean().nsmallest(count).index)
+
+
+def _ahead_once(runs: pd.DataFrame) -> list[str]:
+    differences = _per_fold(runs)
+    return list(differences.columns[(differences <= 0).any()])
+
+
+def _of(split: str, runs: pd.DataFrame) -> pd.DataFrame:
+    return runs[runs["split"] == split]
+
+
+def _as_vector(methods: Iterable[str], runs: pd.DataFrame) -> np.ndarray:
+    chosen = set(methods)
+    return np.array([float(method in chosen) for method in sorted(runs["method"].unique())])
+
+
+def _others(methods: Sequence[str], runs: pd.DataFrame) -> list[str]:
+    return [method for method in runs["method"].unique() if method not in methods]
+
+
+_N_MADE_UP = 9  # methods
+
+
+def _stricter(runs: pd.DataFrame) -> list[str]:
+    """Ask each interval for more the more there are, as notebook 7 does."""
+    return _not_worse(_of("formula", runs), level=1 - 0.05 / (runs["method"].nunique() - 1))
+
+
+_CONTENDERS = tuple(
+    Mistake(lambda runs, rule=rule: _as_vector(rule(runs), runs), hint)
+    for rule, hint in (
+        (
+            lambda runs: [_best(_of("formula", runs))],
+            "You keep the one with the smallest mean only. How far are the others from it, compared with how much that "
+            "differs from fold to fold?",
+        ),
+        (
+            lambda runs: _not_worse(_of("random", runs)),
+            "You read the random folds, where polymorphs of a test formula were learned from. Which folds have "
+            "formulas that are new?",
+        ),
+        (
+            lambda runs: [_best(_of("random", runs))],
+            "You keep the smallest mean on the random folds. The formulas are to be new; and one mean alone shows "
+            "little.",
+        ),
+        (
+            lambda runs: contenders(runs)[1:],
+            "The best one itself is missing: it stands in no row of the differences to it. Add it.",
+        ),
+        (
+            lambda runs: _others(contenders(runs), runs),
+            "Those are the ones that *are* shown to be worse. The others are asked for.",
+        ),
+        (
+            lambda runs: _unpaired(_of("formula", runs)),
+            "That is what comes out if one lets the bars of two methods overlap. Such bars are wide because some folds "
+            "are hard for *all* methods. Compare pairs on the same fold: `summarize_differences`.",
+        ),
+        (
+            _stricter,
+            "You ask more of each interval, as notebook 7 does, and so keep more methods. Here each has 95 %, which is "
+            "what `summarize_differences` gives by itself.",
+        ),
+        *(
+            (
+                rule,
+                "Your best one has the smallest mean over *both* kinds of folds. On new formulas another one has. Keep "
+                "the runs on new formulas before you look for the smallest mean.",
+            )
+            for rule in (
+                lambda runs: _not_worse(_of("formula", runs), _best(runs)),
+                lambda runs: [_best(runs)],
+                lambda runs: _not_worse(runs),
+                lambda runs: _not_worse(runs, decides="min"),
+            )
+        ),
+        *(
+            (
+                lambda runs, decides=decides: _not_worse(runs, _best(_of("formula", runs)), decides),
+                "Your best one is right, but the intervals of the random folds take part in what you keep. The table "
+                "of differences has rows for both kinds of folds: which of them are about new formulas?",
+            )
+            for decides in ("max", "min")
+        ),
+        (
+            lambda runs: _uncorrected(_of("formula", runs)),
+            "That is what comes out if the folds are taken for independent. But they share training crystals: the "
+            "interval must be wider. `summarize_differences` does that; see its `low`.",
+        ),
+        (
+            lambda runs: _ahead_once(_of("formula", runs)),
+            "You drop every one that is behind on all folds. Five small differences of one sign can be chance. What "
+            "does the interval say?",
+        ),
+        (
+            lambda runs: list(runs["method"].unique()),
+            "You keep all. Print your best one first: has it the smallest *mean* error on new formulas? If so, one of "
+            "the others is worse on every fold, by much. What says the lower end of its interval?",
+        ),
+        *(
+            (
+                lambda runs, count=count: _nearest(_of("formula", runs), count),
+                "That is what a border on the mean difference gives: the nearest few, however sure their distance is. "
+                "A small difference that is the same on every fold is shown; a large one that comes from two bad folds "
+                "is not. What does the interval say?",
+            )
+            for count in range(2, _N_MADE_UP)
+        ),
+    )
+)
+
+
+def made_up_runs() -> pd.DataFrame:
+    """Return runs of methods that do not exist, on folds that differ more than most of the methods do.
+
+    On new formulas ``a`` has the smallest mean, and ``b``, ``d``, ``f`` and ``i`` are not shown to be worse. The folds
+    and methods are such that no two hints in `_CONTENDERS` belong to one and the same answer.
+    """
+    hard = [0.0, 0.06, -0.04, 0.1, -0.07]
+    worse_by = {
+        "formula": {
+            "a": [0.0, 0.0, 0.0, 0.0, 0.0],
+            "b": [0.09, 0.001, 0.03, 0.001, 0.002],  # behind on every fold, yet not shown
+            "c": [
+                0.03,
+                0.025,
+                0.035,
+                0.025,
+                0.03,
+            ],  # shown, though the mean is small; the best over both folds
+            "d": [0.005, 0.03, 0.015, 0.04, 0.015],  # shown only if the folds were independent
+            "e": [0.17, 0.11, 0.21, 0.07, 0.24],  # one error on all folds: its bar overlaps with no other
+            "f": [-0.2, 1.0, -0.2, 0.7, -0.3],  # the largest mean, by two bad folds
+            "g": [0.02, 0.05, 0.03, 0.06, 0.02],  # shown to be worse than a, but not than c
+            "h": [0.042, 0.03, 0.05, 0.032, 0.04],  # shown to be worse than both, and its bar overlaps
+            "i": [0.06, -0.01, 0.03, -0.01, 0.02],  # ahead on two folds
+        },
+        "random": {
+            "a": [0.1, 0.1, 0.1, 0.1, 0.1],
+            "b": [0.15, 0.16, 0.15, 0.16, 0.155],
+            "c": [0.0, 0.0, 0.0, 0.0, 0.0],
+            "d": [0.06, -0.02, 0.04, -0.01, 0.03],
+            "e": [-0.03, 0.02, -0.04, -0.01, 0.01],  # the best on random folds
+            "f": [0.02, -0.03, 0.05, 0.04, -0.02],
+            "g": [0.15, 0.16, 0.15, 0.17, 0.15],
+            "h": [0.2, 0.22, 0.21, 0.2, 0.2],
+            "i": [0.15, 0.17, 0.16, 0.15, 0.15],
+        },
+    }
+    rows = [
+        (method, split, fold, seed, 0.5 + hard[fold] + difference + 0.001 * seed)
+        for split, methods in worse_by.items()
+        for method, differences in methods.items()
+        for fold, difference in enumerate(differences)
+        for seed in range(2)
+    ]
+    return pd.DataFrame(rows, columns=["method", "split", "fold", "seed", "mae"])
+
+
+@checker
+def check_contenders(function: object) -> str:
+    """Check a function that returns which methods are not shown to be worse than the best on new formulas.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(runs)`` returns a collection of methods.
+
+    Returns
+    -------
+    Feedback
+    """
+    runs = made_up_runs()
+    answer = call(function, "contenders", runs)
+    if isinstance(answer, str | bytes) or not isinstance(
+        answer, list | tuple | set | frozenset | np.ndarray | pd.Index
+    ):
+        raise Hint("`contenders` should return a list of methods, such as `['a', 'b']`.")
+    named = list(answer)
+    unknown = [name for name in named if not isinstance(name, str) or name not in set(runs["method"])]
+    if unknown:
+        raise Hint("`contenders` returns something that is no method of the column `method`. Return their names.")
+    vector, right = _as_vector(named, runs), contenders(runs)
+    if close(vector, _as_vector(right, runs)):
+        return (
+            "Of nine made-up methods, five hold: the best, and four that the folds cannot tell from it. Their order "
+            "is no result."
+        )
+    recognise_function([vector], [(runs,)], _CONTENDERS)
+    best, *_ = right
+    wrong = min((set(named) ^ set(right)) - {best})
+    mean, low, high = summarize_differences(_of("formula", runs), best).loc[("formula", wrong)]
+    raise Hint(
+        f"For the made-up runs yours returns {sorted(set(named))}. Look at {wrong!r}: on new formulas its difference "
+        f"to the best is {mean:.3f}, with an interval from {low:.3f} to {high:.3f}. Is it shown to be worse, and is it "
+        "in your list?"
+    )
+
+
+# --- three situations -----------------------------------------------------------------------------------------------
+
+_REASONS = {
+    "A": "holds and fits",
+    "B": "large data",
+    "C": "no new training",
+}
+
+_WRONG_REASONS = {
+    "smallest quotient": "error divided by time is small where the time is long. That is no reason.",
+    "smallest mean": "a mean without its interval does not say whether the next study would find the same.",
+    "random folds": "on random folds, polymorphs of the test formulas were learned from. That is another question.",
+    "across datasets": "the crystals of the leaderboard are other crystals, with other energies: an error there cannot "
+    "be compared with one recorded here.",
+}
+
+_MISPLACED = {
+    (
+        "A",
+        "large data",
+    ): "there are fewer than a quarter of the crystals of `mp_e_form`, time is limited, and the leaderboard's "
+    "folds do not keep a formula together. Which runs have test formulas that are new, and does the method fit?",
+    ("A", "no new training"): "nothing is there yet, so everything is trained anew. What limits you?",
+    ("B", "holds and fits"): "the recorded runs learned from far fewer crystals, and nothing has to fit. Where is "
+    "evidence at 100,000?",
+    (
+        "B",
+        "no new training",
+    ): "training is no obstacle here: there is no deadline. What counts is the error at this size.",
+    ("C", "holds and fits"): "no training is wanted at all, however short. What can be made of what is there?",
+    ("C", "large data"): "nobody said how large the data are. What is there already, and what must not be risked?",
+}
+
+
+@checker
+def check_choices(answer: object, runs: pd.DataFrame, board: pd.DataFrame) -> str:
+    """Check a method and a reason for each of three situations, against the evidence.
+
+    Parameters
+    ----------
+    answer : dict of str to (str, str)
+        Method and reason for ``"A"``, ``"B"`` and ``"C"``.
+    runs : DataFrame
+        Recorded runs on the formation energy, late fusion among them.
+    board : DataFrame
+        The leaderboard, indexed by model.
+
+    Returns
+    -------
+    Feedback
+    """
+    choices = as_dict(answer, "choices")
+    same_keys(choices, "choices", _REASONS)
+    known = {*runs["method"], *BOARD}
+    checks = {"A": _check_a, "B": _check_b, "C": _check_c}
+    for situation, choice in choices.items():
+        finished(choice, f"choices[{situation!r}]")
+        if (
+            not isinstance(choice, tuple | list)
+            or len(choice) != 2
+            or not all(isinstance(part, str) for part in choice)
+        ):
+            raise Hint(f"{situation}: give a pair of texts, the method and the reason.")
+        method, reason = choice
+        if method not in known:
+            raise Hint(f"{situation}: no method of the evidence has that name. There are: {', '.join(sorted(known))}.")
+        checks[situation](method, runs, board)
+        if reason in _WRONG_REASONS:
+            raise Hint(f"{situation}, {reason!r}: {_WRONG_REASONS[reason]}")
+        if reason not in _REASONS.values():
+            raise Hint(f"{situation}: take a reason from the list: {', '.join([*_REASONS.values(), *_WRONG_REASONS])}.")
+        if reason != _REASONS[situation]:
+            raise Hint(f"{situation}, {reason!r}: {_MISPLACED[situation, reason]}")
+    others = [LABELS[name] for name in contenders(runs) if name != choices["A"][0] and _fits(name, runs)]
+    allowed = f"{' and '.join(others)} as well" if others else "no other method"
+    return f"Three situations, three reasons. For A the evidence allows {allowed}."
+
+
+def _fits(method: str, runs: pd.DataFrame) -> bool:
+    mine = _of("formula", runs[runs["method"] == method])
+    return _days(mine["seconds"].mean(), mine["n_learned"].mean(), 24000, N_TRAININGS) <= DAYS
+
+
+def _check_a(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
+    if method not in set(runs["method"]):
+        raise Hint(f"A: there are no recorded runs of {LABELS[method]} yet, so nothing is known about it here.")
+    if method not in contenders(runs):
+        best = _best(_of("formula", runs))
+        row = summarize_differences(_of("formula", runs), best).loc[("formula", method)]
+        raise Hint(
+            f"A: accuracy comes first, but {LABELS[method]} is shown to be worse than {LABELS[best]} on new formulas, "
+            f"by {row['mean']:.3f} eV/atom with an interval from {row['low']:.3f}. Whom does your `contenders` keep?"
+        )
+    if not _fits(method, runs):
+        raise Hint(
+            f"A: {LABELS[method]} holds, but {N_TRAININGS} trainings do not fit into {DAYS} days. Who is faster?"
+        )
+
+
+def _check_b(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
+    column = board["mp_e_form (eV/atom)"]
+    best = min(BOARD, key=lambda name: column[BOARD[name]])
+    if method not in BOARD:
+        raise Hint(
+            f"B: {LABELS[method]} has no row on the leaderboard, and the recorded runs learned from far fewer "
+            "crystals. What is known at 100,000?"
+        )
+    if method != best:
+        ratio = column[BOARD[method]] / column[BOARD[best]]
+        raise Hint(
+            f"B: at this size another method of the course has an error {ratio:.1f} times smaller than that one's."
+        )
+
+
+def _check_c(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
+    if method in ("random_forest", "cgcnn"):
+        raise Hint(
+            f"C: {LABELS[method]} alone is what is there already, and the other one lies idle. Two models whose errors "
+            "differ: what can be had from both without touching either?"
+        )
+    if method != "late_fusion":
+        raise Hint(f"C: {LABELS[method]} has to be trained, tuned and trusted anew. What risks less?")

@@ -1,0 +1,654 @@
+"""Exercise 7: whether sharing has done harm, and what helps against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+import torch
+from pymatgen.core import Lattice, Structure
+from scipy import stats
+from torch import Tensor, nn
+
+from course_lib.experiments.analysis import corrected_interval
+from course_lib.graphs import CrystalGraphs
+from course_lib.models import CrystalModel
+from course_lib.teaching.checkers.feedback import (
+    Hint,
+    Mistake,
+    Statement,
+    array_from,
+    as_array,
+    call,
+    checker,
+    close,
+    first_wrong,
+    judged,
+    number_from,
+    recognise_function,
+)
+
+# --- one run --------------------------------------------------------------------------------------------------------
+
+
+def _contradictions(d: np.ndarray) -> float:
+    return float((np.sign(d) != np.sign(d.mean())).mean())
+
+
+_SHARES = (
+    Mistake(
+        lambda d: (np.sign(d) == np.sign(d.mean())).mean(),
+        "That is the share that *agrees* with the mean. The others are asked for.",
+    ),
+    Mistake(
+        lambda d: (np.sign(d) != np.sign(d.mean())).sum(),
+        "You count them. The share is their number over the number of all trainings.",
+    ),
+    Mistake(
+        lambda d: 100 * _contradictions(d),
+        "Right in percent. Give the share as a number between 0 and 1.",
+    ),
+    Mistake(
+        lambda d: (np.sign(d) != np.sign(d.flat[0])).mean(),
+        "You compare all trainings with the first one. That one is a single toss, too: compare with the mean over all.",
+    ),
+    Mistake(
+        lambda d: (np.sign(d.mean(axis=1)) != np.sign(d.mean())).mean(),
+        "You averaged the seeds of each fold first. Somebody with time for one training has no mean over seeds: look "
+        "at every training by itself.",
+    ),
+    Mistake(
+        lambda d: (d > 0).mean(),
+        "That is the share in which sharing was worse. Where the mean itself is above zero, these are the ones that "
+        "*agree* with it.",
+    ),
+    Mistake(
+        lambda d: (d < 0).mean(),
+        "That is the share in which sharing was better. Where the mean itself is below zero, these are the ones that "
+        "*agree* with it.",
+    ),
+    Mistake(
+        lambda d: min((d > 0).mean(), (d < 0).mean()),
+        "You take the side of the majority. A few large differences can put the mean on the other side: compare with "
+        "the sign of the *mean*.",
+    ),
+    Mistake(
+        lambda d: (d < d.mean()).mean(),
+        "You count the trainings below the mean. A training contradicts it when it lies on the other side of *zero*.",
+    ),
+    Mistake(
+        lambda d: (np.abs(d - d.mean()) > d.std()).mean(),
+        "You count what is far from the mean. A training contradicts it when it lies on the other side of *zero*.",
+    ),
+)
+
+_DIFFERENCES = tuple(
+    np.array(table)
+    for table in (
+        [[-0.01, 0.02, 0.03], [0.01, 0.04, -0.06], [0.02, 0.01, 0.06], [-0.01, 0.03, 0.02]],
+        [[0.01, -0.03], [-0.02, -0.04], [-0.01, 0.005], [-0.03, 0.02], [0.01, -0.02]],
+        [[0.09, 0.08], [-0.01, -0.01], [-0.01, -0.02], [-0.02, -0.01]],
+    )
+)
+
+
+@checker
+def check_contradictions(function: object) -> str:
+    """Check the share of single trainings that say the opposite of the mean over all.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(differences) -> share``, for differences of shape (folds, seeds).
+
+    Returns
+    -------
+    Feedback
+    """
+    probes = [(probe,) for probe in _DIFFERENCES]
+    values = [number_from(function, "share_of_contradictions", *probe) for probe in probes]
+    right = [_contradictions(*probe) for probe in probes]
+    if close(values, right):
+        return "So often would somebody with time for one training have reported the opposite of what the mean says."
+    recognise_function(values, probes, _SHARES)
+    (differences,), value, _ = first_wrong(probes, values, right)
+    raise Hint(
+        f"For the differences {differences.tolist()}, with mean {differences.mean():.4f}, yours gives {value:.3f}. How "
+        f"many of these {differences.size} numbers have the other sign than the mean?"
+    )
+
+
+# --- many runs ------------------------------------------------------------------------------------------------------
+
+
+def _paired(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the error with sharing minus that alone: a row a fold, a column a seed."""
+    errors = runs.pivot(index=["fold", "seed"], columns="method", values="mae")
+    return (errors["shared"] - errors["alone"]).unstack("seed")
+
+
+def _summary(differences: np.ndarray) -> np.ndarray:
+    differences = np.asarray(differences, dtype=float)
+    return np.array([differences.mean(), *corrected_interval(differences)])
+
+
+def _t_interval(differences: np.ndarray) -> np.ndarray:
+    values = np.asarray(differences, dtype=float)
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return np.array([values.mean(), values.mean() - half, values.mean() + half])
+
+
+def _transfer(runs: pd.DataFrame) -> np.ndarray:
+    return _summary(_paired(runs).mean(axis=1))
+
+
+def _by_method(runs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return runs[runs["method"] == "shared"], runs[runs["method"] == "alone"]
+
+
+def _by_position(runs: pd.DataFrame) -> np.ndarray:
+    shared, alone = _by_method(runs)
+    differences = pd.Series(shared["mae"].to_numpy() - alone["mae"].to_numpy())
+    return _summary(differences.groupby(shared["fold"].to_numpy()).mean())
+
+
+def _unpaired(runs: pd.DataFrame) -> np.ndarray:
+    """Return the interval from the spread of the errors of the two methods, instead of that of their differences."""
+    of_fold = [part.groupby("fold")["mae"].mean() for part in _by_method(runs)]
+    k = len(of_fold[0])
+    scale = np.sqrt(sum(errors.var() for errors in of_fold) * (1 / k + 1 / (k - 1)))
+    mean = of_fold[0].mean() - of_fold[1].mean()
+    half = stats.t.ppf(0.975, k - 1) * scale
+    return np.array([mean, mean - half, mean + half])
+
+
+def _turned(function: Callable[[pd.DataFrame], np.ndarray]) -> Callable[[pd.DataFrame], np.ndarray]:
+    return lambda runs: -function(runs)[[0, 2, 1]]
+
+
+_TRANSFERS = (
+    Mistake(
+        _turned(_transfer),
+        "Your difference is the error alone minus the error with sharing. Positive should mean that sharing is "
+        "*worse*: which of the two errors do you subtract?",
+    ),
+    Mistake(
+        lambda runs: _transfer(runs)[[0, 2, 1]],
+        "Your interval has its two ends interchanged: low first, then high.",
+    ),
+    Mistake(
+        _by_position,
+        "You subtracted row by row, as the rows happen to stand. Row 1 of one method is another fold and seed than row "
+        "1 of the other. Join them by `fold` and `seed`, for example with `pivot`.",
+    ),
+    Mistake(
+        lambda runs: _summary(_paired(runs).to_numpy().ravel()),
+        "You gave every training to `corrected_interval`, as if each were a fold of its own. Trainings with different "
+        "seeds share all their crystals. Average the seeds of a fold first; then there are as many numbers as folds.",
+    ),
+    Mistake(
+        lambda runs: _t_interval(_paired(runs).to_numpy().ravel()),
+        "You took every training for an independent study, and the plain interval of a mean. Seeds share all their "
+        "crystals, folds share most of them. Average the seeds first; then `corrected_interval` allows for the rest.",
+    ),
+    Mistake(
+        lambda runs: _t_interval(_paired(runs).mean(axis=1)),
+        "Paired and averaged as it should be. But yours is the plain interval of a mean, with s over the root of k. "
+        "The folds share training crystals, so it is too narrow. Which function of the library widens it?",
+    ),
+    Mistake(
+        _unpaired,
+        "The interval comes from the spread of the *errors*. A fold that is hard for one network is hard for the "
+        "other, too, and that drops out if you subtract first, fold by fold and seed by seed, and average afterwards.",
+    ),
+    Mistake(
+        lambda runs: _summary(_paired(runs)[0]),
+        "You used one seed only. All seeds of a fold count: take their mean.",
+    ),
+    Mistake(
+        lambda runs: _transfer(runs) / runs.loc[runs["method"] == "alone", "mae"].mean(),
+        "Right as shares of the error alone. Give the difference itself, in eV/atom.",
+    ),
+    *(
+        Mistake(
+            lambda runs, order=order: _transfer(runs)[list(order)],
+            "The right numbers in another order. Asked for are the mean, then the low end, then the high one.",
+        )
+        for order in permutations(range(3))
+        if order[0] != 0  # where only the ends are interchanged, a hint above says so
+    ),
+)
+
+
+def _made_up_runs(effect: float, seed: int, n_folds: int = 5, n_seeds: int = 3) -> pd.DataFrame:
+    """Return runs whose folds differ in how hard they are; the rows are in no order."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for fold, hard in enumerate(rng.normal(0.4, 0.05, n_folds)):
+        for method, more in (("alone", 0.0), ("shared", effect + rng.normal(0, 0.008))):
+            rows += [(method, fold, start, hard + more + rng.normal(0, 0.01)) for start in range(n_seeds)]
+    runs = pd.DataFrame(rows, columns=["method", "fold", "seed", "mae"])
+    return runs.sample(frac=1, random_state=seed, ignore_index=True)
+
+
+_VERDICTS = {"harm": "harm shown", "gain": "gain shown", "neither": "neither shown"}
+# mean, low, high
+_INTERVALS = ((0.03, 0.01, 0.05), (-0.03, -0.05, -0.01), (0.01, -0.01, 0.03), (-0.01, -0.03, 0.01))
+
+
+def _verdict(mean: float, low: float, high: float) -> str:
+    return _VERDICTS["harm" if low > 0 else "gain" if high < 0 else "neither"]
+
+
+_MISTAKEN_VERDICTS = (
+    (
+        lambda mean, low, high: _VERDICTS["harm" if mean > 0 else "gain"],
+        "Your verdict is the sign of the mean. A mean is never exactly zero, so this always shows something. What does "
+        "the interval say about zero?",
+    ),
+    (
+        lambda mean, low, high: _VERDICTS["gain" if low > 0 else "harm" if high < 0 else "neither"],
+        "Harm and gain are interchanged: the difference is the error with sharing minus the error alone. What does it "
+        "mean where all of the interval is above zero?",
+    ),
+    (
+        lambda mean, low, high: _VERDICTS["harm" if high > 0 else "gain"],
+        "You look at the end of the interval that lies farther out. For harm *every* value in the interval must be "
+        "above zero: which end decides that?",
+    ),
+    (
+        lambda mean, low, high: _VERDICTS["gain" if low < 0 else "harm"],
+        "An interval that begins below zero may still reach above it. For a gain *every* value in it must be below "
+        "zero: which end decides that?",
+    ),
+    (
+        lambda mean, low, high: _VERDICTS["neither"],
+        "Yours never shows anything. What would an interval look like that lies wholly on one side of zero?",
+    ),
+)
+
+
+@checker
+def check_transfer(transfer: object, verdict: object) -> str:
+    """Check the mean difference over folds with its interval, and what is concluded from them.
+
+    Parameters
+    ----------
+    transfer : callable
+        ``transfer(runs) -> (mean, low, high)`` of the error with sharing minus the error alone. ``runs`` has the
+        columns ``method`` (``"shared"`` or ``"alone"``), ``fold``, ``seed`` and ``mae``.
+    verdict : callable
+        ``verdict(mean, low, high)`` gives ``"harm shown"``, ``"gain shown"`` or ``"neither shown"``.
+
+    Returns
+    -------
+    Feedback
+    """
+    probes = [(_made_up_runs(0.03, seed=1),), (_made_up_runs(-0.02, seed=2, n_folds=4, n_seeds=2),)]
+    values = [array_from(transfer, "transfer", (3,), *probe) for probe in probes]
+    right = [_transfer(*probe) for probe in probes]
+    if not all(close(value, wanted) for value, wanted in zip(values, right, strict=True)):
+        recognise_function(values, probes, _TRANSFERS)
+        if all(close(value[0], wanted[0]) for value, wanted in zip(values, right, strict=True)):
+            wide = (values[0][2] - values[0][1]) / (right[0][2] - right[0][1])
+            look = (
+                "Are the two errors that you subtract of the same fold *and* the same seed? The rows are in any order."
+                if wide > 1
+                else "Give `corrected_interval` one difference for each fold, the mean over its seeds."
+            )
+            raise Hint(f"The mean is right, the interval is not: yours is {wide:.2f} times as wide. {look}")
+        raise Hint(
+            f"For made-up runs the mean difference is {right[0][0]:.4f}; yours is {values[0][0]:.4f}. For each fold "
+            "and seed, subtract the error alone from the error with sharing; then average."
+        )
+    answers = [call(verdict, "verdict", *interval) for interval in _INTERVALS]
+    for answer in answers:
+        if not (isinstance(answer, str) and answer in _VERDICTS.values()):
+            raise Hint(
+                'The verdict is one of three texts: "harm shown", "gain shown" and "neither shown". The third says '
+                "what is known: that nothing is shown. It does not say that there is no effect."
+            )
+    if answers == [_verdict(*interval) for interval in _INTERVALS]:
+        return (
+            "Paired by fold and seed, seeds averaged, folds corrected. A verdict needs the whole interval on one side."
+        )
+    for mistaken, hint in _MISTAKEN_VERDICTS:
+        if answers == [mistaken(*interval) for interval in _INTERVALS]:
+            raise Hint(hint)
+    wrong = next(k for k, interval in enumerate(_INTERVALS) if answers[k] != _verdict(*interval))
+    mean, low, high = _INTERVALS[wrong]
+    raise Hint(
+        f"For a mean of {mean} with the interval from {low} to {high} your verdict is {answers[wrong]!r}. On which "
+        "side of zero does the interval lie: above, below, or on both?"
+    )
+
+
+# --- partners -------------------------------------------------------------------------------------------------------
+
+
+def _each_without_gaps(first: np.ndarray, second: np.ndarray) -> float:
+    first, second = first[~np.isnan(first)], second[~np.isnan(second)]
+    n = min(len(first), len(second))
+    return abs(stats.spearmanr(first[:n], second[:n]).statistic)
+
+
+def _on_known(measure: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np.ndarray, np.ndarray], float]:
+    """Return the measure on the rows in which both values are there."""
+
+    def measured(first: np.ndarray, second: np.ndarray) -> float:
+        known = ~(np.isnan(first) | np.isnan(second))
+        return measure(first[known], second[known])
+
+    return measured
+
+
+_related = _on_known(lambda x, y: abs(stats.spearmanr(x, y).statistic))
+
+_RELATIONS = (
+    Mistake(
+        _on_known(lambda x, y: stats.spearmanr(x, y).statistic),
+        "You kept the sign. A head can turn a sign round with one weight, so −0.9 is as close a relation as 0.9. What "
+        "does the *size* say?",
+    ),
+    Mistake(
+        _on_known(lambda x, y: abs(np.corrcoef(x, y)[0, 1])),
+        "That is the size of Pearson's correlation: how well a *straight line* joins the two. Correlate the ranks: "
+        "`scipy.stats.spearmanr`, or Pearson's correlation of the ranks.",
+    ),
+    Mistake(
+        _on_known(lambda x, y: np.corrcoef(x, y)[0, 1]),
+        "That is Pearson's correlation, with its sign. Two things to change: use the ranks, and take the size.",
+    ),
+    Mistake(
+        _on_known(lambda x, y: stats.spearmanr(x, y).statistic ** 2),
+        "You squared the correlation. That takes the sign away, too, but 0.5 becomes 0.25. Take the size.",
+    ),
+    Mistake(
+        _on_known(lambda x, y: stats.spearmanr(x, y).pvalue),
+        "You returned the p-value: how surprising such a correlation would be without any relation. Its size is in "
+        "`.statistic`.",
+    ),
+    Mistake(
+        _on_known(lambda x, y: abs(stats.kendalltau(x, y).statistic)),
+        "That is Kendall's correlation of the ranks. Fine as well, but Spearman's is asked for.",
+    ),
+    Mistake(
+        _each_without_gaps,
+        "You dropped the missing values of each column by itself. After that, row 5 of one is no longer the same "
+        "crystal as row 5 of the other. Keep a row only if *both* values are there.",
+    ),
+    Mistake(
+        lambda x, y: abs(stats.spearmanr(np.nan_to_num(x), np.nan_to_num(y)).statistic),
+        "You took a missing value for a zero. Leave out the crystals that lack one of the two values.",
+    ),
+)
+
+
+def _made_up_labels() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """Return pairs of labels of made-up crystals: related the other way round, hardly related, with missing values."""
+    rng = np.random.default_rng(7)
+    first = rng.normal(size=40)
+    second = np.exp(-2 * first) + rng.normal(0, 0.5, 40)
+    unrelated = rng.normal(size=40)
+    one, other = first.copy(), second.copy()
+    one[[3, 17, 30]], other[[1, 8, 25]] = np.nan, np.nan
+    return (first, second), (first, unrelated), (one, other)
+
+
+_HARMS = {
+    "minus the energy": Statement(
+        False,
+        "the labels are the energies with another sign. What would the layers that both tasks share have to learn for "
+        "it that they do not learn for the energy anyhow? And what can the head do about a sign?",
+    ),
+    "noise": Statement(
+        True,
+        "these labels have nothing to do with the crystals. The only way to lower their error is to learn the training "
+        "crystals by heart, one by one. Whose layers are used for that?",
+    ),
+}
+
+
+@checker
+def check_partners(related: object, harms: object) -> str:
+    """Check the size of the rank correlation of two labels, and a prediction of which partner harms.
+
+    Parameters
+    ----------
+    related : callable
+        ``related(first, second) -> size`` for two arrays of labels with NaN where one is missing.
+    harms : dict of str to bool
+        Whether ``"minus the energy"`` and ``"noise"`` will harm the energy.
+
+    Returns
+    -------
+    Feedback
+    """
+    probes = _made_up_labels()
+    values = [number_from(related, "related", *probe) for probe in probes[:2]]
+    right = [_related(*probe) for probe in probes]
+    if not close(values, right[:2]):
+        recognise_function(values, probes[:2], _RELATIONS[:6])
+        _, value, wanted = first_wrong(probes[:2], values, right[:2])
+        raise Hint(
+            f"For two made-up labels the correlation of the ranks is {wanted:.3f} in size; yours is "
+            f"{value:.3f}. `scipy.stats.spearmanr(first, second).statistic` is the correlation of the ranks."
+        )
+    returned = as_array(_nan_to_text(call(related, "related", *probes[2])), "related with missing values", ())
+    if not close(returned, right[2]):
+        recognise_function([returned], probes[2:], _RELATIONS[6:])
+        raise Hint(
+            "All is right while every label is there. With missing ones yours gives another number than the crystals "
+            "that have both labels."
+        )
+    judged(harms, "harms", _HARMS)
+    return (
+        "The size of the correlation is what can be known beforehand. What sharing does is found by training: next "
+        "cell."
+    )
+
+
+def _nan_to_text(value: object) -> object:
+    """Raise a hint that says where NaN comes from; return all else as it is."""
+    try:
+        missing = bool(np.isnan(float(value)))
+    except Exception:  # not a number; what is wrong with it, `as_array` says
+        return value
+    if missing:
+        raise Hint(
+            "With missing labels (NaN) yours returns NaN. Leave out the crystals that lack one of the two; "
+            "`~np.isnan(first)` says where the first is there."
+        )
+    return value
+
+
+# --- less sharing ---------------------------------------------------------------------------------------------------
+
+
+@cache
+def _three_crystals() -> CrystalGraphs:
+    structures = [
+        Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
+        Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.61), ["Cu"], [[0, 0, 0]]),
+        Structure.from_spacegroup("Pm-3m", Lattice.cubic(2.99), ["Ni", "Al"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
+    ]
+    return CrystalGraphs.from_structures([structure.get_primitive_structure() for structure in structures])
+
+
+def _moved_by(output: Tensor) -> list[dict[int, Tensor]]:
+    """Return, for each column of `output`, the tensors that a loss on it would move, by their identity."""
+    leaves, seen, stack = {}, set(), [output.grad_fn]
+    while stack:  # through the graph of the computation, so that layers PyTorch was not told of are found as well
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            leaves[id(node.variable)] = node.variable
+        stack += [following for following, _ in node.next_functions]
+    moved = []
+    for column in output.unbind(1):
+        gradients = torch.autograd.grad(column.sum(), list(leaves.values()), retain_graph=True, allow_unused=True)
+        moved.append(
+            {
+                key: leaf
+                for (key, leaf), gradient in zip(leaves.items(), gradients, strict=True)
+                if gradient is not None and gradient.abs().max() > 0
+            }
+        )
+    return moved
+
+
+def _is_convolution(parameter: Tensor) -> bool:
+    """Say whether this is the matrix of a CGCNN convolution, which reads two atoms and 41 numbers of a bond."""
+    return parameter.dim() == 2 and parameter.shape[1] == parameter.shape[0] + 41
+
+
+def _is_embedding(parameter: Tensor) -> bool:
+    """Say whether this is the matrix that reads the 92 bits of an atom."""
+    return parameter.dim() == 2 and parameter.shape[1] == 92
+
+
+@checker
+def check_less_shared(model: object) -> str:
+    """Check a network of two tasks that share the atom embedding and the first convolution, and nothing else.
+
+    Parameters
+    ----------
+    model : class
+        ``model(n_tasks)`` is a `CrystalModel` made of CGCNN's parts.
+
+    Returns
+    -------
+    Feedback
+    """
+    network = call(model, "LessShared", 2)
+    if not isinstance(network, CrystalModel):
+        raise Hint(
+            "`LessShared(2)` is no `CrystalModel`, so it cannot be trained. Keep the first lines of the stub, with "
+            "`super().__init__(...)`."
+        )
+    graphs = _three_crystals()
+    output = _output(network.train(), graphs, 3)
+    with torch.no_grad():
+        _output(network.eval(), graphs, 1)
+    _check_sharing(network, *_moved_by(output))
+    return (
+        "Both tasks read the same first layers. After these each goes its own way, and what one of them learns there, "
+        "the other does not notice."
+    )
+
+
+def _output(network: nn.Module, graphs: CrystalGraphs, count: int) -> Tensor:
+    """Return what the network says of the first crystals; raise a hint unless it is one number a crystal and task."""
+    output = call(network.forward, "forward", graphs.batch(range(count)))
+    if not isinstance(output, Tensor):
+        raise Hint("`forward` should return a tensor: one row a crystal, one column a task. `torch.cat` joins columns.")
+    shape = tuple(output.shape)
+    if count == 1 and shape != (1, 2):
+        raise Hint(
+            f"For a batch of one crystal the output has the shape {shape}, not (1, 2). A `squeeze()` also takes away "
+            "the axis of the crystals if there is only one. Leave it out, and join with `torch.cat(..., dim=1)`."
+        )
+    if shape == (2, 3):
+        raise Hint("The output has the shape (2, 3): a row a task. A row should be a crystal: `torch.cat(..., dim=1)`.")
+    if shape == (6, 1):
+        raise Hint(
+            "The output has the shape (6, 1): the tasks stand below each other. Join them side by side: `dim=1`."
+        )
+    if shape == (3, 1):
+        raise Hint(
+            "The output has one column. Two tasks need two: if you added the two predictions up, join them instead, "
+            "with `torch.cat(..., dim=1)`."
+        )
+    if shape != (count, 2):
+        raise Hint(f"For {count} crystals and two tasks the output has the shape {shape}, not ({count}, 2).")
+    if not output.requires_grad and torch.is_grad_enabled():
+        raise Hint("Nothing in the network can learn from its output. Has a `detach()` or `no_grad()` got into it?")
+    return output
+
+
+def _check_sharing(network: nn.Module, first: dict[int, Tensor], second: dict[int, Tensor]) -> None:
+    """Raise a hint unless the two columns share embedding and first convolution, and have convolutions of their own."""
+    known = {id(parameter) for parameter in network.parameters()}
+    shared = [parameter for key, parameter in first.items() if key in second]
+    own = [[p for key, p in one.items() if key not in other] for one, other in ((first, second), (second, first))]
+    if not set(first) | set(second) <= known:
+        raise Hint(
+            "Some layers work, but PyTorch does not know of them, so they would not be trained. It does not look into "
+            "a plain list: put the networks into an `nn.ModuleList`."
+        )
+    if not shared:
+        if any(
+            close(a.detach(), b.detach()) for a, b in zip(*own, strict=False) if a.dim() == 2 and a.shape == b.shape
+        ):
+            raise Hint(
+                "The two networks begin with equal numbers, but these are copies: after the first step of training "
+                "they differ. To share a layer, let both networks hold the very same one: `second.layer = first.layer`."
+            )
+        raise Hint("The two columns have no layer in common: that is two networks. Which layers should they share?")
+    if not all(own):
+        raise Hint(
+            "Both columns come from the same layers, up to the last one: if one task moves them, so it does for the "
+            "other. Give each task a network of its own, and share only the first layers."
+        )
+    if not any(map(_is_convolution, own[0])):
+        raise Hint(
+            "Only the heads are the tasks' own; all convolutions are shared, as they were before. Let the tasks part "
+            "earlier: share the first convolution only."
+        )
+    if not any(map(_is_embedding, shared)):
+        raise Hint(
+            "You share later layers, but each task embeds the atoms for itself. What is shared should be what comes "
+            "*first*: the atom embedding and the first convolution."
+        )
+    if not any(map(_is_convolution, shared)):
+        raise Hint("Only the embedding of the atoms is shared. Share the first convolution, `trunk.convs[0]`, as well.")
+
+
+# --- what it shows --------------------------------------------------------------------------------------------------
+
+_STATEMENTS = {
+    "one run": Statement(
+        True,
+        "look at the table of single trainings with the band gap, and at your share of contradictions. What would have "
+        "been reported from one line of it?",
+    ),
+    "opposite": Statement(
+        False,
+        "which of the made-up partners has a correlation of −1 with the energy, and what did it do?",
+    ),
+    "not shown": Statement(
+        False,
+        "how wide is the interval? Could an effect of a few hundredths of an eV/atom hide in it?",
+    ),
+    "small weight": Statement(
+        True,
+        "what does the loss look like if the weight of the partner goes to zero, and which network is trained then?",
+    ),
+    "always less": Statement(
+        False,
+        "what does less sharing take away where the partner has something to teach, such as many more labels of a "
+        "related property?",
+    ),
+}
+
+
+@checker
+def check_transfer_statements(answers: object) -> str:
+    """Check what is concluded on negative transfer.
+
+    Parameters
+    ----------
+    answers : dict of str to bool
+        Which statements are true.
+
+    Returns
+    -------
+    Feedback
+    """
+    judged(answers, "statements", _STATEMENTS)
+    return "Harm is a difference with a sign and an interval, between networks that differ in one thing."

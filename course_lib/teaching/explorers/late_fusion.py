@@ -1,0 +1,193 @@
+"""The explorer of late fusion: what the weight alpha does, on which predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import product
+
+import ipywidgets
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from course_lib.late_fusion import alpha_path, blend, optimal_alpha
+from course_lib.methods import LABELS
+from course_lib.teaching.explorers.explorer import Choice, Explorer, Frame, live, side_by_side
+from course_lib.teaching.explorers.layers import Layer, picture
+from course_lib.teaching.figures.explorers import plot_alpha_path, plot_parity_axes
+from course_lib.teaching.figures.style import COLORS
+
+_BLEND, _PARENTS = COLORS[1], (COLORS[3], COLORS[0])
+
+
+def alpha_explorer(
+    y: pd.Series, predictions: Mapping[tuple[str, str], pd.DataFrame], unit: str = "", stops: int = 21
+) -> Explorer:
+    """Let the reader set the weight of late fusion, and see the blend, its error and its parents.
+
+    Parameters
+    ----------
+    y : Series
+        True values by crystal id.
+    predictions : mapping of (str, str) to DataFrame
+        By kind of folds and kind of predictions, for example ``("random", "out of fold")``: predictions by crystal id,
+        a column for each of the two models. The first has the weight alpha, the second 1 - alpha. Every kind of folds
+        needs every kind of predictions.
+    unit : str
+        Unit of `y`.
+    stops : int, default 21
+        How many values of alpha from 0 to 1.
+
+    Returns
+    -------
+    Explorer
+
+    Raises
+    ------
+    ValueError
+        If a kind of predictions is missing, a table has not two columns, or a crystal has no true value.
+    """
+    if stops < 2:
+        raise ValueError(f"stops is {stops}; alpha needs at least 0 and 1.")
+    splits, sources = (tuple(dict.fromkeys(names)) for names in zip(*predictions, strict=True))
+    _check(y, predictions, list(product(splits, sources)))
+    blends = {key: _Blend(y, table, unit) for key, table in predictions.items()}
+    parity, top = _ParityAxes(blends.values(), unit), _top(blends.values())
+    alphas = np.linspace(0, 1, stops)
+    frames = {}
+    for (row, split), (column, source) in product(enumerate(splits), enumerate(sources)):
+        chosen = blends[split, source]
+        curve = _Curve(chosen, {other: blends[split, other].path for other in sources if other != source}, top)
+        parents = [parity.parent(chosen, which) for which in (0, 1)]
+        for stop, alpha in enumerate(alphas):
+            values = {"folds": split, "predictions": source} | chosen.values(alpha)
+            frames[row, column, stop] = Frame((curve.at(alpha), parity.blend(chosen, alpha), *parents), values)
+    choices = [
+        Choice("folds", splits),
+        Choice("predictions", sources),
+        Choice("α", tuple(map(_written, alphas)), stops // 2, slider=True),
+    ]
+    return Explorer(choices, frames)
+
+
+def live_alpha(y: pd.Series, a: pd.Series, b: pd.Series, unit: str = "") -> ipywidgets.VBox:
+    """Let the reader set any weight of late fusion. Needs a kernel.
+
+    Parameters
+    ----------
+    y, a, b : Series
+        True values and the predictions of two models, by crystal id. `a` has the weight alpha; the names of `a` and
+        `b` are the models'.
+    unit : str
+        Unit of `y`.
+
+    Returns
+    -------
+    ipywidgets.VBox
+
+    Raises
+    ------
+    ValueError
+        If a crystal has no true value.
+    """
+    predictions = pd.concat([a, b], axis=1)
+    _check(y, {"a and b": predictions}, [])
+    chosen = _Blend(y, predictions, unit)
+    parity, curve = _ParityAxes([chosen], unit), _Curve(chosen, {}, _top([chosen]))
+    slider = ipywidgets.FloatSlider(0.5, min=0, max=1, step=0.001, readout_format=".3f", description="α", tooltip="α")
+    shown = ipywidgets.HTML()
+
+    def show(change: Mapping) -> None:
+        alpha = change["new"]
+        shown.value = side_by_side(Frame((curve.at(alpha), parity.blend(chosen, alpha)), chosen.values(alpha)))
+
+    slider.observe(show, "value")
+    show({"new": slider.value})
+    return live([slider, shown])
+
+
+class _Blend:
+    """Two models' predictions for the same crystals, and all that does not depend on alpha."""
+
+    def __init__(self, y: pd.Series, predictions: pd.DataFrame, unit: str):
+        self.y, self.unit = y[predictions.index], unit
+        self.a, self.b = (predictions[name].rename(LABELS.get(name, name)) for name in predictions.columns)
+        self.path = alpha_path(self.y, self.a, self.b)
+        best = optimal_alpha(self.y, self.a, self.b)
+        self.best = (best, self.error(best))
+
+    def error(self, alpha: float) -> float:
+        return float((blend(alpha, self.a, self.b) - self.y).abs().mean())
+
+    def values(self, alpha: float) -> dict[str, str]:
+        return {
+            "α": _written(alpha),
+            "error of the blend": self._with_unit(self.error(alpha)),
+            f"{self.a.name} alone": self._with_unit(self.error(1.0)),
+            f"{self.b.name} alone": self._with_unit(self.error(0.0)),
+            "smallest": f"{self._with_unit(self.best[1])} at α = {self.best[0]:.2f}",
+        }
+
+    def _with_unit(self, value: float) -> str:
+        return f"{value:.3f} {self.unit}".rstrip()
+
+
+class _ParityAxes:
+    """Parity plots on the same axes: one picture, and dots laid upon it."""
+
+    def __init__(self, blends: Iterable[_Blend], unit: str):
+        everything = pd.concat([values for of in blends for values in (of.y, of.a, of.b)])
+        margin = 0.04 * (everything.max() - everything.min())
+        self.figure = plot_parity_axes((everything.min() - margin, everything.max() + margin), unit)
+        self.picture = picture(self.figure, "Axes for predicted against true values, with the diagonal.")
+
+    def blend(self, of: _Blend, alpha: float) -> tuple[str, str]:
+        return self._dots(of, blend(alpha, of.a, of.b), f"blend, α = {_written(alpha)}", of.error(alpha), _BLEND)
+
+    def parent(self, of: _Blend, which: int) -> tuple[str, str]:
+        """Draw the model with weight 1 at this alpha."""
+        values = of.a if which else of.b
+        return self._dots(of, values, f"{values.name} alone, α = {which}", of.error(which), _PARENTS[which])
+
+    def _dots(self, of: _Blend, predicted: pd.Series, title: str, error: float, color: str) -> tuple[str, str]:
+        written = f"{title}\nMAE {error:.3f} {of.unit}".rstrip()
+        layer = Layer(self.figure).dots(self.figure.axes[0], of.y, predicted[of.y.index], color)
+        layer.text(self.figure.axes[0], written)
+        return self.picture, layer.html(f"{len(of.y)} crystals, {written.replace(chr(10), ': ')}.")
+
+
+class _Curve:
+    """The error along alpha: one picture, and a mark laid upon it."""
+
+    def __init__(self, of: _Blend, others: Mapping[str, pd.DataFrame], top: float):
+        self.blend = of
+        self.figure: Figure = plot_alpha_path(of.path, of.best, others, (of.a.name, of.b.name), of.unit, top)
+        alt = f"Error of the blend along α, from {of.b.name} alone to {of.a.name} alone, smallest at {of.best[0]:.2f}."
+        self.picture = picture(self.figure, alt)
+
+    def at(self, alpha: float) -> tuple[str, str]:
+        axes, error = self.figure.axes[0], self.blend.error(alpha)
+        layer = Layer(self.figure).line(axes, (alpha, alpha), axes.get_ylim(), _BLEND)
+        layer.disc(axes, alpha, error, _BLEND)
+        return self.picture, layer.html(f"A mark at α = {_written(alpha)}, where the error is {error:.3f}.")
+
+
+def _top(blends: Iterable[_Blend]) -> float:
+    """Return the upper end of an axis of errors, with room for names."""
+    return 1.15 * max(of.path["mae"].max() for of in blends)
+
+
+def _written(alpha: float) -> str:
+    return f"{alpha:.2f}" if round(alpha, 2) == round(alpha, 6) else f"{alpha:.3f}"
+
+
+def _check(y: pd.Series, predictions: Mapping, wanted: list[tuple[str, str]]) -> None:
+    for key in wanted:
+        if key not in predictions:
+            raise ValueError(f"there are no predictions for {key}. Give every kind of folds every kind of predictions.")
+    for key, table in predictions.items():
+        if table.shape[1] != 2:
+            raise ValueError(f"predictions for {key} have the columns {list(table.columns)}; two models are blended.")
+        unknown = table.index.difference(y.index)
+        if len(unknown):
+            raise ValueError(f"predictions for {key} name the crystal {unknown[0]!r}, which has no true value in y.")

@@ -1,0 +1,251 @@
+"""What the comparison of methods shows: more data, and error against cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Ellipse
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator
+from matplotlib.transforms import Bbox
+
+from course_lib.experiments.analysis import pareto_front, training_set_size
+from course_lib.methods import KINDS, LABELS
+from course_lib.teaching.figures.schematics import COMPOSITION, STRUCTURE, inch_canvas
+from course_lib.teaching.figures.style import (
+    COLORS,
+    INK,
+    LINES,
+    MARKERS,
+    MUTED,
+    SMALL,
+    WIDTH,
+    check_known,
+    figure_function,
+    paler,
+    pick,
+    with_unit,
+)
+
+_KIND_COLORS = {"composition": COMPOSITION, "structure": STRUCTURE, "hybrid": COLORS[1]}
+
+
+@figure_function
+def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
+    """Draw the error of each method against the number of crystals to learn from, a panel a split.
+
+    A point is the mean over folds and seeds, its bar their standard deviation. Nearly equal sizes are one point
+    (`course_lib.experiments.training_set_size`).
+
+    Parameters
+    ----------
+    runs : DataFrame
+        One row a run, with the columns ``method``, ``split``, ``n_learned`` and ``mae``.
+    unit : str
+        Unit of ``mae``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    check_known(["method", "split", "n_learned", "mae"], runs.columns, "column")
+    splits = runs["split"].unique()
+    figure, panels = plt.subplots(1, len(splits), figsize=(WIDTH, 3.6), sharey=True, squeeze=False)
+    for axes, split in zip(panels[0], splits, strict=True):
+        of_split = runs[runs["split"] == split]
+        of_split = of_split.assign(size=training_set_size(of_split))
+        for rank, method in enumerate(runs["method"].unique()):
+            points = of_split[of_split["method"] == method].groupby("size")["mae"].agg(["mean", "std"])
+            shift = 1.02 ** (rank - 1)  # bars side by side
+            axes.errorbar(points.index * shift, points["mean"], yerr=points["std"], color=pick(COLORS, rank),
+                          linestyle=pick(LINES, rank), marker=pick(MARKERS, rank), markersize=6, capsize=2,
+                          label=LABELS.get(method, method))  # fmt: skip
+        axes.set(title=split, xscale="log", yscale="log")
+        axes.xaxis.set_major_locator(FixedLocator(of_split["size"].unique()))
+        axes.xaxis.set_major_formatter("{x:.0f}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.grid(axis="y")
+        axes.set_xlabel("crystals to learn from")
+    panels[0, 0].set_ylabel(with_unit("mean absolute error", unit))
+    panels[0, -1].legend(handlelength=3.5)
+    return figure
+
+
+@figure_function
+def plot_what_methods_read(methods: Sequence[str]) -> Figure:
+    """Draw two views that overlap, composition and structure, with each method's name in what it reads.
+
+    Parameters
+    ----------
+    methods : sequence of str
+        Methods of the course (`course_lib.experiments.LABELS`).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a method is not one of the course.
+    """
+    check_known(methods, KINDS, "method")
+    figure, axes = inch_canvas(height=2.75)
+    middle = 1.15
+    centers = {"composition": 2.35, "structure": WIDTH - 2.35}
+    views = {kind: Ellipse((x, middle), 4.5, 2.2) for kind, x in centers.items()}
+    overlap = Ellipse((centers["structure"], middle), 4.5, 2.2)
+    for kind, patch in (*views.items(), ("hybrid", overlap)):
+        axes.add_patch(patch)
+        patch.set(facecolor=paler(_KIND_COLORS[kind], 0.7), edgecolor="none")
+    overlap.set_clip_path(views["composition"])
+    for patch in views.values():
+        axes.add_patch(Ellipse(patch.center, 4.5, 2.2, fill=False, edgecolor=INK, linewidth=1.2))
+    for x, title in ((1.6, "composition: Magpie features"), (WIDTH - 1.6, "structure: crystal graph")):
+        axes.text(x, 2.5, title, ha="center", va="center", fontweight="bold")
+    for kind, x in {"composition": 1.2, "hybrid": WIDTH / 2, "structure": WIDTH - 1.3}.items():
+        names = [LABELS[method] for method in methods if KINDS[method] == kind]
+        axes.text(x, middle, "\n".join(names), ha="center", va="center", linespacing=1.6)
+    return figure
+
+
+@figure_function
+def plot_errors_by_kind(runs: pd.DataFrame, unit: str) -> Figure:
+    """Draw the errors of methods, sorted within what they read: composition, structure or both; a panel a split.
+
+    A bar is the mean over the runs of a method, its line the standard deviation.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        One row a run, with the columns ``method``, ``split`` and ``mae``.
+    unit : str
+        Unit of ``mae``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing, or a method is not one of the course.
+    """
+    check_known(["method", "split", "mae"], runs.columns, "column")
+    check_known(runs["method"].unique(), KINDS, "method")
+    splits = runs["split"].unique()
+    methods = runs.groupby("method")["mae"].mean().sort_values(ascending=False).index
+    order = [method for kind in _KIND_COLORS for method in methods if KINDS[method] == kind]
+    size = (WIDTH, 1.3 + 0.34 * len(order))
+    figure, panels = plt.subplots(1, len(splits), figsize=size, sharey=True, sharex=True, squeeze=False)
+    for axes, split in zip(panels[0], splits, strict=True):
+        by_method = runs[runs["split"] == split].groupby("method")["mae"].agg(["mean", "std"])
+        for kind, color in _KIND_COLORS.items():
+            rows = [row for row, method in enumerate(order) if KINDS[method] == kind and method in by_method.index]
+            table = by_method.loc[[order[row] for row in rows]]
+            axes.barh(rows, table["mean"], xerr=table["std"], color=paler(color, 0.5), edgecolor=INK,
+                      linewidth=0.6, height=0.66, error_kw={"capsize": 2, "linewidth": 1.2},
+                      label=f"reads {'both' if kind == 'hybrid' else kind}")  # fmt: skip
+            for row, (mean, _) in zip(rows, table.to_numpy(), strict=True):
+                axes.text(0.01 * runs["mae"].max(), row, f"{mean:.3f}", va="center", fontsize=SMALL)
+        axes.set_title(split)
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0)
+        axes.set_xlabel(with_unit("mean absolute error", unit))
+    panels[0, 0].set_yticks(range(len(order)), [LABELS[method] for method in order])
+    panels[0, 0].set_ylim(len(order) - 0.5, -0.5)
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=3)
+    return figure
+
+
+@figure_function
+def plot_error_against_time(runs: pd.DataFrame, unit: str) -> Figure:
+    """Draw the error of each method against its training time; a line joins those that no other beats in both.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        One row a run on one split, with the columns ``method``, ``mae`` and ``seconds``. A mark is the mean over the
+        runs of a method, its bar the standard deviation.
+    unit : str
+        Unit of ``mae``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    check_known(["method", "mae", "seconds"], runs.columns, "column")
+    by_method = runs.groupby("method", sort=False)
+    table = by_method[["mae", "seconds"]].mean().assign(spread=by_method["mae"].std())
+    front = table[pareto_front(table, ["mae", "seconds"])].sort_values("seconds")
+    figure, axes = plt.subplots(figsize=(WIDTH, 4.8))
+    axes.plot(front["seconds"], front["mae"], color=MUTED, linewidth=1.2, linestyle="--", zorder=1,
+              label="no method is better in both")  # fmt: skip
+    for rank, (kind, color) in enumerate(_KIND_COLORS.items()):
+        of_kind = table[[KINDS.get(method) == kind for method in table.index]]
+        if len(of_kind):
+            axes.errorbar(of_kind["seconds"], of_kind["mae"], yerr=of_kind["spread"], fmt=pick(MARKERS, rank),
+                          color=color, markersize=8, markeredgecolor=INK, markeredgewidth=0.6, capsize=2,
+                          linewidth=1.0, label=f"reads {'both' if kind == 'hybrid' else kind}")  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_xlim(table["seconds"].min() / 1.6, table["seconds"].max() * 3.2)
+    _label_points(axes, table, front)
+    axes.set_xlabel("processor time of one training (s)")
+    axes.set_ylabel(with_unit("mean absolute error", unit))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="y")
+    axes.legend(loc="upper right")
+    return figure
+
+
+def _label_points(axes: Axes, table: pd.DataFrame, front: pd.DataFrame) -> None:
+    """Write each method's name near its mark, where it touches least of the other names, marks, bars and the front."""
+    figure = axes.figure
+    figure.draw_without_rendering()
+    point = figure.dpi / 72
+    marks, bars = [], []
+    for x, mean, spread in table[["seconds", "mae", "spread"]].to_numpy():
+        (x, low), (_, y), (_, high) = axes.transData.transform([(x, mean - spread), (x, mean), (x, mean + spread)])
+        marks.append(Bbox([(x, y), (x, y)]).padded(9 * point))
+        bars.append(Bbox([(x - point, low), (x + point, high)]))
+    steps = np.linspace(0, len(front) - 1, 200)
+    on_front = (np.interp(steps, range(len(front)), of) for of in axes.transData.transform(front[["seconds", "mae"]]).T)
+    line = [Bbox([xy, xy]).padded(point) for xy in zip(*on_front, strict=True)]
+    names: list[Bbox] = []
+    for method, row in table.sort_values("mae").iterrows():
+        trials = []
+        for shift, side in product((0, 10, -10, 20, -20, 30, -30), ("left", "right")):
+            place = (10 if side == "left" else -10, shift)  # points from the middle of the mark
+            text = axes.annotate(LABELS.get(method, method), (row["seconds"], row["mae"]), place, ha=side, va="center",
+                                 textcoords="offset points", fontsize=SMALL)  # fmt: skip
+            box = text.get_window_extent()
+            inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1
+            touched = 20 * box.count_overlaps(names + marks) + 6 * box.count_overlaps(bars)
+            touched += 4 * (box.count_overlaps(line) > 0) + 100 * (not inside)
+            trials.append((touched + abs(shift) / 10, len(trials), text, box))
+        _, chosen, _, box = min(trials, key=lambda trial: trial[:2])
+        names.append(box)
+        for _, number, text, _ in trials:
+            if number != chosen:
+                text.remove()

@@ -1,0 +1,286 @@
+"""What the explorers show: small figures, two of which stand side by side on a page and one below the other on a phone.
+
+They hold what stays the same; what moves with the slider is laid upon them (`course_lib.teaching.explorers`). So the
+axes of a figure lie where its arguments put them, and a layer can be placed by ``axes.transData``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from course_lib.graphs import NEIGHBORS
+from course_lib.teaching.figures.crystals import Shell, draw_crystal, neighbors_of
+from course_lib.teaching.figures.style import (
+    COLORS,
+    INK,
+    LINES,
+    MARKERS,
+    MUTED,
+    SMALL,
+    figure_function,
+    paler,
+    pick,
+    with_unit,
+)
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+SIDE = 3.6  # inches
+_HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}  # of text that lines may run through
+
+
+def _single_axes(height: float, above: float = 0.15) -> tuple[Figure, Axes]:
+    """Return a figure with one pair of axes, with fixed margins."""
+    left, right, below = 0.72, 0.12, 0.62  # inches
+    figure, axes = plt.subplots(figsize=(SIDE, height), layout="none")
+    axes.set_position((left / SIDE, below / height, 1 - (left + right) / SIDE, 1 - (below + above) / height))
+    return figure, axes
+
+
+# --- a crystal and a cutoff ---------------------------------------------------------------------------------------
+
+
+@figure_function
+def plot_shells_in_crystal(structure: Structure, site: int, shells: list[Shell], reach: float) -> Figure:
+    """Draw a crystal with a line from one atom to each neighbour in some shells, a style of line for each shell.
+
+    Parameters
+    ----------
+    structure : pymatgen.core.Structure
+        A crystal.
+    site : int
+        Which atom; it is drawn at the origin.
+    shells : list of Shell
+        The innermost shells round it (`course_lib.teaching.figures.crystals.shells_of`); may be empty.
+    reach : float
+        How far to show the crystal, in angstrom.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    lines = [
+        {"color": pick(COLORS, rank), "linestyle": pick(LINES, rank), "linewidth": max(2.2 - 0.4 * rank, 0.9)}
+        for rank, shell in enumerate(shells)
+        for _ in shell.symbols
+    ]
+    neighbors = neighbors_of(structure, site, len(lines)) if lines else []
+    figure, axes = plt.subplots(figsize=(SIDE, SIDE + 0.25), layout="none")
+    axes.set_position((0.01, 0.09, 0.98, 0.9))
+    draw_crystal(axes, structure, site, neighbors, lines, reach=1.08 * reach)
+    return figure
+
+
+@figure_function
+def plot_neighbor_count(shells: list[Shell], reach: float) -> Figure:
+    """Draw how many neighbours an atom has within a radius: a step at every shell.
+
+    Parameters
+    ----------
+    shells : list of Shell
+        All shells round the atom up to `reach`, nearest first.
+    reach : float
+        The largest radius, in angstrom.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _single_axes(SIDE + 0.25)
+    start = 0.75 * shells[0].distance
+    radii = [start, *(shell.distance for shell in shells), reach]
+    counts = [0, *(shell.last for shell in shells), shells[-1].last]
+    axes.axhline(NEIGHBORS, color=MUTED, linewidth=1.0, linestyle=":")
+    axes.text(reach, NEIGHBORS + 0.5, f"{NEIGHBORS} ", color=MUTED, fontsize=SMALL, va="bottom", ha="right")
+    axes.plot(radii, counts, drawstyle="steps-post", color=MUTED, linewidth=1.2)
+    for rank, shell in enumerate(shells):
+        axes.plot(shell.distance, shell.last, marker=pick(MARKERS, rank), markersize=8, color=pick(COLORS, rank),
+                  linestyle="")  # fmt: skip
+        axes.annotate(f"+{len(shell.symbols)}", (shell.distance, shell.last), (-7, 3), textcoords="offset points",
+                      ha="right", fontsize=SMALL)  # fmt: skip
+    axes.set(xlim=(start, reach), ylim=(0, 1.1 * shells[-1].last))
+    axes.set_xlabel("radius (Å)")
+    axes.set_ylabel("neighbours of the atom")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+# --- late fusion --------------------------------------------------------------------------------------------------
+
+
+@figure_function
+def plot_parity_axes(limits: tuple[float, float], unit: str) -> Figure:
+    """Draw the axes and the diagonal of a parity plot, without points.
+
+    Parameters
+    ----------
+    limits : (float, float)
+        Ends of both axes.
+    unit : str
+        Unit of both.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _single_axes(3.5)
+    axes.plot(limits, limits, color=MUTED, linewidth=1.0)
+    axes.set(xlim=limits, ylim=limits)
+    axes.set_xlabel(with_unit("true", unit))
+    axes.set_ylabel(with_unit("predicted", unit))
+    return figure
+
+
+@figure_function
+def plot_alpha_path(
+    path: pd.DataFrame,
+    best: tuple[float, float],
+    others: Mapping[str, pd.DataFrame],
+    names: tuple[str, str],
+    unit: str,
+    top: float,
+) -> Figure:
+    """Draw the error of a blend along alpha, with its two parents at the ends and its smallest value.
+
+    Parameters
+    ----------
+    path : DataFrame
+        Columns ``alpha`` and ``mae``, from 0 to 1 (`course_lib.late_fusion.alpha_path`).
+    best : (float, float)
+        The best alpha and its error.
+    others : mapping of str to DataFrame
+        Paths of other predictions, drawn pale, by name.
+    names : (str, str)
+        The parents: at alpha 1 and at alpha 0.
+    unit : str
+        Unit of the error.
+    top : float
+        Upper end of the axis of errors.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _single_axes(3.5)
+    for label, other in others.items():
+        axes.plot(other["alpha"], other["mae"], color=MUTED, linewidth=1.2, linestyle="--")
+        axes.annotate(label, (0.25, np.interp(0.25, other["alpha"], other["mae"])), (0, 5), textcoords="offset points",
+                      ha="center", color=MUTED, fontsize=SMALL, bbox=_HALO)  # fmt: skip
+    axes.plot(path["alpha"], path["mae"], color=COLORS[0])
+    for end, name, align in ((-1, names[0], "right"), (0, names[1], "left")):
+        alpha, error = path["alpha"].iloc[end], path["mae"].iloc[end]
+        axes.plot(alpha, error, marker=MARKERS[1], markersize=8, color=COLORS[2], markeredgecolor=INK, clip_on=False)
+        axes.annotate(name, (alpha, error), (0, 9), textcoords="offset points", ha=align, fontsize=SMALL, bbox=_HALO)
+    axes.plot(*best, marker="*", markersize=13, color=COLORS[5], markeredgecolor=INK, linestyle="", clip_on=False,
+              label=f"smallest: {best[1]:.3f} at α = {best[0]:.2f}")  # fmt: skip
+    axes.set(xlim=(0, 1), ylim=(0, top))
+    axes.set_xlabel("α")
+    axes.set_ylabel(with_unit("mean absolute error", unit))
+    axes.grid(axis="y")
+    axes.legend(loc="lower left", handletextpad=0.2)
+    return figure
+
+
+# --- multi-task learning ------------------------------------------------------------------------------------------
+
+
+@figure_function
+def plot_errors_along_lambda(fixed: pd.DataFrame, single: pd.DataFrame, labels: Mapping[str, str]) -> Figure:
+    """Draw the errors of two tasks along the weight of the second one, and those of single-task networks.
+
+    Parameters
+    ----------
+    fixed : DataFrame
+        One row a run: ``lambda``, and a column of errors for each task.
+    single : DataFrame
+        Runs of the single-task networks, with the tasks' columns.
+    labels : mapping of str to str
+        The two tasks: column, and label with its unit.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        With a pair of axes for each task, in the order of `labels`.
+    """
+    height = 4.2
+    figure, panels = plt.subplots(2, 1, figsize=(SIDE, height), sharex=True, layout="none")
+    for axes, below, (task, label) in zip(panels, (2.4, 0.6), labels.items(), strict=True):
+        axes.set_position((0.72 / SIDE, below / height, 1 - 0.84 / SIDE, 1.45 / height))
+        along = fixed.groupby("lambda")[task].agg(["mean", "std"]).fillna(0.0)
+        axes.fill_between(along.index, along["mean"] - along["std"], along["mean"] + along["std"],
+                          color=paler(COLORS[0], 0.8), linewidth=0)  # fmt: skip
+        axes.plot(along.index, along["mean"], color=COLORS[0], marker=MARKERS[0], markersize=3)
+        axes.axhline(single[task].mean(), color=INK, linewidth=1.2, linestyle="--")
+        axes.text(0.99, single[task].mean(), "single-task", transform=axes.get_yaxis_transform(), ha="right",
+                  va="bottom", fontsize=SMALL)  # fmt: skip
+        axes.set(xscale="log", ylim=_span([fixed[task], single[task]]))
+        axes.set_title(label, fontsize=10)
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        axes.grid(axis="y")
+    panels[1].xaxis.set_major_formatter("{x:g}")
+    panels[1].xaxis.set_minor_formatter(NullFormatter())
+    panels[1].set_xlabel("λ, weight of the second task")
+    return figure
+
+
+@figure_function
+def plot_trade_off(
+    fixed: pd.DataFrame,
+    front: pd.Series,
+    schemes: Mapping[str, pd.DataFrame],
+    single: pd.DataFrame,
+    labels: Mapping[str, str],
+) -> Figure:
+    """Draw the error of one task against that of the other for all weights, and which of them no other beats in both.
+
+    Parameters
+    ----------
+    fixed, single, labels
+        As for `plot_errors_along_lambda`.
+    front : Series of bool
+        Which weights no other beats in both errors, by ``lambda``.
+    schemes : mapping of str to DataFrame
+        Runs of the schemes that set the weights themselves, by name.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _single_axes(4.2, above=0.8)
+    tasks = list(labels)
+    means, reference = fixed.groupby("lambda")[tasks].mean(), single[tasks].mean()
+    axes.axvline(reference.iloc[0], color=INK, linewidth=1.2, linestyle="--", label="single-task")
+    axes.axhline(reference.iloc[1], color=INK, linewidth=1.2, linestyle="--")
+    axes.plot(*means.to_numpy().T, color=paler(COLORS[0], 0.5), linewidth=1.0)
+    for on_front, face, label in (
+        (True, COLORS[0], "fixed λ, on the front"),
+        (False, "white", "fixed λ, another is better"),
+    ):
+        points = means[front.reindex(means.index) == on_front]
+        axes.plot(*points.to_numpy().T, linestyle="", marker=MARKERS[0], markersize=6, label=label,
+                  markeredgecolor=COLORS[0], markerfacecolor=face)  # fmt: skip
+    for rank, (label, runs) in enumerate(schemes.items(), start=2):
+        axes.plot(*runs[tasks].mean(), linestyle="", marker=pick(MARKERS, rank), markersize=9, label=label,
+                  color=pick(COLORS, rank), markeredgecolor=INK)  # fmt: skip
+    runs = [fixed, single, *schemes.values()]
+    axes.set(xlim=_span([table[tasks[0]] for table in runs]), ylim=_span([table[tasks[1]] for table in runs]))
+    axes.set_xlabel(labels[tasks[0]])
+    axes.set_ylabel(labels[tasks[1]])
+    figure.legend(loc="upper center", ncols=2, columnspacing=0.8, handletextpad=0.4)
+    return figure
+
+
+def _span(values: list[pd.Series]) -> tuple[float, float]:
+    """Return the ends of an axis that shows all `values`."""
+    everything = pd.concat(values)
+    margin = 0.06 * (everything.max() - everything.min())
+    return everything.min() - margin, everything.max() + margin

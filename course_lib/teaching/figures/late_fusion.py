@@ -1,0 +1,161 @@
+"""Late fusion: two finished models, one weight."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+
+from course_lib.late_fusion import alpha_from_errors, blended_error_variance
+from course_lib.teaching.figures.schematics import COMPOSITION, STRUCTURE, draw_arrow, draw_box, inch_canvas
+from course_lib.teaching.figures.style import (
+    COLORS,
+    INK,
+    LINES,
+    MARKERS,
+    MUTED,
+    SMALL,
+    WIDTH,
+    check_known,
+    figure_function,
+    paler,
+    pick,
+    with_unit,
+)
+
+
+@figure_function
+def plot_late_fusion() -> Figure:
+    """Draw late fusion: two models, each with its own prediction, and the weighted mean of the two."""
+    figure, axes = inch_canvas(height=2.3)
+    rows = (
+        (1.75, ("composition", "145 Magpie\nfeatures", "random\nforest"), COMPOSITION, "ŷ(RF)", "× α"),
+        (0.55, ("crystal\ngraph", "CGCNN\nconvolutions", "mean and\ndense"), STRUCTURE, "ŷ(GNN)", "× (1 − α)"),
+    )
+    for y, names, color, prediction, weight in rows:
+        for name, left in zip(names, (0.65, 2.0, 3.35), strict=True):
+            draw_box(axes, left, y, name, paler(color, 0.75))
+            draw_arrow(axes, (left + 0.55, y), (left + 0.8, y))
+        axes.text(4.45, y, prediction, ha="center", va="center", fontweight="bold")
+        draw_arrow(axes, (4.8, y), (6.0, 1.15 + (0.12 if y > 1 else -0.12)))
+        axes.text(5.45, y + (-0.02 if y > 1 else 0.02), weight, ha="center", va="center", fontsize=SMALL)
+    axes.add_patch(Circle((6.25, 1.15), 0.24, facecolor="white", edgecolor=INK, linewidth=1.2))
+    axes.text(6.25, 1.15, "+", ha="center", va="center", fontweight="bold", fontsize=14)
+    draw_arrow(axes, (6.49, 1.15), (6.8, 1.15))
+    axes.text(7.0, 1.15, "ŷ", ha="center", va="center", fontweight="bold")
+    return figure
+
+
+@figure_function
+def plot_alpha_paths(paths: dict[str, pd.DataFrame], unit: str) -> Figure:
+    """Draw the error of the blend along alpha, a line a set of predictions, a mark at its smallest value.
+
+    The error axis begins just below the data, and says so: a blend often gains a few percent only, which nobody would
+    see on an axis from zero.
+
+    Parameters
+    ----------
+    paths : dict of str to DataFrame
+        Columns ``alpha`` and ``mae``, as `course_lib.late_fusion.alpha_path` returns them.
+    unit : str
+        Unit of ``mae``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    figure, axes = plt.subplots(figsize=(6.5, 3.6))
+    for rank, (label, path) in enumerate(paths.items()):
+        check_known(["alpha", "mae"], path.columns, f"column in the path of {label}:")
+        best = path.loc[path["mae"].idxmin()]
+        axes.plot(path["alpha"], path["mae"], color=pick(COLORS, rank), linestyle=pick(LINES, rank))
+        axes.plot(best["alpha"], best["mae"], marker=pick(MARKERS, rank), color=pick(COLORS, rank), markersize=9,
+                  markeredgecolor=INK, linestyle="")  # fmt: skip
+        axes.plot([], [], color=pick(COLORS, rank), linestyle=pick(LINES, rank), marker=pick(MARKERS, rank),
+                  markeredgecolor=INK, label=f"{label}: smallest at α = {best['alpha']:.2f}")  # fmt: skip
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("α, the weight of the forest (0: CGCNN alone, 1: forest alone)")
+    axes.set_ylabel(with_unit("mean absolute error", unit) + "\n(does not begin at zero)")
+    axes.grid(axis="y")
+    axes.legend(handlelength=3.5)
+    return figure
+
+
+@figure_function
+def plot_error_pairs(errors: dict[str, pd.DataFrame], unit: str) -> Figure:
+    """Draw the error of one model against that of another on the same crystals, a panel a table.
+
+    Parameters
+    ----------
+    errors : dict of str to DataFrame
+        Signed errors by crystal id, two columns, one a model; the columns' names label the axes.
+    unit : str
+        Unit of the errors.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    reach = 1.02 * max(np.abs(table.to_numpy()).max() for table in errors.values())
+    figure, panels = plt.subplots(
+        1, len(errors), figsize=(WIDTH, WIDTH / len(errors) + 0.2), sharey=True, squeeze=False
+    )
+    for rank, (axes, (label, table)) in enumerate(zip(panels[0], errors.items(), strict=True)):
+        first, second = table.columns
+        axes.axhline(0, color=MUTED, linewidth=1.0)
+        axes.axvline(0, color=MUTED, linewidth=1.0)
+        axes.plot(table[first], table[second], linestyle="", marker="o", markersize=3.5, alpha=0.45, markeredgewidth=0,
+                  color=pick(COLORS, rank))  # fmt: skip
+        axes.text(0.04, 0.97, f"correlation {table.corr().iloc[0, 1]:.2f}", transform=axes.transAxes, va="top",
+                  fontsize=SMALL)  # fmt: skip
+        axes.set(title=label, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        axes.set_xlabel(with_unit(f"error of {first}", unit))
+    panels[0, 0].set_ylabel(with_unit(f"error of {second}", unit))
+    return figure
+
+
+@figure_function
+def plot_blending_gain(ratios: tuple[float, ...] = (1.0, 1.25, 1.6), measured: dict | None = None) -> Figure:
+    """Draw how much the best blend gains over the better model, against the correlation of the two errors.
+
+    The gain is one minus the standard deviation of the best blend's error over that of the better model
+    (`course_lib.late_fusion.alpha_from_errors`).
+
+    Parameters
+    ----------
+    ratios : tuple of float
+        Standard deviations of the worse model's error over the better one's; a line each.
+    measured : dict of str to (float, float), optional
+        Correlation and gain that were measured, by label; a mark each.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = plt.subplots(figsize=(6.5, 3.6))
+    correlations = np.linspace(-0.2, 1.0, 241)
+    for rank, ratio in enumerate(ratios):
+        best = [
+            blended_error_variance(alpha_from_errors(ratio, 1.0, correlation), ratio, 1.0, correlation) ** 0.5
+            for correlation in correlations
+        ]
+        label = "two equally good models" if ratio == 1 else f"one {100 * (ratio - 1):.0f} % worse"
+        axes.plot(correlations, 100 * (1 - np.array(best)), color=pick(COLORS, rank), linestyle=pick(LINES, rank),
+                  label=label)  # fmt: skip
+    for rank, (label, (correlation, gain)) in enumerate((measured or {}).items()):
+        axes.plot(correlation, 100 * gain, linestyle="", marker=pick(MARKERS, rank), markersize=9, color="white",
+                  markeredgecolor=INK, markeredgewidth=1.4, label=f"measured: {label}")  # fmt: skip
+    axes.set_xlim(correlations[0], 1)
+    axes.set_ylim(bottom=-0.8)
+    axes.set_xlabel("correlation of the two models' errors")
+    axes.set_ylabel("smaller spread of the errors\n(% of the better model's)")
+    axes.grid(axis="y")
+    axes.legend(handlelength=3.5)
+    return figure
