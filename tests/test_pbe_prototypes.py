@@ -468,8 +468,8 @@ def test_a_crystal_starts_at_its_earlier_cell_with_its_earlier_mesh(made_up_gpaw
     (tmp_path / "again").mkdir()
     compute_all(tmp_path / "again", start=tmp_path / "first")
     for row in compute.first_results(tmp_path / "again"):
-        assert row["steps"] == 1  # it was without stress
-        assert row["cell"] == first[row["id"]]["cell"]
+        assert row["steps"] <= 2  # it was nearly without stress
+        np.testing.assert_allclose(row["cell"], first[row["id"]]["cell"], rtol=compute.STRAIN_TOLERANCE)
         assert row["mesh"] == first[row["id"]]["mesh"]
 
 

@@ -261,6 +261,11 @@ def relax(
         stress = _components(point.stress, cubic)
         if last is not None:
             dx, change = x - last[0], stress - last[1]
+            if step == 2:
+                # A guess that was too stiff along the first step was too stiff across it: the update below corrects
+                # only the former, and a soft uniaxial crystal would keep a wrong c/a.
+                expected = jacobian @ dx
+                jacobian = jacobian * max(0.1, (change @ expected) / (expected @ expected))
             jacobian = jacobian + np.outer(change - jacobian @ dx, dx) / (dx @ dx)
             if not _plausible(jacobian):
                 jacobian = _stiffness(cubic, max(10.0, 20 * abs(stress[0])) if cubic else 60.0)
@@ -289,7 +294,7 @@ def _plausible(jacobian: np.ndarray) -> bool:
     """Return whether a crystal could be that stiff; Broyden's update can go astray."""
     if np.linalg.det(jacobian) <= 0:
         return False
-    return len(jacobian) > 1 or 15 < jacobian[0, 0] < 3000
+    return len(jacobian) > 1 or 5 < jacobian[0, 0] < 3000
 
 
 # --- GPAW ---------------------------------------------------------------------------------------------------------
