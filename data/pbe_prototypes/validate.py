@@ -43,6 +43,9 @@ VOLUME_TOLERANCE = 0.1
 MOMENT_TOLERANCE = 0.1
 """Largest magnetisation (Bohr magnetons per cell) of a crystal that is compared; ours have no spin."""
 
+LITERATURE = Path(__file__).with_name("literature.csv")
+"""Published lattice constants ``a`` (angstrom) by id, with their source; see `lattice_constants`."""
+
 OUTLIER = 0.1
 """Difference in formation energy (eV/atom) that is looked at one by one."""
 
@@ -138,6 +141,35 @@ def _pair(name: str, row: pd.Series, crystal: dict, structure: Structure, ratio:
     )
 
 
+def lattice_constants(ours: pd.DataFrame) -> pd.Series:
+    """Return the relative difference of each cubic lattice constant from the published all-electron one, by id.
+
+    `LITERATURE` has those of the full-potential code WIEN2k by Garrity et al., Comput. Mater. Sci. 81, 446 (2014), for
+    rock salts, perovskites and half-Heuslers, and the mean of WIEN2k and FLEUR by Bosoni et al., Nat. Rev. Phys. 6, 45
+    (2024), for oxides; PBE without spin, as here.
+    """
+    published = pd.read_csv(LITERATURE, index_col="id")["a"]
+    both = published.index.intersection(ours.index)
+    conventional = {"sc": 1, "fcc": 4}  # primitive cells in the cubic one
+    found = [
+        (row.structure.volume * conventional[PROTOTYPES[row.prototype].lattice]) ** (1 / 3)
+        for row in ours.loc[both].itertuples()
+    ]
+    return pd.Series(found, index=both) / published[both] - 1
+
+
+def lattice_report(differences: pd.Series) -> dict:
+    """Return what `main` records of the lattice constants, in percent."""
+    percent = 100 * differences
+    largest = percent.abs().idxmax()
+    return {
+        "n": len(percent),
+        "mean_absolute": round(float(percent.abs().mean()), 3),
+        "mean": round(float(percent.mean()), 3),
+        "largest": {"id": largest, "difference": round(float(percent[largest]), 3)},
+    }
+
+
 def statistics(differences: Iterable[float]) -> dict:
     """Return number, mean absolute, mean and median of some differences."""
     values = np.array(list(differences))
@@ -198,6 +230,7 @@ def main() -> None:
         "data_sha256": ours.attrs["sha256"],
         "compared_with_sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         **report(pairs(ours, read_crystals(path))),
+        "lattice_constants_percent": lattice_report(lattice_constants(ours)),
     }
     text = json.dumps(result, indent=1) + "\n"
     write_atomically(DATA / "results" / "pbe_validation.json", text)
