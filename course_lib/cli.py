@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(_with_config(parser, sys.argv[1:] if arguments is None else list(arguments)))
     output = sys.stdout
     try:
-        with redirect_stdout(sys.stderr):  # what libraries print is no part of the table
+        with redirect_stdout(sys.stderr):  # what libraries print does not belong to the table
             return options.run(options, output)
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -189,7 +189,7 @@ and on the test set if there is one.
         help="a name (course-lib data list), a folder with id_prop.csv and CIF files, a JSON file of matminer, or a "
         "folder of graphs (%(default)s)",
     )
-    command.add_argument("--target", nargs="+", help="what to learn; several for a multi-task model (the first one)")
+    command.add_argument("--target", nargs="+", help="what to predict; several for a multi-task model (the first one)")
     command.add_argument("--split", choices=("random", "formula"), default="random", help="how to split (%(default)s)")
     command.add_argument(
         "--fold", type=int, choices=range(5), help="keep this fold of five as a test set (no test set)"
@@ -211,14 +211,14 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
   course-lib predict --model formation-energy-per-atom.pth.tar crystal.cif
       with the weights that the authors of CGCNN published
 
-Prints a row for each file, model and target:
+Prints one row per file, model and target:
   file, formula
   target, prediction, unit   the unit is "unknown" where the dataset had none
   model, method              the path as given, and how the model was made
   outside                    whether the composition is outside what the model was trained on: "no"; the elements that
                              no training crystal has; the first of the 145 composition features whose value is smaller
-                             or larger than in any training crystal; or "unknown". Predictions outside are guesses.
-                             "no" promises little: structures may differ from all that was seen.
+                             or larger than in any training crystal; or "unknown". Predictions out of domain are
+                             guesses. "no" promises little: structures may differ from all that was seen.
 
 A file that cannot be read is reported, the others are predicted, and the exit code is 2.
 """,
@@ -247,7 +247,7 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
       one of the five official folds; other folds may run at the same time in the same folder
 
 Prints Matbench's scores of each finished fold. Killed and started again, it goes on where it was. When all five folds
-are there, results.json.gz in the folder is what the public leaderboard asks for, beside info.json and your code (see
+are there, results.json.gz in the folder is what the public leaderboard asks for, alongside info.json and your code (see
 https://matbench.materialsproject.org). One eighth of each fold's training part chooses the epoch; the test part is
 predicted once, and nothing is chosen by it. Choose your settings without it, too.
 """
@@ -277,7 +277,7 @@ def _add_data(commands: argparse._SubParsersAction) -> None:
         """example:
   course-lib data list --format table
 
-The environment variable COURSE_DATA_DIR says where downloads are kept. "here" tells whether a file is there already.
+The environment variable COURSE_DATA_DIR says where downloads are kept. "exists" says whether a file does already.
 """,
     )
     command.set_defaults(run=_data_list)
@@ -291,12 +291,12 @@ The environment variable COURSE_DATA_DIR says where downloads are kept. "here" t
 An interrupted download goes on where it stopped. The hash of each file is checked.
 """,
     )
-    command.add_argument("names", nargs="+", metavar="NAME", help="Matbench tasks")
+    command.add_argument("names", nargs="+", metavar="NAME", help="names that course-lib data list has")
     command.set_defaults(run=_data_fetch)
     command = _command(
         commands,
         "check",
-        "check the hashes of the datasets that are here",
+        "check the hashes of the datasets whose files exist",
         """example:
   course-lib data check
 
@@ -397,7 +397,7 @@ def _pairs(texts: list[str] | None, option: str) -> dict[str, object]:
 
 
 def _print(tables: Iterable[pd.DataFrame], format_: str, output: object) -> None:
-    """Write tables of the same columns below one heading, each as soon as it is there."""
+    """Write tables of the same columns below one heading, each as soon as it exists."""
     if not _first_process():
         return
     if format_ == "table":
@@ -427,7 +427,7 @@ def _train(options: argparse.Namespace, output: object) -> int:
     sizes, settings = _pairs(options.size, "size"), _pairs(options.set, "set")
     graphs = predictors.open_graphs(options.dataset, n_jobs=options.jobs)
     if not graphs.target_names:
-        raise ValueError(f"{options.dataset} has no targets to learn from.")
+        raise ValueError(f"{options.dataset} has no targets to train on.")
     graphs = graphs.select_targets(options.target or graphs.target_names[:1])
     if options.fold is None:  # one eighth chooses the epoch, as in a fold
         train, validation, test = predictors.graph_folds(graphs, options.split, n_splits=8)[0]
@@ -576,7 +576,7 @@ def _data_check(options: argparse.Namespace, output: object) -> int:
     from course_lib.datasets import catalogue, check_dataset
 
     rows = []
-    for name, file in catalogue().query("here")["file"].items():
+    for name, file in catalogue().query("exists")["file"].items():
         try:
             check_dataset(name)
         except ValueError as error:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _MAX_Z = 118
 _CHARGE_TOLERANCE = 1e-8  # np.isclose(charge, 0), which matminer asks, means this
-_BLOCK_ROWS = 2048  # compositions computed together: their element values fit in the processor's cache
+_BLOCK_ROWS = 2048  # compositions computed together: their element values fit in the CPU cache
 _MAX_PARTIAL_SUMS = 1_000_000  # partial charge sums held at a time, so that memory stays bounded
 
 
@@ -57,7 +57,7 @@ def magpie(
     Raises
     ------
     ValueError
-        If a row is empty, is no formula, has an amount that is not positive and finite, or holds
+        If a row is empty, is not a formula, has an amount that is not positive and finite, or holds
         something that the tables do not know (a dummy species, an isotope, an element beyond Cn).
 
     Notes
@@ -96,7 +96,7 @@ def feature_groups() -> dict[str, list[str]]:
 
 
 def element_properties() -> pd.DataFrame:
-    """Return the 22 element properties behind the element statistics, one row an element.
+    """Return the 22 element properties behind the element statistics, one row per element.
 
     Returns
     -------
@@ -214,14 +214,14 @@ def _as_composition(item: object, row: int, ids: Sequence[str] | None) -> Compos
     where = describe_row(row, ids)
     if not isinstance(item, str):
         raise ValueError(
-            f"{where}: {item!r} is no composition. "
+            f"{where}: {item!r} is not a composition. "
             "Give a pymatgen Composition or Structure or a formula such as 'SrTiO3'."
         )
     try:
         return Composition(item)
     except ValueError as error:
         raise ValueError(
-            f"{where}: {item!r} is no chemical formula ({error}). Write element symbols and positive amounts, "
+            f"{where}: {item!r} is not a chemical formula ({error}). Write element symbols and positive amounts, "
             "such as 'SrTiO3' or 'Ba0.5Sr0.5TiO3'."
         ) from error
 
@@ -284,7 +284,7 @@ def _merge_species(
 
 
 def _refuse(composition: Composition, row: int, ids: Sequence[str] | None) -> NoReturn:
-    """Raise the error that says what is wrong with a composition and how to mend it."""
+    """Raise the error that says what is wrong with a composition and how to fix it."""
     check_composition(composition, row, ids)
     where = describe_row(row, ids)
     for species, amount in composition.items():

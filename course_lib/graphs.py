@@ -55,7 +55,7 @@ A bond has the mean length of its edges, so the error that this makes in a predi
 _CLOSEST = 0.1  # angstrom; atoms nearer than this are one atom written twice
 _CHUNK = 250  # crystals searched together, and handed to a worker process
 _FORMAT = 2  # of the folder that save() writes
-_META = "meta.json"  # the file in it that is no array
+_META = "meta.json"  # the file in it that is not an array
 _COUNTS = {"n_atoms": "atom_offset", "n_bonds": "bond_offset", "n_edges": "edge_offset"}  # of a chunk; of all
 _ARRAYS = (
     "species", "atom_offset", "bond_offset", "edge_offset", "source", "target", "count", "vector", "composition", "y",
@@ -67,9 +67,9 @@ class CrystalGraphs:
     """The graphs of many crystals as flat arrays; make it with `from_structures` or `load`.
 
     An *edge* joins an atom (``target``, the one that receives the message) to one periodic image of a neighbour
-    (``source``). Symmetry makes many edges alike: in rock salt, an atom has six neighbours at one distance, all of
+    (``source``). Symmetry makes many edges equivalent: in rock salt, an atom has six neighbours at one distance, all of
     them images of one atom. A *bond* stands for all edges between the same two atoms at the same distance, and
-    ``count`` says how many they are. A model that sees only distances computes each message once a bond and counts it
+    ``count`` says how many they are. A model that sees only distances computes each message once per bond and counts it
     so many times; a model that sees directions reads the edges.
 
     Crystal ``b`` has the atoms ``atom_offset[b]:atom_offset[b + 1]``, and likewise its bonds and edges. Bonds are
@@ -168,11 +168,11 @@ class CrystalGraphs:
         Raises
         ------
         FileExistsError
-            If `folder` is there and holds something else than graphs.
+            If `folder` exists and holds something else than graphs.
         ValueError
-            For an empty or disordered structure, something that is no element, two atoms at one place, a target that
-            is NaN or infinite, lengths that differ, an id that repeats or a table whose index has the crystals in
-            another order, or only some of them; the message names the row.
+            For an empty or disordered structure, something that is not an element, two atoms at one place, a target
+            that is NaN or infinite, lengths that differ, an id that repeats or a table whose index has the crystals
+            in another order, or only some of them; the message names the row.
         """
         if neighbors < 1:
             raise ValueError(f"neighbors is {neighbors}; every atom needs at least 1.")
@@ -216,7 +216,7 @@ class CrystalGraphs:
         Raises
         ------
         ValueError
-            If there is no target of a name.
+            If no target has one of the names.
         """
         unknown = [name for name in names if name not in self.target_names]
         if unknown:
@@ -230,7 +230,7 @@ class CrystalGraphs:
         Parameters
         ----------
         features : array, shape (len(self), n_features)
-            One row a crystal, in the order of this view.
+            One row per crystal, in the order of this view.
 
         Raises
         ------
@@ -314,13 +314,13 @@ class CrystalGraphs:
     def save(self, folder: str | os.PathLike) -> None:
         """Write the graphs to `folder` (made new, or replaced): one ``.npy`` file an array, no pickle.
 
-        Everything is written beside the folder first and renamed at the end, so an interruption loses nothing.
+        Everything is written alongside the folder first and renamed at the end, so an interruption loses nothing.
         Graphs that are memory-mapped pass through the memory a few hundred at a time.
 
         Raises
         ------
         FileExistsError
-            If `folder` is there and holds something else than graphs.
+            If `folder` exists and holds something else than graphs.
         """
         parts = np.array_split(self.rows, -(-len(self) // _CHUNK) or 1)
         with _replaced(folder) as new:
@@ -351,14 +351,16 @@ class CrystalGraphs:
             raise FileNotFoundError(f"no crystal graphs in {folder}: no {_META} there. Make them with graphs.save().")
         meta = json.loads((folder / _META).read_text())
         if meta.get("format") != _FORMAT:
-            raise ValueError(f"{folder} has format {meta.get('format')!r}; this library reads {_FORMAT}. Save it anew.")
+            raise ValueError(
+                f"{folder} has format {meta.get('format')!r}; this library reads {_FORMAT}. Save it again."
+            )
         ids = np.asarray(meta["ids"], dtype=str)
         arrays = {}
         for name in _ARRAYS:
             try:
                 arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
             except ValueError as error:  # numpy's message names no file
-                raise ValueError(f"{folder / name}.npy is damaged: {error}. Save the graphs anew.") from None
+                raise ValueError(f"{folder / name}.npy is damaged: {error}. Save the graphs again.") from None
         _check_lengths(folder, len(ids), arrays)
         names = tuple(meta["target_names"])
         return cls(**arrays, ids=ids, target_names=names, rows=np.arange(len(ids)), attrs=meta["attrs"])
@@ -486,7 +488,7 @@ def _check_apart(
         c = crystal[target[edge]]
         raise ValueError(
             f"{names[c]}: sites {target[edge] - offset[c]} and {source[edge] - offset[c]} are {distance[edge]:.3f} "
-            "angstrom apart. Remove the double site (structure.merge_sites) or mend the lattice vectors."
+            "angstrom apart. Remove the double site (structure.merge_sites) or fix the lattice vectors."
         )
 
 
@@ -602,10 +604,10 @@ def _replaced(folder: str | os.PathLike) -> Iterator[Path]:
     """Give a new folder that takes the place of `folder` in the end; after an error `folder` is as it was before."""
     folder = Path(folder)
     if folder.exists() and not (folder / _META).is_file():
-        raise FileExistsError(f"{folder} is there and holds no crystal graphs. Choose another folder.")
+        raise FileExistsError(f"{folder} exists and holds no crystal graphs. Choose another folder.")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
-        new, old = Path(beside, "new"), Path(beside, "old")
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as alongside:
+        new, old = Path(alongside, "new"), Path(alongside, "old")
         new.mkdir()
         yield new
         if folder.exists():
@@ -618,13 +620,13 @@ def _replaced(folder: str | os.PathLike) -> Iterator[Path]:
             raise
 
 
-def _join_alike(source: np.ndarray, target: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _join_equivalent(source: np.ndarray, target: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Order edges by target, source and length; return the order and the number of edges in each bond."""
     length = np.sqrt(np.einsum("ek,ek->e", vector, vector))
     order = np.lexsort((length, source, target))
     source, target, length = source[order], target[order], length[order]
-    alike = (target[1:] == target[:-1]) & (source[1:] == source[:-1]) & (length[1:] - length[:-1] < BOND_TOLERANCE)
-    first = np.flatnonzero(np.concatenate([[True], ~alike]))
+    equivalent = (target[1:] == target[:-1]) & (source[1:] == source[:-1]) & (length[1:] - length[:-1] < BOND_TOLERANCE)
+    first = np.flatnonzero(np.concatenate([[True], ~equivalent]))
     return order, np.diff(first, append=len(order))
 
 
@@ -632,12 +634,12 @@ def _build_chunk(crystals: list[tuple], features: np.ndarray | None, neighbors: 
     """Return the arrays of some crystals, laid end to end: one entry of `_ARRAYS` each, with lengths for offsets."""
     names, numbers, positions, cells = (list(column) for column in zip(*crystals, strict=True))
     source, target, vector = _search(positions, cells, neighbors, names)
-    order, count = _join_alike(source, target, vector)
+    order, count = _join_equivalent(source, target, vector)
     first = order[np.cumsum(count) - count]  # edge of each bond
     n_atoms = np.array([len(points) for points in positions])
     crystal = np.repeat(np.arange(len(names)), n_atoms)  # of each atom
     n_bonds, n_edges = (np.bincount(crystal[target[edges]], minlength=len(names)) for edges in (first, order))
-    shift = np.repeat(_offsets(n_atoms)[:-1], n_bonds)  # atoms are counted anew in each crystal
+    shift = np.repeat(_offsets(n_atoms)[:-1], n_bonds)  # atom numbers start again in each crystal
     chunk = {
         "n_atoms": n_atoms,
         "n_bonds": n_bonds,
@@ -662,7 +664,7 @@ def _check_lengths(folder: Path, n_crystals: int, arrays: dict[str, np.ndarray])
         if len(arrays[name]) != length:
             raise ValueError(
                 f"{folder / name}.npy is damaged: its length is {len(arrays[name])} and should be {length}. "
-                "Save the graphs anew."
+                "Save the graphs again."
             )
 
 

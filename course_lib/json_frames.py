@@ -39,7 +39,7 @@ def read_json_frame(path: Path) -> JSONFrame:
     Raises
     ------
     ValueError
-        If the file is no such table, or ends in the middle.
+        If the file is not such a table, or ends in the middle.
     """
     text = _Text(path)
     head = {}
@@ -75,9 +75,9 @@ class _Text:
         self._decode = json.JSONDecoder().raw_decode
 
     def error(self, what: str) -> ValueError:
-        """Return the error for a file that is no table."""
+        """Return the error for a file that is not a table."""
         return ValueError(
-            f"{self._path} is no table of matminer's store_dataframe_as_json(orient='split'), or damaged: {what}."
+            f"{self._path} is not a table of matminer's store_dataframe_as_json(orient='split'), or damaged: {what}."
         )
 
     def _read_more(self) -> None:
@@ -90,7 +90,7 @@ class _Text:
         self._text, self._at = self._text[self._at :] + piece, 0
 
     def next(self) -> str:
-        """Return the next character that is no space, and stay before it."""
+        """Return the next character that is not a space, and stay before it."""
         while True:
             while self._at < len(self._text) and self._text[self._at].isspace():
                 self._at += 1

@@ -86,7 +86,7 @@ def benchmark(
     Raises
     ------
     ValueError
-        If there is no such task or fold, the task has no structures, or `folder` holds another benchmark.
+        If the task or a fold does not exist, the task has no structures, or `folder` holds another benchmark.
     ConnectionError
         If the dataset must be downloaded and cannot be.
     """

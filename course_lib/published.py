@@ -64,12 +64,12 @@ def load_published(path: str | os.PathLike) -> CrystalRegressor:
     Returns
     -------
     CrystalRegressor
-        Its network is a `PublishedCGCNN`: it counts 12 neighbours an atom, as the original does.
+        Its network is a `PublishedCGCNN`: it counts 12 neighbours per atom, as the original does.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If the file is none of the original code, or was made with more than one hidden layer or with other features of
         atoms or bonds than the original's.
@@ -97,7 +97,7 @@ def load_published(path: str | os.PathLike) -> CrystalRegressor:
 
 
 def _read(path: Path) -> dict:
-    """Return the content of the file; raise ``ValueError`` where it is no checkpoint of the original code."""
+    """Return the content of the file; raise ``ValueError`` where it is not a checkpoint of the original code."""
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}.")
     content = io.BytesIO(path.read_bytes())
@@ -111,7 +111,7 @@ def _read(path: Path) -> dict:
     missing = _PARTS - set(checkpoint) if isinstance(checkpoint, dict) else _PARTS
     if missing:
         raise ValueError(
-            f"{path} is no checkpoint of the original CGCNN code: it has no {', '.join(sorted(missing))}. "
+            f"{path} is not a checkpoint of the original CGCNN code: it has no {', '.join(sorted(missing))}. "
             "A checkpoint of this library is read by course_lib.training.load."
         )
     return checkpoint
@@ -122,11 +122,11 @@ def _check_layers(path: Path, weights: dict[str, Tensor]) -> None:
     if any(name.startswith("fcs.") for name in weights):
         raise ValueError(f"{path} has more than one hidden layer after pooling (--n-h); only one is read.")
     for name, wanted, what in (
-        ("embedding.weight", 92, "features an atom (atom_init.json)"),
-        ("convs.0.fc_full.weight", 41, "features a bond (radius 8, step 0.2)"),
+        ("embedding.weight", 92, "features per atom (atom_init.json)"),
+        ("convs.0.fc_full.weight", 41, "features per bond (radius 8, step 0.2)"),
     ):
         if name not in weights:
-            raise ValueError(f"{path} is no checkpoint of CGCNN: it has no weights {name!r}.")
+            raise ValueError(f"{path} is not a checkpoint of CGCNN: it has no weights {name!r}.")
         found = weights[name].shape[1]
         if name.startswith("convs"):
             found -= weights[name].shape[0]  # (2F, 2F + K)

@@ -1,4 +1,4 @@
-"""Checks on user input: every message names the row, the value found and the mend."""
+"""Checks on user input: every message names the row, the value found and how to fix it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def check_targets(targets: np.ndarray, name: str = "target", ids: Sequence[str] 
     value = np.asarray(targets)[position]
     raise ValueError(
         f"{name}: {describe_row(position[0], ids)} is {value} ({int((~finite).sum())} such values). "
-        "Drop these rows (df.dropna()) or mend the values."
+        "Drop these rows (df.dropna()) or fix the values."
     )
 
 
@@ -82,12 +82,12 @@ def check_composition(composition: Composition, row: int, ids: Sequence[str] | N
 
     where = describe_row(row, ids)
     if len(composition) == 0:
-        raise ValueError(f"{where}: empty, it has no atoms. Drop the row or mend its file.")
+        raise ValueError(f"{where}: empty, it has no atoms. Drop the row or fix its file.")
     for species in composition:
         element = getattr(species, "element", species)
         if isinstance(species, DummySpecies):
             raise ValueError(
-                f"{where}: {species.symbol!r} is no element. Replace it with a real element or drop the row."
+                f"{where}: {species.symbol!r} is not an element. Replace it with a real element or drop the row."
             )
         if element.name in _ISOTOPES:  # its symbol is that of the element: 'H' for 'D'
             raise ValueError(
@@ -100,7 +100,7 @@ def check_structure(structure: Structure, row: int, ids: Sequence[str] | None = 
     """Raise ``ValueError`` when ``structure`` is empty, disordered or holds anything but elements."""
     where = describe_row(row, ids)
     if not hasattr(structure, "lattice"):
-        raise ValueError(f"{where}: {structure!r} is no pymatgen Structure. Convert it or drop the row.")
+        raise ValueError(f"{where}: {structure!r} is not a pymatgen Structure. Convert it or drop the row.")
     for site_index, site in enumerate(structure):
         if not site.is_ordered:
             raise ValueError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -79,9 +80,12 @@ def in_matbench_format(frame: pd.DataFrame, folder: Path) -> bytes:
 
 
 def serve_as(task: str, server: FileServer, patch: pytest.MonkeyPatch) -> None:
-    """Let matminer's metadata of a task point at the server's file."""
+    """Let the table of sources, and matminer's metadata, point at the server's file for a Matbench task."""
     from matminer.datasets import dataset_retrieval
 
+    from course_lib.dataset_sources import SOURCES
+
+    patch.setitem(SOURCES, task, replace(SOURCES[task], url=server.url, sha256=digest(server.content)))
     metadata = dataset_retrieval._load_dataset_dict()
     metadata[task] |= {"url": server.url, "hash": digest(server.content)}
     patch.setattr(dataset_retrieval, "_dataset_dict", metadata)

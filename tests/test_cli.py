@@ -299,12 +299,12 @@ def test_bad_files_are_named_and_the_others_predicted(run, trained, small, tmp_p
     assert code == 2
     assert list(table(output)["file"]) == good
     lines = messages.splitlines()
-    for file, mend in zip(
+    for file, fix in zip(
         bad,
         ("leave it out", "leave it out", "one ordered arrangement", "merge_sites", "leave it out", "leave it out"),
         strict=True,
     ):
-        assert sum(str(file) in line and mend in line for line in lines) >= 1, file
+        assert sum(str(file) in line and fix in line for line in lines) >= 1, file
     assert run("predict", "--model", trained, bad[0])[1].count("\n") == 1  # the heading
 
 
@@ -357,12 +357,12 @@ def test_data_list_fetch_and_check(run, served, tmp_path):
     listed = table(output).set_index("name")
     assert code == 0
     assert str(tmp_path / "cache") in messages
-    assert not listed.loc["matbench_jdft2d", "here"]
+    assert not listed.loc["matbench_jdft2d", "exists"]
     code, output, _ = run("data", "fetch", "matbench_jdft2d")
     assert code == 0
     file = Path(table(output)["file"][0])
     assert file.read_bytes() == served.content
-    assert table(run("data", "list")[1]).set_index("name").loc["matbench_jdft2d", "here"]
+    assert table(run("data", "list")[1]).set_index("name").loc["matbench_jdft2d", "exists"]
     code, output, _ = run("data", "check")
     assert code == 0
     assert table(output)["hash"].tolist() == ["right", "right"]

@@ -253,18 +253,18 @@ def test_element_properties_are_those_of_the_features():
     [
         (Composition({}), "empty.*Drop the row"),
         ("Fe0", "empty.*Drop the row"),
-        (Composition({DummySpecies("X"): 1, "O": 1}), "'X' is no element.*Replace it"),
-        ("Zz2O", "'Zz' is no element.*Replace it"),
+        (Composition({DummySpecies("X"): 1, "O": 1}), "'X' is not an element.*Replace it"),
+        ("Zz2O", "'Zz' is not an element.*Replace it"),
         ("D2O", "'D' is an isotope.*Replace it with 'H'"),
         (Composition({Species("T", 1): 1, "Cl": 1}), "'T' is an isotope.*Replace it with 'H'"),
         ("OgTs2O", "no element data for Og, Ts.*end at Z = 112.*Drop the row"),
         (Composition({"Fe": -1, "O": 2}, allow_negative=True), "Fe has the amount -1.*Give a positive"),
         ("Fe1e400", "Fe has the amount inf.*Give a positive"),
-        ("Fe2(O3", r"'Fe2\(O3' is no chemical formula.*such as"),
-        ("", "'' is no chemical formula.*such as"),
-        ("fe2o3", "'fe2o3' is no chemical formula.*such as"),
-        (float("nan"), "nan is no composition.*Give a pymatgen Composition"),
-        (None, "None is no composition.*Give a pymatgen Composition"),
+        ("Fe2(O3", r"'Fe2\(O3' is not a chemical formula.*such as"),
+        ("", "'' is not a chemical formula.*such as"),
+        ("fe2o3", "'fe2o3' is not a chemical formula.*such as"),
+        (float("nan"), "nan is not a composition.*Give a pymatgen Composition"),
+        (None, "None is not a composition.*Give a pymatgen Composition"),
     ],
 )
 def test_bad_rows_are_named(item, message):
@@ -277,7 +277,7 @@ def test_bad_rows_are_named(item, message):
 def test_the_first_bad_row_is_named():
     with pytest.raises(ValueError, match=r"^row 1: empty"):
         magpie(["NaCl", Composition({}), Composition({DummySpecies("X"): 1}), Composition({})])
-    with pytest.raises(ValueError, match=r"^row 1 .id 'b'.: 'X' is no element"):
+    with pytest.raises(ValueError, match=r"^row 1 .id 'b'.: 'X' is not an element"):
         magpie(pd.Series(["NaCl", Composition({DummySpecies("X"): 1}), Composition({})], index=list("abc")))
 
 

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import os
@@ -18,9 +19,11 @@ from local_server import FileServer, digest, in_matbench_format, serve_as
 from pymatgen.core import Composition, Lattice, Structure
 from sklearn.model_selection import KFold
 
-from course_lib import datasets, json_frames
+from course_lib import cli, crystal_files, dataset_sources, datasets, json_frames
 from course_lib.composition import magpie
+from course_lib.dataset_sources import SOURCES, About, Download, matbench_folds
 from course_lib.datasets import folds, load_dataset, read_structure, stream_dataset
+from course_lib.downloads import download
 from course_lib.graphs import CrystalGraphs
 
 NACL = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -70,7 +73,7 @@ def test_known_physics(bundled):
 def data_copy(tmp_path, monkeypatch):
     for name in ("pbe_prototypes.json", "checksums.sha256"):
         shutil.copy(datasets.DATA / name, tmp_path)
-    monkeypatch.setattr(datasets, "DATA", tmp_path)
+    monkeypatch.setattr(dataset_sources, "DATA", tmp_path)
     return tmp_path / "pbe_prototypes.json"
 
 
@@ -108,15 +111,18 @@ def test_task_without_structures_is_refused():
         load_dataset("matbench_steels")
 
 
-def test_matbench_package_missing(monkeypatch):
-    monkeypatch.setattr(datasets, "find_spec", lambda name: None)
-    datasets._matbench_tasks.cache_clear()
-    try:
-        with pytest.raises(ModuleNotFoundError, match="pip install --no-deps matbench"):
-            load_dataset("matbench_phonons")
+def test_matbench_package_missing():
+    code = """if True:
+        import sys
+        sys.modules["matbench"] = None
+        from course_lib.datasets import catalogue, load_dataset
         assert len(load_dataset("pbe_prototypes")) > 0
-    finally:
-        datasets._matbench_tasks.cache_clear()
+        assert list(catalogue().index) == ["pbe_prototypes"]
+        load_dataset("matbench_phonons")
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "ModuleNotFoundError: matbench_phonons needs" in done.stderr
+    assert "pip install --no-deps matbench" in done.stderr
 
 
 # --- downloads ---
@@ -134,10 +140,10 @@ def server(monkeypatch):
 
 def test_download_is_kept(server, tmp_path):
     path = tmp_path / "new" / "folder" / "file.bin"
-    datasets.download(server.url, digest(server.content), path)
+    download(server.url, digest(server.content), path)
     assert path.read_bytes() == server.content
     assert not path.with_name("file.bin.part").exists()
-    datasets.download(server.url, digest(server.content), path)
+    download(server.url, digest(server.content), path)
     assert server.ranges == [None]  # the second call asked for nothing
 
 
@@ -145,11 +151,11 @@ def test_interrupted_download_continues(server, tmp_path):
     path = tmp_path / "file.bin"
     server.break_after = 100_000
     with pytest.raises(ConnectionError, match=r"could not download file\.bin.*continues where it stopped"):
-        datasets.download(server.url, digest(server.content), path)
+        download(server.url, digest(server.content), path)
     assert not path.exists()
     assert path.with_name("file.bin.part").stat().st_size == 100_000
     server.break_after = None
-    datasets.download(server.url, digest(server.content), path)
+    download(server.url, digest(server.content), path)
     assert path.read_bytes() == server.content
     assert server.ranges == [None, "bytes=100000-"]
 
@@ -157,14 +163,14 @@ def test_interrupted_download_continues(server, tmp_path):
 def test_complete_part_is_taken_over(server, tmp_path):
     path = tmp_path / "file.bin"
     path.with_name("file.bin.part").write_bytes(server.content)
-    datasets.download(server.url, digest(server.content), path)
+    download(server.url, digest(server.content), path)
     assert path.read_bytes() == server.content
 
 
 def test_wrong_hash_leaves_no_file(server, tmp_path):
     path = tmp_path / "file.bin"
     with pytest.raises(ValueError, match=f"sha256 {digest(server.content)}, expected {'0' * 64}"):
-        datasets.download(server.url, "0" * 64, path)
+        download(server.url, "0" * 64, path)
     assert not path.exists()
     assert not path.with_name("file.bin.part").exists()
 
@@ -173,7 +179,7 @@ def test_spoilt_file_in_the_cache_is_noticed(server, tmp_path):
     path = tmp_path / "file.bin"
     path.write_bytes(server.content[:-1])
     with pytest.raises(ValueError, match=r"corrupt or truncated.*Delete .*file\.bin"):
-        datasets.download(server.url, digest(server.content), path)
+        download(server.url, digest(server.content), path)
 
 
 @pytest.mark.parametrize("status", [404, 503])
@@ -181,7 +187,7 @@ def test_server_error_says_what_to_fetch_and_where_to_put_it(server, tmp_path, s
     server.status = status
     path = tmp_path / "file.bin"
     with pytest.raises(ConnectionError) as caught:
-        datasets.download(server.url, "a" * 64, path)
+        download(server.url, "a" * 64, path)
     message = str(caught.value)
     assert f"fetch {server.url} elsewhere (sha256 {'a' * 64}) and put it at {path}" in message
 
@@ -190,7 +196,7 @@ def test_server_that_knows_no_ranges_sends_all_again(server, tmp_path):
     server.knows_ranges = False
     path = tmp_path / "file.bin"
     path.with_name("file.bin.part").write_bytes(server.content[:1000])
-    datasets.download(server.url, digest(server.content), path)
+    download(server.url, digest(server.content), path)
     assert path.read_bytes() == server.content
 
 
@@ -199,15 +205,15 @@ def test_part_of_another_file_is_thrown_away(server, tmp_path, part):
     path = tmp_path / "file.bin"
     path.with_name("file.bin.part").write_bytes(part)
     with pytest.raises(ValueError, match=r"sha256.*Removed it; load the dataset again"):
-        datasets.download(server.url, digest(server.content), path)
-    datasets.download(server.url, digest(server.content), path)
+        download(server.url, digest(server.content), path)
+    download(server.url, digest(server.content), path)
     assert path.read_bytes() == server.content
 
 
 def download_elsewhere(server, path):
     """Start a process that downloads the file."""
     code = (
-        "import sys, pathlib; from course_lib.datasets import download; "
+        "import sys, pathlib; from course_lib.downloads import download; "
         "download(*sys.argv[1:3], pathlib.Path(sys.argv[3]))"
     )
     return subprocess.Popen([sys.executable, "-c", code, server.url, digest(server.content), path])
@@ -244,20 +250,20 @@ def test_a_killed_download_continues(server, tmp_path):
     assert not path.exists()
     have = part.stat().st_size
     server.stop_after = None
-    datasets.download(server.url, digest(server.content), path)
+    download(server.url, digest(server.content), path)
     assert path.read_bytes() == server.content
     assert server.ranges == [None, f"bytes={have}-"]
 
 
 def test_progress_is_shown_on_a_terminal_and_nowhere_else(server, tmp_path, monkeypatch, capfd):
-    datasets.download(server.url, digest(server.content), tmp_path / "file.bin")
+    download(server.url, digest(server.content), tmp_path / "file.bin")
     assert capfd.readouterr() == ("", "")
     terminal = io.StringIO()
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", terminal)
     part = tmp_path / "other.bin.part"
     part.write_bytes(server.content[:200_000])
-    datasets.download(server.url, digest(server.content), tmp_path / "other.bin")
+    download(server.url, digest(server.content), tmp_path / "other.bin")
     lines = terminal.getvalue().split("\r")
     assert "other.bin:  67%" in lines[1]  # it begins where the part ends
     assert "100%" in lines[-1]
@@ -266,14 +272,14 @@ def test_progress_is_shown_on_a_terminal_and_nowhere_else(server, tmp_path, monk
 def test_cache_that_cannot_be_written(server, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(PermissionError, match=r"cannot write to the cache folder.*COURSE_DATA_DIR"):
-        datasets.download(server.url, digest(server.content), tmp_path / "file" / "folder" / "data.bin")
+        download(server.url, digest(server.content), tmp_path / "file" / "folder" / "data.bin")
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write everywhere")
 def test_cache_without_permission(server, tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(PermissionError, match=r"cannot write to the cache folder.*COURSE_DATA_DIR"):
-        datasets.download(server.url, digest(server.content), tmp_path / "file.bin")
+        download(server.url, digest(server.content), tmp_path / "file.bin")
 
 
 def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
@@ -281,6 +287,91 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     assert datasets.cache_folder() == tmp_path
     monkeypatch.delenv("COURSE_DATA_DIR")
     assert datasets.cache_folder().name == "course_lib"
+
+
+# --- a new dataset: one entry ---
+
+
+@pytest.fixture
+def made_up(server, tmp_path, monkeypatch, bundled):
+    """The one entry of a dataset of two targets, with the crystals that the server has."""
+    frame = bundled[["structure", "band_gap", "prototype"]].iloc[:8].assign(volume=np.arange(8.0), cutoff=400)
+    server.content = in_matbench_format(frame, tmp_path)
+    about = About(
+        crystals=8,
+        units={"volume": "angstrom^3", "band_gap": "eV"},
+        task="regression",
+        licence="CC0 1.0",
+        citation="A. Author, J. Made Up Data 1, 1 (2020)",
+    )
+    entry = Download("made_up_gaps", about, url=server.url, sha256=digest(server.content), file="gaps.json.gz")
+    monkeypatch.setitem(SOURCES, entry.name, entry)
+    monkeypatch.setenv("COURSE_DATA_DIR", str(tmp_path / "cache"))
+    return frame
+
+
+def test_one_entry_is_loaded_streamed_and_fetched(made_up, server, tmp_path):
+    df, stream = load_dataset("made_up_gaps"), stream_dataset("made_up_gaps")
+    assert list(df.columns) == ["structure", "formula", "band_gap", "prototype", "volume", "cutoff"]
+    assert list(df.index) == stream.ids == list(made_up.index)
+    assert list(df["structure"]) == list(stream.structures) == list(made_up["structure"])
+    # The entry says what the targets are, and in which order: not all columns of numbers.
+    pd.testing.assert_frame_equal(stream.targets, made_up[["volume", "band_gap"]], check_names=False)
+    assert df.attrs == stream.attrs
+    assert df.attrs["targets"] == ["volume", "band_gap"]
+    assert df.attrs["units"] == {"volume": "angstrom^3", "band_gap": "eV"}
+    assert df.attrs["licence"] == "CC0 1.0"
+    assert df.attrs["source"] == f"{server.url} (A. Author, J. Made Up Data 1, 1 (2020))"
+    assert [len(fold.test) for fold in folds(df)] == [2, 2, 2, 1, 1]  # no official ones
+    assert datasets.fetch_dataset("made_up_gaps") == tmp_path / "cache" / "gaps.json.gz"
+    assert server.ranges == [None]
+    datasets.check_dataset("made_up_gaps")
+    (tmp_path / "cache" / "gaps.json.gz").write_bytes(server.content[:-1])
+    with pytest.raises(ValueError, match=r"gaps\.json\.gz is corrupt or truncated"):
+        datasets.check_dataset("made_up_gaps")
+
+
+def test_one_entry_is_in_the_catalogue_and_on_the_command_line(made_up, server, tmp_path, capsys):
+    row = {
+        "crystals": 8,
+        "target": "volume, band_gap",
+        "unit": "angstrom^3, eV",
+        "task": "regression",
+        "licence": "CC0 1.0",
+        "file": str(tmp_path / "cache" / "gaps.json.gz"),
+        "exists": False,
+        "citation": "A. Author, J. Made Up Data 1, 1 (2020)",
+    }
+    assert datasets.catalogue().loc["made_up_gaps"].to_dict() == row
+    assert cli.main(["data", "fetch", "made_up_gaps"]) == 0
+    assert Path(row["file"]).read_bytes() == server.content
+    capsys.readouterr()
+    assert cli.main(["data", "list"]) == 0
+    listed = pd.read_csv(io.StringIO(capsys.readouterr().out), index_col="name")
+    assert listed.loc["made_up_gaps"].to_dict() == row | {"exists": True}
+    assert cli.main(["data", "check"]) == 0
+    assert f"made_up_gaps,{row['file']},right" in capsys.readouterr().out
+    for use in (load_dataset, stream_dataset, datasets.fetch_dataset, datasets.check_dataset):
+        with pytest.raises(ValueError, match=r"unknown dataset 'made_up_gap'.*Nearest names: made_up_gaps"):
+            use("made_up_gap")
+
+
+def test_an_entry_with_a_target_that_the_file_has_not(made_up, monkeypatch):
+    entry = SOURCES["made_up_gaps"]
+    about = entry.about._replace(units={"energy": "eV"})
+    monkeypatch.setitem(SOURCES, "made_up_gaps", dataclasses.replace(entry, about=about))
+    with pytest.raises(ValueError, match=r"gaps\.json\.gz has no column 'energy', only structure, band_gap"):
+        load_dataset("made_up_gaps")
+
+
+@pytest.mark.parametrize("name", list(SOURCES))
+def test_every_entry_is_complete(name):
+    source = SOURCES[name]
+    assert source.name == name
+    assert source.about.crystals > 0
+    assert source.about.task in ("regression", "classification")
+    assert all([*source.about.units.values(), source.about.licence, source.about.citation])
+    assert "\n" not in source.about.citation  # one line of the catalogue
 
 
 # --- Matbench ---
@@ -314,16 +405,16 @@ def test_matbench_task(matbench_server, tmp_path, bundled):
 
 def test_a_task_can_be_fetched_before_it_is_needed(matbench_server, tmp_path):
     listed = datasets.catalogue()
-    assert not listed.loc["matbench_jdft2d", "here"]
+    assert not listed.loc["matbench_jdft2d", "exists"]
     assert list(listed.loc["matbench_jdft2d", ["crystals", "target", "unit", "task"]]) == [
         636, "exfoliation_en", "meV/atom", "regression",
     ]  # fmt: skip
-    assert listed.loc["pbe_prototypes", "here"]
+    assert listed.loc["pbe_prototypes", "exists"]
     assert set(listed.index) == {"pbe_prototypes", *STRUCTURE_TASKS}
     path = datasets.fetch_dataset("matbench_jdft2d")
     assert str(path) == listed.loc["matbench_jdft2d", "file"]
     assert path.read_bytes() == matbench_server.content
-    assert datasets.catalogue().loc["matbench_jdft2d", "here"]
+    assert datasets.catalogue().loc["matbench_jdft2d", "exists"]
     matbench_server.close()
     assert len(load_dataset("matbench_jdft2d")) == 12
     with pytest.raises(ValueError, match="unknown dataset 'matbench_phonon'"):
@@ -346,12 +437,12 @@ def test_matbench_without_network(matbench_server, tmp_path):
     assert str(tmp_path / "cache" / "matbench_jdft2d.json.gz") in str(caught.value)
 
 
-STRUCTURE_TASKS = [task for task, meta in datasets._matbench_tasks().items() if meta["input_type"] == "structure"]
+STRUCTURE_TASKS = [name for name in SOURCES if name.startswith("matbench_")]
 
 
 def matbench_frame(task):
     """A frame with the ids of a Matbench task and nothing else."""
-    size = datasets._matbench_tasks()[task]["n_samples"]
+    size = SOURCES[task].about.crystals
     prefix = task.replace("matbench", "mb").replace("_", "-")
     ids = [f"{prefix}-{number + 1:0{len(str(size))}d}" for number in range(size)]
     return pd.DataFrame(index=pd.Index(ids, name="mbid"))
@@ -361,7 +452,7 @@ def matbench_frame(task):
 def test_random_folds_are_the_official_ones(task):
     frame = matbench_frame(task)
     frame.attrs["name"] = task
-    official = datasets._matbench_folds()[task]
+    official = matbench_folds()[task]
     for number, fold in enumerate(folds(frame)):
         assert list(frame.index[fold.test]) == official[f"fold_{number}"]["test"]
         train_and_validation = np.sort(np.concatenate([fold.train, fold.validation]))
@@ -372,7 +463,7 @@ def test_random_folds_are_the_official_ones(task):
 def test_any_frame_is_split_as_matbench_does(task):
     # Matbench stratifies its classification task; all others it splits without looking at the target.
     frame = matbench_frame(task)
-    official = datasets._matbench_folds()[task]
+    official = matbench_folds()[task]
     for number, fold in enumerate(folds(frame)):
         assert list(frame.index[fold.test]) == official[f"fold_{number}"]["test"]
 
@@ -437,7 +528,7 @@ TWO_IN_ONE = NACL.to(fmt="cif") + NACL.to(fmt="cif").replace("data_NaCl", "data_
         ({"a": NACL, "b": "nonsense"}, ["a,1", "b,2"], ValueError, r"row 1 \(id 'b'\): cannot read .*b\.cif"),
         ({"a": ""}, ["a,1"], ValueError, r"row 0 \(id 'a'\): cannot read"),
         ({"a": NACL.to(fmt="cif")[:-60]}, ["a,1"], ValueError, r"row 0 \(id 'a'\)"),
-        ({"a": NACL.to(fmt="cif").replace("'Na4 Cl4'", "'Na4 Cl5'")}, ["a,1"], ValueError, "doubtful.*stoichiometry"),
+        ({"a": NACL.to(fmt="cif").replace("'Na4 Cl4'", "'Na4 Cl5'")}, ["a,1"], ValueError, "suspect.*stoichiometry"),
         ({"a": TWO_IN_ONE}, ["a,1"], ValueError, r"row 0 \(id 'a'\).*holds 2 structures"),
         ({"a": DISORDERED}, ["a,1"], ValueError, r"row 0 \(id 'a'\): site 0 is disordered"),
         ({"a": NACL}, ["a,nan"], ValueError, r"target: row 0 \(id 'a'\) is nan"),
@@ -450,9 +541,9 @@ TWO_IN_ONE = NACL.to(fmt="cif") + NACL.to(fmt="cif").replace("data_NaCl", "data_
             {"a": NACL},
             ["id,target", "a,1"],
             ValueError,
-            "line 1.*'target' is no number. Delete the line if it is a header",
+            "line 1.*'target' is not a number. Delete the line if it is a header",
         ),
-        ({"a": NACL}, ["a,1", "b,"], ValueError, r"line 2 \(id 'b'\): target '' is no number"),
+        ({"a": NACL}, ["a,1", "b,"], ValueError, r"line 2 \(id 'b'\): target '' is not a number"),
     ],
 )
 def test_bad_cif_folder(cif_folder, crystals, lines, error, message):
@@ -464,9 +555,11 @@ def test_a_folder_is_read_file_by_file(cif_folder, bundled, tmp_path, monkeypatc
     chosen = bundled.iloc[:30]
     lines = [f"{name},{energy!r}" for name, energy in chosen["formation_energy_per_atom"].items()]
     folder = cif_folder(dict(chosen["structure"]), lines)
-    monkeypatch.setattr(datasets, "_CIFS_AT_A_TIME", 4)
+    monkeypatch.setattr(crystal_files, "_CIFS_AT_A_TIME", 4)
     read = []
-    monkeypatch.setattr(datasets, "read_structure", lambda *arguments: read.append(1) or read_structure(*arguments))
+    monkeypatch.setattr(
+        crystal_files, "read_structure", lambda *arguments: read.append(1) or read_structure(*arguments)
+    )
     stream = stream_dataset(folder)
     assert not read
     next(stream.structures)
@@ -492,8 +585,8 @@ def test_a_folder_is_read_file_by_file(cif_folder, bundled, tmp_path, monkeypatc
 def test_many_files_are_read_by_processes(cif_folder, bundled, monkeypatch):
     chosen = bundled["structure"].iloc[:6]
     folder = cif_folder(dict(chosen) | {"bad": "nonsense"}, [*(f"{name},1" for name in chosen.index), "bad,2"])
-    monkeypatch.setattr(datasets, "_CIFS_FOR_PROCESSES", 3)
-    monkeypatch.setattr(datasets, "_CIFS_AT_A_TIME", 4)
+    monkeypatch.setattr(crystal_files, "_CIFS_FOR_PROCESSES", 3)
+    monkeypatch.setattr(crystal_files, "_CIFS_AT_A_TIME", 4)
     structures = stream_dataset(folder).structures
     assert [next(structures).formula for _ in range(4)] == [structure.formula for structure in chosen[:4]]
     with pytest.raises(ValueError, match=r"row 6 \(id 'bad'\): cannot read"):
@@ -508,7 +601,7 @@ def test_other_datasets_stream_too(bundled):
     assert stream.attrs == bundled.attrs
 
 
-def test_noble_gases_are_nothing_doubtful(tmp_path):
+def test_noble_gases_are_not_suspect(tmp_path):
     # Where a CIF file has no formula, pymatgen sorts the elements by electronegativity.
     lines = NACL.to(fmt="cif").replace("Na", "Ne").splitlines(keepends=True)
     text = "".join(line for line in lines if not line.startswith("_chemical_formula"))
@@ -532,7 +625,7 @@ def test_one_structure_from_a_file(tmp_path, name):
         (
             "POSCAR",
             NACL.to(fmt="poscar").replace("Na Cl\n", "").replace(" Na\n", "\n").replace(" Cl\n", "\n"),
-            "POSCAR is doubtful: Elements in POSCAR cannot be determined",
+            "POSCAR is suspect: Elements in POSCAR cannot be determined",
         ),
         ("notes.txt", "hello", "cannot read .*notes.txt"),
         ("a.cif", TWO_IN_ONE, "a.cif holds 2 structures"),
@@ -602,7 +695,7 @@ def spoil(column: str, row: int, value: object) -> Callable[[pd.DataFrame], pd.D
     [
         (lambda frame: frame.drop(columns="structure"), "has no column 'structure', only band_gap"),
         (spoil("band_gap", 2, np.nan), r"band_gap: row 2 \(id 'x2'\) is nan"),
-        (spoil("structure", 1, "NaCl"), r"row 1 \(id 'x1'\): 'NaCl' is no pymatgen Structure"),
+        (spoil("structure", 1, "NaCl"), r"row 1 \(id 'x1'\): 'NaCl' is not a pymatgen Structure"),
         (spoil("structure", 0, DISORDERED), r"row 0 \(id 'x0'\): site 0 is disordered"),
         (lambda frame: frame.set_axis(["a", "b", "a"]), "duplicate id 'a'"),
     ],

@@ -1,4 +1,4 @@
-"""The check of the learner's environment names what is wrong and how to mend it."""
+"""The check of the learner's environment names what is wrong and how to fix it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from importlib import metadata
 
 import pytest
 
-from course_lib import datasets
+from course_lib import dataset_sources
 from course_lib.teaching import environment
 from course_lib.teaching.environment import check_environment
 
@@ -35,7 +35,7 @@ def test_missing_and_wrong_packages_are_named(monkeypatch):
 
 def test_other_python_and_spoiled_data_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(environment.platform, "python_version", lambda: "3.9.1")
-    monkeypatch.setattr(datasets, "DATA", tmp_path)
+    monkeypatch.setattr(dataset_sources, "DATA", tmp_path)
     report = check_environment()
     assert report.index[~report["ok"]].tolist() == ["Python", "bundled crystals"]
     assert report.loc["bundled crystals", "mend"].strip()

@@ -20,7 +20,8 @@ from conftest import pages_of_the_book, public_functions
 from derive_exercises import COPIES, is_exercise, learners_copy, page, stub, without_markers
 from scipy import optimize, stats
 
-from course_lib.datasets import DATA, _matbench_tasks, catalogue
+from course_lib.dataset_sources import matbench_tasks
+from course_lib.datasets import DATA, catalogue
 from course_lib.experiments.analysis import summarize_differences
 from course_lib.graphs import CrystalGraphs
 from course_lib.late_fusion import alpha_from_errors, blended_error_variance, optimal_alpha
@@ -1752,7 +1753,7 @@ def test_the_made_up_models_have_the_errors_of_the_exercise():
 
 
 def test_the_catalogue_has_the_leaderboards_datasets_with_the_sizes_that_matbench_gives():
-    tasks, crystals_of = _matbench_tasks(), catalogue()["crystals"]
+    tasks, crystals_of = matbench_tasks(), catalogue()["crystals"]
     board = pd.read_csv(DATA / "matbench_leaderboard.csv", index_col="model")
     for column in board.columns:
         name = f"matbench_{column.split(' ')[0]}"

@@ -387,7 +387,7 @@ def test_damaged_files_are_refused(tmp_path):
         graphs.save(tmp_path / "graphs")
         file = tmp_path / "graphs" / f"{name}.npy"
         file.write_bytes(file.read_bytes()[:-4])
-        with pytest.raises(ValueError, match=rf"{name}.npy is damaged.*Save the graphs anew"):
+        with pytest.raises(ValueError, match=rf"{name}.npy is damaged.*Save the graphs again"):
             CrystalGraphs.load(tmp_path / "graphs")
         graphs.save(tmp_path / "graphs")
         np.save(file, np.load(file)[:-1])
@@ -417,14 +417,14 @@ BAD_STRUCTURES = {
     "empty": (crystal([], []), "no atoms. Drop the row"),
     "deuterium": (crystal(["D"]), "'D' is an isotope.*Replace it with 'H'"),
     "tritium ion": (crystal([Species("T", 1)]), "'T' is an isotope.*Replace it with 'H'"),
-    "dummy": (crystal(["X"]), "'X' is no element. Replace it with a real element"),
+    "dummy": (crystal(["X"]), "'X' is not an element. Replace it with a real element"),
     "too heavy": (crystal(["Md"]), r"Md \(Z = 101\) is heavier than fermium \(Z = 100\).*Drop the row"),
     "double site": (crystal(["Na", "Cl"], [[0, 0, 0], [1, 0, 0]]), "sites 0 and 1 are 0.000 angstrom.*merge_sites"),
     "tiny cell": (crystal(["Na"], lattice=Lattice.cubic(0.05)), "a volume of 0.0001. cubic.*lattice vectors are wrong"),
     "flat cell": (crystal(["Na"], lattice=Lattice([[3, 0, 0], [0, 3, 0], [3, 3, 0]])), "a volume of 0 cubic"),
     "NaN coordinate": (crystal(["Na"], [[0, np.nan, 0]]), "NaN or infinity among its coordinates"),
     "infinite cell": (crystal(["Na"], lattice=Lattice.cubic(np.inf)), "NaN or infinity"),
-    "no structure": (np.nan, "nan is no pymatgen Structure"),
+    "no structure": (np.nan, "nan is not a pymatgen Structure"),
 }
 
 

@@ -75,15 +75,15 @@ def test_rows_are_read_when_they_are_asked_for(tmp_path):
 )
 def test_what_is_no_table(tmp_path, text, message):
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(ValueError, match=rf"a\.json is no table of matminer's.*, or damaged: {message}"):
+    with pytest.raises(ValueError, match=rf"a\.json is not a table of matminer's.*, or damaged: {message}"):
         list(read_json_frame(tmp_path / "a.json").rows)
 
 
 def test_damaged_compression(tmp_path):
     content = gzip.compress(json.dumps({"index": [0], "columns": ["a"], "data": [[k] for k in range(9999)]}).encode())
     (tmp_path / "a.json.gz").write_bytes(content[:-100])
-    with pytest.raises(ValueError, match=r"a\.json\.gz is no table .*Compressed file ended"):
+    with pytest.raises(ValueError, match=r"a\.json\.gz is not a table .*Compressed file ended"):
         list(read_json_frame(tmp_path / "a.json.gz").rows)
     (tmp_path / "a.json.gz").write_bytes(b"no gzip")
-    with pytest.raises(ValueError, match=r"a\.json\.gz is no table .*Not a gzipped file"):
+    with pytest.raises(ValueError, match=r"a\.json\.gz is not a table .*Not a gzipped file"):
         list(read_json_frame(tmp_path / "a.json.gz").rows)

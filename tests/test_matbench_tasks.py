@@ -12,11 +12,12 @@ from local_server import FileServer, digest, in_matbench_format, serve_as
 from matbench.bench import MatbenchBenchmark
 
 from course_lib import matbench_tasks, predictors
-from course_lib.datasets import _matbench_folds, load_dataset
+from course_lib.dataset_sources import matbench_folds
+from course_lib.datasets import load_dataset
 from course_lib.matbench_tasks import benchmark
 
 TASK = "matbench_jdft2d"  # the smallest; its folds are for 636 crystals
-TEST_IDS = set(_matbench_folds()[TASK]["fold_0"]["test"])
+TEST_IDS = set(matbench_folds()[TASK]["fold_0"]["test"])
 QUICK = {"sizes": {"hidden": 4, "n_conv": 1}, "settings": {"epochs": 1}}
 
 
@@ -72,7 +73,7 @@ def test_a_whole_benchmark_is_what_the_package_accepts(serve, crystals, tmp_path
     assert task.scores.mae.mean == pytest.approx(scores["mae"].mean())
     # The scores are those of the predictions, against the served targets and the package's folds.
     truth = dict(zip((f"mb-jdft2d-{k + 1:03d}" for k in range(636)), crystals["exfoliation_en"], strict=True))
-    for number, fold in enumerate(_matbench_folds()[TASK].values()):
+    for number, fold in enumerate(matbench_folds()[TASK].values()):
         predicted = task.results[f"fold_{number}"].data
         assert set(predicted) == set(fold["test"])
         error = np.mean([abs(value - truth[name]) for name, value in predicted.items()])

@@ -223,12 +223,12 @@ def weights_with(**changes):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"state_dict": {}, "epoch": 3}, "no checkpoint of the original CGCNN code: it has no args, normalizer"),
+        ({"state_dict": {}, "epoch": 3}, "not a checkpoint of the original CGCNN code: it has no args, normalizer"),
         ([1, 2], "it has no args, normalizer, state_dict"),
         (checkpoint(state_dict={}), "it has no weights 'embedding.weight'"),
         (weights_with(fcs__0__weight=torch.zeros(6, 6)), "more than one hidden layer after pooling"),
-        (weights_with(**{"embedding.weight": torch.zeros(8, 90)}), "made with 90 features an atom.*92"),
-        (weights_with(**{"convs.0.fc_full.weight": torch.zeros(16, 16 + 51)}), "made with 51 features a bond.*41"),
+        (weights_with(**{"embedding.weight": torch.zeros(8, 90)}), "made with 90 features per atom.*92"),
+        (weights_with(**{"convs.0.fc_full.weight": torch.zeros(16, 16 + 51)}), "made with 51 features per bond.*41"),
         (weights_with(extra__weight=torch.zeros(2)), "does not fit the network.*extra.weight"),
         (weights_with(**{"convs.1.bn2.bias": torch.zeros(9)}), "does not fit the network.*sum_norm.bias"),
     ],

@@ -1,4 +1,4 @@
-"""The checks on input, each on its own: what passes, and that a message names row, value and mend."""
+"""The checks on input, each on its own: what passes, and that a message names row, value and how to fix it."""
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ def test_order():
 def test_targets():
     check_targets(np.array([1, 2]))
     check_targets(np.zeros((0, 3)))
-    with pytest.raises(ValueError, match=r"gap: row 2 \(id 'c'\) is inf \(2 such values\).*dropna.*mend the values"):
+    with pytest.raises(ValueError, match=r"gap: row 2 \(id 'c'\) is inf \(2 such values\).*dropna.*fix the values"):
         check_targets(np.array([[0, 1], [2, 3], [4, np.inf], [np.nan, 5]]), "gap", ["a", "b", "c", "d"])
 
 
@@ -65,7 +65,7 @@ def test_compositions_that_pass(formula):
         (Composition({}), r"row 4 \(id 'e'\): empty, it has no atoms. Drop the row"),
         (Composition({"D": 2, "O": 1}), "'D' is an isotope.*Replace it with 'H'"),
         (Composition({"T+": 1}), "'T' is an isotope.*Replace it with 'H'"),
-        (Composition({DummySpecies("X"): 1, "O": 1}), "'X' is no element. Replace it"),
+        (Composition({DummySpecies("X"): 1, "O": 1}), "'X' is not an element. Replace it"),
     ],
 )
 def test_compositions_that_do_not(composition, message):
@@ -93,5 +93,5 @@ def test_heaviest_element(symbol, passes):
 
 @pytest.mark.parametrize("wrong", [None, 1.5, "Fe.cif"])
 def test_something_else_than_a_structure(wrong):
-    with pytest.raises(ValueError, match=rf"row 3: {wrong!r} is no pymatgen Structure. Convert it or drop the row"):
+    with pytest.raises(ValueError, match=rf"row 3: {wrong!r} is not a pymatgen Structure. Convert it or drop the row"):
         check_structure(wrong, 3)

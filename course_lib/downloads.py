@@ -1,0 +1,99 @@
+"""Downloads: where they are kept, and how a file is fetched so that it is whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Return the folder that holds downloads: ``COURSE_DATA_DIR``, by default in the user's cache folder."""
+    from platformdirs import user_cache_dir
+
+    return Path(os.environ.get("COURSE_DATA_DIR") or user_cache_dir("course_lib", appauthor=False)).expanduser()
+
+
+def download(url: str, sha256: str, path: Path) -> None:
+    """Fetch ``url`` to ``path``, unless it exists, and check its SHA-256 hash.
+
+    The file grows under the name ``<path>.part`` and gets its own name only when it is complete and its hash
+    is right. An interrupted download continues where it stopped; a second process waits for the first.
+
+    Raises
+    ------
+    ConnectionError
+        If the file cannot be fetched.
+    PermissionError
+        If the folder of ``path`` cannot be written.
+    ValueError
+        If the hash differs.
+    """
+    from filelock import FileLock
+
+    if not path.exists():
+        _check_writable(path.parent)
+        with FileLock(f"{path}.lock"):
+            if not path.exists():  # another process may have fetched it while this one waited
+                part = path.with_name(path.name + ".part")
+                _fetch(url, sha256, part, path)
+                _check_hash(part, sha256, f"Removed it; load the dataset again to fetch it from {url}.")
+                os.replace(part, path)
+                return
+    _check_hash(path, sha256, f"Delete {path} and load the dataset again to fetch it from {url}.", keep=True)
+
+
+def _check_writable(folder: Path) -> None:
+    """Raise ``PermissionError`` unless a file can be made in ``folder``, which is made first where it is missing."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise PermissionError(
+            f"cannot write to the cache folder {folder} ({error.strerror}). Make it writable, or set the environment "
+            "variable COURSE_DATA_DIR to a folder you may write to."
+        ) from error
+
+
+def _check_hash(path: Path, sha256: str, how_to_fix: str, keep: bool = False) -> None:
+    """Raise ``ValueError`` when the file has another SHA-256 hash; remove it then unless ``keep``."""
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        if not keep:
+            path.unlink()
+        raise ValueError(f"{path} is corrupt or truncated: sha256 {found}, expected {sha256}. {how_to_fix}")
+
+
+def _fetch(url: str, sha256: str, part: Path, path: Path) -> None:
+    """Append to ``part`` what it still lacks of ``url``."""
+    import requests
+    import urllib3
+    from tqdm import tqdm
+
+    have = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
+    try:
+        with requests.get(url, headers=headers, stream=True, timeout=30) as response:
+            if response.status_code == requests.codes.requested_range_not_satisfiable:
+                return  # nothing is lacking
+            response.raise_for_status()
+            resumed = response.status_code == requests.codes.partial_content
+            total = int(response.headers.get("Content-Length", 0)) + (have if resumed else 0)
+            with (
+                part.open("ab" if resumed else "wb") as file,
+                # Shown on terminals only: a bar in a log file is noise.
+                tqdm(
+                    desc=path.name, total=total or None, initial=file.tell(), unit="B", unit_scale=True, disable=None
+                ) as bar,
+            ):
+                for chunk in response.raw.stream(1 << 16, decode_content=False):
+                    file.write(chunk)
+                    bar.update(len(chunk))
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        raise ConnectionError(
+            f"could not download {path.name}: {error}. With a network, try again: it continues where it stopped. "
+            f"Without one, fetch {url} elsewhere (sha256 {sha256}) and put it at {path}."
+        ) from error
