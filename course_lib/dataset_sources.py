@@ -188,17 +188,12 @@ def _read_package(package: str, file: str) -> dict:
     return json.loads(Path(find_spec(package).submodule_search_locations[0], file).read_text(encoding="utf-8"))
 
 
-def has_matbench() -> bool:
-    """Return whether the matbench package is installed, and matminer, which has the addresses of its files."""
-    return bool(find_spec("matbench") and find_spec("matminer"))
-
-
 @cache
 def matbench_tasks() -> dict[str, dict]:
     """Return matbench's own description of each of its tasks; nothing when it or matminer is not installed."""
-    if not has_matbench():
-        return {}
-    return _read_package("matbench", "matbench_v0.1_dataset_metadata.json")
+    if find_spec("matbench") and find_spec("matminer"):  # which has the addresses of its files
+        return _read_package("matbench", "matbench_v0.1_dataset_metadata.json")
+    return {}
 
 
 @cache

@@ -22,7 +22,7 @@ from course_lib.crystal_files import Stream, stream_files
 from course_lib.crystal_files import read_structure as read_structure
 from course_lib.dataset_sources import BUNDLED as BUNDLED
 from course_lib.dataset_sources import DATA as DATA
-from course_lib.dataset_sources import SOURCES, Source, has_matbench, matbench_tasks
+from course_lib.dataset_sources import SOURCES, Source, matbench_tasks
 from course_lib.downloads import cache_folder as cache_folder
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def _stream_path(path: str | os.PathLike) -> Stream:
 
 def _unknown_dataset(name: str | os.PathLike) -> Exception:
     """Return the error for something that is neither a dataset nor a path."""
-    if str(name).startswith("matbench_") and not has_matbench():
+    if str(name).startswith("matbench_") and not matbench_tasks():
         # The pinned dependencies of matbench are years old; it works with today's.
         return ModuleNotFoundError(
             f"{name} needs the packages matbench and matminer: pip install matminer, and then pip install --no-deps "
