@@ -4,11 +4,11 @@
 # make bench    run the benchmarks
 # make clean    remove what was built;  make distclean  also removes the environment
 #
-# The first of them sets up the environment in .venv; later runs install nothing again.
+# The first of them sets up the environment in .venv; later runs install nothing.
 # Settings, as in `make book TORCH_BACKEND=cpu`:
 #   TORCH_BACKEND  which build of torch uv should fetch (cpu, cu128, ...); empty: whatever pip finds
 #   JOBS           how many notebooks, and how many test processes, run at a time
-#   PY             a Python environment that is set up already (conda, Binder); nothing is installed into it
+#   PY             a Python environment that exists already (conda, Binder); nothing is installed into it
 #   NB             the notebooks that `make notebooks` runs, e.g. NB="01_two_views 02_early_fusion"
 #   RECORD_TIMES   1 to keep the notebooks' run times in data/results/notebook_times.json
 
@@ -23,12 +23,12 @@ TORCH_BACKEND ?=
 NB ?=
 RECORD_TIMES ?=
 
-# A PY given on the command line is an environment that somebody else looks after.
+# A PY given on the command line is an environment that somebody else maintains.
 SETUP := $(if $(filter command,$(origin PY)),,$(STAMP))
 PIP = $(PY) -m pip --disable-pip-version-check
-TORCH := $(shell grep '^torch==' requirements.lock)
-# Its 0.6 release asks for versions of scikit-learn and others from years ago, yet works with
-# today's; pip would refuse to install it with the rest, so it is installed alone, without them.
+TORCH := $(shell grep '^torch==' tools/requirements.lock)
+# Its 0.6 release requires old versions of scikit-learn and others, yet works with the current
+# ones; pip would refuse to install it with the rest, so it is installed alone, without dependencies.
 MATBENCH := matbench==0.6
 
 # The first interpreter found that is Python 3.11, the version the course is tested with.
@@ -45,7 +45,7 @@ help:
 
 setup: $(SETUP)
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): tools/requirements.lock pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "No Python 3.11 found. Install it, or name it: make PYTHON=/path/to/python3.11 (see README.md)" >&2; exit 1; fi
 	@echo "Setting up $(VENV) with $(PYTHON): once, a few minutes"
@@ -53,21 +53,21 @@ $(STAMP): requirements.lock pyproject.toml
 	$(MAKE) packages
 	touch $@
 
-# Also used by binder/postBuild, with PY=python.
+# Also used by .binder/postBuild, with PY=python.
 packages:
 ifneq ($(TORCH_BACKEND),)
 	$(PIP) install uv
 	$(PY) -m uv pip install --python "$$($(PY) -c 'import sys; print(sys.executable)')" --torch-backend $(TORCH_BACKEND) $(TORCH)
 endif
-	$(PIP) install --requirement requirements.lock
+	$(PIP) install --requirement tools/requirements.lock
 	$(PIP) install --no-deps $(MATBENCH)
 	$(PIP) install --no-deps --editable .
-	@# Matplotlib builds its font list at the first import and says so; not in a notebook's output.
+	@# Matplotlib builds its font list at the first import and says so, which must not appear in a notebook's output.
 	$(PY) -c "import matplotlib.font_manager"
 
 # --- the course ----------------------------------------------------------------------------------
 
-# One thread a process: two processes fill two cores, and the numbers do not depend on the machine's cores.
+# One thread per process: two processes fill two cores, and the numbers do not depend on the machine's cores.
 book notebooks test bench: export OMP_NUM_THREADS = 1
 
 book: notebooks
@@ -77,10 +77,11 @@ notebooks: $(SETUP)
 	$(PY) tools/run_notebooks.py --jobs $(JOBS) $(if $(RECORD_TIMES),--record-times) $(NB)
 
 # Built from the stored outputs, so the site shows exactly what was run and tested. All pages are
-# built anew each time (--all): a warning must not vanish because its page did not change.
+# rebuilt each time (--all): a warning must not vanish because its page did not change.
 site: $(SETUP)
 	rm -rf _build/html
-	$(PY) -c 'from jupyter_book.cli.main import main; main()' build --all -W -n --keep-going --quiet .
+	$(PY) -c 'from jupyter_book.cli.main import main; main()' build --config pages/_config.yml --all -W -n \
+		--keep-going --quiet .
 	@echo "The website is at file://$(CURDIR)/_build/html/index.html"
 
 test: $(SETUP) lint
@@ -95,7 +96,7 @@ lab: $(SETUP)
 	$(PY) -m jupyterlab notebooks/00_start_here.ipynb
 
 bench: $(SETUP)
-	@for benchmark in benchmarks/bench_*.py; do \
+	@for benchmark in tools/benchmarks/bench_*.py; do \
 		echo "== $$benchmark"; $(PY) $$benchmark || exit 1; done
 
 clean:
@@ -112,22 +113,22 @@ lock:
 	rm -rf _build/lock
 	$(PYTHON) -m venv _build/lock
 	_build/lock/bin/python -m pip install --editable '.[book,test]'
-	sed '/^#/!d' requirements.lock > requirements.lock.tmp
+	sed '/^#/!d' tools/requirements.lock > tools/requirements.lock.tmp
 	_build/lock/bin/python -m pip list --format=freeze --exclude pip --exclude setuptools --exclude wheel \
-		--exclude course_lib | sed 's/+[a-z0-9]*$$//' >> requirements.lock.tmp
-	mv requirements.lock.tmp requirements.lock
+		--exclude course_lib | sed 's/+[a-z0-9]*$$//' >> tools/requirements.lock.tmp
+	mv tools/requirements.lock.tmp tools/requirements.lock
 	rm -rf _build/lock
 
-# Fetches the scripts that the website serves itself; needs Node's npm. See _extra/vendor/README.md.
+# Fetches the scripts that the website serves itself; needs Node's npm. See pages/_extra/vendor/README.md.
 MATHJAX := mathjax@3.2.2
 WIDGETS := @jupyter-widgets/html-manager@1.0.15
 vendor:
 	rm -rf _build/vendor && mkdir -p _build/vendor/mathjax _build/vendor/widgets
 	cd _build/vendor && tar -xzf "$$(npm pack --silent $(MATHJAX))" -C mathjax --strip-components 1
 	cd _build/vendor && tar -xzf "$$(npm pack --silent $(WIDGETS))" -C widgets --strip-components 1
-	cp _build/vendor/mathjax/LICENSE _build/vendor/mathjax/es5/tex-chtml.js _extra/vendor/mathjax
-	cp _build/vendor/mathjax/es5/input/tex/extensions/*.js _extra/vendor/mathjax/input/tex/extensions
-	rm _extra/vendor/mathjax/input/tex/extensions/all-packages.js
-	cp _build/vendor/mathjax/es5/output/chtml/fonts/woff-v2/*.woff _extra/vendor/mathjax/output/chtml/fonts/woff-v2
+	cp _build/vendor/mathjax/LICENSE _build/vendor/mathjax/es5/tex-chtml.js pages/_extra/vendor/mathjax
+	cp _build/vendor/mathjax/es5/input/tex/extensions/*.js pages/_extra/vendor/mathjax/input/tex/extensions
+	rm pages/_extra/vendor/mathjax/input/tex/extensions/all-packages.js
+	cp _build/vendor/mathjax/es5/output/chtml/fonts/woff-v2/*.woff pages/_extra/vendor/mathjax/output/chtml/fonts/woff-v2
 	cp _build/vendor/widgets/dist/embed.js _build/vendor/widgets/dist/embed.js.LICENSE.txt \
-		_build/vendor/widgets/dist/*.woff2 _extra/vendor/ipywidgets
+		_build/vendor/widgets/dist/*.woff2 pages/_extra/vendor/ipywidgets

@@ -19,7 +19,7 @@
 # - whether your computer has all it needs.
 #
 # **You need** some Python, NumPy and pandas, a first idea of PyTorch, and of how a neural network is trained (epochs,
-# learning rate). No chemistry beyond the periodic table. Words of the field stand in the [glossary](../glossary.md).
+# learning rate). No chemistry beyond the periodic table. Words of the field stand in the [glossary](../pages/glossary.md).
 #
 # **Time to read:** 10 min. **Time to run:** at most 30 s on two cores.
 

@@ -385,7 +385,7 @@ print(f"{needed:.0f} crystals a second, {needed / fastest['alignn']:.0f} times a
 # with
 #
 # ```bash
-# python benchmarks/bench_device.py --record data/results/device.jsonl
+# python tools/benchmarks/bench_device.py --record data/results/device.jsonl
 # ```
 #
 # It measures both networks in single precision and bf16, with and without `torch.compile`, with batches made in the loop

@@ -209,7 +209,7 @@ print(f"mean absolute difference {gaps['either_insulates']['mean_absolute']:.2f}
 #
 # ## Licence and citation
 #
-# The data are ours: CC BY 4.0. Please cite the course (`CITATION.cff` in its repository) and say which version, by the
+# The data are ours: CC BY 4.0. Please cite the course (`README.md` of its repository says how) and say which version, by the
 # checksum:
 
 # %%

@@ -21,11 +21,13 @@ PATIENCE = 20  # seconds that a page may take, on a loaded machine
 
 
 def pages_of_the_book() -> list[str]:
-    """Return every page that ``_toc.yml`` names, without suffix, the home page first."""
+    """Return every page that ``_toc.yml`` names, without suffix, in the order of the book, the home page first."""
     contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
 
     def files(entry: dict) -> list[str]:
         named = [entry[key] for key in ("root", "file") if key in entry]
+        if "glob" in entry:
+            named += sorted(str(path.relative_to(ROOT).with_suffix("")) for path in ROOT.glob(f"{entry['glob']}.ipynb"))
         below = [child for key in ("parts", "chapters", "sections") for child in entry.get(key, [])]
         return named + [file for child in below for file in files(child)]
 

@@ -2038,7 +2038,7 @@ def test_learners_copy_cites_by_author_and_year(citation, shown):
 
 
 def test_notices_a_citation_without_a_reference():
-    with pytest.raises(ValueError, match=r"cites 'nobody1900', which is not in references\.bib"):
+    with pytest.raises(ValueError, match=r"cites 'nobody1900', which is not in pages/references\.bib"):
         learners_copy(written(SOURCE.replace("The end.", "{cite:p}`nobody1900`")))
 
 

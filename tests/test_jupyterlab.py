@@ -38,7 +38,6 @@ def folder(tmp_path_factory) -> Path:
     """Return a copy of the notebooks, as they lie in the repository."""
     folder = tmp_path_factory.mktemp("lab") / "course"
     shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    shutil.copy(ROOT / "jupytext.toml", folder)
     return folder
 
 

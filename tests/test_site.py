@@ -49,10 +49,11 @@ WIDGET_VIEWS = 'script[type="application/vnd.jupyter.widget-view+json"]'
 @pytest.fixture(scope="session")
 def site() -> Path:
     """Return the folder of the built site, after making sure that it is not older than its sources."""
-    home = SITE / "index.html"
+    home = SITE / f"{PAGES[0]}.html"  # index.html, which leads there, is copied with its old date
     assert home.exists(), "the site is not built: run `make site`"
-    sources = [ROOT / "_config.yml", ROOT / "_toc.yml", ROOT / "references.bib", *(ROOT / "_static").iterdir()]
-    sources += [path for page in PAGES for path in ROOT.glob(f"{page}.*") if path.suffix in (".md", ".ipynb")]
+    folders = (ROOT / "pages", ROOT / "pages/_static")
+    sources = [ROOT / "_toc.yml", *(path for folder in folders for path in folder.iterdir() if path.is_file())]
+    sources += [path for page in PAGES for path in ROOT.glob(f"{page}.*") if path.suffix == ".ipynb"]
     newer = [str(path.relative_to(ROOT)) for path in sources if path.stat().st_mtime > home.stat().st_mtime]
     assert not newer, f"the site is older than {newer}: run `make site`"
     return SITE
@@ -154,8 +155,8 @@ def test_loads_from_other_hosts_are_noticed():
 
 
 def test_favicon_and_social_card_are_there(site):
-    text = (site / "index.html").read_text(encoding="utf-8")
-    assert 'rel="icon" href="_static/favicon.svg"' in text
+    text = (site / f"{PAGES[0]}.html").read_text(encoding="utf-8")
+    assert 'rel="icon" href="../_static/favicon.svg"' in text
     assert '/_static/social-card.png" />' in text
     assert (site / "_static/favicon.svg").exists()
     assert (site / "_static/social-card.png").exists()
@@ -277,6 +278,15 @@ def test_search_finds_a_word_without_network(browser, address):
     open_page(browser, address, "search")
     browser.get(f"{address}/search.html?q=crystal")
     wait_for(browser, "return document.querySelectorAll('#search-results li').length > 0", "search results")
+
+
+@in_browser
+def test_address_of_the_site_leads_to_the_home_page(browser, site):
+    browser.get((site / "index.html").as_uri())
+    home = (site / f"{PAGES[0]}.html").as_uri()
+    WebDriverWait(browser, PATIENCE).until(lambda driver: driver.current_url == home, message="the home page")
+    wait_for(browser, "return document.readyState === 'complete'", "the page to load")
+    assert browser.find_elements(By.CSS_SELECTOR, "picture.overview"), "it is not the home page"
 
 
 @in_browser

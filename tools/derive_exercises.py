@@ -11,7 +11,7 @@ both written by ``make notebooks`` (`tools/run_notebooks.py`), both committed:
 ``notebooks/exercises/exN_topic.ipynb``
     The learner's copy: statements, stubs, checkers and hints, without solutions and outputs. nbval runs it, so no
     stub and no cell after it may stop with an error. The page links to it, and the page's download and launch buttons
-    lead to it (``_static/learner_copy.js``).
+    lead to it (``pages/_static/learner_copy.js``).
 
 ``tests/test_exercises.py`` derives both again and compares.
 
@@ -20,12 +20,12 @@ How to write an exercise
 A task is a row of cells with these tags, in this order (``# %% tags=["answer"]``):
 
 ``task``
-    Markdown. A heading, then the numbered tasks. On the page the text stands in a box.
+    Markdown. A heading, then the numbered tasks. On the page the text is in a box.
 ``answer``
     Code: the solution. What the learner writes is marked as in Otter Assign. A line ``name = value  # SOLUTION``
     becomes ``name = ...``, and so does an entry of a dict; the lines from ``# BEGIN SOLUTION`` to
     ``# END SOLUTION``, each on a line of its own, become ``...  # your code``. All else stays: the names, the first
-    line of a function and its docstring tell the learner what is asked for.
+    line of a function and its docstring say what the learner has to write.
 ``check``
     Code: one call of a checker, ``check_topic(answer)``, as the cell's value.
 ``hint``
@@ -49,7 +49,7 @@ hint says what the answer would mean, or asks the question that leads on; it nev
 says only "wrong". The test has, for each checker, the solution, the unfinished stub and the wrong answers, written
 again by hand; each must get a hint of its own. A test hands every checker a list of absurd answers.
 
-After a change: ``make notebooks NB=exN_topic RECORD_TIMES=1``. A new exercise also needs its line in ``_toc.yml``.
+After a change: ``make notebooks NB=exN_topic RECORD_TIMES=1``. ``CONTRIBUTING.md`` says what a new exercise needs.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ COPIES = "exercises"  # folder of the learner's copies, below that of the pages
 _BLOCK = re.compile(r"^([ \t]*)# BEGIN SOLUTION\n(.*?)^[ \t]*# END SOLUTION(\n|\Z)", re.MULTILINE | re.DOTALL)
 _LINE = re.compile(r'^(?P<name>[ \t]*(?:"[^"]*": |[^=#\n]+ = ))(?P<value>.+?)(?P<comma>,?)  # SOLUTION$', re.MULTILINE)
 _MARKER = re.compile(r"^[ \t]*# (?:BEGIN|END) SOLUTION\n?", re.MULTILINE)
-_LINK = re.compile(r"\]\((?!ex\d)(\w+\.ipynb)\)")  # to a notebook that is no exercise
+_LINK = re.compile(r"\]\((?!ex\d)(\w+\.ipynb)\)")  # to a notebook that is not an exercise
 _CITATION = re.compile(r"\{cite:([tp])\}`([^`]+)`")
 _ORDER = re.compile(r"(task answer check (hint )+((after|solution) )*)*")
 
 _PAGE_NOTE = """\
 ```{{admonition}} Your copy
 :class: tip
-{{download}}`{name}.ipynb <{folder}/{name}.ipynb>` has the tasks without the solutions. In JupyterLab it lies in
+{{download}}`{name}.ipynb <{folder}/{name}.ipynb>` has the tasks without the solutions. In JupyterLab it is in
 `notebooks/{folder}`. This page shows what the checkers say to the empty stubs and, below each task, its
 solution, folded.
 ```"""
@@ -145,7 +145,7 @@ def learners_copy(notebook: NotebookNode) -> NotebookNode:
     Raises
     ------
     ValueError
-        As for `page`, and for a citation that is not in ``references.bib``.
+        As for `page`, and for a citation that is not in ``pages/references.bib``.
     """
     _check_order(notebook)
     note = nbformat.v4.new_markdown_cell(_COPY_NOTE)
@@ -158,7 +158,7 @@ def learners_copy(notebook: NotebookNode) -> NotebookNode:
             new = nbformat.v4.new_code_cell
         else:
             new = nbformat.v4.new_markdown_cell
-            source = _LINK.sub(r"](../\1)", source)  # the copies of the other exercises lie beside this one
+            source = _LINK.sub(r"](../\1)", source)  # the copies of the other exercises are in the same folder
             source = _CITATION.sub(_author_and_year, source)  # JupyterLab shows roles as they are written
         given.append(new(source, id=f"cell-{number}"))
     return _with_cells(notebook, given)
@@ -196,7 +196,7 @@ def _check_order(notebook: NotebookNode) -> None:
         )
     for cell, following in pairwise(notebook.cells):
         if not _role(cell) and _role(following) in ROLES[1:]:
-            raise ValueError(f"a cell without a tag stands inside a task: {cell.source[:60]!r}")
+            raise ValueError(f"a cell without a tag inside a task: {cell.source[:60]!r}")
     for cell in notebook.cells:
         heading = re.search("^#.*", cell.source, re.MULTILINE)
         if _role(cell) in _FOLDED and cell.cell_type == "markdown" and heading:
@@ -221,7 +221,7 @@ def _checked(check: NotebookNode) -> NotebookNode:
 
 @cache
 def _references() -> BibliographyData:
-    return parse_file(ROOT / "references.bib")
+    return parse_file(ROOT / "pages" / "references.bib")
 
 
 def _author_and_year(citation: re.Match) -> str:
@@ -229,7 +229,7 @@ def _author_and_year(citation: re.Match) -> str:
     works = []
     for key in citation[2].split(","):
         if key.strip() not in _references().entries:
-            raise ValueError(f"{citation[0]} cites {key.strip()!r}, which is not in references.bib.")
+            raise ValueError(f"{citation[0]} cites {key.strip()!r}, which is not in pages/references.bib.")
         entry = _references().entries[key.strip()]
         names = [" ".join(map(str, (*one.rich_prelast_names, *one.rich_last_names))) for one in entry.persons["author"]]
         authors = f"{names[0]} et al." if len(names) > 2 else " and ".join(names)

@@ -36,7 +36,7 @@ CELL_TIMEOUT = 600  # seconds; a cell that takes longer hangs
 
 
 def code_digest(notebook: nbformat.NotebookNode) -> str:
-    """Return the SHA-256 of the notebook's code cells: it tells whether a recorded time belongs to this code."""
+    """Return the SHA-256 of the notebook's code cells: it shows whether a recorded time belongs to this code."""
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     return hashlib.sha256("\n\x00\n".join(code).encode()).hexdigest()
 
@@ -77,7 +77,7 @@ def run(name: str) -> tuple[float, str]:
 
 
 def record_times(measured: dict[str, tuple[float, str]]) -> None:
-    """Put the run times of ``measured`` into ``RUN_TIMES``, beside those of the other notebooks."""
+    """Put the run times of ``measured`` into ``RUN_TIMES``, and keep those of the other notebooks."""
     recorded = json.loads(RUN_TIMES.read_text(encoding="utf-8")) if RUN_TIMES.exists() else {}
     for name, (seconds, digest) in measured.items():
         recorded[name] = {"seconds": round(seconds, 1), "cores": os.cpu_count(), "code_sha256": digest}

@@ -108,7 +108,7 @@ def main() -> int:
         f"batches of {BATCH_SIZE} made before. One thread, processor time, medians of {REPEATS} interleaved repeats."
     )
     ratio = bench("Bundled crystals", structures)
-    bench("The same with all atoms displaced, so that few edges are alike", displaced(structures))
+    bench("The same with all atoms displaced, so that few edges are equivalent", displaced(structures))
     print()
     return verdict("training on the bundled crystals", ratio, TARGET)
 

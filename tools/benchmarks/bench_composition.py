@@ -16,7 +16,7 @@ TARGET = 200
 N_MANY, N_FEW = 20_000, 1_000  # at a time; the fewer, the more the fixed cost of a call counts
 N_SAMPLE = 200  # of them go through matminer in each repeat
 REPEATS = 7
-# matminer searches the whole periodic table anew for some of these, which have no electronegativity.
+# matminer searches the whole periodic table again for some of these, which have no electronegativity.
 # Leaving them out favours it.
 NOBLE_GASES = (2, 10, 18, 36, 54, 86)
 

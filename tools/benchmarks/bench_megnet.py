@@ -159,7 +159,7 @@ def main() -> int:
         f"batches of {BATCH_SIZE} made before. One thread, processor time, medians of {REPEATS} interleaved repeats."
     )
     ratios = bench("Bundled crystals", structures)
-    bench("The same with all atoms displaced, so that few edges are alike", displaced(structures))
+    bench("The same with all atoms displaced, so that few edges are equivalent", displaced(structures))
     print()
     outcome = verdict("training, against the plain network,", ratios["PyG MetaLayer, Adam"], TARGET_PLAIN)
     if "matgl, Adam" not in ratios:

@@ -2,7 +2,7 @@ r"""Datasets larger than memory: graphs built from a stream and from CIF files, 
 
 The recorded results come from
 
-    python benchmarks/bench_large_data.py --crystals 1000 8000 28000 130000 --train 20000 --cifs 28000 \
+    python tools/benchmarks/bench_large_data.py --crystals 1000 8000 28000 130000 --train 20000 --cifs 28000 \
         --record data/results/large_data.jsonl
 """
 
@@ -214,7 +214,9 @@ def main() -> int:
     )
     parser.add_argument("--train", type=int, default=5_000, help="how many to train on, at most (%(default)s)")
     parser.add_argument("--cifs", type=int, default=1_000, help="CIF files (%(default)s)")
-    parser.add_argument("--folder", type=Path, help="where to put some 10 kB a crystal (the system's temporary folder)")
+    parser.add_argument(
+        "--folder", type=Path, help="where to put some 10 kB per crystal (the system's temporary folder)"
+    )
     parser.add_argument("--record", type=Path, help="file to keep the numbers in, one step a line")
     options = parser.parse_args()
     print(

@@ -1,10 +1,10 @@
-"""Training speed of CGCNN and the full ALIGNN on the device at hand, and where the time goes.
+"""Training speed of CGCNN and the full ALIGNN on the available device, and where the time goes.
 
 On a GPU every variant runs: single precision and bf16, with and without ``torch.compile``, with batches made in the
-loop and with batches that lie on the device already. Without one, only the first of each, with smaller batches. The
-recorded results come from
+loop and with batches that are on the device already. Without one, only the first of each runs, with smaller batches.
+The recorded results come from
 
-    python benchmarks/bench_device.py --record data/results/device.jsonl
+    python tools/benchmarks/bench_device.py --record data/results/device.jsonl
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from course_lib.graphs import CrystalGraphs
 from course_lib.models import ALIGNN, CGCNN
 
 MODELS = {"cgcnn": (CGCNN, 256), "alignn": (ALIGNN, 64)}  # and crystals in a batch on a GPU
-LESS = 8  # so many times smaller are the batches without a GPU
+LESS = 8  # how many times smaller the batches are without a GPU
 MATBENCH = 132_752 * 4 // 5 * 7 // 8  # crystals that a fold of matbench_mp_e_form learns from
 PARTS = ("batch", "move", "forward", "backward", "optimizer")
 KEYS = ("device", "model", "precision", "compiled", "batches")
