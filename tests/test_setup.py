@@ -133,6 +133,14 @@ def test_top_of_the_repository_has_these_entries_only():
     assert {name.split("/")[0] for name in tracked.stdout.splitlines() if not name.startswith(".")} == VISIBLE
 
 
+@pytest.mark.parametrize("guide", ["CONTRIBUTING.md", "README.md", "pages/teachers.md", "data/README.md"])
+def test_guide_names_files_that_exist(guide):
+    named = re.findall(r"[` ]((?:notebooks|course_lib|tests|tools|pages|data)/[\w./-]*\w)(?![*\w])", read(guide))
+    assert named
+    placeholders = ("topic", "exN", "NN_")
+    assert [name for name in named if not (ROOT / name).exists() and not any(p in name for p in placeholders)] == []
+
+
 def test_licence_names_the_files_that_exist():
     named = re.findall(r"\b(?:data|pages)/[\w./-]*\w", read("LICENSE"))
     assert len(named) == 2
