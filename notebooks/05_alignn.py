@@ -186,7 +186,7 @@ counts.T
 # network could tell apart, computes each kind once, and counts it. The result is the same to rounding.
 
 # %%
-from course_lib.models.line_graph import crystal_line_graph
+from course_lib.models.equivalent_edges import crystal_line_graph
 
 full = CrystalGraphs.from_structures([zincblende]).batch([0])
 merged = crystal_line_graph(full, rounds=4)

@@ -6,6 +6,7 @@ import importlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from inspect import isfunction
 from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
@@ -75,12 +76,12 @@ def browser(tmp_path_factory) -> Iterator[Chrome]:
     driver.quit()
 
 
-def public_functions(package: ModuleType, prefix: str) -> dict[str, Callable]:
-    """Return the functions whose names begin with `prefix` of all modules of a package, by name."""
+def public_functions(package: ModuleType, prefix: str = "") -> dict[str, Callable]:
+    """Return the public functions whose names begin with `prefix` of all modules of a package, by name."""
     modules = [importlib.import_module(f"{package.__name__}.{found.name}") for found in iter_modules(package.__path__)]
     return {
         name: thing
         for module in modules
         for name, thing in vars(module).items()
-        if name.startswith(prefix) and thing.__module__ == module.__name__
+        if isfunction(thing) and thing.__module__ == module.__name__ and name.startswith(prefix) and name[0] != "_"
     }

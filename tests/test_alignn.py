@@ -17,10 +17,10 @@ from torch.nn.functional import embedding
 
 from course_lib.datasets import load_dataset
 from course_lib.graphs import CrystalGraphs
-from course_lib.models import ALIGNN, ALIGNNSimple
-from course_lib.models import line_graph as line_graph_module
+from course_lib.models import ALIGNN, ALIGNNSimple, equivalent_edges
 from course_lib.models.alignn import EdgeGatedConv, SimpleConv, _GatedMean
-from course_lib.models.line_graph import CountedGraph, crystal_line_graph, line_graph, undirected
+from course_lib.models.equivalent_edges import CountedGraph, crystal_line_graph
+from course_lib.models.line_graph import line_graph, undirected
 
 ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 # One lattice with all lengths and angles equal, so that only the species, also those further away, tell atoms apart.
@@ -147,7 +147,7 @@ def test_angles_are_those_of_pymatgen(structure):
 
 
 def test_counts_of_merged_rock_salt():
-    """All Na are alike, all Cl too; each has 6 edges to the other kind and 12 to its own: 4 kinds of edges."""
+    """All Na are equivalent, all Cl too; each has 6 edges to the other kind and 12 to its own: 4 kinds of edges."""
     graph = crystal_line_graph(graphs_of(ROCKSALT), rounds=2)
     assert graph.atom_class.tolist() in ([0] * 4 + [1] * 4, [1] * 4 + [0] * 4)
     assert graph.atoms.node_count.tolist() == [4, 4]
@@ -324,14 +324,14 @@ def test_network_is_the_published_one(training):
     assert_same_state(ours, plain, unused=("alignn_layers.1.edges.edge_norm", "gcn_layers.1.edge_norm"))
 
 
-def test_merging_what_is_nearly_alike_is_exact_to_second_order(monkeypatch):
+def test_merging_what_is_nearly_equivalent_is_exact_to_second_order(monkeypatch):
     """Crystals distorted by less than the tolerance: edges and angles that differ get the mean of their class."""
     structures = [structure.copy().perturb(2e-5, seed=k) for k, structure in enumerate(examples()[:24])]
     batch = double(graphs_of(*structures))
     model = randomize(ALIGNN(hidden=8, alignn_layers=2, gcn_layers=2)).eval()
     with torch.no_grad():
         merged, sizes = model(batch), len(crystal_line_graph(batch, 4).pair_cosine)
-        monkeypatch.setattr(line_graph_module, "ALIKE", 1e-12)
+        monkeypatch.setattr(equivalent_edges, "MERGE_TOLERANCE", 1e-12)
         exact = model(batch)
         assert sizes < 0.5 * len(crystal_line_graph(batch, 4).pair_cosine)
     torch.testing.assert_close(merged, exact, rtol=0, atol=1e-8)
@@ -475,7 +475,7 @@ def test_the_last_norms_of_edges_are_not_trained():
     assert idle == {f"{norm}.{part}" for norm in last for part in ("weight", "bias")}
 
 
-def test_alike_crystals_of_a_batch_stay_apart():
+def test_equal_crystals_of_a_batch_stay_apart():
     graphs = CrystalGraphs.from_structures([examples()[0], random_crystal(2), examples()[0], random_crystal(2)])
     graph = crystal_line_graph(graphs.batch(range(4)), rounds=4)
     crystal = graphs.batch(range(4)).batch

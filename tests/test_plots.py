@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from types import SimpleNamespace
 
 import matplotlib
@@ -15,6 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import public_functions
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -26,12 +29,15 @@ from pymatgen.core import Lattice, Structure
 
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import load_dataset
-from course_lib.experiments.analysis import summarize_differences
+from course_lib.experiments.analysis import pareto_front, summarize_differences
 from course_lib.experiments.runs import load_results
+from course_lib.interpret import shapley_values
+from course_lib.invariance import BATCH, TRANSFORMATIONS
 from course_lib.late_fusion import alpha_path, optimal_alpha
 from course_lib.methods import COMPARED
 from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
 from course_lib.teaching import figures
+from course_lib.teaching.figures.crystals import shells_of
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +65,11 @@ def perovskite() -> Structure:
     return Structure(Lattice.cubic(4.0), ["Ba", "Ti", "O", "O", "O"], [[0, 0, 0], [0.5, 0.5, 0.5], *oxygen])
 
 
-plots = SimpleNamespace(**public_functions(figures, "plot_"))
+plots = SimpleNamespace(**{
+    name: function
+    for name, function in public_functions(figures).items()
+    if function.__annotations__.get("return") == "Figure"
+})  # fmt: skip
 IDS = pd.Index([f"crystal-{k}" for k in range(30)])
 TRUE = pd.Series(np.linspace(-3, 1, 30), index=IDS)
 CHAPTERS = [
@@ -184,6 +194,28 @@ def memory() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["step", "crystals", "own_mb"])
 
 
+def block_table() -> pd.DataFrame:
+    """Return errors of models with one block, both or neither, in two repeats."""
+    errors = {"neither": [0.9, 0.92], "composition": [0.3, 0.31], "structure": [0.5, 0.52], "both": [0.2, 0.19]}
+    return pd.DataFrame(errors)
+
+
+TRIANGLE = np.array([[0, 1, 1, 2, 2, 0], [1, 0, 2, 1, 0, 2]])
+
+
+def chain(bend: float) -> np.ndarray:
+    """Return the positions of five atoms along a zigzag, (5, 3)."""
+    return np.stack([bend * (np.arange(5) % 2), np.zeros(5), 2.0 * np.arange(5)], axis=1)
+
+
+def weighted() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return runs with three weights of the second task, and runs of single-task networks."""
+    energy, gap = TASKS
+    fixed = pd.DataFrame({"lambda": np.repeat([0.1, 1, 10], 2), energy: [0.2, 0.21, 0.22, 0.23, 0.3, 0.31],
+                          gap: [0.6, 0.61, 0.5, 0.52, 0.45, 0.46]})  # fmt: skip
+    return fixed, pd.DataFrame({energy: [0.21, 0.23], gap: [0.48, 0.5]})
+
+
 FIGURES = {
     "crystal_and_graph": lambda df: plots.plot_crystal_and_graph(rock_salt()),
     "polymorphs": lambda df: plots.plot_polymorphs(df, df["formula"].value_counts().index[:6]),
@@ -244,11 +276,44 @@ FIGURES = {
         board(), {"large": 130_000, "small": 600, "middle": 5000}, ["forest", "network"], "Dummy"
     ),
     "memory": lambda df: plots.plot_memory(memory(), {"killed": (28_000, 500.0)}),
+    "block_orders": lambda df: plots.plot_block_orders(block_table(), "eV/atom"),
+    "block_values": lambda df: plots.plot_block_values(
+        {"Shapley values": shapley_values(block_table()), "permutation": shapley_values(block_table() / 2)}, "eV/atom"
+    ),
+    "error_ratios": lambda df: plots.plot_error_ratios(
+        pd.Series({"large": 0.4, "small": 1.2}), {"large": 130_000, "small": 600}, "error of A / error of B"
+    ),
+    "prediction_changes": lambda df: plots.plot_prediction_changes(
+        pd.DataFrame([[1e-7, 0.4, 2e-6]], columns=[*list(TRANSFORMATIONS)[:2], BATCH])
+    ),
+    "loss_parts": lambda df: plots.plot_loss_parts(
+        {"as they are": {"energy": 0.1, "gap": 0.9}, "each by its spread": {"energy": 0.5, "gap": 0.5}}
+    ),
+    "chains": lambda df: plots.plot_chains({"bent": chain(0.8), "straight": chain(0)}),
+    "numbered_edges": lambda df: plots.plot_numbered_edges(TRIANGLE),
+    "line_graph": lambda df: plots.plot_line_graph(
+        TRIANGLE, np.array([[0, 1, 4, 2, 5, 3], [2, 3, 0, 4, 1, 5]]), np.array([-1, -1, -1, 0.5, 0.5, 0.5])
+    ),
+    "shells_in_crystal": lambda df: plots.plot_shells_in_crystal(rock_salt(), 0, shells_of(rock_salt(), 0, 18), 4.5),
+    "neighbor_count": lambda df: plots.plot_neighbor_count(shells_of(rock_salt(), 0, 30), 6.0),
+    "parity_axes": lambda df: plots.plot_parity_axes((-3, 1), "eV/atom"),
+    "alpha_path": lambda df: plots.plot_alpha_path(
+        alpha_paths()["out of fold"],
+        (0.5, 0.1),
+        {"training set": alpha_paths()["training set"]},
+        ("random forest", "CGCNN"),
+        "eV/atom",
+        0.3,
+    ),
+    "errors_along_lambda": lambda df: plots.plot_errors_along_lambda(*weighted(), TASKS),
+    "trade_off": lambda df: plots.plot_trade_off(
+        weighted()[0],
+        pareto_front(weighted()[0].groupby("lambda").mean(), list(TASKS)),
+        {"uncertainty": weighted()[1] * 0.97},
+        weighted()[1],
+        TASKS,
+    ),
 }
-
-
-SCHEMATICS = {"early_fusion", "late_fusion", "multi_task", "megnet_updates", "course_map", "feature_groups",
-              "fusion_places", "alignn_layer", "what_methods_read"}  # fmt: skip
 
 
 def texts(figure: Figure) -> list[str]:
@@ -310,6 +375,7 @@ def outside(figure: Figure, drawn: list[Text]) -> list[str]:
 
 
 def test_every_function_is_tested():
+    """Whatever its name, a public function that returns a figure has a case in `FIGURES`."""
     assert {f"plot_{name}" for name in FIGURES} == vars(plots).keys()
 
 
@@ -328,14 +394,42 @@ def test_every_figure_is_legible_and_leaves_nothing_behind(name, crystals, monke
     assert outside(figure, drawn) == []
 
 
-@pytest.mark.parametrize("name", sorted(set(FIGURES) - SCHEMATICS))
-def test_every_axis_says_what_it_shows(name, crystals):
-    """Panels without ticks need no label; of panels that share an axis, one has it."""
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_axis_says_what_it_shows_and_in_which_unit(name, crystals):
+    """An axis with numbers has a label of its own, or that of a panel that shares it, or that of the whole figure.
+
+    A title can stand for the label of the y axis.
+    """
     figure = FIGURES[name](crystals)
-    numbers = [axes for axes in figure.axes if axes.get_visible() and len(axes.get_xticks()) and axes.get_xlabel()]
-    shared = bool(figure.get_supxlabel())
-    pictures = {"crystal_and_graph", "feature_table", "atom_features", "periodic_table", "surroundings"}
-    assert numbers or shared or name in pictures
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    for axes in panels:
+        title = axes.get_title(loc="left") or axes.get_title()
+        says = title, label_of(figure, axes, "x"), label_of(figure, axes, "y")
+        assert len(panels) == 1 or any(says), "a panel does not say what it shows"
+        for which, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+            if axes.axison and shows_numbers(axis):
+                label = label_of(figure, axes, which) or title * (which == "y")
+                assert label, f"the {which} axis of the panel {title!r} has no label"
+                assert "(" in label + title or label.startswith(WITHOUT_UNIT), f"no unit in {label!r}"
+
+
+NUMBER = re.compile(r"[−\d][\d.,]*(e[−+]?\d+)?$|\$.*10\^")
+WITHOUT_UNIT = (
+    "atom features", "correlation", "crystals", "epoch", "error / error", "error of A / error of B", "factor",
+    "neighbours", "pairs", "part of the loss", "value", "weight of the composition", "α", "λ",
+)  # fmt: skip
+"""How the labels of axes begin that show counts, shares, ratios or numbers of a network, which have no unit."""
+
+
+def shows_numbers(axis: Axis) -> bool:
+    return any(NUMBER.match(tick.get_text()) for tick in axis.get_ticklabels() if tick.get_visible())
+
+
+def label_of(figure: Figure, axes: Axes, which: str) -> str:
+    """Return the label of an axis; where it has none, of a panel that shares it, or of the figure."""
+    shared = getattr(axes, f"get_shared_{which}_axes")().get_siblings(axes)
+    labels = [getattr(panel, f"get_{which}label")() for panel in (axes, *shared)]
+    return next(filter(None, labels), getattr(figure, f"get_sup{which}label")())
 
 
 def test_a_failing_plot_leaves_no_figure_open():
@@ -348,7 +442,7 @@ def test_a_failing_plot_leaves_no_figure_open():
 
 def test_a_cell_that_ends_in_a_plot_shows_one_image():
     call = "plot_early_fusion(145, 128, (128, 64))"
-    sources = ("from course_lib.teaching.figures import plot_early_fusion", call, f"figure = {call}")
+    sources = ("from course_lib.teaching.figures.schematics import plot_early_fusion", call, f"figure = {call}")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     NotebookClient(notebook, timeout=120).execute()
@@ -526,7 +620,7 @@ def test_atom_features_are_all_there():
     assert set(ATOM_FEATURE_BLOCKS) < named
     frames = [patch for axes in figure.axes for patch in axes.patches]
     assert [frame.get_width() for frame in frames] == list(ATOM_FEATURE_BLOCKS.values())
-    with pytest.raises(ValueError, match="'Xx' is no element"):
+    with pytest.raises(ValueError, match="'Xx' is not an element"):
         plots.plot_atom_features(["Na", "Xx"])
 
 

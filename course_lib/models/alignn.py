@@ -13,8 +13,8 @@ from torch_geometric.data import Batch
 
 from course_lib.models.atom_features import atom_feature_table
 from course_lib.models.base import Trunk
+from course_lib.models.equivalent_edges import CountedGraph, crystal_line_graph
 from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_pool, without_gradient
-from course_lib.models.line_graph import CountedGraph, crystal_line_graph
 
 
 class _GatedMean(torch.autograd.Function):
@@ -192,8 +192,8 @@ class ALIGNN(Trunk):
     `hidden` numbers. `alignn_layers` update all three, `gcn_layers` more only atoms and edges; the mean over the
     atoms is the embedding. The graph has both directions of every edge.
 
-    What symmetry makes alike is computed once and counted (`crystal_line_graph`), as are the angles that many pairs
-    of edges have in common: the same function for a fraction of the work.
+    What symmetry makes equivalent is computed once and counted (`crystal_line_graph`), as are the angles that many
+    pairs of edges have in common: the same function for a fraction of the work.
 
     Parameters
     ----------

@@ -263,7 +263,7 @@ def plot_trade_off(
     axes.plot(*means.to_numpy().T, color=paler(COLORS[0], 0.5), linewidth=1.0)
     for on_front, face, label in (
         (True, COLORS[0], "fixed λ, on the front"),
-        (False, "white", "fixed λ, another is better"),
+        (False, "white", "fixed λ, off the front"),
     ):
         points = means[front.reindex(means.index) == on_front]
         axes.plot(*points.to_numpy().T, linestyle="", marker=MARKERS[0], markersize=6, label=label,

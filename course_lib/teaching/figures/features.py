@@ -289,7 +289,7 @@ def plot_atom_features(symbols: Sequence[str]) -> Figure:
     Parameters
     ----------
     symbols : sequence of str
-        Elements, a row each.
+        Elements, one row for each.
 
     Returns
     -------
@@ -298,13 +298,13 @@ def plot_atom_features(symbols: Sequence[str]) -> Figure:
     Raises
     ------
     ValueError
-        If a symbol is no element or has no features.
+        If a symbol is not an element or has no features.
     """
     from pymatgen.core import Element
 
     unknown = [symbol for symbol in symbols if not Element.is_valid_symbol(symbol)]
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is no element. Write it as in the periodic table, for example 'Na'.")
+        raise ValueError(f"{unknown[0]!r} is not an element. Write it as in the periodic table, for example 'Na'.")
     bits = atom_features([Element(symbol).Z for symbol in symbols]).numpy()
     ends = list(accumulate(ATOM_FEATURE_BLOCKS.values()))
     half = min(ends, key=lambda end: abs(end - ends[-1] / 2))
@@ -312,6 +312,7 @@ def plot_atom_features(symbols: Sequence[str]) -> Figure:
     for axes, (first, last) in zip(panels, [(0, half), (half, ends[-1])], strict=True):
         _draw_bits(axes, bits, first, last)
         axes.set_yticks(range(len(symbols)), symbols, fontweight="bold", fontsize=10)
+    figure.supxlabel("atom features in blocks (dark: 1, white: 0)", fontsize=10)
     return figure
 
 
