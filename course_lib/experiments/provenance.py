@@ -1,0 +1,85 @@
+"""Which code made a recorded run: the git commit, and a hash of the modules that its method depends on."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import subprocess
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent.parent
+
+
+@cache
+def git_commit() -> str | None:
+    """Return the commit of the checkout that this code lies in, or None outside a checkout.
+
+    It ends in ``+`` where files of the package differ from the commit.
+    """
+    commit = _git("rev-parse", "HEAD")
+    changed = _git("status", "--porcelain", "--", str(PACKAGE))
+    return None if commit is None else commit + ("+" if changed else "")
+
+
+def _git(*arguments: str) -> str | None:
+    """Return what git prints; None where there is no git, or no checkout."""
+    try:
+        done = subprocess.run(["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def code_sha256(modules: Iterable[str], package: Path = PACKAGE) -> str:
+    """Return a hash of the code of some modules and of all modules of the package that they import, however far.
+
+    Comments, docstrings and the layout of the lines do not enter: they change no result.
+
+    Parameters
+    ----------
+    modules : iterable of str
+        Full names, for example ``"course_lib.models.cgcnn"``.
+    package : path
+        The folder of the package, which the first part of each name stands for.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the package has no such module.
+    """
+    seen: dict[str, str] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        tree = ast.parse(_file(name, package).read_text(encoding="utf-8"))
+        waiting += [found for found in _imported(tree, package) if found not in seen]
+        seen[name] = ast.dump(_without_docstrings(tree))
+    return hashlib.sha256("\n".join(f"{name} {seen[name]}" for name in sorted(seen)).encode()).hexdigest()
+
+
+def _file(module: str, package: Path) -> Path:
+    path = package.joinpath(*module.split(".")[1:])
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def _imported(tree: ast.Module, package: Path) -> set[str]:
+    """Return the modules of the package that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            # `from course_lib import graphs` names a module, `from course_lib.graphs import batch` something in one.
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in names if name.split(".")[0] == package.name and _file(name, package).is_file()}
+
+
+def _without_docstrings(tree: ast.Module) -> ast.Module:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return tree

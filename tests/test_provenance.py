@@ -1,0 +1,79 @@
+"""Which code made a run: what must change the hash changes it, and nothing else does."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from course_lib.experiments import provenance
+from course_lib.experiments.provenance import code_sha256
+
+NETWORK = '"""A network."""\nfrom package.layers import double\n\n\ndef predict(x):\n    return double(x) + 1\n'
+LAYERS = "import math\n\n\ndef double(x):\n    return 2 * x\n"
+
+
+@pytest.fixture
+def package(tmp_path):
+    folder = tmp_path / "package"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "network.py").write_text(NETWORK)
+    (folder / "layers.py").write_text(LAYERS)
+    (folder / "other.py").write_text("x = 1\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "same"),
+    [
+        ("network.py", "+ 1", "+ 2", False),
+        ("layers.py", "2 * x", "3 * x", False),  # in a module that it imports
+        ("layers.py", "2 * x", "2 * x  # twice", True),
+        ("network.py", "A network.", "Another docstring.", True),
+        ("network.py", "double(x) + 1", "(double(x)\n            + 1)", True),
+        ("other.py", "1", "2", True),  # not imported
+    ],
+)
+def test_the_hash_is_that_of_the_code(package, file, old, new, same):
+    before = code_sha256(["package.network"], package)
+    text = (package / file).read_text()
+    assert old in text
+    (package / file).write_text(text.replace(old, new))
+    assert (code_sha256(["package.network"], package) == before) is same
+
+
+def test_imports_inside_functions_and_of_modules_by_name_count(package):
+    (package / "network.py").write_text(
+        "def predict(x):\n    from package import layers\n    return layers.double(x)\n"
+    )
+    before = code_sha256(["package.network"], package)
+    (package / "layers.py").write_text(LAYERS.replace("2 * x", "3 * x"))
+    assert code_sha256(["package.network"], package) != before
+
+
+def test_a_module_that_is_missing_is_an_error(package):
+    with pytest.raises(FileNotFoundError, match=r"nothing\.py"):
+        code_sha256(["package.nothing"], package)
+
+
+def test_the_commit_is_that_of_the_checkout(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "PACKAGE", tmp_path)
+    provenance.git_commit.cache_clear()
+    assert provenance.git_commit() is None  # no checkout
+    provenance.git_commit.cache_clear()
+
+    def git(*arguments):
+        names = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        return subprocess.run(["git", "-C", tmp_path, *names, *arguments], capture_output=True, text=True, check=True)
+
+    git("init")
+    (tmp_path / "network.py").write_text(NETWORK)
+    git("add", ".")
+    git("commit", "-m", "one")
+    commit = git("rev-parse", "HEAD").stdout.strip()
+    assert provenance.git_commit() == commit
+    provenance.git_commit.cache_clear()
+    (tmp_path / "network.py").write_text(LAYERS)
+    assert provenance.git_commit() == commit + "+"
+    provenance.git_commit.cache_clear()
