@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
 from glob import glob
@@ -20,6 +21,7 @@ import yaml
 
 from course_lib import __version__
 from course_lib.files import write_atomically
+from course_lib.methods import trained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,15 +29,6 @@ if TYPE_CHECKING:
     from course_lib.graphs import CrystalGraphs
 
 # Importing the models takes seconds, so the commands import what they need, and `--help` nothing.
-
-METHODS = (
-    "random_forest", "cgcnn", "early_fusion", "intermediate_fusion", "attention_fusion", "alignn_simple", "alignn",
-    "alignn_no_angles", "gat", "megnet", "multitask_gat", "multitask_megnet",
-)  # fmt: skip
-NETWORKS = (
-    "ALIGNN", "ALIGNNSimple", "AttentionFusion", "CGCNN", "EarlyFusion", "GAT", "IntermediateFusion", "MEGNet",
-    "MultiTask", "PublishedCGCNN",
-)  # fmt: skip
 
 FILES_AT_A_TIME = 500
 """Crystals that `predict` reads before it predicts them, so that memory stays bounded and output begins early."""
@@ -146,10 +139,7 @@ def _add_method_options(command: argparse.ArgumentParser) -> None:
 
 _METHOD_TEXT = f"""
 methods:
-  {", ".join(METHODS[:6])},
-  {", ".join(METHODS[6:])};
-  or a network of course_lib.models with its own default sizes: {", ".join(NETWORKS[:5])},
-  {", ".join(NETWORKS[5:])}
+{textwrap.fill(", ".join(trained()), 100, initial_indent="  ", subsequent_indent="  ")}
 
 settings (--set):
   of a network: epochs, batch_size, learning_rate, weight_decay, loss (mae, mse), task_weights, patience, precision

@@ -51,7 +51,7 @@ def benchmark(
 
     Of each fold's training part, one eighth is set aside to choose the epoch by (`course_lib.datasets.folds`). The test
     part is predicted once, by the finished model; nothing is chosen by it. Settings must be chosen beforehand, without
-    these test sets; those of `course_lib.experiments.METHODS` were, on other data.
+    these test sets; those of `course_lib.methods.METHODS` were, on other data.
 
     Killed and started again, it goes on: with the next fold, and within a fold with the last finished epoch. Different
     folds of one task may run at the same time, in the same folder.

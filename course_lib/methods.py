@@ -1,21 +1,46 @@
-"""The methods that are compared, and the settings that each was tuned to."""
+"""Every method by name: what it is called, what it reads, what makes it, its settings, and where it is compared.
+
+Adding a network to training, comparison, command line, tables and figures takes one file with its class and one entry
+in `METHODS`. Nothing heavy is imported here: a network's module is imported when a network is made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-from course_lib.models import (
-    ALIGNN,
-    CGCNN,
-    ALIGNNSimple,
-    AttentionFusion,
-    CrystalModel,
-    EarlyFusion,
-    IntermediateFusion,
-    MultiTask,
-)
+if TYPE_CHECKING:
+    from course_lib.models import CrystalModel
+
+BOTH_SPLITS = ("random", "formula")
+"""The kinds of folds on which methods are set side by side."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """What makes an untrained network: ``network(n_targets=1)``.
+
+    Attributes
+    ----------
+    module, name : str
+        Where its class is.
+    arguments : dict
+        Arguments of the class that differ from their defaults.
+    """
+
+    module: str
+    name: str
+    arguments: dict = field(default_factory=dict)
+
+    def __call__(self, **arguments: object) -> CrystalModel:
+        """Make the network; the arguments go before those of the entry."""
+        return self.load()(**self.arguments | arguments)
+
+    def load(self) -> type[CrystalModel]:
+        """Import the class."""
+        return getattr(import_module(self.module), self.name)
 
 
 @dataclass(frozen=True)
@@ -27,73 +52,158 @@ class Method:
     label : str
         What it is called in tables and figures.
     kind : str
-        What it reads: ``"composition"``, ``"structure"`` or ``"hybrid"``.
-    network : callable, optional
-        ``network(n_targets=...)`` makes the untrained network; None for the forest.
+        What it reads: ``"composition"``, ``"structure"`` or ``"hybrid"``, which reads both.
+    network : Network, optional
+        What makes the untrained network; None for a method that has none.
     multitask : bool
         Whether one network predicts all properties.
+    twin : str, optional
+        For a multi-task network, the method with the same trunk, head and settings that predicts one property.
     settings : dict
         Arguments of `course_lib.training.FitConfig`, or parameters of the forest, that differ from their defaults: the
-        best of the recorded tuning (see also `TUNED_AS`).
+        best of the recorded tuning.
+    tuned_as : str, optional
+        The method that it is to differ from in one thing, and whose tuned settings it therefore has; None where it is
+        tuned itself.
+    compared : tuple of str
+        The kinds of folds on which it is compared with the others.
+    blends : tuple of str
+        For a method that is not trained: the methods whose recorded predictions it blends; the first gets the weight
+        alpha.
     """
 
     label: str
     kind: str
-    network: Callable[..., CrystalModel] | None = None
+    network: Network | None = None
     multitask: bool = False
+    twin: str | None = None
     settings: dict = field(default_factory=dict)
+    tuned_as: str | None = None
+    compared: tuple[str, ...] = BOTH_SPLITS
+    blends: tuple[str, ...] = ()
 
 
 # Networks that are to differ in one thing have the same settings.
 _ALIGNN = {"epochs": 100, "learning_rate": 0.01}
-_SMALL_ALIGNN = partial(ALIGNN, hidden=64, alignn_layers=2, gcn_layers=2)
 _GAT = {"epochs": 100, "learning_rate": 0.001}
 _MEGNET = {"epochs": 200, "learning_rate": 0.002}
+_FUSION = "course_lib.models.fusion"
+
+
+def _alignn(**sizes: object) -> Network:
+    return Network("course_lib.models.alignn", "ALIGNN", sizes)
+
+
+def _small_alignn(**arguments: object) -> Network:
+    return _alignn(hidden=64, alignn_layers=2, gcn_layers=2, **arguments)
+
+
+def _multitask(trunk: str) -> Network:
+    return Network("course_lib.models.multitask", "MultiTask", {"trunk": trunk})
+
 
 METHODS: dict[str, Method] = {
     "random_forest": Method("random forest", "composition", settings={"max_features": 0.5, "min_samples_leaf": 3}),
-    "cgcnn": Method("CGCNN", "structure", CGCNN, settings={"epochs": 100, "learning_rate": 0.01}),
-    "early_fusion": Method("early fusion", "hybrid", EarlyFusion, settings={"epochs": 200, "learning_rate": 0.002}),
+    "cgcnn": Method(
+        "CGCNN",
+        "structure",
+        Network("course_lib.models.cgcnn", "CGCNN"),
+        settings={"epochs": 100, "learning_rate": 0.01},
+    ),
+    "early_fusion": Method(
+        "early fusion", "hybrid", Network(_FUSION, "EarlyFusion"), settings={"epochs": 200, "learning_rate": 0.002}
+    ),
     "intermediate_fusion": Method(
-        "intermediate fusion", "hybrid", IntermediateFusion, settings={"epochs": 200, "learning_rate": 0.002}
+        "intermediate fusion",
+        "hybrid",
+        Network(_FUSION, "IntermediateFusion"),
+        settings={"epochs": 200, "learning_rate": 0.002},
     ),
     "attention_fusion": Method(
-        "attention fusion", "hybrid", AttentionFusion, settings={"epochs": 200, "learning_rate": 0.005}
+        "attention fusion",
+        "hybrid",
+        Network(_FUSION, "AttentionFusion"),
+        settings={"epochs": 200, "learning_rate": 0.005},
     ),
     "alignn_simple": Method(
-        "ALIGNN simplified", "structure", ALIGNNSimple, settings={"epochs": 200, "learning_rate": 0.005}
+        "ALIGNN simplified",
+        "structure",
+        Network("course_lib.models.alignn", "ALIGNNSimple"),
+        settings={"epochs": 200, "learning_rate": 0.005},
     ),
-    "alignn": Method("ALIGNN (small)", "structure", _SMALL_ALIGNN, settings=_ALIGNN),
+    "alignn": Method("ALIGNN (small)", "structure", _small_alignn(), settings=_ALIGNN),
     "alignn_no_angles": Method(
-        "ALIGNN without angles", "structure", partial(_SMALL_ALIGNN, angles=False), settings=_ALIGNN
+        "ALIGNN without angles",
+        "structure",
+        _small_alignn(angles=False),
+        settings=_ALIGNN,
+        tuned_as="alignn",
+        compared=("formula",),
     ),
-    "gat": Method("GAT", "structure", partial(MultiTask, "gat"), settings=_GAT),
-    "megnet": Method("MEGNet", "structure", partial(MultiTask, "megnet"), settings=_MEGNET),
-    "multitask_gat": Method("multi-task GAT", "structure", partial(MultiTask, "gat"), True, _GAT),
-    "multitask_megnet": Method("multi-task MEGNet", "structure", partial(MultiTask, "megnet"), True, _MEGNET),
+    "alignn_published_size": Method(
+        "ALIGNN (published size)", "structure", _alignn(), settings=_ALIGNN, tuned_as="alignn", compared=()
+    ),
+    "gat": Method(
+        "GAT", "structure", _multitask("gat"), settings=_GAT, tuned_as="multitask_gat", compared=("formula",)
+    ),
+    "megnet": Method(
+        "MEGNet",
+        "structure",
+        _multitask("megnet"),
+        settings=_MEGNET,
+        tuned_as="multitask_megnet",
+        compared=("formula",),
+    ),
+    "multitask_gat": Method(
+        "multi-task GAT", "structure", _multitask("gat"), multitask=True, twin="gat", settings=_GAT
+    ),
+    "multitask_megnet": Method(
+        "multi-task MEGNet",
+        "structure",
+        _multitask("megnet"),
+        multitask=True,
+        twin="megnet",
+        settings=_MEGNET,
+        compared=("formula",),
+    ),
+    "late_fusion": Method("late fusion", "hybrid", blends=("random_forest", "cgcnn")),
 }
-"""Every method that is trained."""
+"""Every method by name, in the order of tables and figures."""
 
-TWINS = {"multitask_gat": "gat", "multitask_megnet": "megnet"}
-"""The single-task twin of each multi-task network: same trunk, head and settings, so that they differ in one thing."""
 
-TUNED_AS = {twin: multi for multi, twin in TWINS.items()} | {"alignn_no_angles": "alignn"}
-"""Methods that are not tuned, and whose settings they have: the method from which they are to differ in one thing."""
+def trained() -> dict[str, Method]:
+    """Return the methods that are trained; the others blend what these predict."""
+    return {name: method for name, method in METHODS.items() if not method.blends}
 
-COMPARED = (
-    "random_forest", "cgcnn", "early_fusion", "intermediate_fusion", "attention_fusion", "alignn_simple", "alignn",
-    "multitask_gat",
-)  # fmt: skip
-"""The trained methods that the course sets side by side, on both kinds of folds; late fusion makes them nine."""
 
-LATE_FUSION = "late_fusion"
-"""The method that is not trained: it blends the recorded predictions of its two parents."""
+def compared() -> list[str]:
+    """Return the trained methods that the course sets side by side, on both kinds of folds."""
+    return [name for name, method in trained().items() if set(method.compared) == set(BOTH_SPLITS)]
 
-PARENTS = ("random_forest", "cgcnn")
-"""What it blends: the forest, which gets the weight alpha, and the graph network."""
 
-LABELS = {name: method.label for name, method in METHODS.items()} | {LATE_FUSION: "late fusion"}
+def twins() -> dict[str, str]:
+    """Return the single-task twin of each multi-task network."""
+    return {name: method.twin for name, method in METHODS.items() if method.twin}
+
+
+class _Column(Mapping[str, str]):
+    """One attribute of every method by name, as `METHODS` has it when asked."""
+
+    def __init__(self, attribute: str):
+        self._attribute = attribute
+
+    def __getitem__(self, name: str) -> str:
+        return getattr(METHODS[name], self._attribute)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(METHODS)
+
+    def __len__(self) -> int:
+        return len(METHODS)
+
+
+LABELS: Mapping[str, str] = _Column("label")
 """What the methods are called in tables and figures."""
 
-KINDS = {name: method.kind for name, method in METHODS.items()} | {LATE_FUSION: "hybrid"}
+KINDS: Mapping[str, str] = _Column("kind")
 """What the methods read."""

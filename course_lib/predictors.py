@@ -6,7 +6,6 @@ The folder of a run holds ``run.json``, which says what was trained on what, and
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import time
@@ -21,14 +20,14 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
-from course_lib import __version__, models, training
+from course_lib import __version__, training
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import Folds, folds, stream_dataset
 from course_lib.files import write_atomically
 from course_lib.forest import FlatForest, forest_pipeline
 from course_lib.graphs import CrystalGraphs
-from course_lib.methods import METHODS, Method
-from course_lib.models import CrystalModel, Trunk
+from course_lib.methods import METHODS, Method, trained
+from course_lib.models import CrystalModel
 from course_lib.published import UNITS, load_published
 from course_lib.training import CrystalRegressor, FitConfig
 
@@ -121,28 +120,16 @@ class Predictor:
 
 
 def method_named(name: str) -> Method:
-    """Return a method: a key of `course_lib.experiments.METHODS`, or the name of a network in `course_lib.models`.
+    """Return a method that is trained: an entry of `course_lib.methods.METHODS`.
 
     Raises
     ------
     ValueError
         If there is none of that name.
     """
-    if name in METHODS:
-        return METHODS[name]
-    if name in network_names():
-        return Method(name, "structure", getattr(models, name))
-    raise ValueError(f"there is no method {name!r}; choose one of {', '.join([*METHODS, *network_names()])}.")
-
-
-def network_names() -> list[str]:
-    """Return the names of all networks in `course_lib.models`."""
-    found = {name: getattr(models, name) for name in models.__all__}
-    return [
-        name
-        for name, thing in found.items()
-        if inspect.isclass(thing) and issubclass(thing, CrystalModel) and thing not in (CrystalModel, Trunk)
-    ]
+    if name not in trained():
+        raise ValueError(f"there is no method {name!r}; choose one of {', '.join(trained())}.")
+    return METHODS[name]
 
 
 def open_graphs(
@@ -365,8 +352,10 @@ def load(path: str | os.PathLike) -> Predictor:
         return Predictor(
             model, "published CGCNN", {name: UNITS.get(name, "unknown") for name in model.target_names}, None
         )
+    about = json.loads((path.parent / RUN).read_text(encoding="utf-8")) if (path.parent / RUN).is_file() else None
+    if about and about["method"] in trained() and METHODS[about["method"]].network:
+        METHODS[about["method"]].network.load()  # so that its class is known, wherever it is defined
     model = FlatForest.load(path) if path.suffix == ".npz" else training.load(path)
-    if not (path.parent / RUN).is_file():
+    if about is None:
         return Predictor(model, "unknown", dict.fromkeys(model.target_names, "unknown"), None)
-    about = json.loads((path.parent / RUN).read_text(encoding="utf-8"))
     return Predictor(model, about["method"], about["units"], TrainingRange(**about["training_range"]))

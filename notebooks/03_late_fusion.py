@@ -297,10 +297,9 @@ assert all(0 < gain < 0.02 for _, gain in measured.values()), "little is left to
 
 # %%
 from course_lib.experiments.analysis import summarize_differences, with_late_fusion
-from course_lib.methods import LATE_FUSION
 
 late = with_late_fusion(runs, y)
-blends = late[late["method"] == LATE_FUSION].groupby("split", sort=False)["alpha"]
+blends = late[late["method"] == "late_fusion"].groupby("split", sort=False)["alpha"]
 blends.agg(["mean", "std"]).round(2)
 
 # %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and late fusion on random and on formula-grouped folds, one dot a run, with mean and standard deviation. CGCNN and late fusion look alike on both; the forest lies far above."}}
@@ -311,10 +310,10 @@ plot_errors(late, "eV/atom")
 # %% mystnb={"image": {"alt": "Difference in mean absolute error to late fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
-plot_paired_differences(late, LATE_FUSION, "eV/atom")
+plot_paired_differences(late, "late_fusion", "eV/atom")
 
 # %%
-difference = summarize_differences(late, LATE_FUSION)
+difference = summarize_differences(late, "late_fusion")
 difference["blend shown better"] = difference["low"] > 0
 against = {name: difference.xs(name, level="method") for name in (FOREST, NETWORK)}
 assert against[FOREST]["blend shown better"].all(), "the blend beats the forest"

@@ -398,10 +398,10 @@ history.iloc[[0, 5, 10, 15, 20, 24]].round(2)
 
 # %%
 from course_lib.experiments.runs import load_results
-from course_lib.methods import LABELS, TWINS
+from course_lib.methods import LABELS, twins
 
 sweep_runs = load_results(study="lambda_sweep", crystals=crystals)
-runs = load_results(crystals=crystals, methods=[*TWINS, *TWINS.values()])
+runs = load_results(crystals=crystals, methods=[*twins(), *twins().values()])
 runs = runs[runs["split"] == "formula"]
 
 # %%
@@ -542,7 +542,7 @@ of_twin = (
     runs.groupby(["method", "target"])["mae"].mean().rename_axis(transfer.index.names)
 )
 transfer["gain"] = (-transfer["mean"] / of_twin).map("{:+.0%}".format)
-transfer.rename({ENERGY: "energy", GAP: "gap"} | LABELS).round(3)
+transfer.rename({ENERGY: "energy", GAP: "gap"} | dict(LABELS)).round(3)
 
 # %%
 energy, gap = (transfer.xs(task, level="target") for task in (ENERGY, GAP))
@@ -593,7 +593,7 @@ assert (both_trunks["multitask_gat"] < both_trunks["multitask_megnet"]).all()
 both_trunks.rename(index=AXES, columns=LABELS).round(3)
 
 # %%
-tuning = load_results(study="tuning", crystals=crystals, methods=[*TWINS])
+tuning = load_results(study="tuning", crystals=crystals, methods=[*twins()])
 settings = pd.DataFrame(tuning["settings"].tolist())
 tried = pd.concat([tuning[["method", "target", "mae"]], settings], axis=1)
 tried = tried.groupby(["method", "epochs", "learning_rate", "target"])["mae"].mean()
@@ -615,7 +615,7 @@ table.map("{:.2f}".format).replace("nan", "")
 cost = runs.drop_duplicates(["method", "task", "split", "fold", "seed"])
 cost = cost.groupby(["method", "task"])[["seconds", "n_parameters"]].mean()
 total = cost.groupby("method").sum()  # of the twins: both together
-saved = total.loc[list(TWINS)].div(total.loc[list(TWINS.values())].to_numpy())
+saved = total.loc[list(twins())].div(total.loc[list(twins().values())].to_numpy())
 assert (saved < 0.8).all(axis=None), "one network costs less than two"
 saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 

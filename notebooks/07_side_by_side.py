@@ -24,10 +24,10 @@
 # ## Nine methods, two views
 
 # %% mystnb={"image": {"alt": "Two ovals that overlap. Left, composition: random forest. Right, structure: CGCNN, ALIGNN simplified, ALIGNN (small), multi-task GAT. In the overlap the four hybrids: early, intermediate, attention and late fusion."}}
-from course_lib.methods import COMPARED, KINDS, LABELS
+from course_lib.methods import KINDS, LABELS, compared
 from course_lib.teaching.figures.comparison import plot_what_methods_read
 
-nine = [name for name in LABELS if name in {*COMPARED, "late_fusion"}]
+nine = [name for name in LABELS if name in {*compared(), "late_fusion"}]
 assert len(nine) == 9
 plot_what_methods_read(nine)
 
@@ -60,7 +60,7 @@ from course_lib.experiments.runs import load_results
 
 TARGET = "formation_energy_per_atom"
 crystals = load_dataset("pbe_prototypes")
-recorded = load_results(crystals=crystals, target=TARGET, methods=COMPARED)
+recorded = load_results(crystals=crystals, target=TARGET, methods=compared())
 runs = with_late_fusion(recorded, crystals[TARGET])
 assert set(runs["method"]) == set(nine)
 size = runs.groupby("method")[["seconds", "n_parameters"]].mean()

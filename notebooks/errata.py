@@ -119,9 +119,9 @@ assert abs(by_row.corr().iloc[0, 1]) < 0.15
 
 # %%
 from course_lib.experiments.runs import load_results
-from course_lib.methods import COMPARED, LABELS
+from course_lib.methods import LABELS, compared
 
-runs = load_results(crystals=crystals, target=ENERGY, methods=COMPARED)
+runs = load_results(crystals=crystals, target=ENERGY, methods=compared())
 cost = runs.groupby("method")[["mae", "seconds"]].mean()
 chosen = (cost["mae"] / cost["seconds"]).idxmin()
 print("chosen:", LABELS[chosen], "- slowest:", LABELS[cost["seconds"].idxmax()])

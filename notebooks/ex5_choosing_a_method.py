@@ -36,11 +36,11 @@
 from course_lib.datasets import DATA, load_dataset
 from course_lib.experiments.analysis import with_late_fusion
 from course_lib.experiments.runs import load_results
-from course_lib.methods import COMPARED, LABELS
+from course_lib.methods import LABELS, compared
 
 TARGET = "formation_energy_per_atom"
 crystals = load_dataset("pbe_prototypes")
-trained = load_results(crystals=crystals, target=TARGET, methods=COMPARED)
+trained = load_results(crystals=crystals, target=TARGET, methods=compared())
 runs = with_late_fusion(trained, crystals[TARGET])  # the nine methods of notebook 7
 new_formulas = runs[runs["split"] == "formula"]
 cost = new_formulas.groupby("method")[["mae", "seconds", "n_learned"]].mean()

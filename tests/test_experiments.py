@@ -27,7 +27,7 @@ from course_lib.experiments.analysis import (
 )
 from course_lib.experiments.runs import STUDIES, Run, load_results, run_study
 from course_lib.late_fusion import optimal_alpha
-from course_lib.methods import LATE_FUSION, METHODS, TUNED_AS, TWINS
+from course_lib.methods import METHODS, trained, twins
 
 
 def table(errors: dict[str, list[float]]) -> pd.DataFrame:
@@ -109,7 +109,7 @@ def blendable(seed: int = 0) -> tuple[pd.DataFrame, pd.Series]:
 def test_late_fusion_takes_its_weight_from_the_other_folds():
     results, y = blendable()
     blended = with_late_fusion(results, y)
-    late = blended[blended["method"] == LATE_FUSION].set_index(["fold", "seed"])
+    late = blended[blended["method"] == "late_fusion"].set_index(["fold", "seed"])
     assert len(late) == 4
     assert late["seconds"].eq(4.0).all()
     pd.testing.assert_frame_equal(blended.iloc[: len(results)][results.columns], results)
@@ -265,7 +265,7 @@ def test_tuning_reads_no_test_set():
     tuned = STUDIES["tuning"].runs(1000)
     assert {run.part for run in tuned} == {"validation"}
     trials = pd.DataFrame(tuned).groupby("method").size()
-    assert set(trials.index) == set(METHODS) - set(TUNED_AS)
+    assert set(trials.index) == {name for name, method in trained().items() if method.tuned_as is None}
     assert trials.nunique() == 1, "every method gets as many trials"
 
 
@@ -295,7 +295,7 @@ def test_forest_in_tuning_does_not_learn_from_what_judges_it(small, monkeypatch)
         ("train", len(fold.train) + len(fold.validation)),
         ("validation", len(fold.train)),
     ):
-        runs.train(Run(TARGET, "random_forest", "random", 0, part=part), small, graphs)
+        runs.execute(Run(TARGET, "random_forest", "random", 0, part=part), small, graphs)
         assert seen["rows"] == expected
 
 
@@ -383,15 +383,54 @@ def test_settings_are_the_best_of_the_recorded_tuning():
     results["trial"] = [json.dumps(settings, sort_keys=True) for settings in results["settings"]]
     scale = results.groupby("target")["mae"].transform("mean")
     table = results.assign(error=results["mae"] / scale).groupby(["method", "trial"])["error"].mean()
-    for name, method in METHODS.items():
-        expected = json.loads(table[TUNED_AS.get(name, name)].idxmin())
+    for name, method in trained().items():
+        expected = json.loads(table[method.tuned_as or name].idxmin())
         assert method.settings == expected, name
 
 
+def record_of(tmp_path, monkeypatch, **changes):
+    """Write one recorded run of the forest, with some of its entries changed."""
+    monkeypatch.setattr(runs, "RESULTS", tmp_path)
+    run = Run(TARGET, "random_forest", "random", 0)
+    record = {
+        **asdict(run),
+        "configuration": METHODS["random_forest"].settings,
+        "mae": [0.3],
+        "predictions": None,
+        "data_sha256": "data",
+        "code_sha256": runs._code("random_forest"),
+    }
+    path = runs.results_file("made_up", "tuning")
+    path.write_text(json.dumps(record | changes) + "\n")
+    return path, run
+
+
+def test_results_of_other_code_warn_and_are_made_again(tmp_path, monkeypatch):
+    path, run = record_of(tmp_path, monkeypatch, code_sha256="of another version")
+    with pytest.warns(UserWarning, match=r"tuning_made_up\.jsonl: runs of random_forest were made by other code"):
+        load_results("made_up", "tuning")
+    assert runs._recorded(path, [run], "data") == set()
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize("changes", [{}, {"code_sha256": None}])
+def test_results_of_this_code_or_unknown_code_are_kept(tmp_path, monkeypatch, changes):
+    path, run = record_of(tmp_path, monkeypatch, **changes)
+    assert len(load_results("made_up", "tuning")) == 1  # a warning would be an error here
+    assert runs._recorded(path, [run], "data") == {run}
+
+
+def test_the_results_that_pages_show_were_made_by_this_code():
+    for path in sorted(runs.RESULTS.glob("*.jsonl")):
+        study, _, dataset = path.stem.partition("_pbe_prototypes")
+        if study in STUDIES and not dataset:
+            load_results(study=study)  # a warning is an error here
+
+
 def test_twins_differ_in_one_thing():
-    for multi, twin in TWINS.items():
+    for multi, twin in twins().items():
         assert METHODS[multi].settings == METHODS[twin].settings
-        assert METHODS[multi].network.args == METHODS[twin].network.args
+        assert METHODS[multi].network == METHODS[twin].network
     alignn, blind = METHODS["alignn"], METHODS["alignn_no_angles"]
     assert blind.settings == alignn.settings
     assert blind.network().config == alignn.network().config | {"angles": False}

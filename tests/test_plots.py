@@ -34,7 +34,7 @@ from course_lib.experiments.runs import load_results
 from course_lib.interpret import shapley_values
 from course_lib.invariance import BATCH, TRANSFORMATIONS
 from course_lib.late_fusion import alpha_path, optimal_alpha
-from course_lib.methods import COMPARED
+from course_lib.methods import compared
 from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
 from course_lib.teaching import figures
 from course_lib.teaching.figures.crystals import shells_of
@@ -781,10 +781,10 @@ def test_front_in_the_figure_leaves_out_what_another_method_beats():
 
 
 def test_names_of_recorded_methods_do_not_touch_each_other():
-    recorded = load_results(target="formation_energy_per_atom", methods=COMPARED)
+    recorded = load_results(target="formation_energy_per_atom", methods=compared())
     figure = plots.plot_error_against_time(recorded[recorded["split"] == "formula"], "eV/atom")
     names = figure.axes[0].texts
-    assert len(names) == len(COMPARED)
+    assert len(names) == len(compared())
     assert not overlaps(names)
 
 

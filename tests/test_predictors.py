@@ -17,14 +17,13 @@ from course_lib.composition import magpie
 from course_lib.datasets import folds
 from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
-from course_lib.methods import METHODS
+from course_lib.methods import METHODS, trained
 from course_lib.predictors import (
     TrainingRange,
     formulas,
     graph_folds,
     load,
     method_named,
-    network_names,
     open_graphs,
     train,
 )
@@ -37,7 +36,7 @@ def parts():
     return graphs.subset(range(24)), graphs.subset(range(24, 32)), graphs.subset(range(32, 40))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", trained())
 def test_every_method_predicts_the_same_when_loaded(method, tmp_path):
     learn, validate, rest = parts()
     settings = QUICK if METHODS[method].network else {"n_estimators": 5, "n_jobs": 1}
@@ -56,13 +55,10 @@ def test_every_method_predicts_the_same_when_loaded(method, tmp_path):
     assert about["seed"] == 3
 
 
-def test_networks_are_methods_too_and_sizes_are_theirs(tmp_path):
+def test_a_size_that_is_asked_for_goes_before_that_of_the_method(tmp_path):
     learn, validate, _ = parts()
-    assert {"CGCNN", "ALIGNN", "MEGNet", "EarlyFusion"} <= set(network_names())
-    assert not {"CrystalModel", "Trunk", "build"} & set(network_names())
-    predictor = train("CGCNN", learn, validate, tmp_path, sizes={"hidden": 4, "n_conv": 1}, settings=QUICK)
+    predictor = train("cgcnn", learn, validate, tmp_path, sizes={"hidden": 4, "n_conv": 1}, settings=QUICK)
     assert predictor.model.network.config["hidden"] == 4
-    # A size of the method gives way to one that is asked for.
     assert METHODS["alignn"].network(hidden=16).config["hidden"] == 16
 
 
@@ -111,7 +107,7 @@ def test_a_run_is_not_overwritten_but_goes_on(tmp_path):
 @pytest.mark.parametrize(
     ("method", "arguments", "message"),
     [
-        ("cgcn", {}, "there is no method 'cgcn'; choose one of random_forest, cgcnn, .*ALIGNN"),
+        ("cgcn", {}, "there is no method 'cgcn'; choose one of random_forest, cgcnn, .*alignn"),
         ("cgcnn", {"sizes": {"hiden": 3}}, "sizes of cgcnn: .*'hiden'"),
         ("cgcnn", {"settings": {"epoch": 3}}, "no setting 'epoch' of a network; there are epochs"),
         ("cgcnn", {"settings": {"epochs": 0}}, "epochs is 0"),

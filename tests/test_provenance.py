@@ -52,6 +52,14 @@ def test_imports_inside_functions_and_of_modules_by_name_count(package):
     assert code_sha256(["package.network"], package) != before
 
 
+def test_the_face_of_a_package_is_not_followed(package):
+    (package / "__init__.py").write_text("from package.other import x\n")
+    (package / "network.py").write_text("from package import x\n")
+    before = code_sha256(["package.network"], package)
+    (package / "other.py").write_text("x = 2\n")
+    assert code_sha256(["package.network"], package) == before
+
+
 def test_a_module_that_is_missing_is_an_error(package):
     with pytest.raises(FileNotFoundError, match=r"nothing\.py"):
         code_sha256(["package.nothing"], package)

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from course_lib.late_fusion import cross_fitted
-from course_lib.methods import LATE_FUSION, PARENTS, TWINS
+from course_lib.methods import METHODS, twins
 
 
 def paired_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
@@ -161,18 +161,19 @@ def with_late_fusion(runs: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
         those of both parents together, its ``alpha`` is the weight of the forest (NaN in all other rows).
     """
     _check_one_target(runs)
-    parents = runs[runs["method"].isin(PARENTS)]
+    blended_names = METHODS["late_fusion"].blends
+    parents = runs[runs["method"].isin(blended_names)]
     rows = []
     for (split, seed), group in parents.groupby(["split", "seed"], sort=False):
-        out_of_fold = {name: _by_crystal(group[group["method"] == name]) for name in PARENTS}
-        first, second = (out_of_fold[name]["prediction"] for name in PARENTS)
-        fold_of = out_of_fold[PARENTS[0]]["fold"]
+        out_of_fold = {name: _by_crystal(group[group["method"] == name]) for name in blended_names}
+        first, second = (out_of_fold[name]["prediction"] for name in blended_names)
+        fold_of = out_of_fold[blended_names[0]]["fold"]
         blended, alpha = cross_fitted(y.loc[fold_of.index], first, second, fold_of)
         for fold, of_fold in group.groupby("fold"):
             ids = of_fold["ids"].iloc[0]
             rows.append(
                 of_fold.iloc[0].to_dict()
-                | {"method": LATE_FUSION, "split": split, "seed": seed, "fold": fold, "alpha": float(alpha[fold])}
+                | {"method": "late_fusion", "split": split, "seed": seed, "fold": fold, "alpha": float(alpha[fold])}
                 | {"ids": ids, "predictions": blended.loc[ids].tolist(), "n_parameters": nan, "best_epoch": nan}
                 | {"mae": float((blended.loc[ids] - y.loc[ids]).abs().mean()), "seconds": of_fold["seconds"].sum()}
             )
@@ -278,7 +279,7 @@ def negative_transfer(runs: pd.DataFrame) -> pd.DataFrame:
         ``share_worse`` is the share of the trainings in which the multi-task network was the worse one.
     """
     rows = []
-    for multi, trunk in TWINS.items():
+    for multi, trunk in twins().items():
         for target, group in runs[runs["method"].isin([trunk, multi])].groupby("target", sort=False):
             summary = summarize_differences(group, trunk).xs(multi, level="method")
             errors = group.pivot(index=["split", "fold", "seed"], columns="method", values="mae")

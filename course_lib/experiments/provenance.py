@@ -35,7 +35,8 @@ def _git(*arguments: str) -> str | None:
 def code_sha256(modules: Iterable[str], package: Path = PACKAGE) -> str:
     """Return a hash of the code of some modules and of all modules of the package that they import, however far.
 
-    Comments, docstrings and the layout of the lines do not enter: they change no result.
+    Comments, docstrings and the layout of the lines do not enter: they change no result. Nor does the face of a package
+    (``__init__.py``), which names all of its modules, whichever of them is used.
 
     Parameters
     ----------
@@ -75,7 +76,8 @@ def _imported(tree: ast.Module, package: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             # `from course_lib import graphs` names a module, `from course_lib.graphs import batch` something in one.
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    return {name for name in names if name.split(".")[0] == package.name and _file(name, package).is_file()}
+    files = {name: _file(name, package) for name in names if name.split(".")[0] == package.name}
+    return {name for name, file in files.items() if file.is_file() and file.name != "__init__.py"}
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -23,13 +24,17 @@ from joblib import Parallel, delayed
 from course_lib import __version__
 from course_lib.composition import magpie
 from course_lib.datasets import DATA, Fold, folds, load_dataset
+from course_lib.experiments.provenance import code_sha256, git_commit
 from course_lib.files import write_atomically
 from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
-from course_lib.methods import COMPARED, METHODS, PARENTS, TUNED_AS, TWINS
+from course_lib.methods import METHODS, trained, twins
 from course_lib.training import FitConfig, fit, predict
 
 RESULTS = DATA / "results"
+
+ONE_OF_EACH_KIND = ("random_forest", "cgcnn", "early_fusion")
+"""Composition, structure and hybrid, for the studies that need no more."""
 
 ENERGY, GAP = "formation_energy_per_atom", "band_gap"
 SPLITS, N_FOLDS = ("random", "formula"), 5
@@ -71,16 +76,21 @@ class Run:
 
 
 def comparison(n_crystals: int) -> list[Run]:
-    """All methods side by side, on both kinds of folds, with three seeds; on new formulas also twins and MEGNet."""
-    both = f"{ENERGY}+{GAP}"
-    methods = [(both if METHODS[name].multitask else ENERGY, name) for name in COMPARED]
-    twins = [*product((ENERGY, GAP), TWINS.values()), (both, "multitask_megnet"), (ENERGY, "alignn_no_angles")]
-    tasks = {"random": methods, "formula": methods + twins}
+    """All methods side by side, on the kinds of folds that `METHODS` names, with three seeds."""
     return [
-        Run(target, method, split, fold, seed)
+        Run(target, name, split, fold, seed)
         for seed, split, fold in product(range(3), SPLITS, range(N_FOLDS))
-        for target, method in tasks[split]
+        for name, method in trained().items()
+        if split in method.compared
+        for target in _targets(name)
     ]
+
+
+def _targets(name: str) -> list[str]:
+    """Return what a method is compared on: a twin on each property that its multi-task network predicts."""
+    if METHODS[name].multitask:
+        return [f"{ENERGY}+{GAP}"]
+    return [ENERGY, GAP] if name in twins().values() else [ENERGY]
 
 
 def learning_curves(n_crystals: int) -> list[Run]:
@@ -89,7 +99,7 @@ def learning_curves(n_crystals: int) -> list[Run]:
     sizes = [most // 2**halvings for halvings in (1, 2, 3, 4)]
     return [
         Run(ENERGY, method, split, fold, n_train=size, settings=_equal_steps(method, most / size))
-        for split, fold, size, method in product(SPLITS, range(N_FOLDS), sizes, (*PARENTS, "early_fusion"))
+        for split, fold, size, method in product(SPLITS, range(N_FOLDS), sizes, ONE_OF_EACH_KIND)
     ]
 
 
@@ -112,13 +122,13 @@ def lambda_sweep(n_crystals: int) -> list[Run]:
 
 def training_predictions(n_crystals: int) -> list[Run]:
     """Predictions of composition, structure and hybrid for the very crystals that they learned from."""
-    return [Run(ENERGY, name, split, 0, part="train") for split, name in product(SPLITS, (*PARENTS, "early_fusion"))]
+    return [Run(ENERGY, name, split, 0, part="train") for split, name in product(SPLITS, ONE_OF_EACH_KIND)]
 
 
 def tuning(n_crystals: int) -> list[Run]:
     """Eight settings of every method on the validation parts of two folds by formula; no test set is read.
 
-    Methods that are to differ from another in one thing are not tuned: they have its settings (`TUNED_AS`).
+    Methods that are to differ from another in one thing are not tuned: they have its settings.
     """
     # Of length and rate, the best should lie inside what is tried, not at its edge.
     rates_of = {50: (5e-3,), 100: (1e-3, 2e-3, 5e-3, 1e-2, 2e-2), 200: (2e-3, 5e-3)}
@@ -129,9 +139,9 @@ def tuning(n_crystals: int) -> list[Run]:
     ]
     return [
         Run(target, name, "formula", fold, part="validation", settings=settings)
-        for (name, method), fold in product(METHODS.items(), range(2))
-        if name not in TUNED_AS
-        for target in [f"{ENERGY}+{GAP}" if method.multitask else ENERGY]
+        for (name, method), fold in product(trained().items(), range(2))
+        if method.tuned_as is None
+        for target in _targets(name)
         for settings in (networks if method.network else forests)
     ]
 
@@ -142,7 +152,7 @@ def training_sizes(n_crystals: int) -> list[Run]:
     sizes = [size for size in (500, 2000, 8000) if size < n_crystals * (N_FOLDS - 1) // N_FOLDS]
     return [
         Run(ENERGY, method, "formula", fold, seed=fold, n_train=size, settings=_equal_steps(method, 1600 / size))
-        for fold, size, method in product(range(3), sizes, (*PARENTS, "early_fusion", "alignn"))
+        for fold, size, method in product(range(3), sizes, (*ONE_OF_EACH_KIND, "alignn"))
     ]
 
 
@@ -181,8 +191,8 @@ STUDIES = {
 def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> None:
     """Run what is missing of a study, and record it.
 
-    Runs made on other data (by checksum), or before the settings of their method changed, are dropped first: they do
-    not compare with the others.
+    Runs made on other data (by checksum), with other settings of their method or by other code are dropped first: they
+    do not compare with the others.
 
     Parameters
     ----------
@@ -211,7 +221,7 @@ def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> No
     frame = frame[[*targets, "formula"]]  # the workers need no structures
     with results_file(dataset, name).open("a") as file:
         for record in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-            delayed(train)(run, frame, graphs) for run in missing
+            delayed(execute)(run, frame, graphs) for run in missing
         ):
             if not study.predictions:
                 record["predictions"] = None
@@ -220,7 +230,7 @@ def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> No
             print("{method} {split} fold {fold} seed {seed} MAE {mae} {seconds} s".format(**record), flush=True)
 
 
-def train(run: Run, frame: pd.DataFrame, graphs: CrystalGraphs) -> dict:
+def execute(run: Run, frame: pd.DataFrame, graphs: CrystalGraphs) -> dict:
     """Train one method on one fold and return its record."""
     torch.set_num_threads(1)
     targets = run.target.split("+")
@@ -239,7 +249,17 @@ def train(run: Run, frame: pd.DataFrame, graphs: CrystalGraphs) -> dict:
         "predictions": np.round(predictions.T, 4).tolist(),
         "data_sha256": frame.attrs["sha256"],
         "version": __version__,
+        "commit": git_commit(),
+        "code_sha256": _code(run.method),
     }
+
+
+@cache
+def _code(method: str) -> str:
+    """Return the hash of the code that the results of a method depend on."""
+    network = METHODS[method].network
+    own = ["course_lib.forest"] if network is None else [network.module, "course_lib.training"]
+    return code_sha256([*own, "course_lib.composition"])
 
 
 def _configuration(run: Run) -> dict:
@@ -334,7 +354,12 @@ def load_results(
         (in the target's unit); ``configuration``, all settings that differ from the defaults; ``seconds``, processor
         time of the training; ``n_parameters``; ``best_epoch``; ``n_learned``, crystals to learn from, validation
         included; ``ids`` and ``predictions``, the crystals predicted and what was predicted for them; ``data_sha256``
-        and ``version``.
+        and ``version``; ``commit`` and ``code_sha256``, the code that made the run (missing where it was not recorded).
+
+    Warns
+    -----
+    UserWarning
+        If a run was made by other code than its method has now.
 
     Raises
     ------
@@ -348,9 +373,11 @@ def load_results(
         raise FileNotFoundError(
             f"no runs of {study!r} on {dataset!r} are recorded. Make them: python -m course_lib.experiments {study}."
         )
-    rows = []
+    rows, outdated = [], set()
     for line in path.read_text().splitlines():
         record = json.loads(line)
+        if record["method"] in METHODS and record.get("code_sha256") not in (None, _code(record["method"])):
+            outdated.add(record["method"])
         of_run, errors = record["target"].split("+"), record.pop("mae")
         predictions = record.pop("predictions")
         ids = None if predictions is None else _ids(dataset, record["split"], record["fold"], record["part"])
@@ -366,6 +393,13 @@ def load_results(
         raise ValueError(
             f"{path.name} has runs on other crystals than these (by checksum). Make them again: "
             f"python -m course_lib.experiments {study}."
+        )
+    outdated &= set(table["method"])
+    if outdated:
+        warnings.warn(
+            f"{path.name}: runs of {', '.join(sorted(outdated))} were made by other code than is here now. Make them "
+            f"again: python -m course_lib.experiments {study}.",
+            stacklevel=2,
         )
     return table
 
@@ -420,6 +454,8 @@ def _recorded(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
         record = json.loads(line)
         run = _key(record)
         same = record["data_sha256"] == sha256 and record["configuration"] == _as_json(_configuration(run))
+        # Runs of before there was a hash are kept: nothing tells which code made them.
+        same = same and record.get("code_sha256") in (None, _code(run.method))
         if same and run in wanted:
             runs.add(run)
             kept.append(line)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
+_NETWORKS: dict[str, type[CrystalModel]] = {}  # every class of network that was defined, by its name
+
 
 class CrystalModel(nn.Module):
     """Base class: ``model(batch)`` returns predictions of shape (B, n_targets), always two-dimensional.
@@ -12,7 +14,7 @@ class CrystalModel(nn.Module):
     Parameters
     ----------
     **config
-        The arguments that the model was made with; `course_lib.models.build` makes it anew from them. A trunk
+        The arguments that the model was made with; `build` makes it again from them. A trunk
         stands there as its own description.
 
     Attributes
@@ -26,6 +28,10 @@ class CrystalModel(nn.Module):
     def __init__(self, **config: object):
         super().__init__()
         self.config = config
+
+    def __init_subclass__(cls, **arguments: object):
+        super().__init_subclass__(**arguments)
+        _NETWORKS.setdefault(cls.__name__, cls)
 
     @property
     def n_targets(self) -> int:
@@ -72,5 +78,37 @@ class Trunk(CrystalModel):
 
 
 def describe(model: CrystalModel) -> dict:
-    """Return the plain dict from which `course_lib.models.build` makes the model anew, without its weights."""
-    return {"model": type(model).__name__, **model.config}
+    """Return the plain dict from which `build` makes the model again, without its weights.
+
+    Raises
+    ------
+    ValueError
+        If another network has the same name, so that the dict would be that of the other one.
+    """
+    known = _NETWORKS[type(model).__name__]
+    if (known.__module__, known.__qualname__) != (type(model).__module__, type(model).__qualname__):
+        raise ValueError(f"{known.__module__} has a network called {known.__name__}, too. Rename yours.")
+    return {"model": known.__name__, **model.config}
+
+
+def build(description: dict) -> CrystalModel:
+    """Make a model from what `describe` returned; its weights are random.
+
+    No module is imported for it: what a file names must be known already.
+
+    Raises
+    ------
+    ValueError
+        If the description names no network that was defined.
+    """
+    name = description.get("model")
+    known = sorted(_NETWORKS.keys() - {"Trunk"})
+    if name not in known:
+        raise ValueError(
+            f"unknown model {name!r}; known are {', '.join(known)}. "
+            "If it is yours, import its module before you load it."
+        )
+    arguments = {key: value for key, value in description.items() if key != "model"}
+    if "trunk" in arguments:
+        arguments["trunk"] = build(arguments["trunk"])
+    return _NETWORKS[name](**arguments)

@@ -91,7 +91,7 @@ def plot_what_methods_read(methods: Sequence[str]) -> Figure:
     Parameters
     ----------
     methods : sequence of str
-        Methods of the course (`course_lib.experiments.LABELS`).
+        Methods of the course (`course_lib.methods.METHODS`).
 
     Returns
     -------
