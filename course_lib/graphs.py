@@ -468,14 +468,14 @@ def _check_geometry(positions: list[np.ndarray], cells: list[np.ndarray], names:
         for points, cell, name in zip(positions, cells, names, strict=True):
             if not (np.isfinite(points).all() and np.isfinite(cell).all()):
                 raise ValueError(
-                    f"{name}: NaN or infinity among its coordinates or lattice vectors. Mend its file or drop the row."
+                    f"{name}: NaN or infinity among its coordinates or lattice vectors. Fix its file or drop the row."
                 )
     volume = np.abs(np.linalg.det(np.stack(cells)))
     if volume.min() < _CLOSEST**3:
         c = int(np.argmin(volume))
         raise ValueError(
             f"{names[c]}: its cell has a volume of {volume[c]:.2g} cubic angstrom, so its lattice vectors are wrong. "
-            "Mend its file or drop the row."
+            "Fix its file or drop the row."
         )
 
 
@@ -685,8 +685,8 @@ def _as_targets(targets: pd.DataFrame | pd.Series | None) -> tuple[np.ndarray | 
     if len(text):
         row, column = text[0]
         raise ValueError(
-            f"target {frame.columns[column]!r}: row {row} is {frame.iat[row, column]!r}, no number. "
-            "Mend the label or drop the row."
+            f"target {frame.columns[column]!r}: row {row} is {frame.iat[row, column]!r}, not a number. "
+            "Fix the label or drop the row."
         )
     return numbers.to_numpy(dtype=float), tuple(map(str, frame.columns))
 

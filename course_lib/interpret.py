@@ -37,9 +37,9 @@ def block_errors(
     Parameters
     ----------
     predict : callable
-        Takes graphs and returns a DataFrame of predictions, one row a crystal in the order of the graphs, with a column
-        named as the target: ``lambda graphs: training.predict(model, graphs)``, or any model or blend that reads graphs
-        and their composition features.
+        Takes graphs and returns predictions as a DataFrame, one row per crystal in the order of the graphs, with a
+        column named as the target: ``lambda graphs: training.predict(model, graphs)``, or any model or blend that
+        reads graphs and their composition features.
     graphs : CrystalGraphs
         Labelled crystals that the model did not learn from, with one target.
     n_repeats : int, default 10

@@ -91,7 +91,7 @@ def prediction_changes(model: CrystalModel, structures: Sequence[Structure], see
     Returns
     -------
     DataFrame, shape (B, 6)
-        A row a crystal, a column for each of `TRANSFORMATIONS` and one for `BATCH`; of several targets the one that
+        One row per crystal, a column for each of `TRANSFORMATIONS` and one for `BATCH`; of several targets the one that
         changes most.
 
     Raises

@@ -224,7 +224,7 @@ def train(
     folder : path
         Where the run is kept.
     seed : int, default 0
-        Seed of the first weights, the shuffling and dropout, or the trees.
+        Seed of the initial weights, the shuffling and dropout, or the trees.
     sizes : mapping, optional
         Arguments of the network that differ from the method's, for example ``{"hidden": 256}``.
     settings : mapping, optional
@@ -299,13 +299,13 @@ def _make_network(name: str, method: Method, n_targets: int, seed: int, sizes: d
 
 
 def _fit_config(settings: dict, **ours: object) -> FitConfig:
-    """Return the settings of a training; raise ``ValueError`` for one that is not known, or is no number."""
+    """Return the settings of a training; raise ``ValueError`` for one that is not known, or is not a number."""
     known = {name: field.default for name, field in FitConfig.__dataclass_fields__.items() if name not in ours}
     for name, value in settings.items():
         if name not in known:
             raise ValueError(f"there is no setting {name!r} of a network; there are {', '.join(known)}.")
         if isinstance(known[name], int | float) and not isinstance(value, int | float):
-            raise ValueError(f"the setting {name} is {value!r}, no number.")
+            raise ValueError(f"the setting {name} is {value!r}, not a number.")
     return FitConfig(**{**settings, **ours})
 
 

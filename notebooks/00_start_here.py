@@ -103,7 +103,7 @@ environment
 
 # %%
 missing = environment[~environment["ok"]]
-print("All is here." if missing.empty else missing["mend"].to_string())
+print("All is here." if missing.empty else missing["fix"].to_string())
 
 # %% [markdown]
 # ## How to work through the course

@@ -39,7 +39,7 @@ n_polymorphs = by_formula.size().sort_values(ascending=False, kind="stable")
 print(f"{len(crystals)} crystals, {len(n_polymorphs)} formulas")
 print(f"{(n_polymorphs > 1).sum()} formulas with polymorphs")
 
-# %% mystnb={"image": {"alt": "For eight formulas, the formation energy of each of their structures: one row a formula, one marker a structure. In most rows the markers spread over several tenths of an electronvolt an atom, in one over two."}}
+# %% mystnb={"image": {"alt": "For eight formulas, the formation energy of each of their structures: one row per formula, one marker a structure. In most rows the markers spread over several tenths of an electronvolt an atom, in one over two."}}
 from course_lib.teaching.figures.features import plot_polymorphs
 
 plot_polymorphs(crystals, n_polymorphs.index[:8])
@@ -261,7 +261,7 @@ plot_gaussian_basis([2.4, 2.8, 5.0])
 # electronegativity between 0.85 and 1.20, and so on. Similar elements share answers, so what the network learns
 # about sodium is of use for potassium.
 
-# %% mystnb={"image": {"alt": "The 92 binary features of six elements, one row an element, grouped in nine blocks from group to atomic volume. Sodium and potassium share four of their nine dark cells, among them those of group and valence electrons."}}
+# %% mystnb={"image": {"alt": "The 92 binary features of six elements, one row per element, grouped in nine blocks from group to atomic volume. Sodium and potassium share four of their nine dark cells, among them those of group and valence electrons."}}
 from course_lib.teaching.figures.features import plot_atom_features
 
 plot_atom_features(["Na", "K", "Cl", "O", "Fe", "Cu"])
@@ -420,7 +420,7 @@ runs = load_results(crystals=crystals, target=target, methods=methods)
 mean_error = runs.pivot_table(index="split", columns="method", values="mae", sort=False)
 mean_error.rename(columns=LABELS).round(3)
 
-# %% mystnb={"image": {"alt": "Mean absolute errors of random forest and CGCNN on random and on formula-grouped folds, one dot a run, with mean and standard deviation of each. CGCNN's errors are clearly the smaller ones on both; on formula-grouped folds the errors of both methods are larger."}}
+# %% mystnb={"image": {"alt": "Mean absolute errors of random forest and CGCNN on random and on formula-grouped folds, one dot per run, with mean and standard deviation of each. CGCNN's errors are clearly the smaller ones on both; on formula-grouped folds the errors of both methods are larger."}}
 from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(runs, "eV/atom")
@@ -539,7 +539,7 @@ pd.DataFrame(
 # 3. A colleague reports a graph network's error on a random split, for a database full of polymorphs. What do you ask?
 # 4. You are handed the same rock salt again, with a cell twice as long. What becomes of the 145 features, of the edges, and
 #    of CGCNN's prediction?
-# 5. Where does a composition-only model make an error that no training can mend, and where does it not?
+# 5. Where does a composition-only model make an error that no training can fix, and where does it not?
 #
 # <details><summary>Answers</summary>
 #

@@ -220,7 +220,7 @@ runs = load_results(crystals=crystals, target=TARGET, methods=methods)
 mean_error = runs.pivot_table(index="split", columns="method", values="mae", sort=False)
 mean_error.rename(columns=LABELS).round(3)
 
-# %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and early fusion on random and on formula-grouped folds, one dot a run, mean and standard deviation beside. On both, early fusion and CGCNN are close together and far ahead of the forest."}}
+# %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and early fusion on random and on formula-grouped folds, one dot per run, mean and standard deviation beside. On both, early fusion and CGCNN are close together and far ahead of the forest."}}
 from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(runs, "eV/atom")
@@ -229,7 +229,7 @@ plot_errors(runs, "eV/atom")
 # The dots of a method scatter because the splits differ: some test sets are harder than others, for every method. So we
 # compare on equal terms again: the same test crystals, parent minus hybrid.
 
-# %% mystnb={"image": {"alt": "Difference in mean absolute error to early fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero. Against the forest, early fusion is far better on every fold. Against CGCNN all means lie close to zero, on the side where CGCNN is better."}}
+# %% mystnb={"image": {"alt": "Difference in mean absolute error to early fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot per fold, mean and corrected 95 percent interval, and a line at zero. Against the forest, early fusion is far better on every fold. Against CGCNN all means lie close to zero, on the side where CGCNN is better."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 plot_paired_differences(runs, "early_fusion", "eV/atom")

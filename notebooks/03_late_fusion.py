@@ -251,7 +251,7 @@ assert abs(median - right) < 1e-6
 #
 # > **Predict.** Are the errors of forest and CGCNN alike? Think of what each of them cannot see.
 
-# %% mystnb={"image": {"alt": "Error of CGCNN against error of the random forest, a dot a crystal, in two panels for random folds and folds by formula. Both clouds are long and lean along the diagonal."}}
+# %% mystnb={"image": {"alt": "Error of CGCNN against error of the random forest, one dot per crystal, in two panels for random folds and folds by formula. Both clouds are long and lean along the diagonal."}}
 from course_lib.experiments.analysis import errors_by_crystal
 from course_lib.teaching.figures.late_fusion import plot_error_pairs
 
@@ -302,12 +302,12 @@ late = with_late_fusion(runs, y)
 blends = late[late["method"] == "late_fusion"].groupby("split", sort=False)["alpha"]
 blends.agg(["mean", "std"]).round(2)
 
-# %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and late fusion on random and on formula-grouped folds, one dot a run, with mean and standard deviation. CGCNN and late fusion look alike on both; the forest lies far above."}}
+# %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and late fusion on random and on formula-grouped folds, one dot per run, with mean and standard deviation. CGCNN and late fusion look alike on both; the forest lies far above."}}
 from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(late, "eV/atom")
 
-# %% mystnb={"image": {"alt": "Difference in mean absolute error to late fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero."}}
+# %% mystnb={"image": {"alt": "Difference in mean absolute error to late fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot per fold, mean and corrected 95 percent interval, and a line at zero."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 plot_paired_differences(late, "late_fusion", "eV/atom")
@@ -342,7 +342,7 @@ difference.round(4)
 # | nothing to tune but one number, and that exactly | one weight for all crystals, though some need structure more than others |
 #
 # **When this stops being true.** With fewer crystals the two parents come closer (the learning curves of notebook 2), and
-# the forest gets more weight. With more, or on a property that depends on the composition alone, look anew.
+# the forest gets more weight. With more, or on a property that depends on the composition alone, look again.
 #
 # ## Check yourself
 #

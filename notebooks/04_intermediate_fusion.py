@@ -121,7 +121,7 @@ with torch.no_grad():
     turned = film.model.eval().network.scale_and_shift(everything).numpy()
 print("crystals, convolutions, scale and shift, features:", turned.shape)
 
-# %% mystnb={"image": {"alt": "The factors before the first convolution, each minus its mean over the crystals: a row a test crystal, sorted by the mean deviation of electronegativity, a column an atom feature. The columns at the left go from bright at the bottom to dark at the top, those at the right from dark to bright."}}
+# %% mystnb={"image": {"alt": "The factors before the first convolution, each minus its mean over the crystals: one row per test crystal, sorted by the mean deviation of electronegativity, one column per atom feature. The columns at the left go from bright at the bottom to dark at the top, those at the right from dark to bright."}}
 from course_lib.teaching.figures.intermediate_fusion import plot_scales
 
 IONIC = "MagpieData avg_dev Electronegativity"
@@ -309,12 +309,12 @@ runs = with_late_fusion(runs, y)
 mean_error = runs.pivot_table(index="method", columns="split", values="mae", sort=False)
 mean_error.rename(index=LABELS).round(3)
 
-# %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and the four kinds of fusion on random and on formula-grouped folds, one dot a run, mean and standard deviation beside. The forest lies far behind; the dots of CGCNN and of the fusions overlap."}}
+# %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and the four kinds of fusion on random and on formula-grouped folds, one dot per run, mean and standard deviation beside. The forest lies far behind; the dots of CGCNN and of the fusions overlap."}}
 from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(runs, "eV/atom")
 
-# %% mystnb={"image": {"alt": "Difference in mean absolute error to intermediate fusion on the same test crystals, for the five other methods on both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero. The forest is far worse; those of CGCNN, early and late fusion reach to both sides of zero on new formulas; on random folds early fusion is a little behind on every fold."}}
+# %% mystnb={"image": {"alt": "Difference in mean absolute error to intermediate fusion on the same test crystals, for the five other methods on both kinds of folds: one dot per fold, mean and corrected 95 percent interval, and a line at zero. The forest is far worse; those of CGCNN, early and late fusion reach to both sides of zero on new formulas; on random folds early fusion is a little behind on every fold."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 plot_paired_differences(runs, "intermediate_fusion", "eV/atom")
@@ -348,7 +348,7 @@ print("worst over best of the four:", spread.map("+{:.0%}".format).to_dict())
 # - **Against the forest** intermediate fusion wins, as all networks do.
 # - **Against early and late fusion** no difference is shown, on either test. Their order may be chance. (Early fusion is behind
 #   on every random fold. An interval of 95 % would call that shown; one of 99 %, asked for here, does not.)
-# - **Attention fusion** is shown to be worse, on both tests. To weigh the two views for each crystal anew is a freedom that has
+# - **Attention fusion** is shown to be worse, on both tests. To weigh the two views for each crystal again is a freedom that has
 #   to be learned, too, and it did not pay here.
 # - **Against CGCNN**, which has no composition features at all, no difference is shown either. It is the finding of notebook 2
 #   once more: with so many crystals no gain by these features is shown, wherever they come in.
@@ -358,8 +358,8 @@ print("worst over best of the four:", spread.map("+{:.0%}".format).to_dict())
 #
 # ## What does it cost?
 #
-# The composition is one row a crystal; the work is in the edges, and there are many more of them. So what should the
-# knobs cost? Here is the processor time of a training in the recorded runs. Some methods were trained for more epochs than
+# The composition is one row per crystal; the work is in the edges, and there are many more of them. So what should the
+# knobs cost? Here is the CPU time of a training in the recorded runs. Some methods were trained for more epochs than
 # others, so we look at one epoch.
 
 # %%

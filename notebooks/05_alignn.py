@@ -359,7 +359,7 @@ assert of_copper.iloc[-1] > 0.99
 # ## What does an angle cost?
 #
 # Now the three learn energies, from a part of the crystals and for few epochs, in one run on one machine. We take
-# processor time, so that other programs count little. (The very first training in a session also loads what it needs;
+# CPU time, so that other programs count little. (The very first training in a session also loads what it needs;
 # it is not counted.)
 
 # %%
@@ -417,12 +417,12 @@ methods = ["random_forest", *NAMES, "early_fusion"]
 runs = load_results(crystals=crystals, target=TARGET, methods=methods)
 structural = runs[runs["method"].isin(NAMES)]
 
-# %% mystnb={"image": {"alt": "Mean absolute error of CGCNN, ALIGNN simplified and ALIGNN (small) on random and on formula-grouped folds, one dot a run, mean and standard deviation beside. ALIGNN has the smallest mean on both."}}
+# %% mystnb={"image": {"alt": "Mean absolute error of CGCNN, ALIGNN simplified and ALIGNN (small) on random and on formula-grouped folds, one dot per run, mean and standard deviation beside. ALIGNN has the smallest mean on both."}}
 from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(structural, "eV/atom")
 
-# %% mystnb={"image": {"alt": "Difference in mean absolute error to ALIGNN (small) on the same test crystals, for CGCNN and the simplified model on both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero. All dots and intervals lie on the side where ALIGNN is better."}}
+# %% mystnb={"image": {"alt": "Difference in mean absolute error to ALIGNN (small) on the same test crystals, for CGCNN and the simplified model on both kinds of folds: one dot per fold, mean and corrected 95 percent interval, and a line at zero. All dots and intervals lie on the side where ALIGNN is better."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 plot_paired_differences(structural, "alignn", "eV/atom")
@@ -441,7 +441,7 @@ gain = 1 - mean_error["alignn"] / mean_error["cgcnn"]
 times = structural.groupby("method")["seconds"].median()
 factor = times["alignn"] / times["cgcnn"]
 print({split: f"{share:.0%} less error than CGCNN" for split, share in gain.items()})
-print(f"for {factor:.1f} times the processor time")
+print(f"for {factor:.1f} times the CPU time")
 simple = summarize_differences(structural, "cgcnn").xs("alignn_simple", level="method")
 assert simple.loc["random", "low"] > 0, "worse than CGCNN on random folds"
 assert simple.loc["formula", "low"] < 0 < simple.loc["formula", "high"]
@@ -460,7 +460,7 @@ simple.round(3)
 #
 # > **Predict.** How much of ALIGNN's lead over CGCNN is left when it sees no angles: all of it, half, nothing?
 
-# %% mystnb={"image": {"alt": "Difference in mean absolute error to ALIGNN without angles on new formulas, for CGCNN and for ALIGNN (small): one dot a fold, mean and corrected 95 percent interval, and a line at zero. ALIGNN with its angles is a little better on every fold; CGCNN is worse on every fold, by about five times as much."}}
+# %% mystnb={"image": {"alt": "Difference in mean absolute error to ALIGNN without angles on new formulas, for CGCNN and for ALIGNN (small): one dot per fold, mean and corrected 95 percent interval, and a line at zero. ALIGNN with its angles is a little better on every fold; CGCNN is worse on every fold, by about five times as much."}}
 trio = ["cgcnn", "alignn_no_angles", "alignn"]
 hidden = load_results(crystals=crystals, target=TARGET, methods=trio)
 hidden = hidden[hidden["split"] == "formula"]
@@ -492,7 +492,7 @@ to_blind.rename(index=LABELS).round(4)
 # Is the smaller error worth the time? That has no general answer, but one can see which methods are out of the question: those
 # that another beats in error *and* time. The line joins the rest.
 
-# %% mystnb={"image": {"alt": "Mean absolute error on new formulas against processor time of one training, on a logarithmic time axis: random forest, CGCNN, ALIGNN simplified, early fusion and ALIGNN (small). The forest is far to the left with the largest error, ALIGNN far to the right with the smallest; a dashed line joins the methods that no other beats in both."}}
+# %% mystnb={"image": {"alt": "Mean absolute error on new formulas against CPU time of one training, on a logarithmic time axis: random forest, CGCNN, ALIGNN simplified, early fusion and ALIGNN (small). The forest is far to the left with the largest error, ALIGNN far to the right with the smallest; a dashed line joins the methods that no other beats in both."}}
 from course_lib.teaching.figures.comparison import plot_error_against_time
 
 new_formulas = runs[runs["split"] == "formula"]

@@ -50,7 +50,7 @@ plot_multi_task()
 # %% [markdown]
 # ## Two labels for one crystal
 #
-# Here are the two properties of the bundled crystals, a row a crystal.
+# Here are the two properties of the bundled crystals, one row per crystal.
 
 # %%
 from course_lib.datasets import folds, load_dataset
@@ -90,7 +90,7 @@ by_position.assign(correct=labels[GAP]).iloc[8:13].round(2)
 #
 # > **Predict.** How wrong are these labels on average, compared with saying "0 eV" for every crystal?
 
-# %% mystnb={"image": {"alt": "Band gap against formation energy, a dot a crystal, in two panels. Joined by id, wide gaps stand at low energies only, and most crystals lie on the line of gap zero. Paired by position, wide gaps are scattered over all energies, and the correlation is near zero."}}
+# %% mystnb={"image": {"alt": "Band gap against formation energy, one dot per crystal, in two panels. Joined by id, wide gaps stand at low energies only, and most crystals lie on the line of gap zero. Paired by position, wide gaps are scattered over all energies, and the correlation is near zero."}}
 from course_lib.teaching.figures.multitask import plot_task_pairs
 
 plot_task_pairs({"joined by id": by_id, "paired by position": by_position}, AXES)
@@ -240,7 +240,7 @@ layer = gat.convs[0]
 with torch.no_grad():
     x = gat.atom_embedding(gat.atom_features)[batch.species]
     bonds = (batch.bond_index, batch.bond_count, gat.basis(batch.bond_length))
-    weights = layer.attention(x, *bonds)  # a row a bond, a column a head
+    weights = layer.attention(x, *bonds)  # one row per bond, one column per head
     messages = layer.linear(x).unflatten(1, (layer.heads, -1))[source]  # W x
     heard = torch.zeros(len(x), *messages.shape[1:])
     heard.index_add_(0, target, weights[:, :, None] * messages)

@@ -67,7 +67,7 @@ size = runs.groupby("method")[["seconds", "n_parameters"]].mean()
 size.loc[nine].rename(index=LABELS).round(1).convert_dtypes()
 
 # %% [markdown]
-# `seconds` is the processor time of one training. A forest has no parameters of this kind, and late fusion has those of
+# `seconds` is the CPU time of one training. A forest has no parameters of this kind, and late fusion has those of
 # its parents.
 #
 # ## The errors
@@ -93,7 +93,7 @@ table.sort_values("formula").round(3)
 # wolf is much larger than 5 %. The cure is to ask more of each: $1 - 0.05/8$ in place of $0.95$ (Bonferroni's correction). The
 # figure draws plain intervals of 95 %; the table below it asks for more.
 
-# %% mystnb={"image": {"alt": "Difference in mean absolute error to ALIGNN (small), for the eight other methods and both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero. All means lie on the side where ALIGNN is better, the forest farthest out."}}
+# %% mystnb={"image": {"alt": "Difference in mean absolute error to ALIGNN (small), for the eight other methods and both kinds of folds: one dot per fold, mean and corrected 95 percent interval, and a line at zero. All means lie on the side where ALIGNN is better, the forest farthest out."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 by_method = runs[runs["split"] == "formula"].groupby("method")["mae"].mean()
@@ -180,7 +180,7 @@ assert quotient.idxmin() == cost["seconds"].idxmax()
 # second is worth to you in eV/atom. What can be said for everybody is this: a method is out if another one is better in
 # *both*. The methods that are left are the **Pareto front**.
 
-# %% mystnb={"image": {"alt": "Mean absolute error on new formulas against the processor time of one training, on a logarithmic axis, one mark a method with its standard deviation, and a dashed line through those that no other beats in both: random forest, CGCNN, late fusion, intermediate fusion and ALIGNN (small)."}}
+# %% mystnb={"image": {"alt": "Mean absolute error on new formulas against the CPU time of one training, on a logarithmic axis, one mark a method with its standard deviation, and a dashed line through those that no other beats in both: random forest, CGCNN, late fusion, intermediate fusion and ALIGNN (small)."}}
 from course_lib.teaching.figures.comparison import plot_error_against_time
 
 plot_error_against_time(formula, "eV/atom")

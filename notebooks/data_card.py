@@ -64,7 +64,7 @@ from course_lib.teaching.figures.dataset import plot_periodic_table
 
 plot_periodic_table(pd.Series(built["elements"]))
 
-# %% mystnb={"image": {"alt": "Formation energy and band gap of every crystal by prototype, a dot a crystal, a bar at the median. Formation energies reach from about minus 4 to plus 3 electronvolts per atom, with medians near zero. Most crystals are metals; gaps are found mainly in zinc blende, rock salt, fluorite, CsCl, perovskite and wurtzite, and in half of the cuprites."}}
+# %% mystnb={"image": {"alt": "Formation energy and band gap of every crystal by prototype, one dot per crystal, a bar at the median. Formation energies reach from about minus 4 to plus 3 electronvolts per atom, with medians near zero. Most crystals are metals; gaps are found mainly in zinc blende, rock salt, fluorite, CsCl, perovskite and wurtzite, and in half of the cuprites."}}
 from course_lib.teaching.figures.dataset import plot_by_prototype
 
 labels = {

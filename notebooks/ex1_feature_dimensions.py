@@ -213,7 +213,7 @@ if check_variants(first, second, available=len(train)):  # once your answer is r
 #
 # where $t$ is the quantile of Student's distribution with $n - 1$ degrees of freedom that leaves 2.5 % above it:
 # `stats.t.ppf(0.975, n - 1)`. (The interval of notebook 1 is wider, because its folds share training crystals. Here every run
-# draws its crystals and its start anew, so the plain interval is right: for another draw and start, on these test crystals.)
+# draws its crystals and its start again, so the plain interval is right: for another draw and start, on these test crystals.)
 #
 # 1. Write `shown_better(differences)`: `True` if the whole interval lies on the side where the variant is better.
 # 2. Run the cell after the checker. Which of your two ways is shown to lower the error on test crystals?

@@ -261,11 +261,11 @@ print(f"weight of the forest: {colleagues_alpha(training, out_of_fold):.2f}")
 # Two things are wrong with this procedure.
 #
 # 1. Look at the first rows of `training.y` and `training.cgcnn`, and at the mean absolute errors in both parts.
-# 2. Write `mended_alpha`, which does the same without the two bugs.
+# 2. Write `fixed_alpha`, which does the same without the two bugs.
 
 
 # %% tags=["answer"]
-def mended_alpha(training, out_of_fold):
+def fixed_alpha(training, out_of_fold):
     """Return the forest's weight, fitted on the right crystals in the right order."""
     # BEGIN SOLUTION
     y, forest, cgcnn = out_of_fold
@@ -274,9 +274,9 @@ def mended_alpha(training, out_of_fold):
 
 
 # %% tags=["check"]
-from course_lib.teaching.checkers.reading_alpha import check_mended_alpha
+from course_lib.teaching.checkers.reading_alpha import check_fixed_alpha
 
-check_mended_alpha(mended_alpha)
+check_fixed_alpha(fixed_alpha)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
@@ -303,16 +303,16 @@ check_mended_alpha(mended_alpha)
 y, forest, cgcnn = out_of_fold
 found = {
     "as it was": colleagues_alpha(training, out_of_fold),
-    "order mended": optimal_alpha(*training),
-    "crystals mended": colleagues_alpha(out_of_fold, None),
-    "both mended": mended_alpha(training, out_of_fold),
+    "order fixed": optimal_alpha(*training),
+    "crystals fixed": colleagues_alpha(out_of_fold, None),
+    "both fixed": fixed_alpha(training, out_of_fold),
 }
 error = {
     name: (y - alpha * forest - (1 - alpha) * cgcnn[y.index]).abs().mean()
     for name, alpha in found.items()
 }
-assert min(error, key=error.get) == "both mended"
-assert found["both mended"] < 0.5 < min(list(found.values())[:3])
+assert min(error, key=error.get) == "both fixed"
+assert found["both fixed"] < 0.5 < min(list(found.values())[:3])
 pd.DataFrame({"weight": found, "error on new crystals (eV/atom)": error}).round(3)
 
 # %% [markdown]

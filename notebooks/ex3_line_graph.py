@@ -203,7 +203,7 @@ check_pair_cosines(pair_cosines)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# `vectors[pairs[:, 0]]` are the vectors of all first edges, one row a pair. Products of two such arrays, summed over
+# `vectors[pairs[:, 0]]` are the vectors of all first edges, one row per pair. Products of two such arrays, summed over
 # `axis=1`, are the dot products row by row.
 #
 # </details>

@@ -27,7 +27,7 @@
 #   formulas* comes first.
 # - **B** has 100,000 crystals with formation energies, several GPUs and no deadline. Only the error counts.
 # - **C** has a forest and a CGCNN, both trained and in use, and the predictions of both for crystals that they did not learn
-#   from. Something better is welcome, a risk is not: nothing is to be trained anew.
+#   from. Something better is welcome, a risk is not: nothing is to be trained again.
 #
 # And there are two kinds of evidence. The first are the course's own runs: the same folds for all methods, several random
 # starts, everything recorded. Late fusion is computed from the predictions of its two parents.
@@ -202,7 +202,7 @@ check_contenders(contenders)
 #
 # </details>
 
-# %% tags=["after"] mystnb={"image": {"alt": "Difference in mean absolute error to the method with the smallest mean on new formulas, for each other method on both kinds of folds: one dot a fold, mean and corrected 95 percent interval, and a line at zero."}}
+# %% tags=["after"] mystnb={"image": {"alt": "Difference in mean absolute error to the method with the smallest mean on new formulas, for each other method on both kinds of folds: one dot per fold, mean and corrected 95 percent interval, and a line at zero."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 if check_contenders(contenders):  # once your answer is right

@@ -16,7 +16,7 @@
 #
 # - write the two steps of attention fusion, and read the weights of a trained network;
 # - write a test of whether weights depend on the crystal, and see it catch layers that cheat;
-# - run the library's tests of invariance on a layer, find what it breaks, and mend it.
+# - run the library's tests of invariance on a layer, find what it breaks, and fix it.
 #
 # **You need** notebook 4. **Difficulty:** hard. **Time to work:** 90 min. **Time to run:** at most 50 s on two cores.
 
@@ -266,7 +266,7 @@ class ColleaguesAttention(nn.Module):
         self.answer = nn.Linear(32, 32)
 
     def forward(self, atoms, composition, crystal):
-        """Map (N, 32), (B, 145) and (N,) to one vector a crystal, (B, 32)."""
+        """Map (N, 32), (B, 145) and (N,) to one vector per crystal, (B, 32)."""
         empty = atoms.new_zeros(len(composition), 32)
         summary = empty.index_add(0, crystal, atoms)  # (B, 32)
         question = self.ask(composition) + self.summary(summary)  # (B, 32)
@@ -289,8 +289,8 @@ class ColleaguesAttention(nn.Module):
 from course_lib.composition import magpie
 from course_lib.datasets import load_dataset
 from course_lib.invariance import prediction_changes
-from course_lib.teaching.checkers.attention import NetworkAround
 from course_lib.teaching.figures.invariance import plot_prediction_changes
+from course_lib.teaching.network_around import NetworkAround
 
 structures = list(load_dataset("pbe_prototypes")["structure"][::60])
 
@@ -339,20 +339,20 @@ check_culprits(culprits)
 # </details>
 
 # %% [markdown] tags=["task"]
-# ## Task 5: Mend it
+# ## Task 5: Fix it
 #
-# 1. Write `forward` anew: copy the colleague's, and change what has to be changed. It should stay attention.
+# 1. Write `forward` again: copy the colleague's, and change what has to be changed. It should stay attention.
 # 2. Run the tests again. Are *all* rows at rounding now?
 
 # %% tags=["answer"]
 from torch_geometric.utils import softmax
 
 
-class MendedAttention(ColleaguesAttention):
-    """The colleague's layer, mended."""
+class FixedAttention(ColleaguesAttention):
+    """The colleague's layer, fixed."""
 
     def forward(self, atoms, composition, crystal):
-        """Map (N, 32), (B, 145) and (N,) to one vector a crystal, (B, 32)."""
+        """Map (N, 32), (B, 145) and (N,) to one vector per crystal, (B, 32)."""
         # BEGIN SOLUTION
         empty = atoms.new_zeros(len(composition), 32)
         count = torch.bincount(crystal, minlength=len(composition))
@@ -365,9 +365,9 @@ class MendedAttention(ColleaguesAttention):
 
 
 # %% tags=["check"]
-from course_lib.teaching.checkers.attention import check_mended_attention
+from course_lib.teaching.checkers.attention import check_fixed_attention
 
-check_mended_attention(MendedAttention)
+check_fixed_attention(FixedAttention)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
@@ -385,13 +385,13 @@ check_mended_attention(MendedAttention)
 #
 # </details>
 
-# %% tags=["after"] mystnb={"image": {"alt": "Largest change of a prediction for each of six promises with the mended layer: all lie at rounding."}}
-if check_mended_attention(MendedAttention):  # once it is mended
-    mended = tested(MendedAttention)
-    display(plot_prediction_changes(mended))
+# %% tags=["after"] mystnb={"image": {"alt": "Largest change of a prediction for each of six promises with the fixed layer: all lie at rounding."}}
+if check_fixed_attention(FixedAttention):  # once it is fixed
+    fixed = tested(FixedAttention)
+    display(plot_prediction_changes(fixed))
 
 # %% tags=["solution"]
-assert (mended.max() < 1e-4).all()
+assert (fixed.max() < 1e-4).all()
 broken = tested(ColleaguesAttention).max()
 assert set(broken.index[broken > 1e-2]) == {"supercell", "rest of the batch"}
 

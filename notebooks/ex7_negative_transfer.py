@@ -171,7 +171,7 @@ assert share > 0, "there are trainings that contradict the mean"
 #
 # 1. Write `transfer(runs)`. `runs` is a table like the one above, its rows in any order: `method` (`"alone"` or `"shared"`),
 #    `fold`, `seed`, `mae`. Pair by fold and seed, subtract, average over the seeds, and return three numbers: the mean over
-#    the folds, and the two ends of its 95 % interval. For the interval, `corrected_interval` takes one number a fold; it allows
+#    the folds, and the two ends of its 95 % interval. For the interval, `corrected_interval` takes one number per fold; it allows
 #    for the training crystals that the folds have in common {cite:p}`nadeau2003inference`.
 # 2. Write `verdict(mean, low, high)`. It says `"harm shown"`, `"gain shown"` or `"neither shown"`.
 
@@ -218,7 +218,7 @@ check_transfer(transfer, verdict)
 #
 # </details>
 
-# %% tags=["after"] mystnb={"image": {"alt": "Error of the energy learned with the band gap minus the error alone: a dot a fold, their mean and its interval, and a line at zero."}}
+# %% tags=["after"] mystnb={"image": {"alt": "Error of the energy learned with the band gap minus the error alone: one dot per fold, their mean and its interval, and a line at zero."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 ready = check_transfer(transfer, verdict)

@@ -236,7 +236,7 @@ assert abs(zeros - measured[0, 0]) > 2 * measured[0, 1], "zero is another loss"
 # ## Task 3: Share the whole gain
 #
 # The two importances do not add up to anything in particular. What both blocks know counts for neither, since the other
-# one makes up for it; and in a model that is wrong already, a second loss may show less. The Shapley value mends that. Let
+# one makes up for it; and in a model that is wrong already, a second loss may show less. The Shapley value fixes that. Let
 # the blocks come one after the other, and note by how much each makes the error *smaller* when it comes. There are two
 # orders. The value $\phi$ of a block is its mean over both.
 #

@@ -83,5 +83,8 @@ def public_functions(package: ModuleType, prefix: str = "") -> dict[str, Callabl
         name: thing
         for module in modules
         for name, thing in vars(module).items()
-        if isfunction(thing) and thing.__module__ == module.__name__ and name.startswith(prefix) and name[0] != "_"
+        if isfunction(thing)
+        and thing.__module__.startswith(package.__name__)
+        and name.startswith(prefix)
+        and name[0] != "_"
     }

@@ -58,7 +58,7 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def rows(edge_index, edge_vector) -> np.ndarray:
-    """One row an edge, far from all rows of other pairs of atoms."""
+    """One row per edge, far from all rows of other pairs of atoms."""
     return np.column_stack([1e3 * edge_index.numpy().T, edge_vector.double().numpy()])
 
 

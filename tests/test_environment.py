@@ -15,7 +15,7 @@ def test_this_environment_has_all():
     report = check_environment()
     assert report["ok"].all(), report[~report["ok"]].to_string()
     assert {"Python", "torch", "pymatgen", "matbench", "bundled crystals"} <= set(report.index)
-    assert (report["mend"] == "").all()
+    assert (report["fix"] == "").all()
 
 
 def test_missing_and_wrong_packages_are_named(monkeypatch):
@@ -29,8 +29,8 @@ def test_missing_and_wrong_packages_are_named(monkeypatch):
     monkeypatch.setattr(environment.metadata, "version", version)
     report = check_environment()
     assert report.index[~report["ok"]].tolist() == ["torch", "vesin"]
-    assert "make book" in report.loc["vesin", "mend"]
-    assert "pip install torch==" in report.loc["torch", "mend"]
+    assert "make book" in report.loc["vesin", "fix"]
+    assert "pip install torch==" in report.loc["torch", "fix"]
 
 
 def test_other_python_and_spoiled_data_are_named(monkeypatch, tmp_path):
@@ -38,7 +38,7 @@ def test_other_python_and_spoiled_data_are_named(monkeypatch, tmp_path):
     monkeypatch.setattr(dataset_sources, "DATA", tmp_path)
     report = check_environment()
     assert report.index[~report["ok"]].tolist() == ["Python", "bundled crystals"]
-    assert report.loc["bundled crystals", "mend"].strip()
+    assert report.loc["bundled crystals", "fix"].strip()
 
 
 @pytest.mark.parametrize("requirement", ["numpy", "torch==2.13.0", "jupyter-book<2"])

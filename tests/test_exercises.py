@@ -127,7 +127,7 @@ def alpha_on_grid(a, b, r, n):
     return grid[np.argmin(blended_error_variance(grid, a, b, r))]
 
 
-def mended_alpha(training, out_of_fold):
+def fixed_alpha(training, out_of_fold):
     y, forest, cgcnn = out_of_fold
     return optimal_alpha(y, forest, cgcnn[y.index])
 
@@ -733,17 +733,17 @@ CASES: dict[str, Case] = {
         },
         unfinished=((...,), (empty_stub,)),
     ),
-    "check_mended_alpha": Case(
-        right=((mended_alpha,), (lambda training, new: optimal_alpha(*new),)),
+    "check_fixed_alpha": Case(
+        right=((fixed_alpha,), (lambda training, new: optimal_alpha(*new),)),
         wrong={
-            "not mended": ((lambda training, new: by_position(training),), "your colleague's weight still"),
-            "order mended": ((lambda training, new: mended_alpha(new, training),), "learned from these very crystals"),
-            "crystals mended": ((lambda training, new: by_position(new),), "in the order of its loader"),
+            "not fixed": ((lambda training, new: by_position(training),), "your colleague's weight still"),
+            "order fixed": ((lambda training, new: fixed_alpha(new, training),), "learned from these very crystals"),
+            "crystals fixed": ((lambda training, new: by_position(new),), "in the order of its loader"),
             "values sorted": ((lambda training, new: sorted_values(new),), "You sorted the values"),
             "values sorted, known crystals": ((lambda training, new: sorted_values(training),), "which crystals"),
-            "weight of cgcnn": ((lambda training, new: 1 - mended_alpha(training, new),), "weight of CGCNN"),
+            "weight of cgcnn": ((lambda training, new: 1 - fixed_alpha(training, new),), "weight of CGCNN"),
             "one half": ((lambda training, new: 0.5,), "change only what you hand over"),
-            "no number": ((lambda training, new: new.y,), "mended_alpha"),
+            "no number": ((lambda training, new: new.y,), "fixed_alpha"),
             "other arguments": ((lambda new: 0.5,), "should take 2 arguments"),
         },
         unfinished=((...,), (empty_stub,)),
@@ -826,7 +826,7 @@ CASES: dict[str, Case] = {
             "absolute": ((lambda v, p: abs(pair_cosines(v, p)),), "dropped the sign"),
             "matrix product": ((lambda v, p: -unit(v[p[:, 0]]) @ unit(v[p[:, 1]]).T,), "row by row"),
             "no sum": ((lambda v, p: -unit(v[p[:, 0]]) * unit(v[p[:, 1]]),), "three products"),
-            "one number": ((lambda v, p: 0.5,), "one number a pair"),
+            "one number": ((lambda v, p: 0.5,), "one number per pair"),
             "along the columns": ((lambda v, p: -dots(v / np.linalg.norm(v, axis=0), p),), "A vector is a *row*"),
             "one length for all": ((lambda v, p: -dots(v, p) / 2.373**2,), "one and the same number"),
             "brackets": ((lambda v, p: -dots(v, p) / lengths(v)[p[:, 0]] * lengths(v)[p[:, 1]],), "brackets"),
@@ -901,7 +901,7 @@ CASES: dict[str, Case] = {
                 "for three it gives",
             ),
             "wrong axis": ((lambda t: as_shares(1 / np.nanstd(t + 0 * t, axis=1)),), "which axis"),
-            "one number": ((lambda t: 0.5,), "one weight a task"),
+            "one number": ((lambda t: 0.5,), "one weight per task"),
             "negative": ((lambda t: np.array([-0.5, 1.5]),), "negative"),
             "constant": ((lambda t: np.array([0.9, 0.1]),), "In which ratio"),
         },
@@ -1041,11 +1041,11 @@ CASES: dict[str, Case] = {
             "squeeze": ((pair_of_networks(join=lambda p: torch.stack(p, dim=-1).squeeze(),),), "squeeze()"),
             "added": ((pair_of_networks(join=sum),), "added the two"),
             "below each other": ((pair_of_networks(join=torch.cat),), "below each other"),
-            "a row a task": ((pair_of_networks(join=lambda p: torch.cat(p, dim=1).T),), "a row a task"),
+            "one row per task": ((pair_of_networks(join=lambda p: torch.cat(p, dim=1).T),), "one row per task"),
             "a list": ((pair_of_networks(join=list),), "return a tensor"),
             "other shape": ((pair_of_networks(join=lambda p: torch.stack(p)),), "For 3 crystals"),
             "detached": ((pair_of_networks(join=lambda p: torch.cat(p, dim=1).detach()),), "can learn"),
-            "no crystal model": ((pair_of_networks(base=torch.nn.Module),), "no `CrystalModel`"),
+            "no crystal model": ((pair_of_networks(base=torch.nn.Module),), "not a `CrystalModel`"),
         },
         unfinished=((...,), (pair_of_networks(join=empty_stub),), (empty_stub,)),
     ),
@@ -1285,7 +1285,7 @@ CASES: dict[str, Case] = {
             "forest for large data": (chosen("B", "random_forest"), "5.0 times smaller"),
             "no evidence": (chosen("B", "early_fusion"), "no row on the leaderboard"),
             "one of two": (chosen("C", "cgcnn"), "lies idle"),
-            "trained anew": (chosen("C", "early_fusion"), "risks less"),
+            "trained again": (chosen("C", "early_fusion"), "risks less"),
             "quotient": (chosen("A", reason="smallest quotient"), "where the time is long"),
             "mean": (chosen("A", reason="smallest mean"), "without its interval"),
             "random": (chosen("A", reason="random folds"), "another question"),
@@ -1340,7 +1340,7 @@ CASES: dict[str, Case] = {
             "over the crystals": ((lambda v, w: (v * w[:, :, None]).sum(0),), "over the crystals"),
             "the winner": ((lambda v, w: torch.stack([x[k] for x, k in zip(v, w.argmax(1), strict=True)]),), "threw"),
             "squeeze": ((lambda v, w: fuse(v, w).squeeze(),), "`squeeze()`"),
-            "one number": ((lambda v, w: fuse(v, w).sum(),), "one vector a crystal"),
+            "one number": ((lambda v, w: fuse(v, w).sum(),), "one vector per crystal"),
             "zeros": ((lambda v, w: torch.zeros(len(v), v.shape[2]),), "numbers are not"),
         },
         unfinished=((...,), (empty_stub,)),
@@ -1406,15 +1406,15 @@ CASES: dict[str, Case] = {
         },
         unfinished=((...,), ({"supercell": ..., "rest of the batch": "weights"},)),
     ),
-    "check_mended_attention": Case(
+    "check_fixed_attention": Case(
         right=(
             (pooling(averages, within_crystals),),
             (pooling(lambda x, c: averages(x, c) * 2, within_crystals),),
         ),
         wrong={
             "as before": ((pooling(sums, lambda s, c: s.softmax(0)),), "what the colleague's layer did"),
-            "summary only": ((pooling(averages, lambda s, c: s.softmax(0)),), "`summary` is mended"),
-            "weights only": ((pooling(sums, within_crystals),), "`weights` is mended"),
+            "summary only": ((pooling(averages, lambda s, c: s.softmax(0)),), "`summary` is fixed"),
+            "weights only": ((pooling(sums, within_crystals),), "`weights` is fixed"),
             "atoms of the batch": ((pooling(lambda x, c: sums(x, c) / len(x), within_crystals),), "whole *batch*"),
             "mean pooling": ((pooling(averages, alike),), "no attention any more"),
             "sigmoid": ((pooling(averages, lambda s, c: s.sigmoid()),), "one atom at a time"),
@@ -1888,7 +1888,7 @@ def test_learners_copy_holds_no_solution(name):
     shown = [line for cell in cells if not cell.metadata.get("tags") for line in cell.source.splitlines()]
     assert answers
     for cell in answers:
-        given_lines = [*stub(cell.source).splitlines(), *shown]  # a solution may repeat code that is given, to mend it
+        given_lines = [*stub(cell.source).splitlines(), *shown]  # a solution may repeat code that is given, to fix it
         solved = without_markers(cell.source).splitlines()
         taken_out = [line.strip() for line in solved if line not in given_lines and len(line.strip()) > 12]
         assert [line for line in taken_out if line in code] == []

@@ -40,7 +40,7 @@ def as_source(notebook: NotebookNode) -> str:
     return jupytext.writes(notebook, fmt="py:percent", config=config)
 
 
-# One function a rule, each returning what breaks it, so that the rules themselves can be tested below.
+# One function per rule, each returning what breaks it, so that the rules themselves can be tested below.
 
 
 def pairing_faults(notebook: NotebookNode, source: str, name: str) -> list[str]:

@@ -31,6 +31,7 @@ FLOORS = (
 )
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+CHECKERS = [path for path in MODULES if path.parent.name == "checkers" and path.stem != "__init__"]
 HEAVY = {"torch", "torch_geometric", "lightning", "pymatgen", "matminer", "matbench", "sklearn", "pandas", "numpy"}
 
 
@@ -74,6 +75,13 @@ def test_networks_and_training_need_no_materials_packages():
     loaded = loaded_by("import course_lib.models, course_lib.training, course_lib.graphs")
     assert "torch" in loaded
     assert not loaded & {"pymatgen", "matminer", "matbench", "ase", "spglib"}
+
+
+def test_checkers_load_what_they_need_when_they_are_asked():
+    names = ", ".join(f"course_lib.teaching.checkers.{path.stem}" for path in CHECKERS)
+    loaded = loaded_by(f"import {names}")
+    assert "numpy" in loaded
+    assert not loaded & (HEAVY | {"matplotlib"}) - {"numpy", "pandas"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

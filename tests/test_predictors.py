@@ -143,7 +143,7 @@ def test_what_is_no_run(tmp_path):
     with pytest.raises(ValueError, match=r"best\.ckpt is damaged, or no checkpoint"):
         load(tmp_path / "best.ckpt")
     torch.save({"weights": torch.zeros(2)}, tmp_path / "best.ckpt")
-    with pytest.raises(ValueError, match=r"best\.ckpt is no checkpoint of this library"):
+    with pytest.raises(ValueError, match=r"best\.ckpt is not a checkpoint of this library"):
         load(tmp_path / "best.ckpt")
 
 

@@ -44,7 +44,7 @@ def contrary(train: CrystalGraphs) -> CrystalGraphs:
 
 
 def small(n_targets: int = 1, fusion: bool = False) -> CrystalModel:
-    """Return a small network with the same first weights each time."""
+    """Return a small network with the same initial weights each time."""
     torch.manual_seed(3)
     trunk = CGCNN(n_targets=n_targets, hidden=16, n_conv=1, embedding=16)
     return EarlyFusion(trunk, n_targets=n_targets, hidden=(16,)) if fusion else trunk
@@ -287,7 +287,7 @@ def test_going_on_with_another_version(tmp_path, monkeypatch):
 
 
 def test_a_new_run_that_is_killed_at_once_does_not_go_on_with_the_old_one(tmp_path, monkeypatch):
-    """The settings are the same, the first weights are not."""
+    """The settings are the same, the initial weights are not."""
     config = replace(QUICK, folder=tmp_path)
     fit(small(), *split(), config)
     torch.manual_seed(4)

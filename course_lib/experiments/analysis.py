@@ -209,7 +209,7 @@ def errors_by_crystal(runs: pd.DataFrame, y: pd.Series, split: str) -> pd.DataFr
     Returns
     -------
     DataFrame
-        Prediction minus truth; a row a crystal, a column a method. ``.corr()`` of it says how alike methods err.
+        Prediction minus truth; one row per crystal, one column per method. ``.corr()`` says how alike they err.
     """
     _check_one_target(runs)
     errors = {
@@ -225,7 +225,7 @@ def pareto_front(table: pd.DataFrame, costs: Sequence[str]) -> pd.Series:
     Parameters
     ----------
     table : DataFrame
-        One row a candidate.
+        One row per candidate.
     costs : sequence of str
         Columns in which less is better.
 

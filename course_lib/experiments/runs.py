@@ -332,7 +332,7 @@ def load_results(
     target: str | None = None,
     methods: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Return the recorded runs of a study, one row a run and target.
+    """Return the recorded runs of a study, one row per run and target.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ class _GatedMean(torch.autograd.Function):
         m_e' = m_e + a_j + b_i, \qquad
         h_i = \frac{\sum_e p_e \sigma(m_e') \odot v_j}{\sum_e p_e \sigma(m_e') + 10^{-6}}
 
-    Autograd would keep five tables with a row an edge for the gradient, and this is the largest table there is. Here
+    Autograd would keep five tables with one row per edge for the gradient, and this is the largest table there is. Here
     only m is kept. On a processor some thousand rows at a time are worked on, so that they stay in its cache.
     """
 
@@ -66,7 +66,7 @@ class _GatedMean(torch.autograd.Function):
 
 
 def _blocks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Cut tables with a row an edge, the first of shape (E, F), into blocks of rows; a GPU takes all rows at once."""
+    """Cut tables with one row per edge, the first of shape (E, F), into blocks; a GPU takes all rows at once."""
     n_rows, width = tables[0].shape
     rows = max(2**19 // width if tables[0].device.type == "cpu" else n_rows, 1)
     return zip(*(table.split(rows) for table in tables), strict=True)
@@ -241,7 +241,7 @@ class ALIGNN(Trunk):
         self.gcn_layers[-1].edge_norm.requires_grad_(False)
 
     def embed(self, batch: Batch) -> Tensor:
-        """Return one vector a crystal, (B, hidden)."""
+        """Return one vector per crystal, (B, hidden)."""
         graph = crystal_line_graph(batch, rounds=len(self.alignn_layers) + len(self.gcn_layers))
         atoms, edges = graph.atoms, graph.edges
         x = self.atom_embedding(self.atom_features[graph.species], atoms.node_count)  # (N, F)
@@ -322,7 +322,7 @@ class ALIGNNSimple(Trunk):
         self.out = nn.Linear(embedding, n_targets)
 
     def embed(self, batch: Batch) -> Tensor:
-        """Return one vector a crystal, (B, embedding)."""
+        """Return one vector per crystal, (B, embedding)."""
         x = self.atom_embedding(self.atom_features)[batch.species]  # (N, F)
         e = self.basis(batch.bond_length)  # (M, K)
         for conv, norm in zip(self.convs, self.norms, strict=True):

@@ -122,7 +122,7 @@ def atom_features(numbers: Tensor | Sequence[int]) -> Tensor:
         name = f"{_BEYOND_TABLE[beyond]} (Z = {z})" if 0 <= beyond < len(_BEYOND_TABLE) else f"Z = {z}, no element"
         raise ValueError(
             f"atom {atom} is {name}; the CGCNN atom features cover H (Z = 1) to Fm (Z = {z_max}). "
-            "Drop the crystals that contain it or mend the atomic number."
+            "Drop the crystals that contain it or fix the atomic number."
         )
     return table.to(numbers.device)[numbers]
 

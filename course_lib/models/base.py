@@ -64,7 +64,7 @@ class Trunk(CrystalModel):
     out: nn.Module
 
     def embed(self, batch: Batch) -> Tensor:
-        """Return one vector a crystal, (B, embedding_size)."""
+        """Return one vector per crystal, (B, embedding_size)."""
         raise NotImplementedError
 
     def forward(self, batch: Batch) -> Tensor:

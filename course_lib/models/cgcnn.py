@@ -104,12 +104,12 @@ class CGCNN(Trunk):
         return atoms, self.basis(batch.bond_length)
 
     def pool(self, x: Tensor, batch: Batch) -> Tensor:
-        """Return one vector a crystal, (B, embedding), from the atoms (N, hidden) after the last convolution."""
+        """Return one vector per crystal, (B, embedding), from the atoms (N, hidden) after the last convolution."""
         crystal = mean_pool(x, batch.batch, batch.ptr)  # (B, hidden)
         return softplus(self.crystal_embedding(softplus(crystal)))
 
     def embed(self, batch: Batch) -> Tensor:
-        """Return one vector a crystal, (B, embedding)."""
+        """Return one vector per crystal, (B, embedding)."""
         x, e = self.atoms_and_bonds(batch)
         for conv in self.convs:
             x = conv(x, batch.bond_index, batch.bond_count, e)

@@ -147,7 +147,7 @@ class GAT(Trunk):
         self.out = nn.Linear(hidden, n_targets)
 
     def embed(self, batch: Batch) -> Tensor:
-        """Return one vector a crystal, (B, hidden)."""
+        """Return one vector per crystal, (B, hidden)."""
         x = self.atom_embedding(self.atom_features)[batch.species]  # (N, F)
         itself = torch.arange(len(x), device=x.device).expand(2, -1)
         bond_index = torch.cat([batch.bond_index, itself], dim=1)  # (2, M + N)

@@ -163,7 +163,7 @@ def mean_pool(atoms: Tensor, batch: Tensor, ptr: Tensor) -> Tensor:
     Parameters
     ----------
     atoms : Tensor, shape (N, F)
-        One row an atom.
+        One row per atom.
     batch : Tensor of int64, shape (N,)
         The crystal of each atom.
     ptr : Tensor of int64, shape (B + 1,)

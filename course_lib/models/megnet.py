@@ -190,7 +190,7 @@ class MEGNet(Trunk):
         self.apply(_initialize)
 
     def embed(self, batch: Batch) -> Tensor:
-        """Return one vector a crystal, (B, 32)."""
+        """Return one vector per crystal, (B, 32)."""
         v, e = self.elements(batch.species), self.basis(batch.bond_length)
         u = e.new_zeros(len(batch.ptr) - 1, self.n_state)
         for number, (dense, conv) in enumerate(zip(self.dense, self.convs, strict=True)):

@@ -35,7 +35,7 @@ class PublishedCGCNN(CGCNN):
         self.config |= {"neighbors": neighbors, "classifier": classifier}
 
     def embed(self, batch: Batch) -> Tensor:
-        """Return one vector a crystal, (B, embedding)."""
+        """Return one vector per crystal, (B, embedding)."""
         count = share_of_neighbors(batch, self.config["neighbors"])
         x, e = self.atoms_and_bonds(batch)
         for conv in self.convs:

@@ -1,4 +1,4 @@
-"""Is everything here that the course needs? Says what is missing and how to mend it."""
+"""Is everything here that the course needs? Says what is missing and how to fix it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def check_environment() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row an item, with the columns ``item``, ``found``, ``ok`` and ``mend`` (empty where ``ok`` is true).
+        One row per item, with the columns ``item``, ``found``, ``ok`` and ``fix`` (empty where ``ok`` is true).
     """
     rows = [_python(), *(_package(requirement) for requirement in _requirements()), _data(), _cores()]
-    return pd.DataFrame(rows, columns=["item", "found", "ok", "mend"]).set_index("item")
+    return pd.DataFrame(rows, columns=["item", "found", "ok", "fix"]).set_index("item")
 
 
 def _requirements() -> list[str]:
@@ -60,7 +60,7 @@ def _data() -> tuple[str, str, bool, str]:
 
     try:
         crystals = load_dataset(BUNDLED)
-    except (OSError, ValueError) as error:  # what load_dataset raises says how to mend it
+    except (OSError, ValueError) as error:  # what load_dataset raises says how to fix it
         return "bundled crystals", "not readable", False, str(error)
     return "bundled crystals", f"{len(crystals)}", True, ""
 

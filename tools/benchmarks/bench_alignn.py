@@ -186,7 +186,7 @@ def main() -> int:
     larger = [structure.make_supercell([2, 2, 1], in_place=False) for structure in structures[::14]]
     print(
         f"Training step (forward, backward, fused AdamW) per crystal, batches of {BATCH_SIZE}. The line graphs of the"
-        "\nothers were made before; the library makes and merges its own in each step. One thread, processor time."
+        "\nothers were made before; the library makes and merges its own in each step. One thread, CPU time."
     )
     symmetric = bench("Bundled crystals", structures[::3], 64, 2, repeats=7)
     low = bench("The same with all atoms displaced: nothing to merge", displaced(structures[::3]), 64, 2, repeats=7)

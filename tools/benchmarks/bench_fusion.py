@@ -37,7 +37,7 @@ def main() -> int:
         functions[make.__name__] = training(model, optimizer, batches, flush=True)
     print(
         "Training step (forward, backward, optimiser) per bundled crystal: networks of default size, batches of\n"
-        f"{BATCH_SIZE} made before. One thread, processor time, medians of {REPEATS} interleaved repeats."
+        f"{BATCH_SIZE} made before. One thread, CPU time, medians of {REPEATS} interleaved repeats."
     )
     table = interleaved_ratio(functions, REPEATS, clock=process_time)
     table["times the cost"] = 1 / table["times faster"]

@@ -85,7 +85,7 @@ def main() -> int:
     structures = list(frame["structure"])
     print(
         "Crystal graphs, time per crystal: from pymatgen Structures, checks of the input included, against what the\n"
-        f"original CGCNN does with pymatgen. One process, processor time, medians of {REPEATS} interleaved repeats."
+        f"original CGCNN does with pymatgen. One process, CPU time, medians of {REPEATS} interleaved repeats."
     )
     bundled = bench_build("Bundled crystals", structures)
     bench_build("The same as supercells with displaced atoms", larger(structures))

@@ -25,7 +25,7 @@ def main() -> int:
     order = np.random.default_rng(0).permutation(len(graphs))
     print(
         "Training step (forward, backward, optimiser) per bundled crystal: trunks of default size, batches of\n"
-        f"{BATCH_SIZE} made before. One thread, processor time, medians of {REPEATS} interleaved repeats.\n"
+        f"{BATCH_SIZE} made before. One thread, CPU time, medians of {REPEATS} interleaved repeats.\n"
     )
     outcomes = []
     for trunk in TRUNKS:

@@ -105,7 +105,7 @@ def main() -> int:
     structures = list(load_dataset("pbe_prototypes")["structure"])
     print(
         "Training step (forward, backward, optimiser) per crystal: 64 hidden features, 3 convolutions, 41 Gaussians,\n"
-        f"batches of {BATCH_SIZE} made before. One thread, processor time, medians of {REPEATS} interleaved repeats."
+        f"batches of {BATCH_SIZE} made before. One thread, CPU time, medians of {REPEATS} interleaved repeats."
     )
     ratio = bench("Bundled crystals", structures)
     bench("The same with all atoms displaced, so that few edges are equivalent", displaced(structures))

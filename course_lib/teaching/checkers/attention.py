@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch_geometric.data import Batch
-from torch_geometric.utils import softmax
 
-from course_lib.invariance import BATCH, TRANSFORMATIONS
-from course_lib.models import CGCNN
-from course_lib.models.fusion import FusionModel
 from course_lib.teaching.checkers.feedback import (
     Hint,
     Mistake,
@@ -26,31 +20,13 @@ from course_lib.teaching.checkers.feedback import (
     recognise_function,
 )
 
-
-class NetworkAround(FusionModel):
-    """A small graph network that pools its atoms with a layer of yours.
-
-    Parameters
-    ----------
-    layer : Module
-        ``layer(atoms, composition, crystal)`` returns one vector a crystal, (B, 32), from the atom vectors (N, 32), the
-        standardised composition features (B, 145) and the number of the crystal that each atom belongs to, (N,).
-    """
-
-    def __init__(self, layer: nn.Module):
-        super().__init__(CGCNN(hidden=32, n_conv=2), 145, n_targets=1)
-        self.layer = layer
-        self.out = nn.Linear(32, 1)
-
-    def forward(self, batch: Batch) -> Tensor:
-        """Predict from both views: (B, 1)."""
-        x, e = self.trunk.atoms_and_bonds(batch)
-        for conv in self.trunk.convs:
-            x = conv(x, batch.bond_index, batch.bond_count, e)
-        return self.out(self.layer(x, self.composition(batch), batch.batch))
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 def _random(*shape: int, seed: int, scale: float = 1.0) -> Tensor:
+    import torch
+
     return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -190,7 +166,7 @@ _SUMS = (
         "You added up over the crystals, and two views are left. Over which axis do the two views of a crystal stand?",
     ),
     Mistake(
-        lambda v, w: v[torch.arange(len(v)), w.argmax(1)],
+        lambda v, w: v[range(len(v)), w.argmax(1)],
         "You took the view with the larger weight and threw the other away. That has no slope to learn from; add up "
         "both.",
     ),
@@ -218,30 +194,27 @@ def check_fuse(function: object) -> str:
     recognise_function(values, probes, _SUMS, rtol=1e-4, atol=1e-5)
     if values[0].shape != (5, 3):
         raise Hint(
-            f"For 5 crystals and views of 3 numbers yours returns the shape {values[0].shape}. Return one vector a "
+            f"For 5 crystals and views of 3 numbers yours returns the shape {values[0].shape}. Return one vector per "
             "crystal, (5, 3)."
         )
     if not all(close(value, _fused(*probe), 1e-4, 1e-5) for value, probe in zip(values, probes, strict=True)):
         raise Hint("The shape is right, the numbers are not. In which shape must `weights` be to multiply `views`?")
     _one_by_one(function, "fuse", (1, 3), *probes[0])
-    return "One vector a crystal, between its two views and nearer to the one with more weight."
+    return "One vector per crystal, between its two views and nearer to the one with more weight."
 
 
 # --- a test of what the weights depend on ----------------------------------------------------------------------------
 
-Layer = Callable[[Tensor], Tensor]
 
+def _layers(views: Tensor) -> dict[str, tuple[Callable[[Tensor], Tensor], bool]]:
+    """Return layers to test on `views`, with what a good test says: whether weights depend on the crystal."""
+    import torch
 
-_VIEWS = _random(8, 2, 4, seed=1)
-
-
-def _layers() -> dict[str, tuple[Layer, bool]]:
-    """Return layers to test, with what a good test says: whether weights depend on the crystal."""
     a, b = _random(2, 4, seed=2), torch.tensor([0.3, -0.5])
     generator = torch.Generator().manual_seed(0)
     rounding = _random(64, 2, seed=5, scale=1e-7)
     place = _random(64, 2, seed=6)
-    border = _VIEWS[:2, 0, 0].max()
+    border = views[:2, 0, 0].max()
     return {
         "attention": (lambda v: _weights(v, a, b), True),
         "some": (lambda v: torch.where((v[:, 0, 0] > border)[:, None], _weights(v, a, b), b.softmax(0)), True),
@@ -272,7 +245,7 @@ _TOLD = {
     "is little, but it is no rounding.",
     "place": "Your test says yes to weights that belong to the *place* in the batch: the first crystal gets the first "
     "pair of weights, whoever it is. What happens to them when the same crystals come in reverse order?",
-    "chance": "Your test says yes to weights that are drawn at random, anew at each call. Call the layer twice: should "
+    "chance": "Your test says yes to weights that are drawn at random at each call. Call the layer twice: should "
     "a crystal not keep its weights?",
 }
 
@@ -290,11 +263,12 @@ def check_dependence_test(function: object) -> str:
     -------
     Feedback
     """
-    layers, views = _layers(), _VIEWS.clone()
+    views = _random(8, 2, 4, seed=1)
+    layers = _layers(views)
     verdicts = {}
     for name, (layer, _) in layers.items():
         verdict = call(function, "depends_on_crystal", layer, views)
-        if isinstance(verdict, Tensor) and verdict.numel() == 1:
+        if getattr(verdict, "shape", None) == ():  # a tensor or array of one value
             verdict = verdict.item()
         if not isinstance(verdict, bool | np.bool_):
             raise Hint(
@@ -316,7 +290,7 @@ def check_dependence_test(function: object) -> str:
 # --- the hunt --------------------------------------------------------------------------------------------------------
 
 _VARIABLES = ("empty", "summary", "question", "scores", "weights")
-_CULPRITS = {"supercell": "summary", BATCH: "weights"}
+_CULPRITS = {"supercell": "summary", "rest of the batch": "weights"}
 _KEPT = {
     "orientation": "The layer reads atom vectors that know distances only, so turning the crystal cannot matter.",
     "origin": "No position reaches the layer, so moving the crystal cannot matter.",
@@ -341,14 +315,22 @@ _TOO_LATE = {
         "empty",
     ): "`empty` is zeros. What is added into it, and how much of it in a cell with twice the atoms?",
     (
-        BATCH,
+        "rest of the batch",
         "summary",
     ): "`index_add` adds each atom to the row of its own crystal: other crystals stay out of `summary`. "
     "Which line treats all atoms alike, whichever crystal they belong to?",
-    (BATCH, "question"): "`question` has a row for each crystal, made of that crystal's own rows. Look further down.",
-    (BATCH, "scores"): "The score of an atom needs its own vector and the question of its own crystal. Look one line "
-    "further.",
-    (BATCH, "empty"): "`empty` only has more rows with more crystals. Which line mixes numbers of different crystals?",
+    (
+        "rest of the batch",
+        "question",
+    ): "`question` has a row for each crystal, made of that crystal's own rows. Look further down.",
+    (
+        "rest of the batch",
+        "scores",
+    ): "The score of an atom needs its own vector and the question of its own crystal. Look one line further.",
+    (
+        "rest of the batch",
+        "empty",
+    ): "`empty` only has more rows with more crystals. Which line mixes numbers of different crystals?",
 }
 
 
@@ -367,8 +349,8 @@ def check_culprits(answer: object) -> str:
     """
     culprits = as_dict(answer, "culprits")
     for name, variable in culprits.items():
-        if name not in (*TRANSFORMATIONS, BATCH):
-            raise Hint(f"The keys are labels of the figure: {', '.join([*TRANSFORMATIONS, BATCH])}.")
+        if name not in _CULPRITS | _KEPT:
+            raise Hint(f"The keys are labels of the figure: {', '.join([*_KEPT, *_CULPRITS])}.")
         finished(variable, f'culprits["{name}"]')
         if name in _KEPT:
             raise Hint(
@@ -390,7 +372,7 @@ def check_culprits(answer: object) -> str:
     return "Two promises are broken, by two lines. Neither would have stopped the training, or made the loss look odd."
 
 
-# --- the mended layer ------------------------------------------------------------------------------------------------
+# --- the fixed layer ------------------------------------------------------------------------------------------------
 
 
 def _layer_as(
@@ -411,18 +393,24 @@ def _sum(rows: Tensor, crystal: Tensor) -> Tensor:
 
 
 def _mean(rows: Tensor, crystal: Tensor) -> Tensor:
-    return _sum(rows, crystal) / torch.bincount(crystal)[:, None]
+    return _sum(rows, crystal) / crystal.bincount()[:, None]
 
 
 def _uniform(scores: Tensor, crystal: Tensor) -> Tensor:
-    return 1 / torch.bincount(crystal)[crystal]
+    return 1 / crystal.bincount()[crystal]
+
+
+def _of_the_crystal(scores: Tensor, crystal: Tensor) -> Tensor:
+    from torch_geometric.utils import softmax
+
+    return softmax(scores, crystal)
 
 
 def _of_the_batch(scores: Tensor, crystal: Tensor) -> Tensor:
     return scores.softmax(0)
 
 
-_MENDED = _layer_as(_mean, softmax)
+_MENDED = _layer_as(_mean, _of_the_crystal)
 
 _HALF_MENDED = (
     Mistake(
@@ -431,14 +419,14 @@ _HALF_MENDED = (
     ),
     Mistake(
         _layer_as(_mean, _of_the_batch),
-        "`summary` is mended. `weights` still shares one among *all* atoms of the batch.",
+        "`summary` is fixed. `weights` still shares one among *all* atoms of the batch.",
     ),
     Mistake(
-        _layer_as(_sum, softmax),
-        "`weights` is mended. `summary` still adds up over the atoms, so it doubles in a cell of twice the size.",
+        _layer_as(_sum, _of_the_crystal),
+        "`weights` is fixed. `summary` still adds up over the atoms, so it doubles in a cell of twice the size.",
     ),
     Mistake(
-        _layer_as(lambda x, c: _sum(x, c) / len(x), softmax),
+        _layer_as(lambda x, c: _sum(x, c) / len(x), _of_the_crystal),
         "You divided `summary` by the number of atoms of the whole *batch*: now it, too, changes with the others. "
         "Divide each row by the number of atoms of its own crystal.",
     ),
@@ -457,19 +445,19 @@ _HALF_MENDED = (
         "The weights of a crystal must add up to one: divide by the sum over *its* atoms.",
     ),
     Mistake(
-        _layer_as(lambda x, c: 0 * _sum(x, c), softmax),
-        "It keeps every promise, but it reads no summary of the crystal any more. Mend it rather than throw it out.",
+        _layer_as(lambda x, c: 0 * _sum(x, c), _of_the_crystal),
+        "It keeps every promise, but it reads no summary of the crystal any more. Fix it rather than throw it out.",
     ),
     Mistake(
-        _layer_as(_mean, lambda s, c: s.softmax(0) / torch.bincount(c)[c]),
+        _layer_as(_mean, lambda s, c: s.softmax(0) / c.bincount()[c]),
         "You divide by the number of atoms, but the softmax still runs over the whole batch before.",
     ),
 )
 
 
 @checker
-def check_mended_attention(answer: object) -> str:
-    """Check the mended layer.
+def check_fixed_attention(answer: object) -> str:
+    """Check the fixed layer.
 
     Parameters
     ----------
@@ -481,9 +469,12 @@ def check_mended_attention(answer: object) -> str:
     -------
     Feedback
     """
+    import torch
+    from torch import nn
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        layer = call(answer, "MendedAttention")
+        layer = call(answer, "FixedAttention")
     if not isinstance(layer, nn.Module) or any(
         not isinstance(getattr(layer, name, None), nn.Linear) for name in ("ask", "summary", "answer")
     ):
@@ -493,6 +484,8 @@ def check_mended_attention(answer: object) -> str:
 
 
 def _check_forward(layer: nn.Module) -> str:
+    import torch
+
     crystal = torch.tensor([0, 0, 1, 1, 1, 2, 2, 2, 2])
     atoms, composition = _random(9, 32, seed=1), _random(3, 145, seed=2)
     probe = (atoms, composition, crystal)

@@ -18,7 +18,7 @@ from course_lib.teaching.checkers.feedback import (
     close,
     finished,
     first_wrong,
-    judged,
+    judge,
     recognise,
     recognise_function,
 )
@@ -91,7 +91,7 @@ def _check_kind(block: np.ndarray, found: np.ndarray) -> None:
     """Raise the hint for what is not a new order of whole rows."""
     if found.shape == (len(block),):
         raise Hint(
-            "Your function returns one number a crystal. If that is a random order of the row numbers, use it to pick "
+            "Your function returns one number per crystal. If that is a random order of row numbers, use it to pick "
             "the rows: `block[order]`."
         )
     if found.shape != block.shape:
@@ -369,7 +369,7 @@ def _check_questions(world: _World) -> None:
         if world.n_orders(*alone) == 1:
             raise Hint(
                 f"The {name} is shuffled {times} times, each time in the same order. Draw from the `rng` that you are "
-                "given; a new generator with the same seed begins anew."
+                "given; a new generator with the same seed begins again."
             )
         if times != _REPEATS:
             raise Hint(
@@ -591,18 +591,9 @@ _STATEMENTS = {
 }
 
 
-@checker
-def check_importance_statements(answers: object) -> str:
-    """Check what is concluded from importance and Shapley values.
-
-    Parameters
-    ----------
-    answers : dict of str to bool
-        Which statements are true.
-
-    Returns
-    -------
-    Feedback
-    """
-    judged(answers, "statements", _STATEMENTS)
-    return "Both numbers describe what a model takes from its inputs. What is in the crystals is another question."
+check_importance_statements = judge(
+    "statements",
+    _STATEMENTS,
+    "Both numbers describe what a model takes from its inputs. What is in the crystals is another question.",
+)
+"""Check what is concluded from importance and Shapley values."""

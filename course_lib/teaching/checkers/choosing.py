@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 
-from course_lib.experiments.analysis import pareto_front, summarize_differences
-from course_lib.methods import LABELS
 from course_lib.teaching.checkers.feedback import (
     Hint,
     Mistake,
@@ -36,6 +34,8 @@ BOARD = {"random_forest": "RF-SCM/Magpie", "cgcnn": "CGCNN v2019", "alignn": "AL
 
 
 def _front(errors: np.ndarray, seconds: np.ndarray) -> np.ndarray:
+    from course_lib.experiments.analysis import pareto_front
+
     return pareto_front(pd.DataFrame({"error": errors, "time": seconds}), ["error", "time"]).to_numpy().astype(float)
 
 
@@ -238,13 +238,15 @@ def _best(runs: pd.DataFrame) -> str:
 
 def _not_worse(runs: pd.DataFrame, best: str | None = None, decides: str = "max", level: float = 0.95) -> list[str]:
     """Return `best` and what is not shown to be worse: on all kinds of folds there are ("max") or on one ("min")."""
+    from course_lib.experiments.analysis import summarize_differences
+
     best = _best(runs) if best is None else best
     table = summarize_differences(runs, best, level).groupby("method")["low"].agg(decides)
     return [best, *table.index[table <= 0]]
 
 
 def _per_fold(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the error minus that of the best, a row a fold, a column a method."""
+    """Return the error minus that of the best, one row per fold, one column per method."""
     errors = runs.groupby(["fold", "method"])["mae"].mean().unstack()
     return errors.sub(errors[_best(runs)], axis=0)
 
@@ -437,6 +439,8 @@ def check_contenders(function: object) -> str:
     -------
     Feedback
     """
+    from course_lib.experiments.analysis import summarize_differences
+
     runs = made_up_runs()
     answer = call(function, "contenders", runs)
     if isinstance(answer, str | bytes) or not isinstance(
@@ -486,7 +490,7 @@ _MISPLACED = {
         "large data",
     ): "there are fewer than a quarter of the crystals of `mp_e_form`, time is limited, and the leaderboard's "
     "folds do not keep a formula together. Which runs have test formulas that are new, and does the method fit?",
-    ("A", "no new training"): "nothing is there yet, so everything is trained anew. What limits you?",
+    ("A", "no new training"): "nothing is there yet, so everything is trained again. What limits you?",
     ("B", "holds and fits"): "the recorded runs learned from far fewer crystals, and nothing has to fit. Where is "
     "evidence at 100,000?",
     (
@@ -515,6 +519,8 @@ def check_choices(answer: object, runs: pd.DataFrame, board: pd.DataFrame) -> st
     -------
     Feedback
     """
+    from course_lib.methods import LABELS
+
     choices = as_dict(answer, "choices")
     same_keys(choices, "choices", _REASONS)
     known = {*runs["method"], *BOARD}
@@ -548,6 +554,9 @@ def _fits(method: str, runs: pd.DataFrame) -> bool:
 
 
 def _check_a(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
+    from course_lib.experiments.analysis import summarize_differences
+    from course_lib.methods import LABELS
+
     if method not in set(runs["method"]):
         raise Hint(f"A: there are no recorded runs of {LABELS[method]} yet, so nothing is known about it here.")
     if method not in contenders(runs):
@@ -564,6 +573,8 @@ def _check_a(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
 
 
 def _check_b(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
+    from course_lib.methods import LABELS
+
     column = board["mp_e_form (eV/atom)"]
     best = min(BOARD, key=lambda name: column[BOARD[name]])
     if method not in BOARD:
@@ -579,10 +590,12 @@ def _check_b(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
 
 
 def _check_c(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
+    from course_lib.methods import LABELS
+
     if method in ("random_forest", "cgcnn"):
         raise Hint(
             f"C: {LABELS[method]} alone is what is there already, and the other one lies idle. Two models whose errors "
             "differ: what can be had from both without touching either?"
         )
     if method != "late_fusion":
-        raise Hint(f"C: {LABELS[method]} has to be trained, tuned and trusted anew. What risks less?")
+        raise Hint(f"C: {LABELS[method]} has to be trained, tuned and trusted again. What risks less?")

@@ -18,7 +18,7 @@ from course_lib.teaching.checkers.feedback import (
     call,
     checker,
     finished,
-    judged,
+    judge,
     recognise,
     recognise_function,
 )
@@ -452,18 +452,9 @@ _CONCLUSIONS = {
 }
 
 
-@checker
-def check_conclusions(answers: object) -> str:
-    """Check what is concluded from the measurement.
-
-    Parameters
-    ----------
-    answers : dict of str to bool
-        Which statements are true.
-
-    Returns
-    -------
-    Feedback
-    """
-    judged(answers, "conclusions", _CONCLUSIONS)
-    return "What counts is the error on crystals that the model has not seen, over several runs, with an interval."
+check_conclusions = judge(
+    "conclusions",
+    _CONCLUSIONS,
+    "What counts is the error on crystals that the model has not seen, over several runs, with an interval.",
+)
+"""Check what is concluded from the measurement."""

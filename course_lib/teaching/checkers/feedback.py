@@ -222,6 +222,27 @@ def judged(answer: object, name: str, statements: Mapping[str, Statement]) -> No
         raise Hint(f"{count}Think again about {wrong[0]!r}: {statements[wrong[0]].hint}")
 
 
+def judge(name: str, statements: Mapping[str, Statement], message: str) -> Callable[[object], Feedback]:
+    """Return a checker of a dict of True and False by statement, which names the first that is judged wrongly.
+
+    Parameters
+    ----------
+    name : str
+        What the answer is called in the notebook.
+    statements : mapping of str to Statement
+        By the key that the answer has for it.
+    message : str
+        What the right answer shows.
+    """
+
+    @checker
+    def check(answer: object) -> str:
+        judged(answer, name, statements)
+        return message
+
+    return check
+
+
 # --- calling a learner's function -----------------------------------------------------------------------------------
 
 
@@ -233,7 +254,7 @@ def call(function: object, name: str, *arguments: object) -> object:
     Unfinished
         Where it returns nothing, or ``...``, or says that it is not implemented.
     Hint
-        Where it is no function, takes other arguments, or stops with an error, which the hint then tells.
+        Where it is not a function, takes other arguments, or stops with an error, which the hint then tells.
     """
     finished(function, name)
     if not callable(function):

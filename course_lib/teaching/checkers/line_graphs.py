@@ -16,7 +16,7 @@ from course_lib.teaching.checkers.feedback import (
     checker,
     close,
     first_wrong,
-    judged,
+    judge,
     number_from,
     recognise_function,
 )
@@ -370,19 +370,17 @@ def check_pair_cosines(function: object) -> str:
     right = [_pair_cosines(*probe) for probe in probes]
     values = [array_from(function, "pair_cosines", None, *probe) for probe in probes]
     if all(close(value, wanted) for value, wanted in zip(values, right, strict=True)):
-        return (
-            "One number a pair, −1 for straight on and 1 for back where it came from, in whatever unit the vectors are."
-        )
+        return "One number per pair: −1 for straight on, 1 for back where it came from. The unit drops out."
     recognise_function(values, probes, _PAIR_COSINES)
     if values[0].shape != right[0].shape:
-        raise Hint(f"For 12 pairs yours returns the shape {values[0].shape}. Return one number a pair, shape (12,).")
+        raise Hint(f"For 12 pairs yours returns the shape {values[0].shape}. Return one number per pair, shape (12,).")
     if close(values[0], values[2]):
         raise Hint(
             "For other vectors yours gives the same numbers. Does it use its argument `vectors`, or something that "
             "has a value outside the function?"
         )
     if any(value.shape != wanted.shape for value, wanted in zip(values, right, strict=True)):
-        raise Hint(f"For 2 pairs yours returns the shape {values[1].shape}. Return one number a pair, shape (2,).")
+        raise Hint(f"For 2 pairs yours returns the shape {values[1].shape}. Return one number per pair, shape (2,).")
     if all(close(value, wanted, atol=0.05) for value, wanted in zip(values, right, strict=True)):
         raise Hint(
             f"For one pair yours gives {values[0][0]:.9g}, where the cosine is {right[0][0]:.9g}. Close, but not the "
@@ -440,18 +438,9 @@ _STATEMENTS = {
 }
 
 
-@checker
-def check_straight_or_bent(answers: object) -> str:
-    """Check what tells a bent chain from a straight one.
-
-    Parameters
-    ----------
-    answers : dict of str to bool
-        Which statements are true.
-
-    Returns
-    -------
-    Feedback
-    """
-    judged(answers, "statements", _STATEMENTS)
-    return "With few and short edges only the angles tell the two apart; with longer ones the distances do it as well."
+check_straight_or_bent = judge(
+    "statements",
+    _STATEMENTS,
+    "With few and short edges only the angles tell the two apart; with longer ones the distances do it as well.",
+)
+"""Check what tells a bent chain from a straight one."""

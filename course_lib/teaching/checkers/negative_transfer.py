@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from itertools import permutations
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
-from pymatgen.core import Lattice, Structure
 from scipy import stats
-from torch import Tensor, nn
 
-from course_lib.experiments.analysis import corrected_interval
-from course_lib.graphs import CrystalGraphs
-from course_lib.models import CrystalModel
 from course_lib.teaching.checkers.feedback import (
     Hint,
     Mistake,
@@ -26,10 +21,16 @@ from course_lib.teaching.checkers.feedback import (
     checker,
     close,
     first_wrong,
+    judge,
     judged,
     number_from,
     recognise_function,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from course_lib.graphs import CrystalGraphs
 
 # --- one run --------------------------------------------------------------------------------------------------------
 
@@ -125,12 +126,14 @@ def check_contradictions(function: object) -> str:
 
 
 def _paired(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the error with sharing minus that alone: a row a fold, a column a seed."""
+    """Return the error with sharing minus that alone: one row per fold, one column per seed."""
     errors = runs.pivot(index=["fold", "seed"], columns="method", values="mae")
     return (errors["shared"] - errors["alone"]).unstack("seed")
 
 
 def _summary(differences: np.ndarray) -> np.ndarray:
+    from course_lib.experiments.analysis import corrected_interval
+
     differences = np.asarray(differences, dtype=float)
     return np.array([differences.mean(), *corrected_interval(differences)])
 
@@ -470,6 +473,10 @@ def _nan_to_text(value: object) -> object:
 
 @cache
 def _three_crystals() -> CrystalGraphs:
+    from pymatgen.core import Lattice, Structure
+
+    from course_lib.graphs import CrystalGraphs
+
     structures = [
         Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]]),
         Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.61), ["Cu"], [[0, 0, 0]]),
@@ -480,6 +487,8 @@ def _three_crystals() -> CrystalGraphs:
 
 def _moved_by(output: Tensor) -> list[dict[int, Tensor]]:
     """Return, for each column of `output`, the tensors that a loss on it would move, by their identity."""
+    import torch
+
     leaves, seen, stack = {}, set(), [output.grad_fn]
     while stack:  # through the graph of the computation, so that layers PyTorch was not told of are found as well
         node = stack.pop()
@@ -525,10 +534,14 @@ def check_less_shared(model: object) -> str:
     -------
     Feedback
     """
+    import torch
+
+    from course_lib.models import CrystalModel
+
     network = call(model, "LessShared", 2)
     if not isinstance(network, CrystalModel):
         raise Hint(
-            "`LessShared(2)` is no `CrystalModel`, so it cannot be trained. Keep the first lines of the stub, with "
+            "`LessShared(2)` is not a `CrystalModel`, so it cannot be trained. Keep the first lines of the stub, with "
             "`super().__init__(...)`."
         )
     graphs = _three_crystals()
@@ -543,10 +556,14 @@ def check_less_shared(model: object) -> str:
 
 
 def _output(network: nn.Module, graphs: CrystalGraphs, count: int) -> Tensor:
-    """Return what the network says of the first crystals; raise a hint unless it is one number a crystal and task."""
+    """Return what the network says of the first crystals; raise a hint unless it is one number per crystal and task."""
+    import torch
+
     output = call(network.forward, "forward", graphs.batch(range(count)))
-    if not isinstance(output, Tensor):
-        raise Hint("`forward` should return a tensor: one row a crystal, one column a task. `torch.cat` joins columns.")
+    if not isinstance(output, torch.Tensor):
+        raise Hint(
+            "`forward` should return a tensor: one row per crystal, one column per task. `torch.cat` joins columns."
+        )
     shape = tuple(output.shape)
     if count == 1 and shape != (1, 2):
         raise Hint(
@@ -554,7 +571,9 @@ def _output(network: nn.Module, graphs: CrystalGraphs, count: int) -> Tensor:
             "the axis of the crystals if there is only one. Leave it out, and join with `torch.cat(..., dim=1)`."
         )
     if shape == (2, 3):
-        raise Hint("The output has the shape (2, 3): a row a task. A row should be a crystal: `torch.cat(..., dim=1)`.")
+        raise Hint(
+            "The output has the shape (2, 3): one row per task. A row should be a crystal: `torch.cat(..., dim=1)`."
+        )
     if shape == (6, 1):
         raise Hint(
             "The output has the shape (6, 1): the tasks stand below each other. Join them side by side: `dim=1`."
@@ -637,18 +656,9 @@ _STATEMENTS = {
 }
 
 
-@checker
-def check_transfer_statements(answers: object) -> str:
-    """Check what is concluded on negative transfer.
-
-    Parameters
-    ----------
-    answers : dict of str to bool
-        Which statements are true.
-
-    Returns
-    -------
-    Feedback
-    """
-    judged(answers, "statements", _STATEMENTS)
-    return "Harm is a difference with a sign and an interval, between networks that differ in one thing."
+check_transfer_statements = judge(
+    "statements",
+    _STATEMENTS,
+    "Harm is a difference with a sign and an interval, between networks that differ in one thing.",
+)
+"""Check what is concluded on negative transfer."""

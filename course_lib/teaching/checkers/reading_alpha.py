@@ -18,7 +18,7 @@ from course_lib.teaching.checkers.feedback import (
     close,
     finished,
     first_wrong,
-    judged,
+    judge,
     number_from,
     recognise,
     recognise_function,
@@ -37,7 +37,7 @@ def two_models() -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``y``, ``forest`` and ``cgcnn`` in eV/atom, one row a made-up crystal. The errors are normally
+        Columns ``y``, ``forest`` and ``cgcnn`` in eV/atom, one row per made-up crystal. The errors are normally
         distributed and have no mean.
     """
     rng = np.random.default_rng(0)
@@ -141,21 +141,12 @@ _STATEMENTS = {
 }
 
 
-@checker
-def check_alpha_statements(answers: object) -> str:
-    """Check what is read into a weight of 0.20.
-
-    Parameters
-    ----------
-    answers : dict of str to bool
-        Which statements are true.
-
-    Returns
-    -------
-    Feedback
-    """
-    judged(answers, "statements", _STATEMENTS)
-    return "α is a share of the prediction. It is not a ratio of errors and not a share of crystals."
+check_alpha_statements = judge(
+    "statements",
+    _STATEMENTS,
+    "α is a share of the prediction. It is not a ratio of errors and not a share of crystals.",
+)
+"""Check what is read into a weight of 0.20."""
 
 
 # --- the best weight ------------------------------------------------------------------------------------------------
@@ -455,8 +446,8 @@ _PROCEDURES = (
 
 
 @checker
-def check_mended_alpha(function: object) -> str:
-    """Check the mended procedure that finds the weight of the forest.
+def check_fixed_alpha(function: object) -> str:
+    """Check the fixed procedure that finds the weight of the forest.
 
     Parameters
     ----------
@@ -468,7 +459,7 @@ def check_mended_alpha(function: object) -> str:
     Feedback
     """
     probes = [two_parts(seed) for seed in (1, 2, 3)]
-    values = [number_from(function, "mended_alpha", *probe) for probe in probes]
+    values = [number_from(function, "fixed_alpha", *probe) for probe in probes]
     right = [_by_id(out_of_fold) for _, out_of_fold in probes]
     if close(values, right, atol=1e-6):
         return (

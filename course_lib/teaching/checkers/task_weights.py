@@ -17,7 +17,7 @@ from course_lib.teaching.checkers.feedback import (
     checker,
     close,
     finished,
-    judged,
+    judge,
     recognise,
     recognise_function,
     same_keys,
@@ -228,7 +228,7 @@ def check_inverse_scale(function: object) -> str:
     right = [_inverse_std(*probe) for probe in probes]
     if complete.shape != right[0].shape:
         raise Hint(
-            f"For two tasks yours returns the shape {complete.shape}. Return one weight a task: which axis runs over "
+            f"For two tasks yours returns the shape {complete.shape}. Return one weight per task: which axis runs over "
             "the crystals?"
         )
     sample = [_normalised(1 / np.nanstd(*probe, axis=0, ddof=1)) for probe in probes]
@@ -384,20 +384,9 @@ _STATEMENTS = {
 }
 
 
-@checker
-def check_weight_statements(answers: object) -> str:
-    """Check what is concluded about task weights.
-
-    Parameters
-    ----------
-    answers : dict of str to bool
-        Which statements are true.
-
-    Returns
-    -------
-    Feedback
-    """
-    judged(answers, "statements", _STATEMENTS)
-    return (
-        "Weights without units in mind are chosen by the units. Inverse scales take the units out, and leave the rest."
-    )
+check_weight_statements = judge(
+    "statements",
+    _STATEMENTS,
+    "Weights without units in mind are chosen by the units. Inverse scales take the units out, and leave the rest.",
+)
+"""Check what is concluded about task weights."""

@@ -28,12 +28,12 @@ _MARK = COLORS[1]
 
 
 def sweep_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return recorded runs on two targets as `lambda_explorer` reads them, one row a run.
+    """Return recorded runs on two targets as `lambda_explorer` reads them, one row per run.
 
     Parameters
     ----------
     runs : DataFrame
-        One row a run and target, as ``load_results(study="lambda_sweep")`` returns them: ``fold``, ``seed``,
+        One row per run and target, as ``load_results(study="lambda_sweep")`` returns them: ``fold``, ``seed``,
         ``target``, ``mae``, and ``settings`` with the run's ``task_weights``.
 
     Returns
@@ -59,7 +59,7 @@ def lambda_explorer(sweep: pd.DataFrame, single_task: pd.DataFrame, tasks: Mappi
     Parameters
     ----------
     sweep : DataFrame
-        One row a run (`sweep_table` makes it): ``scheme``, one of `SCHEMES`; ``lambda``, the weight of the second task,
+        One row per run (`sweep_table` makes it): ``scheme``, one of `SCHEMES`; ``lambda``, weight of the second task,
         where the first has 1, NaN where the scheme sets it; and the mean absolute error of each task. Runs of equal
         scheme and lambda (folds, seeds) give a mean and a standard deviation.
     single_task : DataFrame

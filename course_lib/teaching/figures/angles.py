@@ -177,7 +177,7 @@ def _draw_atom_graph(axes: Axes, structure: Structure, edges: np.ndarray, follow
 
 
 def _draw_line_graph(axes: Axes, edges: np.ndarray, pairs: np.ndarray, cosines: np.ndarray, followed: int) -> None:
-    """Draw the edges as nodes on a ring, and between them a line a pair."""
+    """Draw the edges as nodes on a ring, and between them one line per pair."""
     places = _ring(edges.shape[1])
     chosen = set(pairs[:, followed].tolist())
     nodes = []

@@ -37,7 +37,7 @@ _KIND_COLORS = {"composition": COMPOSITION, "structure": STRUCTURE, "hybrid": CO
 
 @figure_function
 def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
-    """Draw the error of each method against the number of crystals to learn from, a panel a split.
+    """Draw the error of each method against the number of crystals to learn from, one panel per split.
 
     A point is the mean over folds and seeds, its bar their standard deviation. Nearly equal sizes are one point
     (`course_lib.experiments.training_set_size`).
@@ -45,7 +45,7 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
     Parameters
     ----------
     runs : DataFrame
-        One row a run, with the columns ``method``, ``split``, ``n_learned`` and ``mae``.
+        One row per run, with the columns ``method``, ``split``, ``n_learned`` and ``mae``.
     unit : str
         Unit of ``mae``.
 
@@ -124,14 +124,14 @@ def plot_what_methods_read(methods: Sequence[str]) -> Figure:
 
 @figure_function
 def plot_errors_by_kind(runs: pd.DataFrame, unit: str) -> Figure:
-    """Draw the errors of methods, sorted within what they read: composition, structure or both; a panel a split.
+    """Draw the errors of methods, sorted within what they read: composition, structure or both; one panel per split.
 
     A bar is the mean over the runs of a method, its line the standard deviation.
 
     Parameters
     ----------
     runs : DataFrame
-        One row a run, with the columns ``method``, ``split`` and ``mae``.
+        One row per run, with the columns ``method``, ``split`` and ``mae``.
     unit : str
         Unit of ``mae``.
 
@@ -179,7 +179,7 @@ def plot_error_against_time(runs: pd.DataFrame, unit: str) -> Figure:
     Parameters
     ----------
     runs : DataFrame
-        One row a run on one split, with the columns ``method``, ``mae`` and ``seconds``. A mark is the mean over the
+        One row per run on one split, with the columns ``method``, ``mae`` and ``seconds``. A mark is the mean over the
         runs of a method, its bar the standard deviation.
     unit : str
         Unit of ``mae``.
@@ -209,7 +209,7 @@ def plot_error_against_time(runs: pd.DataFrame, unit: str) -> Figure:
     axes.set_xscale("log")
     axes.set_xlim(table["seconds"].min() / 1.6, table["seconds"].max() * 3.2)
     _label_points(axes, table, front)
-    axes.set_xlabel("processor time of one training (s)")
+    axes.set_xlabel("CPU time of one training (s)")
     axes.set_ylabel(with_unit("mean absolute error", unit))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")

@@ -84,7 +84,7 @@ def plot_crystal_and_graph(structure: Structure, site: int = 0) -> Figure:
     """Draw a crystal beside its crystal graph.
 
     Left, the conventional cell with the chosen site at its centre, joined to all its neighbours in the graph; atoms
-    outside the cell are paler. Right, the graph: one node an atom of the given cell, one line a bond. Lines of one
+    outside the cell are paler. Right, the graph: one node per atom of the given cell, one line per bond. Lines of one
     kind (elements, length, number of neighbours) look alike in both pictures, and each kind is labelled once, with
     how many neighbours a line stands for and their distance.
 

@@ -65,7 +65,7 @@ def plot_periodic_table(counts: pd.Series) -> Figure:
 
 @figure_function
 def plot_by_prototype(df: pd.DataFrame, columns: dict[str, str]) -> Figure:
-    """Draw the values of some columns by prototype, a panel a column, a dot a crystal, a bar at the median.
+    """Draw the values of some columns by prototype, a panel a column, one dot per crystal, a bar at the median.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ def polymorph_differences(df: pd.DataFrame, column: str) -> np.ndarray:
 
 @figure_function
 def plot_validation(by_class: pd.DataFrame, unit: str) -> Figure:
-    """Draw how far the energies are from another database, a row a class of crystals.
+    """Draw how far the energies are from another database, one row per class of crystals.
 
     Parameters
     ----------

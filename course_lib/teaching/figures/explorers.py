@@ -200,7 +200,7 @@ def plot_errors_along_lambda(fixed: pd.DataFrame, single: pd.DataFrame, labels: 
     Parameters
     ----------
     fixed : DataFrame
-        One row a run: ``lambda``, and a column of errors for each task.
+        One row per run: ``lambda``, and a column of errors for each task.
     single : DataFrame
         Runs of the single-task networks, with the tasks' columns.
     labels : mapping of str to str

@@ -151,7 +151,7 @@ def _short(label: str) -> str:
 
 @figure_function
 def plot_feature_table(features: pd.DataFrame, columns: Sequence[str]) -> Figure:
-    """Draw some features of some compositions as a table: a row a feature, shaded from its smallest to its largest.
+    """Draw some features of some compositions as a table: one row per feature, shaded from its smallest to its largest.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ def plot_late_fusion() -> Figure:
 
 @figure_function
 def plot_alpha_paths(paths: dict[str, pd.DataFrame], unit: str) -> Figure:
-    """Draw the error of the blend along alpha, a line a set of predictions, a mark at its smallest value.
+    """Draw the error of the blend along alpha, one line per set of predictions, a mark at its smallest value.
 
     The error axis begins just below the data, and says so: a blend often gains a few percent only, which nobody would
     see on an axis from zero.

@@ -135,7 +135,7 @@ def _draw_small_graph(axes: Axes, left: float, step: int, new: set[str], read: s
 
 @figure_function
 def plot_task_pairs(pairs: dict[str, pd.DataFrame], labels: Mapping[str, str]) -> Figure:
-    """Draw one property against another, a dot a crystal, a panel a table, with their correlation.
+    """Draw one property against another, one dot per crystal, a panel a table, with their correlation.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def plot_task_pairs(pairs: dict[str, pd.DataFrame], labels: Mapping[str, str]) -
 
 @figure_function
 def plot_negative_transfer(runs: pd.DataFrame, labels: Mapping[str, tuple[str, str]]) -> Figure:
-    """Draw the errors of multi-task networks minus those of their single-task twins: a panel a task, a dot a training.
+    """Draw the errors of multi-task networks minus those of their twins: one panel per task, one dot per training.
 
     The diamond is the mean over folds, the bar its 95 % interval (`course_lib.experiments.negative_transfer`).
 

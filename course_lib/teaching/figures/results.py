@@ -33,7 +33,7 @@ _QUANTITIES = {"train_loss": "training loss", "val_error": "validation error"}
 
 @figure_function
 def plot_parity(y: pd.Series, predictions: dict[str, pd.Series], unit: str = "eV/atom") -> Figure:
-    """Draw predicted against true values, a panel a model.
+    """Draw predicted against true values, one panel per model.
 
     Parameters
     ----------
@@ -100,12 +100,12 @@ def _aligned(values: pd.Series, y: pd.Series, label: str) -> np.ndarray:
 
 @figure_function
 def plot_history(histories: dict[str, pd.DataFrame], column: str, unit: str) -> Figure:
-    """Draw a quantity over the epochs of training, a line a model, with a mark at its smallest value.
+    """Draw a quantity over the epochs of training, one line per model, with a mark at its smallest value.
 
     Parameters
     ----------
     histories : dict of str to DataFrame
-        Training histories, one row an epoch, as ``FitResult.history``.
+        Training histories, one row per epoch, as ``FitResult.history``.
     column : str
         What to draw.
     unit : str
@@ -148,12 +148,12 @@ def _quantity(column: str) -> str:
 
 @figure_function
 def plot_errors(errors: pd.DataFrame, unit: str) -> Figure:
-    """Draw the errors of methods: a panel a split, a row a method, a dot a run, with mean and standard deviation.
+    """Draw errors of methods: one panel per split, one row per method, one dot per run; mean and standard deviation.
 
     Parameters
     ----------
     errors : DataFrame
-        One row a run, with the columns ``method``, ``split``, ``mae`` and ``fold`` or ``seed`` or both. Methods and
+        One row per run, with the columns ``method``, ``split``, ``mae`` and ``fold`` or ``seed`` or both. Methods and
         splits are drawn in the order in which they appear.
     unit : str
         Unit of ``mae``.
@@ -195,7 +195,7 @@ def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> 
     Parameters
     ----------
     errors : DataFrame
-        One row a run, with the columns ``method``, ``split``, ``fold``, ``seed`` and ``mae``.
+        One row per run, with the columns ``method``, ``split``, ``fold``, ``seed`` and ``mae``.
     reference : str
         The method that the others are compared with.
     unit : str
@@ -260,7 +260,7 @@ def _run_columns(errors: pd.DataFrame) -> list[str]:
 
 
 def _panels_by_split(errors: pd.DataFrame, methods: list) -> tuple[Figure, np.ndarray]:
-    """Return a figure with a panel a split and a row a method."""
+    """Return a figure with one panel per split and one row per method."""
     splits = errors["split"].unique()
     height = 0.9 + len(splits) * (0.45 + 0.45 * len(methods))
     figure, panels = plt.subplots(len(splits), 1, figsize=(WIDTH, height), sharex=True, squeeze=False)

@@ -29,7 +29,7 @@ def plot_leaderboard(board: pd.DataFrame, sizes: dict[str, int], models: Sequenc
     Parameters
     ----------
     board : DataFrame
-        Mean absolute errors; a row a model, a column a task.
+        Mean absolute errors; one row per model, one column per task.
     sizes : dict of str to int
         Number of crystals of each task that is drawn.
     models : sequence of str
@@ -74,7 +74,7 @@ def plot_memory(steps: pd.DataFrame, reported: dict[str, tuple[int, float]]) -> 
     Parameters
     ----------
     steps : DataFrame
-        One row a measurement, with the columns ``step``, ``crystals`` and ``own_mb``; a line a step.
+        One row per measurement, with the columns ``step``, ``crystals`` and ``own_mb``; one line per step.
     reported : dict of str to (int, float)
         Crystals and gigabytes, by label.
 
