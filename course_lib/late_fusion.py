@@ -6,8 +6,8 @@ with the predictions a and b of the two models. All predictions are pandas Serie
 what belongs together, never the positions. Bates and Granger, "The combination of forecasts", Operational Research
 Quarterly 20, 451 (1969), https://doi.org/10.1057/jors.1969.103.
 
-The weight must come from predictions for crystals that the two models did not learn from: a forest nearly memorises its
-training set, so there it looks far better than it is. `cross_fitted` keeps to this.
+The weight must come from predictions for crystals that the two models were not trained on: a forest nearly memorises
+its training set, so there it looks far better than it is. `cross_fitted` keeps to this.
 """
 
 from __future__ import annotations
@@ -74,12 +74,11 @@ def _median_interval(rest: np.ndarray, difference: np.ndarray) -> tuple[float, f
     """Return the first and the last of the weighted medians of rest / difference."""
     counts = difference != 0
     ratio = rest[counts] / difference[counts]
-    order = np.argsort(ratio)
-    below = np.abs(difference[counts])[order].cumsum()  # weight up to and with each crystal
-    half, rounding = below[-1] / 2, below[-1] * len(below) * np.finfo(float).eps
-    first = np.searchsorted(below, half - rounding)
-    last = np.searchsorted(below, half + rounding, side="right")
-    return ratio[order[first]], ratio[order[last]]
+    weight = np.abs(difference[counts])
+    rounding = len(weight) * np.finfo(float).eps  # of the sum of the weights, which may miss a half that is exact
+    levels = (0.5 - rounding, 0.5 + rounding)
+    first, last = np.quantile(ratio, levels, weights=weight, method="inverted_cdf")
+    return first, last
 
 
 def _least_squares(rest: np.ndarray, difference: np.ndarray) -> tuple[float, float]:
@@ -131,7 +130,7 @@ def cross_fitted(
     y : Series of float
         True values, indexed by crystal id.
     a, b : Series of float
-        Predictions of the two models for the same crystals, each by a model that did not learn from its crystal.
+        Predictions of the two models for the same crystals, each by a model that was not trained on its crystal.
     folds : Series
         The fold in which each crystal was left out.
     loss : "mae" or "mse", default "mae"
@@ -276,7 +275,7 @@ def _check_same_ids(first: str, ids: pd.Index, second: str, other_ids: pd.Index)
 
 
 def _numbers(**columns: pd.Series) -> pd.DataFrame:
-    """Do what `_joined` does; also raise ``ValueError`` where a value is no finite number or there are none."""
+    """Do what `_joined` does; also raise ``ValueError`` where a value is not a finite number or there are none."""
     table = _joined(**columns)
     if table.empty:
         raise ValueError(f"no crystals: {' and '.join(columns)} are empty.")

@@ -1,6 +1,6 @@
 """Fit a network to crystals and predict with it, on Lightning.
 
-On several GPUs, or several machines, one process a device trains on its part of every batch, and all take the same
+On several GPUs, or several machines, one process per device trains on its part of every batch, and all take the same
 steps as one process would: batch norm and loss are those of the whole batch. What starts the processes:
 
 - on one machine, nothing but ``FitConfig(devices=4)`` in a script (not in a notebook): Lightning runs the script once
@@ -14,13 +14,11 @@ Every process runs the whole script, so all of them call `fit` and `predict`, an
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import pickle
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -31,16 +29,16 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy
 from packaging.version import Version
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader
 from torch_geometric.data import Batch
 from torchmetrics import MeanMetric
 
 from course_lib import __version__
 from course_lib.graphs import CrystalGraphs
+from course_lib.lightning_parts import Share, WholeFiles, flush_denormals, interruptible, quiet_lightning
 from course_lib.losses import LOSSES, check_task_weights, make_task_weights, task_errors
 from course_lib.models import CrystalModel, build, describe
 from course_lib.models.layers import Standardize
@@ -48,7 +46,6 @@ from course_lib.parallel import (
     from_all_processes,
     from_first_process,
     n_processes,
-    process_number,
     sum_over_processes,
 )
 
@@ -70,20 +67,20 @@ class FitConfig:
     batch_size : int, default 64
         Crystals in a step, all devices together.
     learning_rate : float, default 5e-3
-        Highest rate of the one-cycle schedule (Smith and Topin, 2018) with AdamW.
+        Peak learning rate of the one-cycle schedule (Smith and Topin, 2018) with AdamW.
     weight_decay : float, default 1e-5
-        Pull of the weights towards zero.
+        Weight decay of AdamW, of the network's weights alone.
     loss : "mae" or "mse", default "mae"
         Absolute or squared error.
     task_weights : "inverse_scale", "uncertainty" or tuple of float, default "inverse_scale"
         How the mean errors of several targets become one loss: each in units of the target's standard deviation,
-        with weights learned beside the network (at ten times its learning rate, without decay), or times a number of
+        with weights learned alongside the network (at ten times its learning rate, without decay), or times a number of
         yours, one for each target, in their own units. See `course_lib.losses`. A target of weight zero is not
-        learned, and has no say in which epoch is the best.
+        trained on, and does not count in the choice of the best epoch.
     patience : int, optional
-        Stop after so many epochs without a better validation error. None: never.
+        Stop after this many epochs without a better validation error. None: never.
     seed : int, default 0
-        Seed of the shuffling and of dropout. The model's first weights are yours to seed, before you make it.
+        Seed of the shuffling and of dropout. Seed the model's initial weights yourself, before you make it.
     precision : str, default "32-true"
         Lightning's name for the number format, for example "bf16-mixed".
     accelerator, devices, num_nodes : default "auto", 1, 1
@@ -91,7 +88,7 @@ class FitConfig:
     folder : path, optional
         Where ``best.ckpt`` and ``last.ckpt`` are kept; several machines have to share it. None: nowhere.
     resume : bool, default False
-        Go on from ``last.ckpt`` in `folder`, if it is there. Without, what an earlier run left there is removed.
+        Go on from ``last.ckpt`` in `folder`, if it exists. If False, what an earlier run left there is removed.
     progress : bool, default False
         Show a progress bar.
     """
@@ -127,6 +124,31 @@ class FitConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         if self.resume and self.folder is None:
             raise ValueError("resume=True needs the folder of the run to go on from.")
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What `fit` returns.
+
+    Attributes
+    ----------
+    model : CrystalRegressor
+        With the weights of the epoch that had the smallest validation error, ready for `predict`.
+    history : DataFrame
+        One row per epoch: ``train_loss``; ``val_mae_NAME`` for each target, in its unit; ``lambda_NAME``, the target's
+        weight in the loss after the epoch; and ``val_error``, by which the best epoch is chosen: the mean over the
+        targets of their mean absolute errors in units of their standard deviations, where each counts as much as
+        in the loss if you chose the weights yourself.
+    best_epoch : int
+        The epoch of `model`'s weights.
+    seconds : float
+        Wall time of the training.
+    """
+
+    model: CrystalRegressor
+    history: pd.DataFrame
+    best_epoch: int
+    seconds: float
 
 
 class CrystalRegressor(lightning.LightningModule):
@@ -222,97 +244,6 @@ class CrystalRegressor(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-@dataclass(frozen=True)
-class FitResult:
-    """What `fit` returns.
-
-    Attributes
-    ----------
-    model : CrystalRegressor
-        With the weights of the epoch that had the smallest validation error, ready for `predict`.
-    history : DataFrame
-        One row an epoch: ``train_loss``; ``val_mae_NAME`` for each target, in its unit; ``lambda_NAME``, the target's
-        weight in the loss after the epoch; and ``val_error``, by which the best epoch is chosen: the mean over the
-        targets of their mean absolute errors in units of their standard deviations, where each counts as much as
-        in the loss if you chose the weights yourself.
-    best_epoch : int
-        The epoch of `model`'s weights.
-    seconds : float
-        Wall time of the training.
-    """
-
-    model: CrystalRegressor
-    history: pd.DataFrame
-    best_epoch: int
-    seconds: float
-
-
-class _History(Callback):
-    """Keep the logged numbers of every epoch; they travel in the checkpoint, so a resumed run has them all.
-
-    The random generators' states go along: they decide the shuffling and dropout of the next epoch. Those of the first
-    process are enough, see `_Share`.
-    """
-
-    def __init__(self):
-        self.rows: list[dict] = []
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: CrystalRegressor) -> None:
-        self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
-
-    def state_dict(self) -> dict:
-        cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
-        return {"rows": self.rows, "rng": torch.get_rng_state(), "cuda_rng": cuda}
-
-    def load_state_dict(self, state_dict: dict) -> None:
-        self.rows = state_dict["rows"]
-        torch.set_rng_state(state_dict["rng"])  # next, Lightning makes the loader's iterator, which draws from it
-        if state_dict["cuda_rng"] is not None and torch.cuda.is_available():
-            torch.cuda.set_rng_state(state_dict["cuda_rng"])
-
-
-class _WholeFiles(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and renames it, so that a kill never leaves half of one.
-
-    Lightning writes to the system's temporary folder first; if that is another disk, the file is then copied.
-    """
-
-    def save_checkpoint(self, checkpoint: dict, path: str, storage_options: object = None) -> None:
-        torch.save(checkpoint, f"{path}.tmp")
-        os.replace(f"{path}.tmp", path)
-
-
-class _Share(Sampler[int]):
-    """The crystals that one process of several takes: every n-th, of an order that all have.
-
-    Parameters
-    ----------
-    n_crystals : int
-        How many there are.
-    shuffle : bool, default False
-        Whether each epoch has an order of its own. It is drawn as ``RandomSampler`` does.
-    left_out : int, default 0
-        How many at the end of the order nobody takes.
-    """
-
-    def __init__(self, n_crystals: int, shuffle: bool = False, left_out: int = 0):
-        self.n_crystals, self.shuffle, self.n_taken = n_crystals, shuffle, n_crystals - left_out
-
-    def __len__(self) -> int:
-        return len(range(process_number(), self.n_taken, n_processes()))
-
-    def __iter__(self) -> Iterator[int]:
-        order = self._shuffled() if self.shuffle else range(self.n_crystals)
-        yield from order[process_number() : self.n_taken : n_processes()]
-
-    def _shuffled(self) -> list[int]:
-        seed = from_first_process(int(torch.empty((), dtype=torch.int64).random_().item()))
-        if process_number() > 0:
-            # Dropout differs between processes, and goes on as it would have when a run is resumed.
-            torch.manual_seed(seed + process_number())
-        return torch.randperm(self.n_crystals, generator=torch.Generator().manual_seed(seed)).tolist()
-
-
 def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: FitConfig | None = None) -> FitResult:
     """Train `model` and return it with the weights that had the smallest validation error.
 
@@ -324,7 +255,7 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     model : CrystalModel
         With as many outputs as the graphs have targets.
     train, val : CrystalGraphs
-        Crystals to learn from, and to choose the epoch by.
+        Training crystals, and crystals to choose the epoch by.
     config : FitConfig, optional
         How to train.
 
@@ -351,7 +282,7 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     )
     model.fit_preprocessing(torch.from_numpy(train.features))
     history = _History()
-    with _checkpoint_folder(config) as folder, _quiet_lightning(), _flush_denormals(), _interruptible():
+    with _checkpoint_folder(config) as folder, quiet_lightning(), flush_denormals(), interruptible():
         last_checkpoint = folder / "last.ckpt"
         resume = config.resume and last_checkpoint.exists()
         if resume:
@@ -388,7 +319,7 @@ def load(checkpoint: str | os.PathLike) -> CrystalRegressor:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is damaged, no checkpoint of this library, or one of a newer version of it.
+        If it is damaged, not a checkpoint of this library, or written by a newer version of it.
     """
     content = _read(Path(checkpoint))
     model = CrystalRegressor(**content["hyper_parameters"])
@@ -411,7 +342,7 @@ def predict(model: CrystalRegressor, graphs: CrystalGraphs) -> pd.DataFrame:
     Returns
     -------
     DataFrame, shape (len(graphs), n_targets)
-        Indexed by crystal id, one column a target, in the targets' units.
+        Indexed by crystal id, one column per target, in the targets' units.
     """
     model.eval()
     with torch.inference_mode():
@@ -446,14 +377,16 @@ def _check_shares(n_shares: int, batch_size: int, train: CrystalGraphs, val: Cry
     started = int(os.environ.get("WORLD_SIZE", 1))  # by torchrun, or by Lightning for an earlier call
     if started not in (1, n_shares):
         raise ValueError(
-            f"{started} processes run this script, but the settings ask for {n_shares}. Give FitConfig the devices of "
-            "a machine and num_nodes that they are."
+            f"{started} processes run this script, but the settings ask for {n_shares}. Give FitConfig the "
+            "devices per machine and num_nodes that match."
         )
     if batch_size % n_shares:
         raise ValueError(f"batch_size is {batch_size}; it must be a multiple of the {n_shares} devices that share it.")
     for name, graphs in (("training", train), ("validation", val)):
         if len(graphs) < n_shares:
-            raise ValueError(f"the {name} set has {len(graphs)} crystals; it needs at least {n_shares}, one a device.")
+            raise ValueError(
+                f"the {name} set has {len(graphs)} crystals; it needs at least {n_shares}, one per device."
+            )
 
 
 def _check_same_run(checkpoint: Path, regressor: CrystalRegressor) -> None:
@@ -487,12 +420,36 @@ def _training_loader(graphs: CrystalGraphs, batch_size: int, n_shares: int) -> D
     # wait for the next shuffle.
     rest = len(graphs) % batch_size
     left_out = rest if len(graphs) > batch_size and rest < max(2, n_shares) else 0
-    share = _Share(len(graphs), shuffle=True, left_out=left_out)
+    share = Share(len(graphs), shuffle=True, left_out=left_out)
     return DataLoader(range(len(graphs)), batch_size // n_shares, sampler=share, collate_fn=graphs.batch)
 
 
 def _loader(graphs: CrystalGraphs) -> DataLoader:
-    return DataLoader(range(len(graphs)), _PREDICT_BATCH, sampler=_Share(len(graphs)), collate_fn=graphs.batch)
+    return DataLoader(range(len(graphs)), _PREDICT_BATCH, sampler=Share(len(graphs)), collate_fn=graphs.batch)
+
+
+class _History(Callback):
+    """Keep the logged numbers of every epoch; they travel in the checkpoint, so a resumed run has them all.
+
+    The random generators' states go along: they decide the shuffling and dropout of the next epoch. Those of the first
+    process are enough, see `course_lib.lightning_parts.Share`.
+    """
+
+    def __init__(self):
+        self.rows: list[dict] = []
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: CrystalRegressor) -> None:
+        self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+
+    def state_dict(self) -> dict:
+        cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+        return {"rows": self.rows, "rng": torch.get_rng_state(), "cuda_rng": cuda}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        self.rows = state_dict["rows"]
+        torch.set_rng_state(state_dict["rng"])  # next, Lightning makes the loader's iterator, which draws from it
+        if state_dict["cuda_rng"] is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state_dict["cuda_rng"])
 
 
 def _trainer(config: FitConfig, history: _History, folder: Path) -> lightning.Trainer:
@@ -513,7 +470,7 @@ def _trainer(config: FitConfig, history: _History, folder: Path) -> lightning.Tr
         num_nodes=config.num_nodes,
         strategy=strategy,
         use_distributed_sampler=False,  # Lightning's takes some crystals twice, to give each process as many
-        plugins=[_WholeFiles()],
+        plugins=[WholeFiles()],
         precision=config.precision,
         max_epochs=config.epochs,
         callbacks=callbacks,
@@ -533,10 +490,10 @@ def _read(checkpoint: Path) -> dict:
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ValueError(f"{checkpoint} is damaged, or no checkpoint: {error}") from error
+        raise ValueError(f"{checkpoint} is damaged, or not a checkpoint: {error}") from error
     if not isinstance(content, dict) or "course_lib" not in content:
         raise ValueError(
-            f"{checkpoint} is no checkpoint of this library. Those of the original CGCNN code are read by "
+            f"{checkpoint} is not a checkpoint of this library. Those of the original CGCNN code are read by "
             "course_lib.published.load_published."
         )
     if Version(content["course_lib"]) > Version(__version__):
@@ -554,47 +511,3 @@ def _checkpoint_folder(config: FitConfig) -> Iterator[Path]:
     else:
         Path(config.folder).mkdir(parents=True, exist_ok=True)
         yield Path(config.folder)
-
-
-@contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Silence what Lightning says at every start: devices found, tips, advice on loader processes.
-
-    Batches are cut from arrays in memory, faster than a worker process could send them.
-    """
-    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.WARNING)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-        # Lightning 2.6.6 still asks torch 2.13 in the old way.
-        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.* is deprecated")
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
-@contextmanager
-def _flush_denormals() -> Iterator[None]:
-    """Round denormal numbers to zero: small gradients become such, and some processors crawl with them."""
-    before = bool(torch.tensor(torch.finfo(torch.float32).tiny) / 2 == 0)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C, or a notebook's stop button, arrive as ``KeyboardInterrupt``; Lightning makes it ``SystemExit``."""
-    try:
-        yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
-        raise

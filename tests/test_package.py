@@ -18,7 +18,7 @@ FLOORS = (
     {"crystal_files"},
     {"dataset_sources"},
     {"datasets", "composition", "graphs"},
-    {"models", "losses"},
+    {"models", "losses", "lightning_parts"},
     {"training", "forest"},
     {"late_fusion", "interpret", "invariance", "published"},
     {"methods"},

@@ -118,8 +118,8 @@ def test_alone_nothing_is_exchanged():
     ("n_train", "n_val", "settings", "message"),
     [
         (20, 10, {"devices": 2, "batch_size": 9}, "batch_size is 9; it must be a multiple of the 2 devices"),
-        (20, 1, {"devices": 2}, "the validation set has 1 crystals; it needs at least 2, one a device"),
-        (3, 10, {"devices": 4}, "the training set has 3 crystals; it needs at least 4, one a device"),
+        (20, 1, {"devices": 2}, "the validation set has 1 crystals; it needs 2 or more, one per device"),
+        (3, 10, {"devices": 4}, "the training set has 3 crystals; it needs 4 or more, one per device"),
     ],
 )
 def test_what_cannot_be_shared_out(n_train, n_val, settings, message):

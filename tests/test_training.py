@@ -645,12 +645,12 @@ def test_damaged_checkpoint(tmp_path):
     fit(small(), *split(), config)
     for path in (tmp_path / "best.ckpt", tmp_path / "last.ckpt"):
         path.write_bytes(path.read_bytes()[:-1000])
-    with pytest.raises(ValueError, match=r"best.ckpt is damaged, or no checkpoint"):
+    with pytest.raises(ValueError, match=r"best.ckpt is damaged, or not a checkpoint"):
         load(tmp_path / "best.ckpt")
-    with pytest.raises(ValueError, match=r"last.ckpt is damaged, or no checkpoint"):
+    with pytest.raises(ValueError, match=r"last.ckpt is damaged, or not a checkpoint"):
         fit(small(), *split(), replace(config, resume=True))
     (tmp_path / "best.ckpt").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"best.ckpt is damaged, or no checkpoint"):
+    with pytest.raises(ValueError, match=r"best.ckpt is damaged, or not a checkpoint"):
         load(tmp_path / "best.ckpt")
 
 
@@ -658,7 +658,7 @@ def test_damaged_checkpoint(tmp_path):
 def test_checkpoint_of_something_else(tmp_path, content):
     torch.save(content, tmp_path / "model.pth.tar")
     with pytest.raises(
-        ValueError, match=r"no checkpoint of this library.* read by course_lib.published.load_published"
+        ValueError, match=r"not a checkpoint of this library.* read by course_lib.published.load_published"
     ):
         load(tmp_path / "model.pth.tar")
 
@@ -671,7 +671,7 @@ class Dangerous:
 def test_a_checkpoint_cannot_run_code(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"course_lib": "0.1.0", "state_dict": Dangerous()}, "best.ckpt")
-    with pytest.raises(ValueError, match=r"best.ckpt is damaged, or no checkpoint"):
+    with pytest.raises(ValueError, match=r"best.ckpt is damaged, or not a checkpoint"):
         load("best.ckpt")
     assert not Path("ran").exists()
 

@@ -308,8 +308,13 @@ def task_correlation(crystals: pd.DataFrame, first: str, second: str, seed: int 
     values = crystals[[first, second]].dropna()
     rows = {}
     for name, table in (("Pearson", values), ("Spearman", values.rank())):
-        x, y = table.to_numpy().T
-        draw = np.random.default_rng(seed).integers(len(x), size=(2000, len(x)))
-        samples = [np.corrcoef(x[chosen], y[chosen])[0, 1] for chosen in draw]
-        rows[name] = (np.corrcoef(x, y)[0, 1], *np.percentile(samples, [2.5, 97.5]))
+        found = stats.bootstrap(
+            table.to_numpy().T, _correlation, n_resamples=2000, paired=True, vectorized=False, method="percentile",
+            rng=np.random.default_rng(seed),
+        )  # fmt: skip
+        rows[name] = (_correlation(*table.to_numpy().T), *found.confidence_interval)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["correlation", "low", "high"])
+
+
+def _correlation(x: np.ndarray, y: np.ndarray) -> float:
+    return np.corrcoef(x, y)[0, 1]
