@@ -82,7 +82,7 @@ def fit_forest(
     if not structures.index.equals(targets.index):
         row = int(np.argmax(structures.index != targets.index))
         raise ValueError(
-            f"row {row}: structure {structures.index[row]!r} stands beside target {targets.index[row]!r}. "
+            f"row {row}: structure {structures.index[row]!r} stands next to target {targets.index[row]!r}. "
             "Give both in the same order, for example as columns of one DataFrame."
         )
     check_unique_ids(list(structures.index))

@@ -1,4 +1,4 @@
-"""What a fitted hybrid owes to the composition, and what to the structure.
+"""Attribution to blocks: what the composition and the structure contribute to a fitted hybrid.
 
 Two answers, both in the unit of the target and both made of the same four errors, which `block_errors` measures:
 `block_permutation_importance` says how much worse the model gets when it loses one block, `shapley_values` shares the
@@ -30,18 +30,18 @@ def block_errors(
     """Measure the error of a model that is given both blocks of a crystal, only one, or neither.
 
     A block is taken away by giving each crystal that of another one, drawn at random. So the model still sees numbers
-    such as it knows, and both blocks are treated alike. It does see pairs that no crystal has (Hooker, Mentch and Zhou,
+    such as it knows, and both blocks are treated equally. It sees pairs that no crystal has (Hooker, Mentch and Zhou,
     Statistics and Computing 31, 82 (2021), https://arxiv.org/abs/1905.03151); with neither block, both are those of
     one and the same other crystal.
 
     Parameters
     ----------
     predict : callable
-        Takes graphs and returns predictions as a DataFrame, one row per crystal in the order of the graphs, with a
-        column named as the target: ``lambda graphs: training.predict(model, graphs)``, or any model or blend that
-        reads graphs and their composition features.
+        Takes graphs and returns a DataFrame of predictions, one row per crystal in the graphs' order, with a column
+        named as the target: ``lambda graphs: training.predict(model, graphs)``, or any model or blend that reads graphs
+        and their composition features.
     graphs : CrystalGraphs
-        Labelled crystals that the model did not learn from, with one target.
+        Labelled crystals that the model was not trained on, with one target.
     n_repeats : int, default 10
         How often the other crystals are drawn, at least 2.
     seed : int, default 0

@@ -20,17 +20,17 @@ from course_lib.graphs import CrystalGraphs
 from course_lib.models import CrystalModel
 
 
-def turned(structure: Structure, rng: np.random.Generator) -> Structure:
+def rotated(structure: Structure, rng: np.random.Generator) -> Structure:
     """Return the crystal in another orientation, every second time as its mirror image."""
     rotation = Rotation.random(rng=rng).as_matrix() * rng.choice([-1, 1])
-    return _written_anew(structure, structure.lattice.matrix @ rotation.T, structure.cart_coords @ rotation.T)
+    return _written_again(structure, structure.lattice.matrix @ rotation.T, structure.cart_coords @ rotation.T)
 
 
-def moved(structure: Structure, rng: np.random.Generator) -> Structure:
+def translated(structure: Structure, rng: np.random.Generator) -> Structure:
     """Return the crystal with its origin elsewhere, and each atom in another cell."""
     images = rng.integers(-3, 4, (len(structure), 3)) @ structure.lattice.matrix
     shift = rng.uniform(-20, 20, 3)  # angstrom
-    return _written_anew(structure, structure.lattice.matrix, structure.cart_coords + shift + images)
+    return _written_again(structure, structure.lattice.matrix, structure.cart_coords + shift + images)
 
 
 def reordered(structure: Structure, rng: np.random.Generator) -> Structure:
@@ -44,7 +44,7 @@ def in_another_cell(structure: Structure, rng: np.random.Generator) -> Structure
     for _ in range(4):
         a, b = rng.permutation(3)[:2]
         cell[a] += rng.integers(-2, 3) * cell[b]  # keeps the volume and the lattice
-    return _written_anew(structure, cell, structure.cart_coords)
+    return _written_again(structure, cell, structure.cart_coords)
 
 
 def as_supercell(structure: Structure, rng: np.random.Generator) -> Structure:
@@ -55,13 +55,13 @@ def as_supercell(structure: Structure, rng: np.random.Generator) -> Structure:
             return structure.make_supercell(scaling, in_place=False)
 
 
-def _written_anew(structure: Structure, cell: np.ndarray, positions: np.ndarray) -> Structure:
+def _written_again(structure: Structure, cell: np.ndarray, positions: np.ndarray) -> Structure:
     return Structure(Lattice(cell), structure.species, positions, coords_are_cartesian=True)
 
 
 TRANSFORMATIONS: dict[str, Callable[[Structure, np.random.Generator], Structure]] = {
-    "orientation": turned,
-    "origin": moved,
+    "orientation": rotated,
+    "origin": translated,
     "order of atoms": reordered,
     "choice of cell": in_another_cell,
     "supercell": as_supercell,
@@ -77,7 +77,7 @@ def prediction_changes(model: CrystalModel, structures: Sequence[Structure], see
 
     Each crystal is predicted by itself, then by itself after each of `TRANSFORMATIONS`, then in one batch with all the
     others. A change is given in units of the standard deviation of the predictions over the crystals, because a number
-    is small or large only beside others. In single precision, rounding alone makes changes of about 1e-6.
+    is small or large only in comparison with others. In single precision, rounding alone makes changes of about 1e-6.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ def prediction_changes(model: CrystalModel, structures: Sequence[Structure], see
     Raises
     ------
     ValueError
-        If a target is predicted alike for all crystals: such a network would pass every test.
+        If a target has the same prediction for all crystals: such a network would pass every test.
     """
     training = model.training
     model.eval()
@@ -111,7 +111,9 @@ def _changes(model: CrystalModel, structures: Sequence[Structure], rng: np.rando
     alone = _one_by_one(model, structures)
     spread = alone.std(0)  # (T,)
     if not (spread > 0).all():
-        raise ValueError("a target is predicted alike for all crystals; give the network random weights, or train it.")
+        raise ValueError(
+            "a target has the same prediction for all crystals; give the network random weights, or train it."
+        )
     others = {
         name: _one_by_one(model, [written(structure, rng) for structure in structures])
         for name, written in TRANSFORMATIONS.items()

@@ -74,7 +74,7 @@ class TaskWeights(nn.Module):
 
     @property
     def shares(self) -> Tensor:
-        """How much each task counts where an epoch is chosen, (T,), adding up to one: all alike.
+        """How much each task counts where an epoch is chosen, (T,), adding up to one: all equal.
 
         Weights that are learned change from epoch to epoch, and what they weigh could not be compared.
         """
@@ -118,7 +118,7 @@ class FixedWeights(TaskWeights):
     Raises
     ------
     ValueError
-        If a weight is negative or no number, all are zero, or their number is not that of the tasks.
+        If a weight is negative or not a number, all are zero, or their number is not that of the tasks.
     """
 
     def __init__(self, weights: Sequence[float], scale: Tensor, loss: str):

@@ -384,9 +384,7 @@ def _check_shares(n_shares: int, batch_size: int, train: CrystalGraphs, val: Cry
         raise ValueError(f"batch_size is {batch_size}; it must be a multiple of the {n_shares} devices that share it.")
     for name, graphs in (("training", train), ("validation", val)):
         if len(graphs) < n_shares:
-            raise ValueError(
-                f"the {name} set has {len(graphs)} crystals; it needs at least {n_shares}, one per device."
-            )
+            raise ValueError(f"the {name} set has {len(graphs)} crystals; it needs {n_shares} or more, one per device.")
 
 
 def _check_same_run(checkpoint: Path, regressor: CrystalRegressor) -> None:

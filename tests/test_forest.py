@@ -95,7 +95,7 @@ def test_lengths_and_order():
     with pytest.raises(ValueError, match="structures has 10, targets has 9"):
         fit_forest(structures, targets.iloc[:9])
     with pytest.raises(
-        ValueError, match=r"row 0: structure '.*' stands beside target '.*'. Give both in the same order"
+        ValueError, match=r"row 0: structure '.*' stands next to target '.*'. Give both in the same order"
     ):
         fit_forest(structures, targets.iloc[::-1])
     with pytest.raises(ValueError, match="structures has 10, groups has 3"):

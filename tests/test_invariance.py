@@ -115,6 +115,6 @@ def test_several_targets_count_with_their_own_spread():
 
 def test_a_network_that_predicts_one_number_for_all_is_refused():
     model = Pooled(lambda x, batch: torch.ones(batch.num_graphs, 1)).train()
-    with pytest.raises(ValueError, match="alike for all crystals"):
+    with pytest.raises(ValueError, match="same prediction for all crystals"):
         prediction_changes(model, STRUCTURES)
     assert model.training

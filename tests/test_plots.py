@@ -416,7 +416,7 @@ def test_every_axis_says_what_it_shows_and_in_which_unit(name, crystals):
 NUMBER = re.compile(r"[−\d][\d.,]*(e[−+]?\d+)?$|\$.*10\^")
 WITHOUT_UNIT = (
     "atom features", "correlation", "crystals", "epoch", "error / error", "error of A / error of B", "factor",
-    "neighbours", "pairs", "part of the loss", "value", "weight of the composition", "α", "λ",
+    "neighbours", "pairs", "part of the loss", "training crystals", "value", "weight of the composition", "α", "λ",
 )  # fmt: skip
 """How the labels of axes begin that show counts, shares, ratios or numbers of a network, which have no unit."""
 

@@ -210,7 +210,7 @@ def test_frames_that_do_not_fit_are_refused(change, message):
 
 @pytest.mark.parametrize(
     ("choice", "message"),
-    [(Choice("kind", ("a", "b"), 2), "default is 2"), (Choice("kind", ("a", "a")), "written alike")],
+    [(Choice("kind", ("a", "b"), 2), "default is 2"), (Choice("kind", ("a", "a")), "written the same")],
 )
 def test_choices_that_do_not_fit_are_refused(choice, message):
     with pytest.raises(ValueError, match=message):

@@ -66,7 +66,7 @@ class _GatedMean(torch.autograd.Function):
 
 
 def _blocks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Cut tables with one row per edge, the first of shape (E, F), into blocks; a GPU takes all rows at once."""
+    """Cut tables with one row per edge, the first of shape (E, F), into blocks of rows; a GPU takes all at once."""
     n_rows, width = tables[0].shape
     rows = max(2**19 // width if tables[0].device.type == "cpu" else n_rows, 1)
     return zip(*(table.split(rows) for table in tables), strict=True)
@@ -98,7 +98,7 @@ class EdgeGatedConv(nn.Module):
         self.gate_edge = nn.Linear(hidden, hidden)  # C
         self.message = nn.Linear(hidden, hidden)  # D
         self.update = nn.Linear(hidden, hidden)  # E
-        without_gradient(self.message.bias, self.update.bias)  # a mean over edges adds D's bias to every node alike
+        without_gradient(self.message.bias, self.update.bias)  # a mean over edges adds D's bias to every node equally
         self.node_norm = WeightedBatchNorm1d(hidden)
         self.edge_norm = WeightedBatchNorm1d(hidden)
 

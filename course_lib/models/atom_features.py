@@ -6,7 +6,7 @@ value. The five continuous properties have ten bins of equal width, for ionisati
 the natural logarithm.
 
 Ranges: Xie and Grossman, PRL 120, 145301 (2018), supplementary table. Property values: ``element_properties.csv``
-beside this file, whose heading names their sources. For H to Fm the result equals the table published with CGCNN bit
+next to this file, whose heading names their sources. For H to Fm the result equals the table published with CGCNN bit
 for bit, with a single exception to the rule (``_EXCEPTIONS``).
 """
 

@@ -169,7 +169,7 @@ class AttentionFusion(FusionModel):
     vectors have zero mean and unit variance over their features: layer normalisation (Ba, Kiros and Hinton, 2016,
     https://arxiv.org/abs/1607.06450) without its learned scale and shift, for with these a network could give a view a
     small weight and a large vector. So a weight is the share of its view in what :math:`f` reads. How much the
-    prediction owes to a view is another question; `course_lib.interpret` answers it.
+    prediction gains from a view is another question; `course_lib.interpret` answers it.
 
     Parameters
     ----------

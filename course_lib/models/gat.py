@@ -53,7 +53,7 @@ class GATConv(nn.Module):
             nn.init.xavier_uniform_(parameter)
 
     def attention(self, x: Tensor, bond_index: Tensor, bond_count: Tensor, e: Tensor) -> Tensor:
-        """Return the share of each bond in what its target atom hears, (M, H); arguments as for `forward`."""
+        """Return the share of each bond in what its target atom receives, (M, H); arguments as for `forward`."""
         source, target = bond_index
         # a . W x = (a W) . x: with the vector multiplied into the matrix first, a bond costs K * H products.
         of_source = self._fold(self.score_source, self.linear)
@@ -87,9 +87,9 @@ class GATConv(nn.Module):
         weight = self.attention(x, bond_index, bond_count, e) / self.heads
         # sum_j w_ij W x_j = W sum_j w_ij x_j: what is summed first is the same x_j for every head, so it is read once.
         # In mixed precision the sums are taken in the precision of the weights.
-        heard = _WeightedSum.apply(weight, x.to(torch.promote_types(x.dtype, weight.dtype)), *bond_index)  # (N, H * F)
+        sums = _WeightedSum.apply(weight, x.to(torch.promote_types(x.dtype, weight.dtype)), *bond_index)  # (N, H * F)
         by_head = self.linear.weight.view(self.heads, self.hidden, -1).transpose(1, 2)  # (H, F in, F out)
-        return heard @ by_head.flatten(0, 1)
+        return sums @ by_head.flatten(0, 1)
 
 
 class _WeightedSum(torch.autograd.Function):
@@ -121,8 +121,8 @@ class _WeightedSum(torch.autograd.Function):
 class GAT(Trunk):
     """Graph attention on crystal graphs: each atom weighs its neighbours, and itself, by a learned score.
 
-    As in the paper, an atom is among its own neighbours: a bond of length zero joins it to itself, beside those to its
-    images in other cells. All heads are averaged, which the paper does in the last layer only.
+    As in the paper, an atom is among its own neighbours: a bond of length zero joins it to itself, alongside those to
+    its images in other cells. All heads are averaged, which the paper does in the last layer only.
 
     Parameters
     ----------

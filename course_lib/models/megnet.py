@@ -151,7 +151,7 @@ class MEGNet(Trunk):
 
     - The graph. Theirs joins all atoms within 4 angstrom, ours the 12 nearest and the rest of their shell, so no atom
       is alone and no crystal is refused. Longer bonds excite the last Gaussians only: from about 6.5 angstrom on, all
-      look alike.
+      look the same.
     - Set2Set is that of its paper, as in PyTorch Geometric. Theirs approximates the sigmoid by straight lines and
       empties the memory of the LSTM before every step.
     - The vector of an element starts from the standard normal distribution, not between -0.05 and 0.05.

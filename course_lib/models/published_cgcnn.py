@@ -12,13 +12,13 @@ _SAME_SHELL = 1e-3  # angstrom; wider than what rounding in a CIF file makes, an
 
 
 class PublishedCGCNN(CGCNN):
-    """CGCNN that hears exactly `neighbors` neighbours of every atom, for weights that were trained so.
+    """CGCNN in which each atom receives messages from exactly `neighbors` neighbours, for weights trained in this way.
 
     The original code keeps the 12 nearest neighbours and cuts a shell in the middle where it must. Its weights expect
     sums of 12 messages; in the whole shells of our graphs there are often 18, and the predictions would be far off.
     Here the neighbours in the last shell share what is left of the 12 places, each counting for the same fraction of
-    a neighbour. Where they are alike, this is the original's sum; where they are not, it is the mean over all choices
-    that the original could make, and so does not depend on the order of the atoms.
+    a neighbour. Where they are equivalent, this is the original's sum; where they are not, it is the mean over all
+    choices that the original could make, and so does not depend on the order of the atoms.
 
     Parameters
     ----------
@@ -67,10 +67,10 @@ def share_of_neighbors(batch: Batch, neighbors: int) -> Tensor:
     # target is sorted, so a stable sort by length and then by target leaves each atom's bonds together.
     order = length.argsort(stable=True)
     order = order[target[order].argsort(stable=True)]
-    heard = count[order].long().cumsum(0)  # edges up to and with each bond
+    counted = count[order].long().cumsum(0)  # edges up to and with each bond
     before = count.new_zeros(n_atoms).index_add(0, target, count).long().cumsum(0)
     before = torch.cat([before.new_zeros(1), before[:-1]])  # edges of the atoms before
-    enough = order[heard - before[target[order]] >= neighbors]
+    enough = order[counted - before[target[order]] >= neighbors]
     last = length.new_full((n_atoms,), torch.inf)
     last = last.scatter_reduce(0, target[enough], length[enough], "amin")  # distance of the last neighbour that counts
     inner = length < last[target] - _SAME_SHELL

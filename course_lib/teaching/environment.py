@@ -1,4 +1,4 @@
-"""Is everything here that the course needs? Says what is missing and how to fix it."""
+"""Is everything installed that the course needs? Says what is missing and how to fix it."""
 
 from __future__ import annotations
 

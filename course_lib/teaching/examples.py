@@ -14,8 +14,8 @@ def ordered_alloys() -> tuple[Structure, Structure]:
     """Return Ni3V as it is, in the order of Al3Ti (D0_22), and in the order of Cu3Au (L1_2), on one ideal fcc lattice.
 
     In both, every V has 12 Ni around it and every Ni has 4 V and 8 Ni, all at one distance; the next atoms are 1.41
-    times as far. Graphs of the 12 nearest neighbours therefore look alike from every atom, to any depth, when an edge
-    knows its length only. The angles differ: around Ni in L1_2 the 4 V form a square; in D0_22 they form a square
+    times as far. Graphs of the 12 nearest neighbours therefore look the same from every atom, to any depth, when an
+    edge knows its length only. The angles differ: around Ni in L1_2 the 4 V form a square; in D0_22 they form a square
     around one Ni in three and a stretched tetrahedron around the others.
 
     Returns

@@ -17,7 +17,7 @@ import pandas as pd
 from IPython.display import HTML, display
 
 _PANEL = {"flex": "1 1 280px", "max_width": "400px"}  # one on a phone
-_WIDTH = "820px"  # two beside each other on a page
+_WIDTH = "820px"  # two side by side on a page
 _DESCRIBE = Path(__file__).with_name("describe.js").read_text(encoding="utf-8")
 
 
@@ -63,7 +63,7 @@ class _Described(ipywidgets.VBox):
     """Widgets that bring along, when shown in a notebook, what names their controls to screen readers."""
 
     def beside(self) -> str:
-        """Return the HTML that is shown beside the widgets."""
+        """Return the HTML that is shown next to the widgets."""
         return f"<script>\n{_DESCRIBE}</script>"
 
     def _ipython_display_(self) -> None:
@@ -94,7 +94,7 @@ class Explorer(_Described):
     Raises
     ------
     ValueError
-        If a frame is missing or does not resemble the others, a default is no option, or two options look alike.
+        If a frame is missing or does not resemble the others, a default is no option, or two options look the same.
     """
 
     def __init__(self, choices: Sequence[Choice], frames: Mapping[tuple[int, ...], Frame]):
@@ -126,7 +126,7 @@ class Explorer(_Described):
         return pd.DataFrame([frame.values for frame in self.frames.values()]).drop_duplicates(ignore_index=True)
 
     def beside(self) -> str:
-        """Return the HTML that is shown beside the widgets.
+        """Return the HTML that is shown next to the widgets.
 
         For pages without scripts the first frame; for all pages the folded table, and the script that names the
         controls to screen readers.
@@ -221,7 +221,7 @@ def _check(choices: Sequence[Choice], frames: Mapping[tuple[int, ...], Frame]) -
                 f"{choice.name}: default is {choice.default}, but there are {len(choice.options)} options."
             )
         if len(set(choice.options)) < len(choice.options):
-            raise ValueError(f"{choice.name}: two options are written alike: {', '.join(choice.options)}.")
+            raise ValueError(f"{choice.name}: two options are written the same: {', '.join(choice.options)}.")
     wanted = set(product(*(range(len(choice.options)) for choice in choices)))
     for place in sorted(wanted ^ set(frames)):
         fault = "has no frame" if place in wanted else "is no setting of the choices"
@@ -234,5 +234,5 @@ def _check(choices: Sequence[Choice], frames: Mapping[tuple[int, ...], Frame]) -
         if shape != shapes[first]:
             raise ValueError(
                 f"frame {place} has the values {shape[0]} and {shape[1]} layers in its pictures, frame {first} has "
-                f"{shapes[first][0]} and {shapes[first][1]}. All frames must be alike."
+                f"{shapes[first][0]} and {shapes[first][1]}. All frames must have the same shape."
             )

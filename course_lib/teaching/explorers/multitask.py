@@ -59,9 +59,9 @@ def lambda_explorer(sweep: pd.DataFrame, single_task: pd.DataFrame, tasks: Mappi
     Parameters
     ----------
     sweep : DataFrame
-        One row per run (`sweep_table` makes it): ``scheme``, one of `SCHEMES`; ``lambda``, weight of the second task,
-        where the first has 1, NaN where the scheme sets it; and the mean absolute error of each task. Runs of equal
-        scheme and lambda (folds, seeds) give a mean and a standard deviation.
+        One row per run (`sweep_table` makes it): ``scheme``, one of `SCHEMES`; ``lambda``, the weight of the second
+        task, where the first has 1, NaN where the scheme sets it; and the mean absolute error of each task. Runs with
+        one scheme and lambda (folds, seeds) give a mean and a standard deviation.
     single_task : DataFrame
         Runs of the networks with one task each: a column of errors for each task.
     tasks : mapping of str to (str, str)
@@ -103,7 +103,7 @@ def live_lambda(
     make_model : callable
         Makes an untrained network with two outputs.
     graphs : (CrystalGraphs, CrystalGraphs, CrystalGraphs)
-        Crystals to learn from, to choose the epoch by, and to judge by, with the two tasks as targets, in their order.
+        Training crystals, crystals to choose the epoch by, and test crystals, with the two tasks as targets.
     sweep, single_task, tasks
         As for `lambda_explorer`.
     config : FitConfig, optional

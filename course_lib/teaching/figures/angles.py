@@ -245,7 +245,7 @@ def plot_angle_basis(angles: Sequence[float]) -> Figure:
     Parameters
     ----------
     angles : sequence of float
-        In degrees, a row each.
+        In degrees, one row for each.
 
     Returns
     -------

@@ -37,7 +37,7 @@ _KIND_COLORS = {"composition": COMPOSITION, "structure": STRUCTURE, "hybrid": CO
 
 @figure_function
 def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
-    """Draw the error of each method against the number of crystals to learn from, one panel per split.
+    """Draw the error of each method against the number of training crystals, one panel per split.
 
     A point is the mean over folds and seeds, its bar their standard deviation. Nearly equal sizes are one point
     (`course_lib.experiments.training_set_size`).
@@ -78,7 +78,7 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(axis="y")
-        axes.set_xlabel("crystals to learn from")
+        axes.set_xlabel("training crystals")
     panels[0, 0].set_ylabel(with_unit("mean absolute error", unit))
     panels[0, -1].legend(handlelength=3.5)
     return figure

@@ -64,7 +64,7 @@ def element_styles(structure: Structure) -> dict[str, ElementStyle]:
     }
 
 
-# --- one crystal beside its graph ---------------------------------------------------------------------------------
+# --- one crystal next to its graph --------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -76,16 +76,16 @@ class _Bond:
     length: float  # angstrom
     count: int
     mutual: bool  # whether the message goes both ways
-    kind: tuple  # (length, elements, count): bonds of one kind look alike
+    kind: tuple  # (length, elements, count): bonds of one kind look the same
 
 
 @figure_function
 def plot_crystal_and_graph(structure: Structure, site: int = 0) -> Figure:
-    """Draw a crystal beside its crystal graph.
+    """Draw a crystal next to its crystal graph.
 
     Left, the conventional cell with the chosen site at its centre, joined to all its neighbours in the graph; atoms
     outside the cell are paler. Right, the graph: one node per atom of the given cell, one line per bond. Lines of one
-    kind (elements, length, number of neighbours) look alike in both pictures, and each kind is labelled once, with
+    kind (elements, length, number of neighbours) look the same in both pictures, and each kind is labelled once, with
     how many neighbours a line stands for and their distance.
 
     Parameters
@@ -184,9 +184,9 @@ class _View:
 
     def __call__(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return places on the paper (..., 2), depths (...) and magnifications (...) of `positions` (..., 3)."""
-        turned = positions @ self._axes
-        scale = self._distance / (self._distance + turned[..., 2])
-        return turned[..., :2] * scale[..., None], turned[..., 2], scale
+        rotated = positions @ self._axes
+        scale = self._distance / (self._distance + rotated[..., 2])
+        return rotated[..., :2] * scale[..., None], rotated[..., 2], scale
 
 
 def draw_crystal(

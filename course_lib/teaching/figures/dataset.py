@@ -65,7 +65,7 @@ def plot_periodic_table(counts: pd.Series) -> Figure:
 
 @figure_function
 def plot_by_prototype(df: pd.DataFrame, columns: dict[str, str]) -> Figure:
-    """Draw the values of some columns by prototype, a panel a column, one dot per crystal, a bar at the median.
+    """Draw the values of some columns by prototype, one panel per column, one dot per crystal, a bar at the median.
 
     Parameters
     ----------

@@ -243,7 +243,7 @@ def plot_gaussian_basis(distances: Sequence[float]) -> Figure:
     Parameters
     ----------
     distances : sequence of float
-        Distances in angstrom, a row each.
+        Distances in angstrom, one row for each.
 
     Returns
     -------

@@ -34,7 +34,7 @@ _END = 7.1
 
 @figure_function
 def plot_fusion_places() -> Figure:
-    """Draw four kinds of fusion on one network, a row each: where the composition meets the structure."""
+    """Draw four kinds of fusion on one network, one row for each: where the composition meets the structure."""
     figure, axes = inch_canvas(height=5.75)
     rows = (
         ("Intermediate fusion: before every convolution", _meets_before_convolutions),

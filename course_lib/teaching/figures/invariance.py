@@ -13,7 +13,7 @@ _ROUNDING = 1e-4  # in units of the spread; rounding in single precision lies be
 
 @figure_function
 def plot_prediction_changes(changes: pd.DataFrame) -> Figure:
-    """Draw the largest change of a prediction for each way of writing the crystals again.
+    """Draw the largest change of a prediction for each way of writing the crystals down again.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ _BEND = 0.18  # of arrows, so that two opposite ones stay apart
 
 @figure_function
 def plot_chains(chains: Mapping[str, np.ndarray]) -> Figure:
-    """Draw chains of atoms from the side, a panel a chain, with the length of a bond and the angle between two.
+    """Draw chains of atoms from the side, one panel per chain, with the length of a bond and the angle between two.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def plot_numbered_edges(edge_index: np.ndarray) -> Figure:
 
 @figure_function
 def plot_line_graph(edge_index: np.ndarray, pair_index: np.ndarray, cosine: np.ndarray) -> Figure:
-    """Draw a graph with its edges numbered beside its line graph, whose edges differ in style by their cosine.
+    """Draw a graph with its edges numbered next to its line graph, whose edges differ in style by their cosine.
 
     Parameters
     ----------

@@ -135,7 +135,7 @@ def _draw_small_graph(axes: Axes, left: float, step: int, new: set[str], read: s
 
 @figure_function
 def plot_task_pairs(pairs: dict[str, pd.DataFrame], labels: Mapping[str, str]) -> Figure:
-    """Draw one property against another, one dot per crystal, a panel a table, with their correlation.
+    """Draw one property against another, one dot per crystal, one panel per table, with their correlation.
 
     Parameters
     ----------

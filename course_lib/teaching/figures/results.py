@@ -148,7 +148,7 @@ def _quantity(column: str) -> str:
 
 @figure_function
 def plot_errors(errors: pd.DataFrame, unit: str) -> Figure:
-    """Draw errors of methods: one panel per split, one row per method, one dot per run; mean and standard deviation.
+    """Draw the errors of methods: one panel per split, one row per method, one dot per run, with mean and spread.
 
     Parameters
     ----------

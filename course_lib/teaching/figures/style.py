@@ -43,7 +43,7 @@ PROTOTYPES = {
     "half_heusler": "half-Heusler",
     "heusler": "Heusler",
 }
-"""How the prototypes of the bundled crystals are written; those that are not here, as they are."""
+"""How the prototypes of the bundled crystals are written; those that are not in this table, as they are."""
 
 _STYLE = {
     "figure.dpi": 150,

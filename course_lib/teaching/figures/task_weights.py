@@ -13,7 +13,7 @@ from course_lib.teaching.figures.style import COLORS, WIDTH, figure_function, pi
 
 @figure_function
 def plot_loss_parts(parts: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw what part of a loss comes from each task, a bar a loss.
+    """Draw what part of a loss comes from each task, one bar per loss.
 
     Parameters
     ----------
