@@ -19,7 +19,7 @@
 # - get the cosines of all its pairs from the library's edge vectors, with the right sign;
 # - find two crystals that only the angles tell apart.
 #
-# **You need** notebook 5. **Difficulty:** medium. **Time to work:** 60 min. **Time to run:** at most 40 s on two cores.
+# **You need** notebook 5. **Difficulty:** medium. **Time to work:** 60 min. **Time to run:** at most 30 s on two cores.
 
 # %% [markdown]
 # ## The picture

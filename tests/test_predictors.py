@@ -111,7 +111,7 @@ def test_a_run_is_not_overwritten_but_goes_on(tmp_path):
         ("cgcnn", {"sizes": {"hiden": 3}}, "sizes of cgcnn: .*'hiden'"),
         ("cgcnn", {"settings": {"epoch": 3}}, "no setting 'epoch' of a network; there are epochs"),
         ("cgcnn", {"settings": {"epochs": 0}}, "epochs is 0"),
-        ("cgcnn", {"settings": {"epochs": "ten"}}, "the setting epochs is 'ten', no number"),
+        ("cgcnn", {"settings": {"epochs": "ten"}}, "the setting epochs is 'ten', not a number"),
         ("cgcnn", {"settings": {"folder": "x"}}, "no setting 'folder' of a network"),
         ("cgcnn", {"settings": {"seed": 3}}, "no setting 'seed' of a network"),
         ("cgcnn", {"sizes": {"hidden": -1}}, "sizes of cgcnn: .*negative"),
@@ -140,7 +140,7 @@ def test_what_is_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         load(tmp_path / "nowhere.ckpt")
     (tmp_path / "best.ckpt").write_text("nonsense")
-    with pytest.raises(ValueError, match=r"best\.ckpt is damaged, or no checkpoint"):
+    with pytest.raises(ValueError, match=r"best\.ckpt is damaged, or not a checkpoint"):
         load(tmp_path / "best.ckpt")
     torch.save({"weights": torch.zeros(2)}, tmp_path / "best.ckpt")
     with pytest.raises(ValueError, match=r"best\.ckpt is not a checkpoint of this library"):
