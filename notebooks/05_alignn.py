@@ -21,7 +21,7 @@
 # - measure what ALIGNN gains and what it costs;
 # - take the angles out of it, all else equal, to see how much of the gain is theirs.
 #
-# **You need** notebooks 1 and 2. **Time to read:** 45 min. **Time to run:** at most 80 s on two cores.
+# **You need** notebooks 1 and 2. **Time to read:** 45 min. **Time to run:** at most 60 s on two cores.
 
 # %% [markdown]
 # ## Two crystals, one graph
