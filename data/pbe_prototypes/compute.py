@@ -438,16 +438,19 @@ def relaxed_row(
 ) -> dict:
     """Return the raw result of one crystal, relaxed from the lattice constants ``start`` on this mesh or a finer one.
 
-    The mesh never gets coarser on the way: energies on two meshes do not compare.
+    One relaxation keeps to one mesh, for stresses on two do not compare; where the cell that it finds asks for a finer
+    one, another follows on that. The mesh never gets coarser.
     """
     prototype = PROTOTYPES[entry.prototype]
-
-    def evaluate(*constants: float) -> Point:
-        nonlocal mesh
-        mesh = finest(mesh, kpoint_mesh(prototype.cell(*constants), RELAXATION_DENSITY))
-        return single_point(prototype, entry.species, constants, mesh)
-
-    relaxed = relax(start, evaluate, bulk_modulus)
+    needed = finest(mesh, kpoint_mesh(prototype.cell(*start), RELAXATION_DENSITY))
+    steps = 0
+    while needed != mesh or not steps:
+        mesh = needed
+        relaxed = relax(
+            start, lambda *constants, mesh=mesh: single_point(prototype, entry.species, constants, mesh), bulk_modulus
+        )
+        start, bulk_modulus, steps = relaxed.constants, relaxed.bulk_modulus, steps + relaxed.steps
+        needed = finest(mesh, kpoint_mesh(prototype.cell(*start), RELAXATION_DENSITY))
     point, cell = relaxed.point, prototype.cell(*relaxed.constants)
     metal_mesh = finest(mesh, kpoint_mesh(cell, METAL_DENSITY))
     if metal_mesh != mesh and band_gap(point.calculator) < SMALL_GAP:
@@ -467,7 +470,7 @@ def relaxed_row(
         "bulk_modulus": round(relaxed.bulk_modulus, 1),
         "mesh": mesh,
         "bands": point.calculator.get_number_of_bands(),
-        "steps": relaxed.steps,
+        "steps": steps,
     }
 
 
