@@ -304,3 +304,22 @@ def test_a_distortion_as_small_as_the_tolerance_of_bonds(structure, seed, expone
 def test_invariance_of_awkward_crystals(name):
     assert_same_prediction(AWKWARD[name], AWKWARD[name].make_supercell([2, 1, 1], in_place=False))
     assert_same_prediction(AWKWARD[name], AWKWARD[name].get_reduced_structure())
+
+
+def test_a_class_that_is_defined_again_counts_as_the_newer_one():
+    def define(size):
+        class Redefined(CGCNN):
+            embedding_of_mine = size
+
+        return Redefined
+
+    first, second = define(1), define(2)
+    assert type(models.build(models.describe(first(hidden=4, n_conv=1)))) is second
+
+
+def test_two_networks_of_one_name_are_told_apart():
+    class CGCNN(Trunk):
+        """Not the library's."""
+
+    with pytest.raises(ValueError, match=r"course_lib\.models\.cgcnn has a network called CGCNN, too\. Rename yours"):
+        models.describe(CGCNN())

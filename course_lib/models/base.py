@@ -8,6 +8,11 @@ from torch_geometric.data import Batch
 _NETWORKS: dict[str, type[CrystalModel]] = {}  # every class of network that was defined, by its name
 
 
+def _same_place(one: type, other: type) -> bool:
+    """Return whether two classes are defined in one place of one module."""
+    return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+
+
 class CrystalModel(nn.Module):
     """Base class: ``model(batch)`` returns predictions of shape (B, n_targets), always two-dimensional.
 
@@ -31,7 +36,9 @@ class CrystalModel(nn.Module):
 
     def __init_subclass__(cls, **arguments: object):
         super().__init_subclass__(**arguments)
-        _NETWORKS.setdefault(cls.__name__, cls)
+        known = _NETWORKS.setdefault(cls.__name__, cls)
+        if _same_place(known, cls):  # defined again, as when a notebook's cell is run twice: the newer one counts
+            _NETWORKS[cls.__name__] = cls
 
     @property
     def n_targets(self) -> int:
@@ -86,7 +93,7 @@ def describe(model: CrystalModel) -> dict:
         If another network has the same name, so that the dict would be that of the other one.
     """
     known = _NETWORKS[type(model).__name__]
-    if (known.__module__, known.__qualname__) != (type(model).__module__, type(model).__qualname__):
+    if not _same_place(known, type(model)):
         raise ValueError(f"{known.__module__} has a network called {known.__name__}, too. Rename yours.")
     return {"model": known.__name__, **model.config}
 

@@ -592,7 +592,8 @@ def check(ids: list[str], folder: Path, density: float = 0.0, cutoff: float | No
     """Compute recorded crystals again at their recorded cells and print the differences in energy and gap.
 
     A mesh of a higher ``density`` (k-points per inverse angstrom) shows what the mesh of the crystals does, and a
-    higher ``cutoff`` (eV) what theirs does: the change of the elements is then taken off.
+    higher ``cutoff`` (eV) what theirs does. The total energies are compared: with another cutoff, that of the elements
+    changes too, and a formation energy moves by the difference of both.
     """
     for row in recorded(ids, folder):
         prototype = PROTOTYPES[row["prototype"]]
