@@ -1,5 +1,9 @@
 """Crystal graphs: every atom joined to its nearest neighbours, all periodic images counted.
 
+An atom has 12 neighbours, whose weights add up to 12. The weight falls smoothly from 1 to 0 where the nearest 12 end, so
+a graph, and what a network predicts from it, is a continuous function of the positions: equal neighbours have
+equal weights, and a neighbour that moves away fades out.
+
 A whole dataset is a handful of flat arrays (species, neighbour indices, edge
 vectors, offsets), so a batch is cut out by slicing and nothing is stored twice.
 A dataset larger than the memory is built straight into files and memory-mapped.
@@ -16,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -37,14 +41,13 @@ from course_lib.validation import (
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
+Values = TypeVar("Values", np.ndarray, torch.Tensor)
+
 NEIGHBORS = 12
-"""Number of nearest neighbours that every atom has at least (Xie and Grossman, 2018)."""
+"""Number of nearest neighbours of every atom, by weight (Xie and Grossman, 2018)."""
 
-SHELL_TOLERANCE = 0.01
-"""Neighbours whose distances differ by less than this (in angstrom) belong to one shell.
-
-Wider than what rounding in a CIF file makes, narrower than any real difference between bonds.
-"""
+FADE_WIDTH = 0.3
+"""Width of the range of distances, in angstrom, within which the weight of a neighbour falls from 1 to 0."""
 
 BOND_TOLERANCE = 1e-4
 """Edges between the same two atoms whose lengths differ by less than this (in angstrom) are one bond.
@@ -52,13 +55,15 @@ BOND_TOLERANCE = 1e-4
 A bond has the mean length of its edges, so the error that this makes in a prediction is of second order.
 """
 
+_NEGLIGIBLE = 1e-6  # neighbours of a smaller weight are left out
 _CLOSEST = 0.1  # angstrom; atoms nearer than this are one atom written twice
 _CHUNK = 250  # crystals searched together, and handed to a worker process
-_FORMAT = 2  # of the folder that save() writes
+_FORMAT = 3  # of the folder that save() writes
 _META = "meta.json"  # the file in it that is not an array
 _COUNTS = {"n_atoms": "atom_offset", "n_bonds": "bond_offset", "n_edges": "edge_offset"}  # of a chunk; of all
 _ARRAYS = (
-    "species", "atom_offset", "bond_offset", "edge_offset", "source", "target", "count", "vector", "composition", "y",
+    "species", "cutoff", "atom_offset", "bond_offset", "edge_offset", "source", "target", "count", "weight", "vector", "composition",
+    "y",
 )  # fmt: skip
 
 
@@ -72,6 +77,9 @@ class CrystalGraphs:
     ``count`` says how many they are. A model that sees only distances computes each message once per bond and counts it
     so many times; a model that sees directions reads the edges.
 
+    Each atom has a *cutoff*, and an edge into it the weight `neighbor_weight`, which is 1 for the nearest neighbours and
+    falls to 0 around the cutoff; the weights of an atom's edges add up to the number of neighbours asked for.
+
     Crystal ``b`` has the atoms ``atom_offset[b]:atom_offset[b + 1]``, and likewise its bonds and edges. Bonds are
     sorted by target, then by source, then by length; edges follow the order of their bonds.
 
@@ -81,12 +89,16 @@ class CrystalGraphs:
         Name of each crystal.
     species : numpy.ndarray of uint8, shape (n_atoms,)
         Atomic numbers.
+    cutoff : numpy.ndarray of float32, shape (n_atoms,)
+        Distance in angstrom at which a neighbour of the atom has the weight 1/2.
     atom_offset, bond_offset, edge_offset : numpy.ndarray of int64, shape (B + 1,)
         Where each crystal's atoms, bonds and edges begin.
     source, target : numpy.ndarray of int32, shape (n_bonds,)
         Atom indices within the crystal.
     count : numpy.ndarray of int32, shape (n_bonds,)
         How many edges the bond stands for.
+    weight : numpy.ndarray of float32, shape (n_bonds,)
+        Mean of the weights of these edges, between 0 and 1.
     vector : numpy.ndarray of float32, shape (n_edges, 3)
         From the target atom to this periodic image of the source atom, in angstrom.
     composition : numpy.ndarray of float32, shape (B, n_features)
@@ -103,12 +115,14 @@ class CrystalGraphs:
 
     ids: np.ndarray
     species: np.ndarray
+    cutoff: np.ndarray
     atom_offset: np.ndarray
     bond_offset: np.ndarray
     edge_offset: np.ndarray
     source: np.ndarray
     target: np.ndarray
     count: np.ndarray
+    weight: np.ndarray
     vector: np.ndarray
     composition: np.ndarray
     y: np.ndarray
@@ -132,9 +146,10 @@ class CrystalGraphs:
     ) -> CrystalGraphs:
         """Build the graphs of `structures`.
 
-        Every atom is joined to its `neighbors` nearest neighbours and to all others in the shell of the last
-        one, so that neighbours at equal distance are never split. The search radius grows until every
-        atom has that many: a sparse crystal gets long edges, never an empty neighbourhood.
+        Every atom is joined to its `neighbors` nearest neighbours and to all that are hardly farther away than the last
+        one, with weights that add up to `neighbors` (`neighbor_weight`), so that neighbours at equal distance are never
+        split. The search radius grows until every atom has that many: a sparse crystal gets long edges, never an empty
+        neighbourhood.
 
         With a `folder`, memory does not grow with the number of crystals: a few hundred structures are read at a
         time, what is made of them is written at once, and the graphs come back memory-mapped. `structures` may then be
@@ -153,7 +168,7 @@ class CrystalGraphs:
         allow_missing : bool, default False
             Accept NaN in `targets` as a missing label, to be left out of the loss.
         neighbors : int, default 12
-            Nearest neighbours of each atom, before the last shell is completed.
+            What the weights of each atom's neighbours add up to.
         n_jobs : int, default 1
             Worker processes; -1 for all cores. It pays from some ten thousand crystals on.
         attrs : mapping, optional
@@ -278,8 +293,9 @@ class CrystalGraphs:
         -------
         torch_geometric.data.Batch
             ``species`` (N,) int64; ``bond_index`` (2, M) int64, row 0 the source and row 1 the target, sorted by
-            target; ``bond_length`` (M,) float32, angstrom; ``bond_count`` (M,) float32; ``edge_index`` (2, E) and
-            ``edge_vector`` (E, 3) float32, angstrom, bond after bond; ``composition`` (B, n_features); ``y``
+            target; ``bond_length`` (M,) float32, angstrom; ``bond_count`` (M,) int64, the edges of each bond, and
+            ``bond_weight`` (M,) float32, the sum of their weights; ``edge_index`` (2, E) and ``edge_vector`` (E, 3)
+            float32, angstrom, bond after bond; ``cutoff`` (N,) float32, angstrom; ``composition`` (B, n_features); ``y``
             (B, n_targets) with 0 where missing and ``y_mask`` (B, n_targets) bool, true where there is a label;
             PyG's ``batch`` (N,) and ``ptr`` (B + 1,).
         """
@@ -292,13 +308,16 @@ class CrystalGraphs:
         bond_index = np.stack([self.source[bonds] + shift, self.target[bonds] + shift])
         count, vector = self.count[bonds], self.vector[edges]
         length = np.sqrt(np.einsum("ek,ek->e", vector, vector))
+        number = count.astype(np.float32)
         y = self.y[rows]
         known = ~np.isnan(y)
         batch = Batch(
             species=torch.from_numpy(self.species[atoms].astype(np.int64)),
+            cutoff=torch.from_numpy(self.cutoff[atoms]),
             bond_index=torch.from_numpy(bond_index),
-            bond_length=torch.from_numpy(np.add.reduceat(length, _offsets(count)[:-1]) / count.astype(np.float32)),
-            bond_count=torch.from_numpy(count.astype(np.float32)),
+            bond_length=torch.from_numpy(np.add.reduceat(length, _offsets(count)[:-1]) / number),
+            bond_count=torch.from_numpy(count.astype(np.int64)),
+            bond_weight=torch.from_numpy(number * self.weight[bonds]),
             edge_index=torch.from_numpy(np.repeat(bond_index, count, axis=1)),
             edge_vector=torch.from_numpy(vector),
             composition=torch.from_numpy(self.composition[rows]),
@@ -382,18 +401,57 @@ class CrystalGraphs:
             "n_bonds": n_bonds,
             "n_edges": n_edges,
             "species": self.species[atoms],
+            "cutoff": self.cutoff[atoms],
             "source": self.source[bonds],
             "target": self.target[bonds],
             "count": self.count[bonds],
+            "weight": self.weight[bonds],
             "vector": self.vector[edges],
             "composition": self.composition[rows],
         }
 
 
-def nearest_neighbors(
-    positions: np.ndarray, cell: np.ndarray, neighbors: int = NEIGHBORS
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the nearest neighbours of every atom, to the end of the shell that holds the last one.
+def neighbor_weight(distance: Values, cutoff: Values) -> Values:
+    r"""Return how much neighbours count: 1 well inside the cutoff of their atom, 0 well outside, 1/2 at the cutoff.
+
+    .. math:: w(d) = u^2 (3 - 2 u), \qquad u = 1/2 - (d - d_{\mathrm{cut}}) / \delta \ \text{ between 0 and 1}
+
+    with :math:`\delta` the `FADE_WIDTH`. Value and slope are continuous.
+
+    Parameters
+    ----------
+    distance, cutoff : numpy.ndarray or Tensor, shapes (E,)
+        Of each neighbour, and of the atom whose neighbour it is; in angstrom.
+
+    Returns
+    -------
+    numpy.ndarray or Tensor, shape (E,)
+    """
+    u = (0.5 - (distance - cutoff) / FADE_WIDTH).clip(0, 1)
+    return u * u * (3 - 2 * u)
+
+
+class Neighbors(NamedTuple):
+    """The neighbours of all atoms, sorted by atom and then by distance.
+
+    Attributes
+    ----------
+    source, target : numpy.ndarray of int, shape (E,)
+        Neighbour and atom.
+    vector : numpy.ndarray, shape (E, 3)
+        From the atom to its neighbour, in angstrom.
+    cutoff : numpy.ndarray, shape (n,)
+        Distance in angstrom at which a neighbour of each atom has the weight 1/2.
+    """
+
+    source: np.ndarray
+    target: np.ndarray
+    vector: np.ndarray
+    cutoff: np.ndarray
+
+
+def nearest_neighbors(positions: np.ndarray, cell: np.ndarray, neighbors: int = NEIGHBORS) -> Neighbors:
+    """Find the neighbours of every atom whose weight is not zero.
 
     Parameters
     ----------
@@ -402,14 +460,11 @@ def nearest_neighbors(
     cell : numpy.ndarray, shape (3, 3)
         Lattice vectors as rows, in angstrom.
     neighbors : int, default 12
-        Neighbours that each atom has at least.
+        What the weights of each atom's neighbours add up to.
 
     Returns
     -------
-    source, target : numpy.ndarray of int, shape (E,)
-        Neighbour and atom, sorted by atom and then by distance.
-    vector : numpy.ndarray, shape (E, 3)
-        From the atom to its neighbour, in angstrom.
+    Neighbors
 
     Raises
     ------
@@ -419,9 +474,7 @@ def nearest_neighbors(
     return _search([positions], [cell], neighbors, ["the crystal"])
 
 
-def _search(
-    positions: list[np.ndarray], cells: list[np.ndarray], neighbors: int, names: list[str]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _search(positions: list[np.ndarray], cells: list[np.ndarray], neighbors: int, names: list[str]) -> Neighbors:
     """Do what `nearest_neighbors` does for many crystals, whose atoms are counted through from the first to the last.
 
     Only vesin's search runs crystal by crystal; all else is done for all edges at once.
@@ -430,9 +483,10 @@ def _search(
     n_atoms = np.array([len(points) for points in positions])
     offset = _offsets(n_atoms)
     crystal = np.repeat(np.arange(len(n_atoms)), n_atoms)  # of each atom
+    cutoff = np.zeros(len(crystal))
     # A sphere that holds a little more than wanted in a crystal of even density; it grows where that is not enough.
     volume = np.abs(np.linalg.det(np.stack(cells)))
-    radius = (3 * 1.6 * (neighbors + 1) * volume / (4 * np.pi * n_atoms)) ** (1 / 3)
+    radius = (3 * 1.6 * (neighbors + 1) * volume / (4 * np.pi * n_atoms)) ** (1 / 3) + FADE_WIDTH
     search = NeighborList(cutoff=1.0, full_list=True, n_threads=1)
     todo, edges = np.arange(len(n_atoms)), []
     while len(todo):
@@ -450,16 +504,43 @@ def _search(
 
         count = np.bincount(target, minlength=len(crystal))
         enough = count >= neighbors
-        shell_end = np.full(len(crystal), np.inf)
-        shell_end[enough] = distance[(np.cumsum(count) - count)[enough] + neighbors - 1] + SHELL_TOLERANCE
-        # A shell is whole when the search went beyond its end; a crystal is done when all its atoms have whole shells.
-        done = np.logical_and.reduceat(shell_end < radius[crystal], offset[:-1])
-        keep = (distance <= shell_end[target]) & done[crystal[target]]
+        last = np.full(len(crystal), np.inf)  # distance of the last of the nearest neighbours
+        last[enough] = distance[(np.cumsum(count) - count)[enough] + neighbors - 1]
+        # A crystal is done when all that may have a weight lies within the radius, for each of its atoms.
+        done = np.logical_and.reduceat(last + FADE_WIDTH < radius[crystal], offset[:-1])
+        keep = done[crystal[target]] & (distance < last[target] + FADE_WIDTH)
+        source, target, vector, distance = source[keep], target[keep], vector[keep], distance[keep]
+        atoms = np.flatnonzero(done[crystal] & (count > 0))
+        cutoff[atoms] = _solve_cutoff(distance, np.searchsorted(target, atoms), last[atoms], neighbors)
+        keep = neighbor_weight(distance, cutoff[target]) > _NEGLIGIBLE
         edges.append((source[keep], target[keep], vector[keep]))
         todo = todo[~done[todo]]
         radius[todo] *= 1.25
-    source, target, vector = (np.concatenate(column) for column in zip(*edges, strict=True))
-    return source, target, vector
+    return Neighbors(*(np.concatenate(column) for column in zip(*edges, strict=True)), cutoff)
+
+
+def _solve_cutoff(distance: np.ndarray, first: np.ndarray, last: np.ndarray, neighbors: int) -> np.ndarray:
+    """Return the cutoff of each atom with which the weights of its neighbours add up to `neighbors`.
+
+    Parameters
+    ----------
+    distance : numpy.ndarray, shape (E,)
+        Of the neighbours, atom after atom.
+    first : numpy.ndarray of int, shape (n,)
+        Position of each atom's first neighbour.
+    last : numpy.ndarray, shape (n,)
+        Distance of each atom's last one, counting `neighbors` of them.
+    """
+    if not len(first):
+        return last
+    count = np.diff(first, append=len(distance))
+    # With the lower bound, at most `neighbors` - 1 have a weight; with the upper, at least `neighbors` have all of it.
+    low, high = last - FADE_WIDTH / 2, last + FADE_WIDTH / 2
+    for _ in range(50):  # bisection, to the last digit
+        middle = (low + high) / 2
+        total = np.add.reduceat(neighbor_weight(distance, np.repeat(middle, count)), first)
+        low, high = np.where(total < neighbors, middle, low), np.where(total < neighbors, high, middle)
+    return high
 
 
 def _check_geometry(positions: list[np.ndarray], cells: list[np.ndarray], names: list[str]) -> None:
@@ -633,9 +714,11 @@ def _join_equivalent(source: np.ndarray, target: np.ndarray, vector: np.ndarray)
 def _build_chunk(crystals: list[tuple], features: np.ndarray | None, neighbors: int) -> dict[str, np.ndarray]:
     """Return the arrays of some crystals, laid end to end: one entry of `_ARRAYS` each, with lengths for offsets."""
     names, numbers, positions, cells = (list(column) for column in zip(*crystals, strict=True))
-    source, target, vector = _search(positions, cells, neighbors, names)
+    source, target, vector, cutoff = _search(positions, cells, neighbors, names)
     order, count = _join_equivalent(source, target, vector)
-    first = order[np.cumsum(count) - count]  # edge of each bond
+    start = np.cumsum(count) - count
+    first = order[start]  # edge of each bond
+    weight = neighbor_weight(np.sqrt(np.einsum("ek,ek->e", vector, vector)), cutoff[target])[order]
     n_atoms = np.array([len(points) for points in positions])
     crystal = np.repeat(np.arange(len(names)), n_atoms)  # of each atom
     n_bonds, n_edges = (np.bincount(crystal[target[edges]], minlength=len(names)) for edges in (first, order))
@@ -645,9 +728,11 @@ def _build_chunk(crystals: list[tuple], features: np.ndarray | None, neighbors: 
         "n_bonds": n_bonds,
         "n_edges": n_edges,
         "species": np.concatenate(numbers).astype(np.uint8),
+        "cutoff": cutoff.astype(np.float32),
         "source": (source[first] - shift).astype(np.int32),
         "target": (target[first] - shift).astype(np.int32),
         "count": count.astype(np.int32),
+        "weight": (np.add.reduceat(weight, start) / count).astype(np.float32),
         "vector": vector[order].astype(np.float32),
     }
     return chunk if features is None else chunk | {"composition": features}
@@ -657,7 +742,8 @@ def _check_lengths(folder: Path, n_crystals: int, arrays: dict[str, np.ndarray])
     """Raise ``ValueError`` when arrays from files do not fit together."""
     wanted = dict.fromkeys(("atom_offset", "bond_offset", "edge_offset"), n_crystals + 1)
     wanted |= dict.fromkeys(("composition", "y"), n_crystals)
-    parts = {"atom_offset": ("species",), "bond_offset": ("source", "target", "count"), "edge_offset": ("vector",)}
+    parts = {"atom_offset": ("species", "cutoff"), "edge_offset": ("vector",)}
+    parts["bond_offset"] = ("source", "target", "count", "weight")
     for offset, names in parts.items():
         wanted |= dict.fromkeys(names, int(arrays[offset][-1]) if len(arrays[offset]) else 0)
     for name, length in wanted.items():
@@ -672,6 +758,7 @@ def _no_crystals() -> dict[str, np.ndarray]:
     """Return what `_build_chunk` would for no crystals at all."""
     chunk = {name: np.zeros(0, np.int64) for name in _COUNTS}
     chunk |= {"species": np.zeros(0, np.uint8), "vector": np.zeros((0, 3), np.float32)}
+    chunk |= {name: np.zeros(0, np.float32) for name in ("cutoff", "weight")}
     return chunk | {name: np.zeros(0, np.int32) for name in ("source", "target", "count")}
 
 

@@ -79,10 +79,19 @@ def double_batch(graphs: CrystalGraphs | None = None, rows: Sequence[int] = ROWS
 
 def one_by_one(batch: Batch) -> Batch:
     """Return the batch with every edge a bond of its own."""
-    count = batch.bond_count.long()
+    count = batch.bond_count
     batch = batch.clone()
-    batch.bond_index, batch.bond_count = batch.edge_index, batch.bond_count.new_ones(int(count.sum()))
+    batch.bond_index, batch.bond_count = batch.edge_index, torch.ones_like(batch.edge_index[0])
     batch.bond_length = batch.bond_length.repeat_interleave(count)
+    batch.bond_weight = (batch.bond_weight / count).repeat_interleave(count)
+    return batch
+
+
+def unweighted(batch: Batch) -> Batch:
+    """Return the batch with the weight 1 for every edge, as the networks of others have it."""
+    batch = batch.clone()
+    batch.bond_weight = batch.bond_count.to(batch.bond_length.dtype)
+    batch.cutoff = torch.full_like(batch.cutoff, torch.inf)
     return batch
 
 

@@ -9,7 +9,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
-from example_crystals import examples, random_crystal, randomize
+from example_crystals import examples, random_crystal, randomize, unweighted
 from pymatgen.core import Lattice, Molecule, Structure
 from scipy.spatial import cKDTree
 from torch import nn
@@ -70,7 +70,7 @@ def test_undirected_adds_each_missing_reverse_once(crystals):
     )
     batch = graphs_of(*structures, CHAIN)
     before = rows(batch.edge_index, batch.edge_vector)
-    edge_index, edge_vector = undirected(batch.edge_index, batch.edge_vector, batch.num_nodes)
+    edge_index, edge_vector, weight = undirected(batch.edge_index, batch.edge_vector, batch.cutoff)
     after = rows(edge_index, edge_vector)
     assert (edge_index[1].diff() >= 0).all()
 
@@ -78,17 +78,24 @@ def test_undirected_adds_each_missing_reverse_once(crystals):
     assert nearest[:, 0].max() < 1e-4  # there is a reverse
     assert nearest[:, 1].min() > 0.1  # and no second one
     assert len(np.unique(match[:, 0])) == len(after)
+    np.testing.assert_allclose(weight, weight[match[:, 0]], atol=2e-5)  # which counts as much
 
     missing = cKDTree(before).query(rows(batch.edge_index.flip(0), -batch.edge_vector))[0] > 1e-4
     assert len(after) == len(before) + missing.sum()
-    assert cKDTree(after).query(before)[0].max() == 0
+    nearest, match = cKDTree(after).query(before)
+    assert nearest.max() == 0
     assert missing.any()
+    own = (batch.bond_weight / batch.bond_count).repeat_interleave(batch.bond_count)
+    assert (weight[match] - own).min() > -1e-4  # at least as much as where it was found
+    mutual = torch.from_numpy(~missing)
+    assert (weight[match] - own)[mutual].max() > 0.1  # more, where the reverse counts more
+    np.testing.assert_allclose(weight[match][~mutual], own[~mutual], atol=1e-4)
 
 
 def small_graph():
     """A graph of four crystals, one with edges from an atom to its own images."""
     batch = graphs_of(examples()[0], random_crystal(0), random_crystal(4), CHAIN)
-    return *undirected(batch.edge_index, batch.edge_vector, batch.num_nodes), batch.num_nodes
+    return *undirected(batch.edge_index, batch.edge_vector, batch.cutoff)[:2], batch.num_nodes
 
 
 def test_line_graph_is_that_of_networkx():
@@ -125,7 +132,7 @@ def test_line_graph_by_a_double_loop():
 def test_angles_are_those_of_pymatgen(structure):
     """Three atoms of pymatgen's own neighbour list, as a molecule whose angle pymatgen measures."""
     batch = graphs_of(structure)
-    edge_index, edge_vector = undirected(batch.edge_index, batch.edge_vector, len(structure))
+    edge_index, edge_vector, _ = undirected(batch.edge_index, batch.edge_vector, batch.cutoff)
     (first, second), cosine = line_graph(edge_index, edge_vector, len(structure))
     around = structure.get_all_neighbors(float(edge_vector.norm(dim=1).max()) + 0.1)
 
@@ -150,35 +157,37 @@ def test_counts_of_merged_rock_salt():
     """All Na are equivalent, all Cl too; each has 6 edges to the other kind and 12 to its own: 4 kinds of edges."""
     graph = crystal_line_graph(graphs_of(ROCKSALT), rounds=2)
     assert graph.atom_class.tolist() in ([0] * 4 + [1] * 4, [1] * 4 + [0] * 4)
-    assert graph.atoms.node_count.tolist() == [4, 4]
-    assert sorted(graph.atoms.edge_count.tolist()) == [24, 24, 48, 48]
-    assert sorted(graph.atoms.parallel.tolist()) == [6, 6, 12, 12]
+    assert graph.atoms.node_weight.tolist() == [4, 4]
+    # The 12 edges to its own kind count half each.
+    torch.testing.assert_close(graph.atoms.edge_weight, torch.full((4,), 24.0), rtol=0, atol=1e-3)
+    torch.testing.assert_close(graph.atoms.parallel, torch.full((4,), 6.0), rtol=0, atol=1e-3)
     assert sorted(round(length, 3) for length in graph.length.tolist()) == [2.82, 2.82, 3.988, 3.988]
-    assert graph.edges.edge_count.sum() == graph.cosine_count.sum() == 8 * 18**2
+    for weights in (graph.edges.edge_weight, graph.cosine_weight):
+        assert float(weights.sum()) == pytest.approx(8 * 12**2, rel=1e-4)
     incoming = torch.zeros(4).index_add(0, graph.edges.edge_index[1], graph.edges.parallel)
-    assert incoming.tolist() == [18] * 4
+    torch.testing.assert_close(incoming, torch.full((4,), 12.0), rtol=0, atol=1e-3)
     quarters = sorted({round(cosine, 4) for cosine in graph.cosine.tolist()})
     assert quarters == [-1, -0.7071, -0.5, 0, 0.5, 0.7071, 1]
 
 
 def test_merged_graphs_are_in_order_and_complete():
     structures = (*examples(), CHAIN)
-    batch = graphs_of(*structures)
-    edge_index, edge_vector = undirected(batch.edge_index, batch.edge_vector, batch.num_nodes)
+    batch = unweighted(graphs_of(*structures))
+    edge_index, edge_vector, _ = undirected(batch.edge_index, batch.edge_vector, batch.cutoff)
     graph = crystal_line_graph(batch, rounds=4)
     n_pairs = line_graph(edge_index, edge_vector, batch.num_nodes).pair_index.shape[1]
-    assert graph.atoms.node_count.sum() == batch.num_nodes
-    assert graph.atoms.edge_count.sum() == graph.edges.node_count.sum() == edge_index.shape[1]
-    assert graph.edges.edge_count.sum() == graph.cosine_count.sum() == n_pairs
+    assert graph.atoms.node_weight.sum() == batch.num_nodes
+    assert graph.atoms.edge_weight.sum() == graph.edges.node_weight.sum() == edge_index.shape[1]
+    assert graph.edges.edge_weight.sum() == graph.cosine_weight.sum() == n_pairs
     torch.testing.assert_close(graph.species[graph.atom_class], batch.species)
     for part in (graph.atoms, graph.edges):
         assert (part.edge_index[1].diff() >= 0).all()
         torch.testing.assert_close(part.parallel, part.parallel.round(), rtol=0, atol=1e-6)
     # Merging pays in symmetric crystals; those without symmetry stay as they are.
-    symmetric = crystal_line_graph(graphs_of(*structures[:24]), rounds=4)
-    assert 10 * len(symmetric.pair_cosine) < symmetric.edges.edge_count.sum()
+    symmetric = crystal_line_graph(unweighted(graphs_of(*structures[:24])), rounds=4)
+    assert 10 * len(symmetric.pair_cosine) < symmetric.edges.edge_weight.sum()
     alone = crystal_line_graph(graphs_of(*structures[24:]), rounds=4)
-    assert alone.atoms.node_count.max() <= 2
+    assert alone.atoms.node_weight.max() <= 2
 
 
 def test_a_supercell_is_merged_to_the_same_graph():
@@ -186,7 +195,8 @@ def test_a_supercell_is_merged_to_the_same_graph():
         one = crystal_line_graph(graphs_of(structure), rounds=3)
         two = crystal_line_graph(graphs_of(structure.make_supercell([3, 1, 1], in_place=False)), rounds=3)
         assert len(one.pair_cosine) == len(two.pair_cosine)
-        torch.testing.assert_close(two.edges.edge_count.sort()[0], 3 * one.edges.edge_count.sort()[0])
+        found, expected = two.edges.edge_weight.sort()[0], 3 * one.edges.edge_weight.sort()[0]
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
 # ---------------------------------------------------------------- the published equations, edge by edge
@@ -205,13 +215,13 @@ class PlainConv(nn.Module):
             setattr(self, name, nn.Linear(hidden, hidden))
         self.node_norm, self.edge_norm = nn.BatchNorm1d(hidden), nn.BatchNorm1d(hidden)
 
-    def forward(self, x, y, edge_index):
+    def forward(self, x, y, edge_index, weight=None):
         m = []
         above = [torch.zeros_like(x[0]) for _ in x]
         below = [torch.full_like(x[0], 1e-6) for _ in x]
         for number, (j, i) in enumerate(edge_index.T.tolist()):
             m.append(self.gate_source(x[j]) + self.gate_target(x[i]) + self.gate_edge(y[number]))
-            gate = 1 / (1 + torch.exp(-m[-1]))
+            gate = (1 if weight is None else weight[number]) / (1 + torch.exp(-m[-1]))
             above[i] = above[i] + gate * self.message(x[j])
             below[i] = below[i] + gate
         h = torch.stack(above) / torch.stack(below)
@@ -254,16 +264,16 @@ class PlainALIGNN(nn.Module):
         return torch.exp(-((values[:, None] - centers) ** 2) / ((stop - start) / (n - 1)))
 
     def forward(self, batch, bits):
-        edge_index, edge_vector = undirected(batch.edge_index, batch.edge_vector, batch.num_nodes)
+        edge_index, edge_vector, weight = undirected(batch.edge_index, batch.edge_vector, batch.cutoff)
         pair_index, cosine = line_graph(edge_index, edge_vector, batch.num_nodes)
         x = self.embed(self.atom_embedding, bits[batch.species])
         y = self.embed(self.edge_embedding, self.expand(edge_vector.norm(dim=1), 0, 8, 80))
         z = self.embed(self.angle_embedding, self.expand(cosine, -1, 1, 40))
         for layer in self.alignn_layers:
-            x, m = layer["atoms"](x, y, edge_index)
-            y, z = layer["edges"](m, z, pair_index)
+            x, m = layer["atoms"](x, y, edge_index, weight)
+            y, z = layer["edges"](m, z, pair_index, weight[pair_index[0]])
         for layer in self.gcn_layers:
-            x, y = layer(x, y, edge_index)
+            x, y = layer(x, y, edge_index, weight)
         crystals = torch.stack([x[start:end].mean(0) for start, end in pairwise(batch.ptr.tolist())])
         return self.out(crystals)
 
@@ -309,10 +319,14 @@ def test_convolution_is_the_published_one(level, training):
 
 @pytest.mark.parametrize("training", [True, False])
 def test_network_is_the_published_one(training):
-    """On symmetric crystals, where most is merged, and random ones; the plain network sees every edge by itself."""
+    """On symmetric crystals, where most is merged, and random ones; the plain network sees every edge by itself.
+
+    PyTorch's batch norm knows no weights, so in training every edge has the weight 1.
+    """
     rows = [*range(0, 24, 6), 24, 25]
     graphs = CrystalGraphs.from_structures([*(examples()[row] for row in rows), CHAIN, DECORATED])
     batch = double(graphs.batch(range(len(graphs))))
+    batch = unweighted(batch) if training else batch
     ours = randomize(ALIGNN(hidden=3, alignn_layers=2, gcn_layers=2)).train(training)
     plain = PlainALIGNN(hidden=3, n_layers=2).double().train(training)
     plain.load_state_dict(ours.state_dict())
@@ -417,7 +431,7 @@ def authors_name(name: str) -> str:
 
 def authors_graphs(dgl, batch, atom_features, own_line_graph: bool):
     """Return atom graph and line graph as the published package reads them."""
-    edge_index, edge_vector = undirected(batch.edge_index, batch.edge_vector, batch.num_nodes)
+    edge_index, edge_vector, _ = undirected(batch.edge_index, batch.edge_vector, batch.cutoff)
     graph = dgl.graph(tuple(edge_index), num_nodes=batch.num_nodes)
     graph.ndata["atom_features"] = atom_features[batch.species]
     graph.edata["r"] = edge_vector
@@ -442,7 +456,7 @@ def test_predictions_are_those_of_the_authors_package(training):
     theirs.load_state_dict(wanted, strict=False)
     left = set(theirs.state_dict()) ^ set(wanted)
     assert all(name.endswith("centers") for name in left), left
-    batch = graphs_of(*examples())
+    batch = unweighted(graphs_of(*examples()))
     graph, lines, _ = authors_graphs(dgl, batch, ours.atom_features, own_line_graph=False)
     with torch.no_grad():
         expected = theirs.train(training)([graph, lines, None])
@@ -530,8 +544,8 @@ class PlainSimpleConv(nn.Module):
 
 
 def test_simple_convolution_is_its_formula_on_every_edge():
-    batch = double(graphs_of(*examples()[:3], random_crystal(1)))
-    count = batch.bond_count.long()
+    batch = unweighted(double(graphs_of(*examples()[:3], random_crystal(1))))
+    count = batch.bond_count
     assert count.max() > 1
     ours, plain = randomize(SimpleConv(4, 5)), PlainSimpleConv(4, 5).double()
     plain.load_state_dict(ours.state_dict())
@@ -539,7 +553,7 @@ def test_simple_convolution_is_its_formula_on_every_edge():
     for conv in (ours, plain):
         x, e = normal(batch.num_nodes, 4).requires_grad_(), normal(len(count), 5, seed=1).requires_grad_()
         if conv is ours:
-            output = conv(x, batch.bond_index, batch.bond_count, e)
+            output = conv(x, batch.bond_index, batch.bond_weight, e)
         else:
             output = conv(x, batch.edge_index, e.repeat_interleave(count, 0))
         (output * normal(*output.shape, seed=2)).sum().backward()
@@ -551,9 +565,9 @@ def test_simple_convolution_is_its_formula_on_every_edge():
 
 def test_simple_network_is_its_formula():
     model = randomize(ALIGNNSimple(n_targets=2, hidden=4, n_conv=2, embedding=3)).eval()
-    batch = double(graphs_of(*examples()[:3]))
+    batch = unweighted(double(graphs_of(*examples()[:3])))
     with torch.no_grad():
-        length = batch.bond_length.repeat_interleave(batch.bond_count.long())
+        length = batch.bond_length.repeat_interleave(batch.bond_count)
         e = torch.exp(-((length[:, None] - model.basis.centers) ** 2) / 0.2**2)
         x = model.atom_embedding(embedding(batch.species, model.atom_features))
         for conv, norm in zip(model.convs, model.norms, strict=True):
@@ -569,7 +583,7 @@ def test_simple_network_is_its_formula():
 def test_simple_gradcheck():
     conv = randomize(SimpleConv(3, 2))
     batch = double(graphs_of(examples()[0]))
-    count = batch.bond_count
+    count = batch.bond_weight
     leaves = normal(batch.num_nodes, 3).requires_grad_(), normal(len(count), 2, seed=1).requires_grad_()
     assert torch.autograd.gradcheck(lambda x, e: conv(x, batch.bond_index, count, e), leaves)
 

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from example_crystals import double_batch, randomize
+from example_crystals import double_batch, randomize, unweighted
 from torch import nn
 from torch_geometric.nn import CGConv
 
@@ -43,8 +43,8 @@ def test_convolution_is_the_published_one(training):
     ours = randomize(CGCNNConv(hidden, n_basis)).train(training)
     plain = PlainConv(hidden, n_basis).double().train(training)
     plain.load_state_dict(ours.state_dict())
-    batch = double_batch()
-    count = batch.bond_count.long()
+    batch = unweighted(double_batch())
+    count = batch.bond_count
     assert count.max() > 1
     inputs = [torch.randn(batch.num_nodes, hidden).double(), torch.randn(len(count), n_basis).double()]
     weight = torch.randn(batch.num_nodes, hidden).double()
@@ -53,7 +53,7 @@ def test_convolution_is_the_published_one(training):
         x, e = (tensor.clone().requires_grad_() for tensor in inputs)
         x2, e2 = (tensor.clone().requires_grad_() for tensor in inputs)
         results = [
-            (ours(x, batch.bond_index, batch.bond_count, e), ours, x, e),
+            (ours(x, batch.bond_index, batch.bond_weight, e), ours, x, e),
             (plain(x2, batch.edge_index, e2.repeat_interleave(count, 0)), plain, x2, e2),
         ]
     gradients = []
@@ -70,12 +70,12 @@ def test_convolution_is_the_published_one(training):
 def test_network_is_the_published_one():
     """Embedding, convolutions, mean over atoms, softplus, hidden layer, softplus, output."""
     model = randomize(CGCNN(n_targets=2, hidden=5, n_conv=2, embedding=7)).train()
-    batch = double_batch()
+    batch = unweighted(double_batch())
     convs = [PlainConv(5, 41).double().train() for _ in model.convs]
     for plain, conv in zip(convs, model.convs, strict=True):
         plain.load_state_dict(conv.state_dict())
     with torch.no_grad():
-        length = batch.bond_length.repeat_interleave(batch.bond_count.long())
+        length = batch.bond_length.repeat_interleave(batch.bond_count)
         e = torch.exp(-((length[:, None] - model.basis.centers) ** 2) / 0.2**2)
         x = model.atom_embedding(torch.stack([model.atom_features[z] for z in batch.species]))
         for conv in convs:
@@ -99,19 +99,19 @@ def test_convolution_without_norms_is_the_cgconv_of_pyg():
     theirs = CGConv(hidden, n_basis).double()
     for k, linear in enumerate([theirs.lin_f, theirs.lin_s]):  # gate, core
         linear.load_state_dict({name: tensor.chunk(2)[k] for name, tensor in ours.linear.state_dict().items()})
-    batch = double_batch()
+    batch = unweighted(double_batch())
     x, e = torch.randn(batch.num_nodes, hidden).double(), torch.randn(len(batch.bond_count), n_basis).double()
-    expected = theirs(x, batch.edge_index, e.repeat_interleave(batch.bond_count.long(), 0))
-    found = ours(x, batch.bond_index, batch.bond_count, e)
+    expected = theirs(x, batch.edge_index, e.repeat_interleave(batch.bond_count, 0))
+    found = ours(x, batch.bond_index, batch.bond_weight, e)
     torch.testing.assert_close(found, nn.functional.softplus(expected), rtol=0, atol=1e-10)
 
 
 def test_gradcheck():
     conv = randomize(CGCNNConv(3, 2)).train()
-    batch = double_batch(rows=[0, 23])
+    batch = unweighted(double_batch(rows=[0, 23]))
 
     def function(x, e, weight):
-        arguments = (x, batch.bond_index, batch.bond_count, e)
+        arguments = (x, batch.bond_index, batch.bond_weight, e)
         return torch.func.functional_call(conv, {"linear.weight": weight}, arguments)
 
     x, e = torch.randn(batch.num_nodes, 3).double(), torch.randn(len(batch.bond_count), 2).double()

@@ -6,7 +6,7 @@ import io
 import pytest
 import torch
 from example_crystals import bundled, bundled_graphs
-from test_cgcnn import PlainConv, double_batch, randomize
+from test_cgcnn import PlainConv, double_batch, randomize, unweighted
 from torch import nn
 
 from course_lib.graphs import CrystalGraphs
@@ -36,7 +36,7 @@ def plain_standardized(batch):
 
 def plain_embedding(trunk, batch, change=lambda number, atoms: atoms):
     """The published equations; `change` says what happens to the atoms before each convolution."""
-    length = batch.bond_length.repeat_interleave(batch.bond_count.long())
+    length = batch.bond_length.repeat_interleave(batch.bond_count)
     e = torch.exp(-((length[:, None] - trunk.basis.centers) ** 2) / 0.2**2)
     x = torch.stack([trunk.atom_embedding(trunk.atom_features[z]) for z in batch.species])
     for number, conv in enumerate(trunk.convs):
@@ -157,7 +157,7 @@ def test_intermediate_fusion_starts_as_the_plain_network(training):
 
 def test_intermediate_fusion_is_its_formula():
     """Scale and shift of the atoms before every convolution, crystal by crystal, to 1e-10 in double precision."""
-    model, batch = ready_in_double(IntermediateFusion, hidden=4, n_targets=2), double_batch()
+    model, batch = ready_in_double(IntermediateFusion, hidden=4, n_targets=2), unweighted(double_batch())
     first, last = model.condition[0], model.condition[-1]
     hidden = torch.log(1 + torch.exp(plain_standardized(batch) @ first.weight.T + first.bias))
     both = hidden @ last.weight.T + last.bias  # (B, 2 convolutions * 2 * 5)
@@ -218,7 +218,7 @@ def test_intermediate_fusion_needs_convolutions_that_it_knows():
 
 def test_attention_fusion_is_its_formula():
     """Two vectors, normalised, weighed by a softmax and added; to 1e-10 in double precision."""
-    model, batch = ready_in_double(AttentionFusion, hidden=6, n_targets=2), double_batch()
+    model, batch = ready_in_double(AttentionFusion, hidden=6, n_targets=2), unweighted(double_batch())
     views = []
     with torch.no_grad():
         first, last = model.from_composition[0], model.from_composition[-1]

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from example_crystals import AWKWARD, bundled_graphs, double_batch, one_by_one, randomize
+from example_crystals import AWKWARD, bundled_graphs, double_batch, one_by_one, randomize, unweighted
 from torch import Tensor, nn
 
 from course_lib.graphs import CrystalGraphs
@@ -25,7 +25,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 def batch_and_inputs():
     """Crystals in which bonds stand for several edges, and atoms are their own neighbours."""
-    batch = double_batch()
+    batch = unweighted(double_batch())
     source, target = batch.bond_index
     assert batch.bond_count.max() > 1
     assert (source == target).any()
@@ -86,8 +86,8 @@ def test_layer(reference):
     other = reference(ours)
     batch, x, e = batch_and_inputs()
     x1, e1, x2, e2 = (tensor.clone().requires_grad_() for tensor in (x, e, x, e))
-    found = ours(x1, batch.bond_index, batch.bond_count, e1)
-    expected = other(x2, batch.edge_index, e2.repeat_interleave(batch.bond_count.long(), 0))
+    found = ours(x1, batch.bond_index, batch.bond_weight, e1)
+    expected = other(x2, batch.edge_index, e2.repeat_interleave(batch.bond_count, 0))
     for output in (found, expected):
         (output * normal(*output.shape, seed=2)).sum().backward()
     gradients = {name: parameter.grad for name, parameter in ours.named_parameters()}
@@ -100,7 +100,7 @@ def test_attention_is_a_share():
     """It is positive, one in sum, and for equal features proportional to the number of edges of a bond."""
     conv = randomize(GATConv(HIDDEN, N_BASIS, HEADS))
     batch, x, e = batch_and_inputs()
-    target, count = batch.bond_index[1], batch.bond_count
+    target, count = batch.bond_index[1], batch.bond_weight
     share = conv.attention(x, batch.bond_index, count, e)
     assert share.shape == (len(e), HEADS)
     assert share.min() > 0
@@ -114,11 +114,11 @@ def test_attention_is_a_share():
 def test_gradcheck():
     """The sum over the neighbours has a gradient of its own."""
     conv = randomize(GATConv(3, 2, heads=2))
-    batch = double_batch(rows=[0, 23])
+    batch = unweighted(double_batch(rows=[0, 23]))
     names = [name for name, _ in conv.named_parameters()]
 
     def function(x, e, *weights):
-        arguments = (x, batch.bond_index, batch.bond_count, e)
+        arguments = (x, batch.bond_index, batch.bond_weight, e)
         return torch.func.functional_call(conv, dict(zip(names, weights, strict=True)), arguments)
 
     inputs = normal(batch.num_nodes, 3), normal(len(batch.bond_count), 2), *conv.parameters()
@@ -129,10 +129,10 @@ def test_gradcheck():
 def test_network(training):
     """PyG's layers on all edges and one of length zero from each atom to itself; norm and softplus; the mean."""
     model = randomize(GAT(n_targets=2, hidden=HIDDEN, n_conv=2, heads=HEADS)).train(training)
-    plain, batch = copy.deepcopy(model), double_batch()
+    plain, batch = copy.deepcopy(model), unweighted(double_batch())
     atoms = torch.arange(batch.num_nodes)
     edge_index = torch.cat([batch.edge_index, torch.stack([atoms, atoms])], dim=1)
-    length = torch.cat([batch.bond_length.repeat_interleave(batch.bond_count.long()), torch.zeros(len(atoms))])
+    length = torch.cat([batch.bond_length.repeat_interleave(batch.bond_count), torch.zeros(len(atoms))])
     e = torch.exp(-((length[:, None] - plain.basis.centers) ** 2) / 0.2**2)
     x = plain.atom_embedding(plain.atom_features[batch.species])
     for conv, norm in zip(plain.convs, plain.norms, strict=True):
@@ -146,7 +146,7 @@ def test_an_atom_is_told_from_its_images():
     model = randomize(GAT(hidden=HIDDEN, n_conv=1, heads=HEADS)).eval()
     conv, shares = model.convs[0], []
     conv.register_forward_hook(lambda module, inputs, output: shares.append(module.attention(*inputs)))
-    batch = double_batch(CrystalGraphs.from_structures([AWKWARD["left-handed"]]), [0])  # one atom
+    batch = unweighted(double_batch(CrystalGraphs.from_structures([AWKWARD["left-handed"]]), [0]))  # one atom
     model(batch)
     assert shares[0].shape == (len(batch.bond_count) + 1, HEADS)
     per_edge = shares[0] / torch.cat([batch.bond_count, torch.ones(1)])[:, None]
@@ -164,7 +164,7 @@ def test_the_messages_of_all_heads_are_not_kept():
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        conv(x, batch.bond_index, batch.bond_count, e)
+        conv(x, batch.bond_index, batch.bond_weight, e)
     assert sum(numbers.values()) < len(e) * 4 * 64 / 2
 
 

@@ -14,49 +14,64 @@ import pytest
 import torch
 from example_crystals import AWKWARD, SLAB, TARGET, bundled, bundled_graphs, examples, random_crystal
 from pymatgen.core import Lattice, Species, Structure
+from scipy.optimize import brentq
 from scipy.spatial import cKDTree
 from torch_geometric.data import Batch, Data
 
 from course_lib import graphs as graphs_module
 from course_lib.composition import magpie
-from course_lib.graphs import BOND_TOLERANCE, SHELL_TOLERANCE, CrystalGraphs, nearest_neighbors
+from course_lib.graphs import BOND_TOLERANCE, CrystalGraphs, nearest_neighbors, neighbor_weight
+from course_lib.invariance import TRANSFORMATIONS
 
 ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
 def pymatgen_neighbors(structure: Structure, reach: float, neighbors: int = 12):
-    """Whole shells from pymatgen's neighbours within `reach`: rows (target, source, vector)."""
+    """The neighbours with a weight, of pymatgen's within `reach`: rows (target, source, vector); and the weights."""
     target, source, image, distance = structure.get_neighbor_list(reach)
     position = structure.cart_coords
     vector = position[source] + image @ structure.lattice.matrix - position[target]
-    kept = []
+    weight = np.zeros(len(target))
     for atom in range(len(structure)):
         mine = np.flatnonzero(target == atom)
-        assert len(mine) >= neighbors
-        last = np.sort(distance[mine])[neighbors - 1]
-        kept.append(mine[distance[mine] <= last + SHELL_TOLERANCE])
-    kept = np.concatenate(kept)
-    return target[kept], source[kept], vector[kept]
+
+        def missing(cutoff, mine=mine):
+            return plain_weight(distance[mine], cutoff).sum() - neighbors
+
+        weight[mine] = plain_weight(distance[mine], brentq(missing, 0, reach, xtol=1e-14))
+    kept = weight > 1e-6
+    return (target[kept], source[kept], vector[kept]), weight[kept]
 
 
-def assert_same_edges(one, other):
-    """Every edge of one stands exactly once in the other."""
+def plain_weight(distance, cutoff):
+    """The cubic that is 1 where it begins and 0 where it ends, 0.3 angstrom farther out, and flat at both."""
+    inside = np.clip((distance - cutoff) / 0.3 + 0.5, 0, 1)
+    return 1 - 3 * inside**2 + 2 * inside**3
+
+
+def assert_same_edges(batch, structure, neighbors=12):
+    """Every edge of the batch stands exactly once in pymatgen's list, with the same weight."""
+    source, target = batch.edge_index.numpy()
+    length = batch.edge_vector.norm(dim=1)
+    expected, expected_weight = pymatgen_neighbors(structure, float(length.max()) + 0.5, neighbors)
     one, other = (
         np.column_stack([1e3 * np.asarray(target), 1e3 * np.asarray(source), np.asarray(vector, dtype=float)])
-        for target, source, vector in (one, other)
+        for target, source, vector in ((target, source, batch.edge_vector), expected)
     )
     assert len(one) == len(other)
     distance, match = cKDTree(other).query(one)
     assert distance.max() < 1e-4
     assert len(np.unique(match)) == len(one)
+    bond = np.repeat(np.arange(len(batch.bond_count)), batch.bond_count)
+    weight = (batch.bond_weight / batch.bond_count).numpy()[bond]
+    np.testing.assert_allclose(weight, expected_weight[match], atol=5e-5)  # of a bond: the mean length's
+    total = np.bincount(target, weight, minlength=len(structure))
+    np.testing.assert_allclose(total, neighbors, rtol=1e-4)
 
 
 @pytest.mark.parametrize("structure", [*AWKWARD.values(), ROCKSALT], ids=[*AWKWARD, "rock salt"])
 def test_edges_of_awkward_crystals_are_those_of_pymatgen(structure):
-    batch = CrystalGraphs.from_structures([structure]).batch([0])
-    source, target = batch.edge_index.numpy()
-    reach = float(batch.edge_vector.norm(dim=1).max()) + 0.1
-    assert_same_edges((target, source, batch.edge_vector), pymatgen_neighbors(structure, reach))
+    assert_same_edges(CrystalGraphs.from_structures([structure]).batch([0]), structure)
 
 
 def test_edges_are_those_of_pymatgen():
@@ -64,25 +79,57 @@ def test_edges_are_those_of_pymatgen():
     for b, structure in enumerate(examples()):
         batch = graphs.batch([b])
         assert batch.species.tolist() == list(structure.atomic_numbers)
-        source, target = batch.edge_index.numpy()
-        reach = float(batch.edge_vector.norm(dim=1).max()) + 0.1
-        assert_same_edges((target, source, batch.edge_vector), pymatgen_neighbors(structure, reach))
-        assert np.bincount(target, minlength=len(structure)).min() >= 12
+        assert_same_edges(batch, structure)
 
 
 @pytest.mark.parametrize("neighbors", [1, 4, 30])
 def test_number_of_neighbors(neighbors):
     structure = random_crystal(2)
-    source, target, vector = nearest_neighbors(structure.cart_coords, structure.lattice.matrix, neighbors)
-    reach = np.linalg.norm(vector, axis=1).max() + 0.1
-    assert_same_edges((target, source, vector), pymatgen_neighbors(structure, reach, neighbors))
-    distance = np.linalg.norm(vector, axis=1)
-    assert np.array_equal(np.lexsort((distance, target)), np.arange(len(target)))  # sorted, as documented
+    batch = CrystalGraphs.from_structures([structure], neighbors=neighbors).batch([0])
+    assert_same_edges(batch, structure, neighbors)
+    found = nearest_neighbors(structure.cart_coords, structure.lattice.matrix, neighbors)
+    distance = np.linalg.norm(found.vector, axis=1)
+    assert np.array_equal(np.lexsort((distance, found.target)), np.arange(len(distance)))  # sorted, as documented
+    assert sorted(found.source) == sorted(batch.edge_index[0].tolist())
+    np.testing.assert_allclose(batch.cutoff, found.cutoff, rtol=1e-6)
 
 
-def test_shells_are_whole_in_rock_salt():
+def test_weights_are_those_of_the_formula():
+    distance, cutoff = np.linspace(2, 4, 201), np.full(201, 3.1)
+    found = neighbor_weight(distance, cutoff)
+    np.testing.assert_allclose(found, plain_weight(distance, cutoff), atol=1e-12)
+    tensors = neighbor_weight(torch.from_numpy(distance), torch.from_numpy(cutoff))
+    np.testing.assert_allclose(tensors.numpy(), found, rtol=0, atol=0)
+    assert found[0] == 1
+    assert found[-1] == 0
+
+
+# Two neighbour distances that differ by what any tolerance might be; written with two decimals, as in a CIF file.
+@pytest.mark.parametrize("a", np.arange(2.5, 4.5, 0.1).round(2))
+def test_ties_are_no_matter_of_rounding(a):
+    """The weights of a crystal with nearly equal distances do not depend on how it is written."""
+    crystal = Structure(Lattice.tetragonal(a, round(2 * a + 0.01, 2)), ["Na"], [[0, 0, 0]])
+    rng = np.random.default_rng(0)
+    expected = weights_of_an_atom(crystal)
+    for change in TRANSFORMATIONS.values():
+        found = weights_of_an_atom(change(crystal, rng))
+        assert len(found) == len(expected)
+        np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def weights_of_an_atom(structure):
+    """The weights of the edges into the last atom, in order."""
+    batch = CrystalGraphs.from_structures([structure]).batch([0])
+    mine = batch.bond_index[1] == len(structure) - 1
+    each = (batch.bond_weight / batch.bond_count)[mine].repeat_interleave(batch.bond_count[mine])
+    return each.sort()[0].numpy()
+
+
+def test_a_shell_shares_the_places_left_in_rock_salt():
     batch = CrystalGraphs.from_structures([ROCKSALT]).batch([0])
-    # 6 neighbours at half the lattice constant and 12 at a face diagonal: 12 would end inside the second shell.
+    # 6 neighbours at half the lattice constant and 12 at a face diagonal, for the 6 places that are left.
+    weight = batch.bond_weight / batch.bond_count
+    torch.testing.assert_close(weight, torch.where(batch.bond_length < 3, 1.0, 0.5), rtol=0, atol=1e-5)
     assert torch.bincount(batch.edge_index[1]).tolist() == [18] * 8
     length = batch.edge_vector.norm(dim=1)
     assert sorted({round(float(d), 3) for d in length}) == [2.82, 3.988]
@@ -91,7 +138,7 @@ def test_shells_are_whole_in_rock_salt():
 def test_bonds_stand_for_edges():
     graphs = CrystalGraphs.from_structures(examples())
     batch = graphs.batch(range(len(graphs)))
-    count = batch.bond_count.long()
+    count = batch.bond_count
     assert int(count.sum()) == batch.edge_index.shape[1] == len(batch.edge_vector)
     torch.testing.assert_close(batch.edge_index, batch.bond_index.repeat_interleave(count, dim=1))
     bond = torch.arange(len(count)).repeat_interleave(count)
@@ -400,7 +447,7 @@ def test_damaged_files_are_refused(tmp_path):
     graphs.save(tmp_path / "graphs")
     meta = tmp_path / "graphs" / "meta.json"
     meta.write_text(json.dumps(json.loads(meta.read_text()) | {"format": 0}))
-    with pytest.raises(ValueError, match="has format 0; this library reads 2"):
+    with pytest.raises(ValueError, match="has format 0; this library reads 3"):
         CrystalGraphs.load(tmp_path / "graphs")
 
 

@@ -24,7 +24,7 @@ class Pooled(CrystalModel):
     def forward(self, batch):
         x, e = self.trunk.atoms_and_bonds(batch)
         for conv in self.trunk.convs:
-            x = conv(x, batch.bond_index, batch.bond_count, e)
+            x = conv(x, batch.bond_index, batch.bond_weight, e)
         return self.pool(x, batch)
 
 

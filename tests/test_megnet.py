@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch_geometric.nn as pyg
-from example_crystals import bundled_graphs, double_batch, one_by_one, random_crystal, randomize
+from example_crystals import bundled_graphs, double_batch, one_by_one, random_crystal, randomize, unweighted
 from pymatgen.core import Element
 from torch import Tensor, nn
 
@@ -19,8 +19,9 @@ from course_lib.models.megnet import MEGNetConv, Set2Set, Softplus2
 
 def small_batch():
     """Two bundled crystals, in which bonds stand for several edges, and one in which none does."""
-    bundled = bundled_graphs(24)
-    return double_batch(bundled, [0, 23]), double_batch(CrystalGraphs.from_structures([random_crystal(4)]), [0])
+    symmetric = double_batch(bundled_graphs(24), [0, 23])
+    other = double_batch(CrystalGraphs.from_structures([random_crystal(4)]), [0])
+    return unweighted(symmetric), unweighted(other)
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -79,7 +80,7 @@ def set2set_of_pyg(ours: Set2Set) -> pyg.Set2Set:
 
 def plain_network(model: MEGNet, atom_set: nn.Module, bond_set: nn.Module, batch) -> Tensor:
     """Compute the whole network with loops; PyG's Set2Set reads every edge."""
-    distance = batch.bond_length.repeat_interleave(batch.bond_count.long())
+    distance = batch.bond_length.repeat_interleave(batch.bond_count)
     e = [torch.exp(-((d - model.basis.centers) ** 2) / 0.5**2) for d in distance]
     v = [model.elements.weight[z] for z in batch.species]
     u = [torch.zeros(2, dtype=torch.double) for _ in range(batch.num_graphs)]
@@ -115,7 +116,7 @@ def test_layer_is_the_published_one(batch):
     """Outputs and gradients of inputs and weights."""
     ours = ready(MEGNetConv())
     plain = copy.deepcopy(ours)
-    count = batch.bond_count.long()
+    count = batch.bond_count
     v, e, u = normal(batch.num_nodes, 32), normal(len(count), 32, seed=1), normal(batch.num_graphs, 32, seed=2)
     leaves = [tensor.clone().requires_grad_() for tensor in (v, e, u)]
     found = ours(*leaves, batch)
@@ -191,11 +192,11 @@ def test_gradcheck():
 
 def test_a_bond_of_several_edges_weighs_more():
     """Counts reach the means and Set2Set: to forget them would not go unseen."""
-    model, batch = ready(MEGNet()), double_batch()
+    model, batch = ready(MEGNet()), unweighted(double_batch())
     expected = model(batch)
     torch.testing.assert_close(model(one_by_one(batch)), expected, rtol=1e-10, atol=1e-10)
     forgotten = batch.clone()
-    forgotten.bond_count = torch.ones_like(batch.bond_count)
+    forgotten.bond_weight = torch.ones_like(batch.bond_weight)
     assert (model(forgotten) - expected).abs().min() > 1e-6
 
 
@@ -296,8 +297,8 @@ def test_predictions_are_those_of_matgl():
     """On the same graphs; optional, as matgl is not among the packages that the course needs."""
     pytest.importorskip("matgl")
     torch.manual_seed(0)
-    model, batch = MEGNet().double(), double_batch()
-    count = batch.bond_count.long()
+    model, batch = MEGNet().double(), unweighted(double_batch())
+    count = batch.bond_count
     length = batch.bond_length.repeat_interleave(count)
     graph = SimpleNamespace(
         node_type=batch.species - 1,

@@ -135,8 +135,8 @@ class EdgeGatedConv(nn.Module):
             *graph.edge_index,
             graph.parallel[:, None],
         )
-        x = x + silu(self.node_norm(self.update(x) + h, graph.node_count))
-        return x, (y + silu(self.edge_norm(m, graph.edge_count)) if update_edges else y)
+        x = x + silu(self.node_norm(self.update(x) + h, graph.node_weight))
+        return x, (y + silu(self.edge_norm(m, graph.edge_weight)) if update_edges else y)
 
 
 class ALIGNNLayer(nn.Module):
@@ -178,10 +178,10 @@ class Embedding(nn.Module):
         without_gradient(*(linear.bias for linear in self.linears))
         self.norms = nn.ModuleList(WeightedBatchNorm1d(n_out) for n_out in sizes[1:])
 
-    def forward(self, values: Tensor, count: Tensor) -> Tensor:
-        """Map ``values`` (M, sizes[0]), whose row ``m`` stands for ``count[m]`` rows, to (M, sizes[-1])."""
+    def forward(self, values: Tensor, weight: Tensor) -> Tensor:
+        """Map ``values`` (M, sizes[0]), whose row ``m`` stands for ``weight[m]`` rows, to (M, sizes[-1])."""
         for linear, norm in zip(self.linears, self.norms, strict=True):
-            values = silu(norm(linear(values), count))
+            values = silu(norm(linear(values), weight))
         return values
 
 
@@ -244,10 +244,10 @@ class ALIGNN(Trunk):
         """Return one vector per crystal, (B, hidden)."""
         graph = crystal_line_graph(batch, rounds=len(self.alignn_layers) + len(self.gcn_layers))
         atoms, edges = graph.atoms, graph.edges
-        x = self.atom_embedding(self.atom_features[graph.species], atoms.node_count)  # (N, F)
-        y = self.edge_embedding(self.distance_basis(graph.length), atoms.edge_count)  # (E, F)
+        x = self.atom_embedding(self.atom_features[graph.species], atoms.node_weight)  # (N, F)
+        y = self.edge_embedding(self.distance_basis(graph.length), atoms.edge_weight)  # (E, F)
         cosine = graph.cosine if self.angles else torch.zeros_like(graph.cosine)
-        z = self.angle_embedding(self.angle_basis(cosine), graph.cosine_count)  # (A, F)
+        z = self.angle_embedding(self.angle_basis(cosine), graph.cosine_weight)  # (A, F)
         row = graph.pair_cosine  # after the first layer z is (T, F), and each pair has a row of its own
         for number, layer in enumerate(self.alignn_layers, 1):
             x, y, z = layer(x, y, z, atoms, edges, row, update_angles=number < len(self.alignn_layers))
@@ -280,17 +280,17 @@ class SimpleConv(nn.Module):
         self.update = nn.Sequential(nn.Linear(2 * hidden, hidden), nn.Softplus(), nn.Linear(hidden, hidden))
         without_gradient(self.update[-1].bias)
 
-    def forward(self, x: Tensor, bond_index: Tensor, bond_count: Tensor, e: Tensor) -> Tensor:
-        """Return the new atom features (N, F) from ``x`` (N, F), bonds (2, M), their counts (M,) and ``e`` (M, K)."""
+    def forward(self, x: Tensor, bond_index: Tensor, bond_weight: Tensor, e: Tensor) -> Tensor:
+        """Return the new atom features (N, F) from ``x`` (N, F), bonds (2, M), their weights (M,) and ``e`` (M, K)."""
         source, target = bond_index
         # As in CGCNN, the parts of the atoms are computed once an atom.
         w_i, w_j, w_e = self.message_in.weight.split([self.hidden, self.hidden, e.shape[1]], dim=1)
         receiver = torch.addmm(self.message_in.bias, x, w_i.T).index_select(0, target)
         sender = (x @ w_j.T).index_select(0, source)
-        inner = softplus(torch.addmm(receiver + sender, e, w_e.T)) * bond_count[:, None]
+        inner = softplus(torch.addmm(receiver + sender, e, w_e.T)) * bond_weight[:, None]
         # The sum over the neighbours stands before the second linear map of the messages: it then costs once an atom.
         total = inner.new_zeros(x.shape).index_add(0, target, inner)
-        n_edges = bond_count.new_zeros(len(x)).index_add(0, target, bond_count)
+        n_edges = bond_weight.new_zeros(len(x)).index_add(0, target, bond_weight)
         total = total @ self.message_out.weight.T + torch.outer(n_edges, self.message_out.bias)
         return self.update(torch.cat([x, total], dim=1))
 
@@ -326,5 +326,5 @@ class ALIGNNSimple(Trunk):
         x = self.atom_embedding(self.atom_features)[batch.species]  # (N, F)
         e = self.basis(batch.bond_length)  # (M, K)
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = softplus(x + norm(conv(x, batch.bond_index, batch.bond_count, e)))
+            x = softplus(x + norm(conv(x, batch.bond_index, batch.bond_weight, e)))
         return softplus(self.crystal_embedding(mean_pool(x, batch.batch, batch.ptr)))

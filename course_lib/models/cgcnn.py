@@ -40,7 +40,7 @@ class CGCNNConv(nn.Module):
         self.message_norm = WeightedBatchNorm1d(2 * hidden)
         self.sum_norm = WeightedBatchNorm1d(hidden)
 
-    def forward(self, x: Tensor, bond_index: Tensor, bond_count: Tensor, e: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bond_index: Tensor, bond_weight: Tensor, e: Tensor) -> Tensor:
         """Update the atoms.
 
         Parameters
@@ -49,8 +49,8 @@ class CGCNNConv(nn.Module):
             Atom features.
         bond_index : Tensor of int64, shape (2, M)
             Source and target atom of each bond.
-        bond_count : Tensor, shape (M,)
-            How many edges each bond stands for.
+        bond_weight : Tensor, shape (M,)
+            How many edges each bond stands for, each counted by its weight.
         e : Tensor, shape (M, K)
             Bond features.
 
@@ -64,8 +64,8 @@ class CGCNNConv(nn.Module):
         z = e @ w_e.T  # (M, 2F)
         z += torch.addmm(self.linear.bias, x, w_i.T).index_select(0, target)
         z += (x @ w_j.T).index_select(0, source)
-        gate, core = self.message_norm(z, bond_count).chunk(2, dim=1)  # (M, F) each
-        message = torch.sigmoid(gate) * softplus(core) * bond_count[:, None]
+        gate, core = self.message_norm(z, bond_weight).chunk(2, dim=1)  # (M, F) each
+        message = torch.sigmoid(gate) * softplus(core) * bond_weight[:, None]
         total = message.new_zeros(x.shape).index_add(0, target, message)
         return softplus(x + self.sum_norm(total))
 
@@ -112,5 +112,5 @@ class CGCNN(Trunk):
         """Return one vector per crystal, (B, embedding)."""
         x, e = self.atoms_and_bonds(batch)
         for conv in self.convs:
-            x = conv(x, batch.bond_index, batch.bond_count, e)
+            x = conv(x, batch.bond_index, batch.bond_weight, e)
         return self.pool(x, batch)

@@ -16,7 +16,7 @@ from torch_geometric.data import Batch
 from course_lib.models.line_graph import line_graph, undirected
 
 MERGE_TOLERANCE = 1e-3
-"""Edges whose lengths (in angstrom), and angles whose cosines, round to the same multiple of this may be equivalent.
+"""Edges may be equivalent if lengths (in angstrom) and weights round to the same multiple of this; angles, if cosines do.
 
 What is merged gets the mean of its members, so the error that this makes in a prediction is of second order.
 """
@@ -25,21 +25,23 @@ What is merged gets the mean of its members, so the error that this makes in a p
 class CountedGraph(NamedTuple):
     """A graph in which a node stands for several equivalent nodes, and an edge for several equivalent edges.
 
+    An edge that fades out (`course_lib.graphs.neighbor_weight`) counts less than once.
+
     Attributes
     ----------
     edge_index : Tensor of int64, shape (2, E)
         Source and target of each edge, sorted by target.
-    node_count : Tensor, shape (N,)
-        How many nodes each node stands for.
-    edge_count : Tensor, shape (E,)
-        How many edges each edge stands for.
+    node_weight : Tensor, shape (N,)
+        How many nodes each node stands for, each counted by its weight.
+    edge_weight : Tensor, shape (E,)
+        How many edges each edge stands for, each counted by its weight.
     parallel : Tensor, shape (E,)
-        How many of these end at any one of the nodes that the edge's target stands for.
+        The weight of the messages that come along these to any one of the nodes that the edge's target stands for.
     """
 
     edge_index: Tensor
-    node_count: Tensor
-    edge_count: Tensor
+    node_weight: Tensor
+    edge_weight: Tensor
     parallel: Tensor
 
 
@@ -56,8 +58,8 @@ class CrystalLineGraph(NamedTuple):
         Of each edge of the atom graph, in angstrom.
     cosine : Tensor, shape (A,)
         The different cosines of angles.
-    cosine_count : Tensor, shape (A,)
-        How many angles have each cosine.
+    cosine_weight : Tensor, shape (A,)
+        How many angles have each cosine, each counted by its weight.
     pair_cosine : Tensor of int64, shape (T,)
         Which of the cosines each edge of the line graph has.
     atoms, edges : CountedGraph
@@ -68,7 +70,7 @@ class CrystalLineGraph(NamedTuple):
     species: Tensor
     length: Tensor
     cosine: Tensor
-    cosine_count: Tensor
+    cosine_weight: Tensor
     pair_cosine: Tensor
     atoms: CountedGraph
     edges: CountedGraph
@@ -82,7 +84,9 @@ def crystal_line_graph(batch: Batch, rounds: int) -> CrystalLineGraph:
     them. Colour refinement (Weisfeiler and Leman, 1968) finds them: every atom, edge and pair gets a colour, first
     from its species, length or angle alone; in each round an edge takes in the colours of its two atoms, an atom
     those of all edges into it, and an edge those of all pairs into it, just as the layers pass messages. What has one
-    colour at the end had equal messages in every round. One representative with a count then serves for all.
+    colour at the end had equal messages in every round. One representative with a count then serves for all. An edge's
+    colour begins with its weight, too. A pair has the weight of its first edge where it brings a message to its second,
+    and the product of both where all pairs are counted.
 
     Colours are hashes in 64 bits; two that should differ are equal by chance about once in a million batches.
 
@@ -98,13 +102,13 @@ def crystal_line_graph(batch: Batch, rounds: int) -> CrystalLineGraph:
     CrystalLineGraph
     """
     n_atoms = len(batch.species)
-    edge_index, edge_vector = undirected(batch.edge_index, batch.edge_vector, n_atoms)
+    edge_index, edge_vector, weight = undirected(batch.edge_index, batch.edge_vector, batch.cutoff)
     (first, second), cosine = line_graph(edge_index, edge_vector, n_atoms)
     (source, target), length = edge_index, edge_vector.norm(dim=1)
 
     atom = _hash(batch.species)
-    edge = _hash((length / MERGE_TOLERANCE).round().long())
-    angle = _hash((cosine / MERGE_TOLERANCE).round().long())
+    edge = _hash(_rounded(length), _rounded(weight))
+    angle = _hash(_rounded(cosine))
     for _ in range(rounds):
         edge = _hash(edge, atom[source], atom[target])
         atom = _hash(atom, torch.zeros_like(atom).index_add(0, target, edge))
@@ -117,26 +121,32 @@ def crystal_line_graph(batch: Batch, rounds: int) -> CrystalLineGraph:
         _hash(angle, edge.index_select(0, first)), edge_class.index_select(0, second)
     )
     atom_count, edge_count, pair_count = (count.to(length.dtype) for count in (atom_count, edge_count, pair_count))
+    edge_weight = _class_sum(weight, edge_class, edge_count)
+    first_weight, second_weight = weight.index_select(0, first), weight.index_select(0, second)
+    pair_weight = _class_sum(first_weight * second_weight, pair_class, pair_count)
     # a -> b -> c and c -> b -> a have one angle, as have many others.
-    cosine, pair_cosine = torch.unique(_class_mean(cosine, pair_class, pair_count), return_inverse=True)
+    cosine, pair_cosine = torch.unique(_class_sum(cosine, pair_class, pair_count) / pair_count, return_inverse=True)
+    atoms_index = atom_class[edge_index[:, some_edge]]
+    edges_index = edge_class[torch.stack([first, second])[:, some_pair]]
+    to_edge = _class_sum(first_weight, pair_class, pair_count)
     return CrystalLineGraph(
         atom_class=atom_class,
         species=batch.species[some_atom],
-        length=_class_mean(length, edge_class, edge_count),
+        length=_class_sum(length, edge_class, edge_count) / edge_count,
         cosine=cosine,
-        cosine_count=torch.zeros_like(cosine).index_add(0, pair_cosine, pair_count),
+        cosine_weight=torch.zeros_like(cosine).index_add(0, pair_cosine, pair_weight),
         pair_cosine=pair_cosine,
-        atoms=_counted(atom_class[edge_index[:, some_edge]], atom_count, edge_count),
-        edges=_counted(edge_class[torch.stack([first, second])[:, some_pair]], edge_count, pair_count),
+        atoms=CountedGraph(atoms_index, atom_count, edge_weight, edge_weight / atom_count[atoms_index[1]]),
+        edges=CountedGraph(edges_index, edge_weight, pair_weight, to_edge / edge_count[edges_index[1]]),
     )
 
 
-def _counted(edge_index: Tensor, node_count: Tensor, edge_count: Tensor) -> CountedGraph:
-    return CountedGraph(edge_index, node_count, edge_count, edge_count / node_count[edge_index[1]])
+def _rounded(values: Tensor) -> Tensor:
+    return (values / MERGE_TOLERANCE).round().long()
 
 
-def _class_mean(values: Tensor, number: Tensor, count: Tensor) -> Tensor:
-    return torch.zeros_like(count).index_add(0, number, values) / count
+def _class_sum(values: Tensor, number: Tensor, like: Tensor) -> Tensor:
+    return torch.zeros_like(like).index_add(0, number, values)
 
 
 def _hash(*columns: Tensor) -> Tensor:

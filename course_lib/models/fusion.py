@@ -154,7 +154,7 @@ class IntermediateFusion(FusionModel):
         x, e = self.trunk.atoms_and_bonds(batch)
         for conv, of_crystals in zip(self.trunk.convs, self.scale_and_shift(batch).unbind(1), strict=True):
             scale, shift = of_crystals.index_select(0, batch.batch).unbind(1)  # (N, hidden) each
-            x = conv(x + x * scale + shift, batch.bond_index, batch.bond_count, e)
+            x = conv(x + x * scale + shift, batch.bond_index, batch.bond_weight, e)
         return self.out(self.trunk.pool(x, batch))
 
 

@@ -52,7 +52,7 @@ class GATConv(nn.Module):
         for parameter in (self.score_source, self.score_target, self.score_edge):
             nn.init.xavier_uniform_(parameter)
 
-    def attention(self, x: Tensor, bond_index: Tensor, bond_count: Tensor, e: Tensor) -> Tensor:
+    def attention(self, x: Tensor, bond_index: Tensor, bond_weight: Tensor, e: Tensor) -> Tensor:
         """Return the share of each bond in what its target atom receives, (M, H); arguments as for `forward`."""
         source, target = bond_index
         # a . W x = (a W) . x: with the vector multiplied into the matrix first, a bond costs K * H products.
@@ -61,12 +61,12 @@ class GATConv(nn.Module):
         score = e @ self._fold(self.score_edge, self.linear_edge)
         score = score + (x @ of_source).index_select(0, source) + (x @ of_target).index_select(0, target)
         # A bond that stands for several edges has their shares together: count * exp(score).
-        return softmax(leaky_relu(score, 0.2) + bond_count.log()[:, None], target, num_nodes=len(x))
+        return softmax(leaky_relu(score, 0.2) + bond_weight.log()[:, None], target, num_nodes=len(x))
 
     def _fold(self, vector: Tensor, linear: nn.Linear) -> Tensor:
         return torch.einsum("hf,hfk->kh", vector, linear.weight.view(self.heads, self.hidden, -1))
 
-    def forward(self, x: Tensor, bond_index: Tensor, bond_count: Tensor, e: Tensor) -> Tensor:
+    def forward(self, x: Tensor, bond_index: Tensor, bond_weight: Tensor, e: Tensor) -> Tensor:
         """Update the atoms.
 
         Parameters
@@ -75,8 +75,8 @@ class GATConv(nn.Module):
             Atom features.
         bond_index : Tensor of int64, shape (2, M)
             Source and target atom of each bond.
-        bond_count : Tensor, shape (M,)
-            How many edges each bond stands for.
+        bond_weight : Tensor, shape (M,)
+            How many edges each bond stands for, each counted by its weight.
         e : Tensor, shape (M, K)
             Bond features.
 
@@ -84,7 +84,7 @@ class GATConv(nn.Module):
         -------
         Tensor, shape (N, F)
         """
-        weight = self.attention(x, bond_index, bond_count, e) / self.heads
+        weight = self.attention(x, bond_index, bond_weight, e) / self.heads
         # sum_j w_ij W x_j = W sum_j w_ij x_j: what is summed first is the same x_j for every head, so it is read once.
         # In mixed precision the sums are taken in the precision of the weights.
         sums = _WeightedSum.apply(weight, x.to(torch.promote_types(x.dtype, weight.dtype)), *bond_index)  # (N, H * F)
@@ -151,8 +151,8 @@ class GAT(Trunk):
         x = self.atom_embedding(self.atom_features)[batch.species]  # (N, F)
         itself = torch.arange(len(x), device=x.device).expand(2, -1)
         bond_index = torch.cat([batch.bond_index, itself], dim=1)  # (2, M + N)
-        bond_count = torch.cat([batch.bond_count, batch.bond_count.new_ones(len(x))])
+        bond_weight = torch.cat([batch.bond_weight, batch.bond_weight.new_ones(len(x))])
         e = self.basis(torch.cat([batch.bond_length, batch.bond_length.new_zeros(len(x))]))  # (M + N, K)
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = softplus(norm(conv(x, bond_index, bond_count, e)))
+            x = softplus(norm(conv(x, bond_index, bond_weight, e)))
         return mean_pool(x, batch.batch, batch.ptr)

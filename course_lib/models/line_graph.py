@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from course_lib.graphs import neighbor_weight
+
 
 class LineGraph(NamedTuple):
     """The graph whose nodes are the edges of another graph: two are joined where one ends and the other begins.
@@ -24,11 +26,30 @@ class LineGraph(NamedTuple):
     cosine: Tensor
 
 
-def undirected(edge_index: Tensor, edge_vector: Tensor, n_atoms: int) -> tuple[Tensor, Tensor]:
+class UndirectedEdges(NamedTuple):
+    """Edges that have their reverse among them, with the same weight.
+
+    Attributes
+    ----------
+    edge_index : Tensor of int64, shape (2, E)
+        Source and target of each edge, sorted by target.
+    edge_vector : Tensor, shape (E, 3)
+        From the target to the source, in angstrom.
+    edge_weight : Tensor, shape (E,)
+        How much each edge counts, between 0 and 1.
+    """
+
+    edge_index: Tensor
+    edge_vector: Tensor
+    edge_weight: Tensor
+
+
+def undirected(edge_index: Tensor, edge_vector: Tensor, cutoff: Tensor) -> UndirectedEdges:
     """Add the reverse of each edge that lacks it, as ALIGNN's graphs have both directions of every edge.
 
-    An atom can be among the nearest neighbours of another without the opposite being true. Neighbourhoods are
-    whole shells, so the reverse of an edge is missing exactly when the edge is longer than all edges of its source.
+    An atom can be among the nearest neighbours of another without the opposite being true. Each direction has a weight
+    by the cutoff of its own target (`course_lib.graphs.neighbor_weight`); both get the larger of the two. An edge
+    lacks its reverse where that has no weight.
 
     Parameters
     ----------
@@ -36,22 +57,25 @@ def undirected(edge_index: Tensor, edge_vector: Tensor, n_atoms: int) -> tuple[T
         Source and target of each edge.
     edge_vector : Tensor, shape (E, 3)
         From the target to the source, in angstrom.
-    n_atoms : int
-        Number of atoms.
+    cutoff : Tensor, shape (N,)
+        Of each atom, in angstrom.
 
     Returns
     -------
-    edge_index, edge_vector : Tensor, shapes (2, E') and (E', 3)
-        Sorted by target.
+    UndirectedEdges
     """
     source, target = edge_index
     length = edge_vector.norm(dim=1)
-    reach = length.new_zeros(n_atoms).scatter_reduce(0, target, length, "amax")
-    alone = length > reach[source] + 1e-5  # angstrom; far above rounding, far below a shell's tolerance
+    reach = length.new_zeros(len(cutoff)).scatter_reduce(0, target, length, "amax")
+    alone = length > reach[source] + 1e-5  # angstrom; an atom has all edges up to its longest
+    weight = torch.maximum(neighbor_weight(length, cutoff[target]), neighbor_weight(length, cutoff[source]))
     edge_index = torch.cat([edge_index, edge_index[:, alone].flip(0)], dim=1)
-    edge_vector = torch.cat([edge_vector, -edge_vector[alone]])
     order = torch.argsort(edge_index[1], stable=True)
-    return edge_index[:, order], edge_vector[order]
+    return UndirectedEdges(
+        edge_index[:, order],
+        torch.cat([edge_vector, -edge_vector[alone]])[order],
+        torch.cat([weight, weight[alone]])[order],
+    )
 
 
 def line_graph(edge_index: Tensor, edge_vector: Tensor, n_atoms: int) -> LineGraph:

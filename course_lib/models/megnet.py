@@ -61,7 +61,7 @@ class MEGNetConv(nn.Module):
     def forward(self, v: Tensor, e: Tensor, u: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Update atoms ``v`` (N, 32), bonds ``e`` (M, 32) and the states ``u`` (B, 32) of the crystals."""
         source, target = batch.bond_index
-        crystal, count = batch.batch, batch.bond_count[:, None]
+        crystal, count = batch.batch, batch.bond_weight[:, None]
         # The first layer reads [v_i, v_j, e_ij, u]; what belongs to an atom or to its crystal is computed once an atom.
         w_i, w_j, w_e, w_u = self.bond_in.weight.split(_NARROW, dim=1)
         receiver = v @ w_i.T + torch.addmm(self.bond_in.bias, u, w_u.T).index_select(0, crystal)
@@ -200,5 +200,5 @@ class MEGNet(Trunk):
         crystal, n_crystals = batch.batch, len(u)
         atoms = self.atom_set(self.atoms_to_set(v), crystal, n_crystals)
         of_bonds = crystal.index_select(0, batch.bond_index[1])
-        bonds = self.bond_set(self.bonds_to_set(e), of_bonds, n_crystals, batch.bond_count)
+        bonds = self.bond_set(self.bonds_to_set(e), of_bonds, n_crystals, batch.bond_weight)
         return self.join(torch.cat([atoms, bonds, u], dim=1))

@@ -14,11 +14,12 @@ _SAME_SHELL = 1e-3  # angstrom; wider than what rounding in a CIF file makes, an
 class PublishedCGCNN(CGCNN):
     """CGCNN in which each atom receives messages from exactly `neighbors` neighbours, for weights trained in this way.
 
-    The original code keeps the 12 nearest neighbours and cuts a shell in the middle where it must. Its weights expect
-    sums of 12 messages; in the whole shells of our graphs there are often 18, and the predictions would be far off.
-    Here the neighbours in the last shell share what is left of the 12 places, each counting for the same fraction of
-    a neighbour. Where they are equivalent, this is the original's sum; where they are not, it is the mean over all
-    choices that the original could make, and so does not depend on the order of the atoms.
+    The original code keeps the 12 nearest neighbours and cuts a shell in the middle where it must. Here the neighbours
+    in the last shell share what is left of the 12 places, each counting for the same fraction of a neighbour. Where
+    they are equivalent, this is the original's sum; where they are not, it is the mean over all choices that the
+    original could make, and so does not depend on the order of the atoms. Our graphs' own weights, which fade over 0.3
+    angstrom, would be the same for such a shell, but count a neighbour that is a little farther away than the twelfth:
+    predictions of the original jump where two neighbours change places, and so do those of this network.
 
     Parameters
     ----------
@@ -62,7 +63,7 @@ def share_of_neighbors(batch: Batch, neighbors: int) -> Tensor:
     -------
     Tensor, shape (M,)
     """
-    target, length, count = batch.bond_index[1], batch.bond_length, batch.bond_count
+    target, length, count = batch.bond_index[1], batch.bond_length, batch.bond_count.to(batch.bond_length.dtype)
     n_atoms = len(batch.species)
     # target is sorted, so a stable sort by length and then by target leaves each atom's bonds together.
     order = length.argsort(stable=True)
@@ -74,7 +75,8 @@ def share_of_neighbors(batch: Batch, neighbors: int) -> Tensor:
     last = length.new_full((n_atoms,), torch.inf)
     last = last.scatter_reduce(0, target[enough], length[enough], "amin")  # distance of the last neighbour that counts
     inner = length < last[target] - _SAME_SHELL
+    shell = ~inner & (length <= last[target] + _SAME_SHELL)
     zeros = count.new_zeros(n_atoms)
     n_inner = zeros.index_add(0, target[inner], count[inner])
-    n_last = zeros.index_add(0, target[~inner], count[~inner])
-    return torch.where(inner, count, count * ((neighbors - n_inner) / n_last)[target])
+    n_shell = zeros.index_add(0, target[shell], count[shell])
+    return count * torch.where(inner, 1.0, shell * ((neighbors - n_inner) / n_shell)[target])

@@ -28,5 +28,5 @@ class NetworkAround(FusionModel):
         """Predict from both views: (B, 1)."""
         x, e = self.trunk.atoms_and_bonds(batch)
         for conv in self.trunk.convs:
-            x = conv(x, batch.bond_index, batch.bond_count, e)
+            x = conv(x, batch.bond_index, batch.bond_weight, e)
         return self.out(self.layer(x, self.composition(batch), batch.batch))

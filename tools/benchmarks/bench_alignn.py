@@ -94,7 +94,7 @@ class PlainNetwork(nn.Module):
 
 def plain_batch(batch: Batch) -> Batch:
     """Return the batch as such a network reads it: the line graph made before, all edges and angles kept."""
-    edge_index, edge_vector = undirected(batch.edge_index, batch.edge_vector, batch.num_nodes)
+    edge_index, edge_vector, _ = undirected(batch.edge_index, batch.edge_vector, batch.cutoff)
     pair_index, cosine = line_graph(edge_index, edge_vector, batch.num_nodes)
     return Batch(
         x=atom_feature_table()[batch.species],

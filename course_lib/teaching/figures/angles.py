@@ -107,7 +107,7 @@ def plot_angle_to_number(structure: Structure, neighbors: int, pair: int) -> Fig
         If an atom is its own neighbour, or there is no such pair.
     """
     batch = CrystalGraphs.from_structures([structure], neighbors=neighbors).batch([0])
-    edge_index, vectors = undirected(batch.edge_index, batch.edge_vector, len(structure))
+    edge_index, vectors, _ = undirected(batch.edge_index, batch.edge_vector, batch.cutoff)
     pairs, cosines = line_graph(edge_index, vectors, len(structure))
     edges, vectors, pairs = edge_index.numpy(), vectors.double().numpy(), pairs.numpy()
     if (edges[0] == edges[1]).any():

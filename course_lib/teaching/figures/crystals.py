@@ -17,7 +17,7 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
-from course_lib.graphs import NEIGHBORS, SHELL_TOLERANCE, CrystalGraphs, nearest_neighbors
+from course_lib.graphs import NEIGHBORS, CrystalGraphs, nearest_neighbors
 from course_lib.models.atom_features import element_properties
 from course_lib.teaching.figures.style import (
     COLORS,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 _ELEMENTS = LinearSegmentedColormap.from_list("elements", ["#f2c14e", "#c8553d", "#1d3557"])
 _BALL = 0.35  # drawn radius of an atom, in units of its covalent radius
 _SAME_PLACE = 0.01  # angstrom
+_SAME_SHELL = 0.01  # angstrom
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _bonds(structure: Structure) -> list[_Bond]:
     """Return the bonds of the graph, those that go both ways once."""
     batch = CrystalGraphs.from_structures([structure]).batch([0])
     symbols = _symbols(structure)
-    count = batch.bond_count.int().tolist()
+    count = batch.bond_count.tolist()
     length = _snapped(batch.bond_length.double().numpy())
     found = set(zip(*batch.bond_index.tolist(), length, count, strict=True))
     bonds = []
@@ -266,9 +267,9 @@ def _conventional_cell(structure: Structure) -> tuple[np.ndarray, np.ndarray]:
 
 def neighbors_of(structure: Structure, site: int, neighbors: int = NEIGHBORS) -> list[tuple[int, np.ndarray]]:
     """Return the neighbours of `site`, nearest first: which atom, and the vector to it in angstrom."""
-    source, target, vector = nearest_neighbors(structure.cart_coords, structure.lattice.matrix, neighbors)
-    mine = target == site
-    return list(zip(source[mine].tolist(), vector[mine], strict=True))
+    found = nearest_neighbors(structure.cart_coords, structure.lattice.matrix, neighbors)
+    mine = found.target == site
+    return list(zip(found.source[mine].tolist(), found.vector[mine], strict=True))
 
 
 def _cell_edges(cell: np.ndarray) -> list[np.ndarray]:
@@ -527,7 +528,7 @@ def shells_of(structure: Structure, site: int, neighbors: int) -> list[Shell]:
     reach = len(neighbors_of(structure, site, neighbors)) + 1
     for rank, (other, vector) in enumerate(neighbors_of(structure, site, reach), start=1):
         distance = float(np.linalg.norm(vector))
-        if not shells or distance - shells[-1].distance > SHELL_TOLERANCE:
+        if not shells or distance - shells[-1].distance > _SAME_SHELL:
             shells.append(Shell(distance, rank, []))
         shells[-1].symbols.append(symbols[other])
     return shells
