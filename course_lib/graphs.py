@@ -1,8 +1,8 @@
 """Crystal graphs: every atom joined to its nearest neighbours, all periodic images counted.
 
-An atom has 12 neighbours, whose weights add up to 12. The weight falls smoothly from 1 to 0 where the nearest 12 end, so
-a graph, and what a network predicts from it, is a continuous function of the positions: equal neighbours have
-equal weights, and a neighbour that moves away fades out.
+The weights of an atom's neighbours add up to 12. A weight falls smoothly from 1 to 0 where the nearest 12 end, so a
+graph, and what a network predicts from it, is a continuous function of the positions: equal neighbours have equal
+weights, and a neighbour that moves away fades out.
 
 A whole dataset is a handful of flat arrays (species, neighbour indices, edge
 vectors, offsets), so a batch is cut out by slicing and nothing is stored twice.
@@ -62,8 +62,8 @@ _FORMAT = 3  # of the folder that save() writes
 _META = "meta.json"  # the file in it that is not an array
 _COUNTS = {"n_atoms": "atom_offset", "n_bonds": "bond_offset", "n_edges": "edge_offset"}  # of a chunk; of all
 _ARRAYS = (
-    "species", "cutoff", "atom_offset", "bond_offset", "edge_offset", "source", "target", "count", "weight", "vector", "composition",
-    "y",
+    "species", "cutoff", "atom_offset", "bond_offset", "edge_offset", "source", "target", "count", "weight", "vector",
+    "composition", "y",
 )  # fmt: skip
 
 
@@ -77,8 +77,8 @@ class CrystalGraphs:
     ``count`` says how many they are. A model that sees only distances computes each message once per bond and counts it
     so many times; a model that sees directions reads the edges.
 
-    Each atom has a *cutoff*, and an edge into it the weight `neighbor_weight`, which is 1 for the nearest neighbours and
-    falls to 0 around the cutoff; the weights of an atom's edges add up to the number of neighbours asked for.
+    Each atom has a *cutoff*, and an edge into it the weight `neighbor_weight`, which is 1 for the nearest neighbours
+    and falls to 0 around the cutoff; the weights of an atom's edges add up to the number of neighbours asked for.
 
     Crystal ``b`` has the atoms ``atom_offset[b]:atom_offset[b + 1]``, and likewise its bonds and edges. Bonds are
     sorted by target, then by source, then by length; edges follow the order of their bonds.
@@ -295,8 +295,8 @@ class CrystalGraphs:
             ``species`` (N,) int64; ``bond_index`` (2, M) int64, row 0 the source and row 1 the target, sorted by
             target; ``bond_length`` (M,) float32, angstrom; ``bond_count`` (M,) int64, the edges of each bond, and
             ``bond_weight`` (M,) float32, the sum of their weights; ``edge_index`` (2, E) and ``edge_vector`` (E, 3)
-            float32, angstrom, bond after bond; ``cutoff`` (N,) float32, angstrom; ``composition`` (B, n_features); ``y``
-            (B, n_targets) with 0 where missing and ``y_mask`` (B, n_targets) bool, true where there is a label;
+            float32, angstrom, bond after bond; ``cutoff`` (N,) float32, angstrom; ``composition`` (B, n_features);
+            ``y`` (B, n_targets) with 0 where missing and ``y_mask`` (B, n_targets) bool, true where there is a label;
             PyG's ``batch`` (N,) and ``ptr`` (B + 1,).
         """
         rows = self._rows_at(indices)

@@ -153,7 +153,7 @@ assert two.iloc[0].equals(two.iloc[1])
 # To a graph network a crystal is a set of atoms, each joined to its neighbours. But a crystal has no end: where do we
 # stop? Here is what one atom sees as it looks further and further out.
 
-# %% mystnb={"image": {"alt": "Neighbours of one atom of rock salt by distance: a shell of 6, then one of 12 and more. A line marks the twelfth neighbour, which lies in the middle of the second shell; the whole shell is kept."}}
+# %% mystnb={"image": {"alt": "Neighbours of one atom of rock salt by distance: a shell of 6, then one of 12 and more. A line marks the twelfth neighbour, which lies in the middle of the second shell; in our graph each atom of that shell counts half."}}
 from course_lib.teaching.figures.crystals import plot_shells
 
 rocksalt = crystals[crystals["prototype"] == "rocksalt"].iloc[0]["structure"]
@@ -167,8 +167,21 @@ assert rocksalt.reduced_formula == "BeO"
 # first shell has 6 atoms and the second 12, so a cut at twelve takes 6 of the 12 in the second shell. Which six?
 # That would depend on the order in which a program lists them, and the prediction with it.
 #
-# So our rule is: **the twelve nearest, and the rest of the shell that the twelfth belongs to.** The graph then
-# depends on the crystal alone, not on how somebody wrote it down.
+# So our rule is: **twelve neighbours, and those at one distance share.** Each neighbour has a weight between 0 and 1, and
+# the weights of an atom's neighbours add up to 12. In rock salt the first 6 count fully. The next 12 share the 6 places
+# that are left, so each counts ½. The graph then depends on the crystal alone, not on how somebody wrote it down.
+#
+# What if two distances differ a little? Then the nearer atom must count more, but not suddenly: an atom that moves away
+# should fade out. So the weight falls smoothly from 1 to 0 over 0.3 Å:
+
+# %% mystnb={"image": {"alt": "Left: the weight of a neighbour against its distance from the cutoff, a smooth step from 1 to 0 within 0.3 angstrom. Right: the weights of the nearest 20 neighbours of one atom while the crystal is stretched along one axis; they change without a jump and always add up to 12."}}
+from course_lib.teaching.figures.crystals import plot_neighbor_weights
+
+plot_neighbor_weights(rocksalt)
+
+# %% [markdown]
+# Each atom's cutoff, where a neighbour counts ½, is chosen so that its weights add up to 12. As we stretch the crystal,
+# neighbours fade in and out, and what a network predicts changes without a jump.
 #
 # > **Predict.** Rock salt has two atoms in its smallest cell. How many edges does its graph have? (An edge and its way
 # > back count as two.)
@@ -179,10 +192,10 @@ from course_lib.graphs import CrystalGraphs
 one = CrystalGraphs.from_structures([rocksalt]).batch([0])
 n_edges, n_bonds = one.edge_index.shape[1], one.bond_index.shape[1]
 print(f"{one.num_nodes} atoms, {n_edges} edges, {n_bonds} bonds")
-for ends, length, count in zip(
-    one.bond_index.T, one.bond_length, one.bond_count, strict=True
+for ends, length, count, weight in zip(
+    one.bond_index.T, one.bond_length, one.bond_count, one.bond_weight, strict=True
 ):
-    print(f"{ends.tolist()}: {int(count):2d} edges of {length:.3f} Å")
+    print(f"{ends.tolist()}: {count:2d} edges of {length:.3f} Å count {weight:.1f}")
 
 # %% mystnb={"image": {"alt": "Left: a rock salt crystal with lines from one atom to its neighbours, also to those outside of the cell. Right: its graph, two nodes joined by an arc that stands for 6 edges, and a loop at each node that stands for 12."}}
 from course_lib.teaching.figures.crystals import plot_crystal_and_graph
@@ -195,7 +208,8 @@ plot_crystal_and_graph(rocksalt)
 # one atom to the other and the bond back as one line, so it counts three bonds where the batch has four.)
 #
 # All edges between the same two atoms at the same distance carry the same message. We store them once, as a
-# **bond** with a count. That changes no result and saves most of the work in crystals as symmetric as these.
+# **bond**, with the sum of their weights. That changes no result and saves most of the work in crystals as symmetric as
+# these.
 #
 # ### Why not all atoms within a radius?
 #
@@ -349,7 +363,7 @@ print(source[source.index("source, target") - 8 :])
 # %% [markdown]
 # In the code, M bonds take the place of the edges, and F is 64: `source` is $j$, `target` is $i$. The matrix $W$ is applied
 # in three parts, so that what belongs to an atom is computed once an atom and not once a bond; `index_select` then hands it
-# to the bonds. `bond_count` says how many edges a bond stands for, and `index_add` is the sum over $j$.
+# to the bonds. `bond_weight` is the sum of the weights of a bond's edges, and `index_add` is the sum over $j$.
 #
 # After three rounds an atom knows of atoms three steps away. The mean over the atoms of a cell (64 numbers) is widened to
 # 128 numbers by one layer: the vector of the crystal, its *embedding*. Another layer turns it into the prediction. We train
@@ -521,7 +535,8 @@ pd.DataFrame(
 #
 # - Polymorphs have one formula and different energies. A composition-only model cannot tell them apart, and we
 #   computed the error that this costs at least.
-# - 145 Magpie features describe a formula; a graph of whole neighbour shells describes a structure.
+# - 145 Magpie features describe a formula; a graph, in which each atom has twelve neighbours by weight, describes a
+#   structure.
 # - On these crystals the structure view is ahead on both kinds of test. New formulas are harder than random crystals, for
 #   both models.
 # - It is better on the level of a new formula, and has its largest lead on the differences between polymorphs, which the

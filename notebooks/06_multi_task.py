@@ -239,7 +239,7 @@ gat = GAT()
 layer = gat.convs[0]
 with torch.no_grad():
     x = gat.atom_embedding(gat.atom_features)[batch.species]
-    bonds = (batch.bond_index, batch.bond_count, gat.basis(batch.bond_length))
+    bonds = (batch.bond_index, batch.bond_weight, gat.basis(batch.bond_length))
     weights = layer.attention(x, *bonds)  # one row per bond, one column per head
     messages = layer.linear(x).unflatten(1, (layer.heads, -1))[source]  # W x
     heard = torch.zeros(len(x), *messages.shape[1:])
@@ -283,7 +283,7 @@ def mean(values, group, n_groups, count):
 # %%
 layer = MEGNetConv()
 crystal = batch.batch  # of each atom
-count, once = batch.bond_count[:, None], torch.ones(len(crystal), 1)
+count, once = batch.bond_weight[:, None], torch.ones(len(crystal), 1)
 with torch.no_grad():
     v = torch.randn(len(crystal), 32)
     e = torch.randn(len(source), 32)

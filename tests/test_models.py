@@ -300,6 +300,22 @@ def test_a_distortion_as_small_as_the_tolerance_of_bonds(structure, seed, expone
     assert_same_prediction(distorted, distorted.make_supercell([2, 2, 2], in_place=False))
 
 
+@every_network
+@pytest.mark.parametrize("number", [0, 7, 15, 24, 30])
+def test_predictions_are_continuous_in_the_positions(name, number):
+    """Along a strain of 1 % in small steps, on which neighbours come and go, no prediction jumps."""
+    structure = examples()[number]
+    direction = np.diag([1.0, -0.4, 0.2]) + 0.1
+    path = [
+        described_anew(structure, structure.lattice.matrix @ stretch, structure.cart_coords @ stretch)
+        for stretch in (np.eye(3) + strain * direction for strain in np.linspace(0, 0.01, 101))
+    ]
+    batch = CrystalGraphs.from_structures(path, composition=magpie(path)).batch(range(len(path)))
+    with torch.no_grad():
+        found = trained(name)(batch) / spread(name)
+    assert found.diff(dim=0).abs().max() < 0.01
+
+
 @pytest.mark.parametrize("name", AWKWARD)
 def test_invariance_of_awkward_crystals(name):
     assert_same_prediction(AWKWARD[name], AWKWARD[name].make_supercell([2, 1, 1], in_place=False))

@@ -295,6 +295,7 @@ FIGURES = {
         TRIANGLE, np.array([[0, 1, 4, 2, 5, 3], [2, 3, 0, 4, 1, 5]]), np.array([-1, -1, -1, 0.5, 0.5, 0.5])
     ),
     "shells_in_crystal": lambda df: plots.plot_shells_in_crystal(rock_salt(), 0, shells_of(rock_salt(), 0, 18), 4.5),
+    "neighbor_weights": lambda df: plots.plot_neighbor_weights(rock_salt()),
     "neighbor_count": lambda df: plots.plot_neighbor_count(shells_of(rock_salt(), 0, 30), 6.0),
     "parity_axes": lambda df: plots.plot_parity_axes((-3, 1), "eV/atom"),
     "alpha_path": lambda df: plots.plot_alpha_path(
@@ -416,7 +417,7 @@ def test_every_axis_says_what_it_shows_and_in_which_unit(name, crystals):
 NUMBER = re.compile(r"[−\d][\d.,]*(e[−+]?\d+)?$|\$.*10\^")
 WITHOUT_UNIT = (
     "atom features", "correlation", "crystals", "epoch", "error / error", "error of A / error of B", "factor",
-    "neighbours", "pairs", "part of the loss", "training crystals", "value", "weight of the composition", "α", "λ",
+    "neighbours", "pairs", "part of the loss", "training crystals", "value", "weight of", "α", "λ",
 )  # fmt: skip
 """How the labels of axes begin that show counts, shares, ratios or numbers of a network, which have no unit."""
 
@@ -530,7 +531,16 @@ def test_shells_of_rock_salt():
     assert [filled for _, _, filled in neighbours] == [True] * 12 + [False] * 14
     assert {"6 Cl, 2.82 Å", "12 Na, 3.99 Å", "8 Cl, 4.88 Å"} < set(texts(figure))
     assert "takes 6 of 12 atoms at one distance" in figure.axes[0].get_title(loc="left")
-    assert "whole shells give 18 neighbours" in figure.axes[0].get_title(loc="left")
+    assert "each of the 12 has the weight 0.50" in figure.axes[0].get_title(loc="left")
+
+
+def test_the_weights_that_are_drawn_add_up_to_twelve():
+    """Each line of the right panel counts as often as its label says."""
+    axes = plots.plot_neighbor_weights(rock_salt()).axes[1]
+    total = sum(int(line.get_label().split()[0]) * line.get_ydata() for line in axes.lines)
+    np.testing.assert_allclose(total, 12, atol=0.01)
+    assert axes.lines[0].get_ydata().min() > 0.99  # the six nearest
+    assert min(line.get_ydata().min() for line in axes.lines) == 0  # some have gone
 
 
 def test_a_cut_between_shells_splits_none():

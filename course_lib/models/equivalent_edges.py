@@ -16,7 +16,7 @@ from torch_geometric.data import Batch
 from course_lib.models.line_graph import line_graph, undirected
 
 MERGE_TOLERANCE = 1e-3
-"""Edges may be equivalent if lengths (in angstrom) and weights round to the same multiple of this; angles, if cosines do.
+"""Edges may be equivalent if lengths (in angstrom) and weights round to one multiple of this; angles, if cosines do.
 
 What is merged gets the mean of its members, so the error that this makes in a prediction is of second order.
 """

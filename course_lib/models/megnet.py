@@ -149,7 +149,7 @@ class MEGNet(Trunk):
 
     Three things are not as in the authors' code (https://github.com/materialsvirtuallab/megnet):
 
-    - The graph. Theirs joins all atoms within 4 angstrom, ours the 12 nearest and the rest of their shell, so no atom
+    - The graph. Theirs joins all atoms within 4 angstrom, ours the 12 nearest, with weights that fade, so no atom
       is alone and no crystal is refused. Longer bonds excite the last Gaussians only: from about 6.5 angstrom on, all
       look the same.
     - Set2Set is that of its paper, as in PyTorch Geometric. Theirs approximates the sigmoid by straight lines and

@@ -17,7 +17,7 @@ from matplotlib.patches import Circle, FancyArrowPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 
-from course_lib.graphs import NEIGHBORS, CrystalGraphs, nearest_neighbors
+from course_lib.graphs import NEIGHBORS, CrystalGraphs, nearest_neighbors, neighbor_weight
 from course_lib.models.atom_features import element_properties
 from course_lib.teaching.figures.style import (
     COLORS,
@@ -482,7 +482,7 @@ def plot_shells(structure: Structure, site: int = 0, neighbors: int = NEIGHBORS)
     site : int, default 0
         Whose neighbours.
     neighbors : int, default 12
-        The fixed number to compare with whole shells.
+        Where a fixed number of neighbours cuts.
 
     Returns
     -------
@@ -510,7 +510,7 @@ def plot_shells(structure: Structure, site: int = 0, neighbors: int = NEIGHBORS)
     axes.set_xlabel(f"distance from the {_symbols(structure)[site]} atom (Å)")
     axes.set_ylabel("neighbours, counted outwards")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title(_shell_message(shells, neighbors))
+    axes.set_title(_shell_message(shells, neighbors, _cutoff_of(structure, site, neighbors)))
     handles = [
         *(Line2D([], [], linestyle="", marker=s.marker, color=s.color, label=symbol) for symbol, s in styles.items()),
         Line2D([], [], linestyle="--", color=INK, linewidth=1.2, label=f"cut after {neighbors}"),
@@ -520,18 +520,93 @@ def plot_shells(structure: Structure, site: int = 0, neighbors: int = NEIGHBORS)
     return figure
 
 
+@figure_function
+def plot_neighbor_weights(structure: Structure, site: int = 0, neighbors: int = NEIGHBORS) -> Figure:
+    """Draw how a neighbour's weight falls with its distance, and how the weights change while a crystal is stretched.
+
+    Left, `course_lib.graphs.neighbor_weight`. Right, the crystal is stretched along its third lattice vector: one line
+    for all neighbours that move together, with how many they are.
+
+    Parameters
+    ----------
+    structure : pymatgen.core.Structure
+        A crystal.
+    site : int, default 0
+        Whose neighbours.
+    neighbors : int, default 12
+        What the weights add up to.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there is no such site.
+    """
+    _check_site(structure, site)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4))
+    distance = np.linspace(-0.3, 0.3, 121)
+    left.plot(distance, neighbor_weight(distance, np.zeros(121)), color=COLORS[0])
+    left.set(xlabel="distance beyond the atom's cutoff (Å)", ylabel="weight of the neighbour", title="The weight fades")
+    strains = np.linspace(0, 0.12, 61)
+    for rank, (number, weights) in enumerate(_weights_on_path(structure, site, neighbors, strains)):
+        right.plot(
+            100 * strains, weights, color=pick(COLORS, rank), linestyle=pick(LINES, rank), label=f"{number} atoms"
+        )
+    right.set(xlabel="stretched by (%)", ylabel="weight of each", title=f"The weights always add up to {neighbors}")
+    right.legend(fontsize=SMALL, loc="lower right", bbox_to_anchor=(1, 0.08))
+    for axes in (left, right):
+        axes.set_ylim(-0.05, 1.05)
+    return figure
+
+
+def _weights_on_path(
+    structure: Structure, site: int, neighbors: int, strains: np.ndarray
+) -> list[tuple[int, np.ndarray]]:
+    """Return, for each group of neighbours with equal weights all along, how many they are and their weights."""
+    cells = [structure.lattice.matrix @ (np.eye(3) + s * _along(structure.lattice.matrix[2])) for s in strains]
+    pairs = nearest_neighbors(structure.cart_coords, structure.lattice.matrix, 2 * neighbors)
+    mine = pairs.target == site
+    offset = pairs.vector[mine]
+    weights = []
+    for cell in cells:
+        stretch = np.linalg.inv(structure.lattice.matrix) @ cell  # takes positions, as rows, along
+        cutoff = nearest_neighbors(structure.cart_coords @ stretch, cell, neighbors).cutoff[site]
+        weights.append(neighbor_weight(np.linalg.norm(offset @ stretch, axis=1), np.full(len(offset), cutoff)))
+    groups: dict[tuple, list[np.ndarray]] = {}
+    for path in np.array(weights).T:
+        if path.max() > 0:
+            groups.setdefault(tuple(path.round(3)), []).append(path)
+    return [(len(paths), paths[0]) for paths in groups.values()]
+
+
+def _along(vector: np.ndarray) -> np.ndarray:
+    """Return the matrix that projects onto the direction of `vector`."""
+    unit = vector / np.linalg.norm(vector)
+    return np.outer(unit, unit)
+
+
 def shells_of(structure: Structure, site: int, neighbors: int) -> list[Shell]:
     """Return the shells round `site` that hold its first `neighbors` neighbours, and the next one."""
     symbols = _symbols(structure)
     shells: list[Shell] = []
-    # The complete shells of one neighbour more than are in those of `neighbors` end with the next shell.
+    # One neighbour more than those that have a weight is in the next shell, or farther out.
     reach = len(neighbors_of(structure, site, neighbors)) + 1
     for rank, (other, vector) in enumerate(neighbors_of(structure, site, reach), start=1):
         distance = float(np.linalg.norm(vector))
         if not shells or distance - shells[-1].distance > _SAME_SHELL:
+            if shells and shells[-1].first > neighbors:
+                break
             shells.append(Shell(distance, rank, []))
         shells[-1].symbols.append(symbols[other])
     return shells
+
+
+def _cutoff_of(structure: Structure, site: int, neighbors: int) -> float:
+    """Return the distance in angstrom at which a neighbour of `site` counts half."""
+    return float(nearest_neighbors(structure.cart_coords, structure.lattice.matrix, neighbors).cutoff[site])
 
 
 def _draw_shell(axes: Axes, shell: Shell, neighbors: int, styles: dict[str, ElementStyle], label_height: float) -> None:
@@ -547,12 +622,13 @@ def _draw_shell(axes: Axes, shell: Shell, neighbors: int, styles: dict[str, Elem
                   textcoords="offset points", va="center", fontsize=SMALL)  # fmt: skip
 
 
-def _shell_message(shells: list[Shell], neighbors: int) -> str:
-    """Return what a fixed cut does to these shells."""
+def _shell_message(shells: list[Shell], neighbors: int, cutoff: float) -> str:
+    """Return what a fixed cut does to these shells, and the weight that the graph gives each atom instead."""
     for shell in shells:
         if shell.first <= neighbors < shell.last:
             return (
                 f"A cut after {neighbors} takes {neighbors - shell.first + 1} of {len(shell.symbols)} atoms at one "
-                f"distance;\nwhole shells give {shell.last} neighbours"
+                f"distance;\nin our graph, each of the {len(shell.symbols)} has the weight "
+                f"{neighbor_weight(np.float64(shell.distance), np.float64(cutoff)):.2f}"
             )
     return f"A cut after {neighbors} falls between two shells"

@@ -73,7 +73,7 @@ def plot_shells_in_crystal(structure: Structure, site: int, shells: list[Shell],
         for rank, shell in enumerate(shells)
         for _ in shell.symbols
     ]
-    neighbors = neighbors_of(structure, site, len(lines)) if lines else []
+    neighbors = neighbors_of(structure, site, len(lines))[: len(lines)] if lines else []
     figure, axes = plt.subplots(figsize=(SIDE, SIDE + 0.25), layout="none")
     axes.set_position((0.01, 0.09, 0.98, 0.9))
     draw_crystal(axes, structure, site, neighbors, lines, reach=1.08 * reach)
