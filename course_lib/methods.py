@@ -27,7 +27,7 @@ class Network:
     module, name : str
         Where its class is.
     arguments : dict
-        Arguments of the class that differ from their defaults.
+        Arguments of the class that differ from their defaults; a trunk as the `Network` that makes it.
     """
 
     module: str
@@ -36,7 +36,8 @@ class Network:
 
     def __call__(self, **arguments: object) -> CrystalModel:
         """Make the network; the arguments go before those of the entry."""
-        return self.load()(**self.arguments | arguments)
+        made = {key: value() if isinstance(value, Network) else value for key, value in self.arguments.items()}
+        return self.load()(**made | arguments)
 
     def load(self) -> type[CrystalModel]:
         """Import the class."""
@@ -87,15 +88,28 @@ class Method:
 _ALIGNN = {"epochs": 100, "learning_rate": 0.01}
 _GAT = {"epochs": 100, "learning_rate": 0.001}
 _MEGNET = {"epochs": 200, "learning_rate": 0.002}
-_FUSION = "course_lib.models.fusion"
+_CGCNN = {"epochs": 100, "learning_rate": 0.01}
+_FUSION, _CHEMISTRY = "course_lib.models.fusion", "course_lib.models.chemistry"
 
 
 def _alignn(**sizes: object) -> Network:
     return Network("course_lib.models.alignn", "ALIGNN", sizes)
 
 
+_SMALL_ALIGNN = {"hidden": 64, "alignn_layers": 2, "gcn_layers": 2}
+
+
 def _small_alignn(**arguments: object) -> Network:
-    return _alignn(hidden=64, alignn_layers=2, gcn_layers=2, **arguments)
+    return _alignn(**_SMALL_ALIGNN, **arguments)
+
+
+def _only(part: str) -> Network:
+    """Return CGCNN with one part of the chemistry, to measure what it is worth."""
+    return Network(
+        _CHEMISTRY,
+        "ChemicalCGCNN",
+        {name: name == part for name in ("atoms", "radii", "electronegativity")},
+    )
 
 
 def _multitask(trunk: str) -> Network:
@@ -108,7 +122,7 @@ METHODS: dict[str, Method] = {
         "CGCNN",
         "structure",
         Network("course_lib.models.cgcnn", "CGCNN"),
-        settings={"epochs": 100, "learning_rate": 0.01},
+        settings=_CGCNN,
     ),
     "early_fusion": Method(
         "early fusion", "hybrid", Network(_FUSION, "EarlyFusion"), settings={"epochs": 200, "learning_rate": 0.002}
@@ -165,6 +179,37 @@ METHODS: dict[str, Method] = {
         twin="megnet",
         settings=_MEGNET,
         compared=("formula",),
+    ),
+    "cgcnn_chemistry": Method(
+        "CGCNN with chemistry", "hybrid", Network(_CHEMISTRY, "ChemicalCGCNN"), settings=_CGCNN, compared=()
+    ),
+    "cgcnn_atoms": Method(
+        "CGCNN with chemical atoms", "hybrid", _only("atoms"), settings=_CGCNN, tuned_as="cgcnn_chemistry", compared=()
+    ),
+    "cgcnn_radii": Method(
+        "CGCNN with radii", "hybrid", _only("radii"), settings=_CGCNN, tuned_as="cgcnn_chemistry", compared=()
+    ),
+    "cgcnn_electronegativity": Method(
+        "CGCNN with electronegativity",
+        "hybrid",
+        _only("electronegativity"),
+        settings=_CGCNN,
+        tuned_as="cgcnn_chemistry",
+        compared=(),
+    ),
+    "alignn_chemistry": Method(
+        "ALIGNN with chemistry",
+        "hybrid",
+        Network(_CHEMISTRY, "ChemicalALIGNN", _SMALL_ALIGNN),
+        settings=_ALIGNN,
+        compared=(),
+    ),
+    "alignn_early_fusion": Method(
+        "early fusion on ALIGNN",
+        "hybrid",
+        Network(_FUSION, "EarlyFusion", {"trunk": _small_alignn()}),
+        settings=_ALIGNN,
+        compared=(),
     ),
     "late_fusion": Method("late fusion", "hybrid", blends=("random_forest", "cgcnn")),
 }

@@ -24,6 +24,8 @@ from course_lib.models import (
     GAT,
     ALIGNNSimple,
     AttentionFusion,
+    ChemicalALIGNN,
+    ChemicalCGCNN,
     CrystalModel,
     EarlyFusion,
     IntermediateFusion,
@@ -43,6 +45,11 @@ NETWORKS = {
     "AttentionFusion": lambda n: AttentionFusion(CGCNN(hidden=32, n_conv=2), n_targets=n, dropout=0.0),
     "ALIGNNSimple": lambda n: ALIGNNSimple(n, hidden=32, n_conv=2),
     "ALIGNN": lambda n: ALIGNN(n, hidden=32, alignn_layers=2, gcn_layers=2),
+    "ChemicalCGCNN": lambda n: ChemicalCGCNN(n, hidden=32, n_conv=2),
+    "ChemicalALIGNN": lambda n: ChemicalALIGNN(n, hidden=32, alignn_layers=2, gcn_layers=2),
+    "EarlyFusion, ALIGNN": lambda n: EarlyFusion(
+        ALIGNN(hidden=32, alignn_layers=2, gcn_layers=2), n_targets=n, dropout=0.0
+    ),
     "GAT": lambda n: GAT(n, hidden=32, n_conv=2),
     "MEGNet": lambda n: MEGNet(n, n_blocks=2),
     "MultiTask, GAT": lambda n: MultiTask(GAT(hidden=32, n_conv=2), n_targets=n),

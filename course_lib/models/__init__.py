@@ -3,6 +3,7 @@
 from course_lib.models.alignn import ALIGNN, ALIGNNSimple
 from course_lib.models.base import CrystalModel, Trunk, build, describe
 from course_lib.models.cgcnn import CGCNN
+from course_lib.models.chemistry import ChemicalALIGNN, ChemicalCGCNN
 from course_lib.models.fusion import AttentionFusion, EarlyFusion, IntermediateFusion
 from course_lib.models.gat import GAT
 from course_lib.models.megnet import MEGNet
@@ -15,6 +16,8 @@ __all__ = [
     "GAT",
     "ALIGNNSimple",
     "AttentionFusion",
+    "ChemicalALIGNN",
+    "ChemicalCGCNN",
     "CrystalModel",
     "EarlyFusion",
     "IntermediateFusion",

@@ -13,7 +13,7 @@ from torch_geometric.data import Batch
 
 from course_lib.models.atom_features import atom_feature_table
 from course_lib.models.base import Trunk
-from course_lib.models.equivalent_edges import CountedGraph, crystal_line_graph
+from course_lib.models.equivalent_edges import CountedGraph, CrystalLineGraph, crystal_line_graph
 from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_pool, without_gradient
 
 
@@ -240,12 +240,17 @@ class ALIGNN(Trunk):
         self.alignn_layers[-1].edges.edge_norm.requires_grad_(False)
         self.gcn_layers[-1].edge_norm.requires_grad_(False)
 
+    def atoms_and_edges(self, graph: CrystalLineGraph) -> tuple[Tensor, Tensor]:
+        """Return what is read of the atoms, (N, 92), and of the edges, (E, 80)."""
+        return self.atom_features[graph.species], self.distance_basis(graph.length)
+
     def embed(self, batch: Batch) -> Tensor:
         """Return one vector per crystal, (B, hidden)."""
         graph = crystal_line_graph(batch, rounds=len(self.alignn_layers) + len(self.gcn_layers))
         atoms, edges = graph.atoms, graph.edges
-        x = self.atom_embedding(self.atom_features[graph.species], atoms.node_weight)  # (N, F)
-        y = self.edge_embedding(self.distance_basis(graph.length), atoms.edge_weight)  # (E, F)
+        of_atoms, of_edges = self.atoms_and_edges(graph)
+        x = self.atom_embedding(of_atoms, atoms.node_weight)  # (N, F)
+        y = self.edge_embedding(of_edges, atoms.edge_weight)  # (E, F)
         cosine = graph.cosine if self.angles else torch.zeros_like(graph.cosine)
         z = self.angle_embedding(self.angle_basis(cosine), graph.cosine_weight)  # (A, F)
         row = graph.pair_cosine  # after the first layer z is (T, F), and each pair has a row of its own
