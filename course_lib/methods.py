@@ -181,20 +181,23 @@ METHODS: dict[str, Method] = {
         compared=("formula",),
     ),
     "cgcnn_chemistry": Method(
-        "CGCNN with chemistry", "hybrid", Network(_CHEMISTRY, "ChemicalCGCNN"), settings=_CGCNN, compared=()
+        "CGCNN with chemistry",
+        "hybrid",
+        Network(_CHEMISTRY, "ChemicalCGCNN"),
+        settings=_CGCNN,
+        tuned_as="cgcnn",
+        compared=(),
     ),
     "cgcnn_atoms": Method(
-        "CGCNN with chemical atoms", "hybrid", _only("atoms"), settings=_CGCNN, tuned_as="cgcnn_chemistry", compared=()
+        "CGCNN with chemical atoms", "hybrid", _only("atoms"), settings=_CGCNN, tuned_as="cgcnn", compared=()
     ),
-    "cgcnn_radii": Method(
-        "CGCNN with radii", "hybrid", _only("radii"), settings=_CGCNN, tuned_as="cgcnn_chemistry", compared=()
-    ),
+    "cgcnn_radii": Method("CGCNN with radii", "hybrid", _only("radii"), settings=_CGCNN, tuned_as="cgcnn", compared=()),
     "cgcnn_electronegativity": Method(
         "CGCNN with electronegativity",
         "hybrid",
         _only("electronegativity"),
         settings=_CGCNN,
-        tuned_as="cgcnn_chemistry",
+        tuned_as="cgcnn",
         compared=(),
     ),
     "alignn_chemistry": Method(
@@ -202,6 +205,7 @@ METHODS: dict[str, Method] = {
         "hybrid",
         Network(_CHEMISTRY, "ChemicalALIGNN", _SMALL_ALIGNN),
         settings=_ALIGNN,
+        tuned_as="alignn",
         compared=(),
     ),
     "alignn_early_fusion": Method(
@@ -209,6 +213,7 @@ METHODS: dict[str, Method] = {
         "hybrid",
         Network(_FUSION, "EarlyFusion", {"trunk": _small_alignn()}),
         settings=_ALIGNN,
+        tuned_as="alignn",
         compared=(),
     ),
     "late_fusion": Method("late fusion", "hybrid", blends=("random_forest", "cgcnn")),
