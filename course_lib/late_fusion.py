@@ -1,19 +1,23 @@
-r"""Late fusion: blend the predictions of two fitted models.
+r"""Late fusion: blend the predictions of two fitted models, or stack those of any number.
 
 .. math:: \hat y = \alpha\, a + (1 - \alpha)\, b, \qquad 0 \le \alpha \le 1
 
-with the predictions a and b of the two models. All predictions are pandas Series indexed by crystal id, and the ids say
-what belongs together, never the positions. Bates and Granger, "The combination of forecasts", Operational Research
-Quarterly 20, 451 (1969), https://doi.org/10.1057/jors.1969.103.
+with the predictions a and b of the two models; for more of them, a weight for each, which add up to 1. All predictions
+are pandas Series indexed by crystal id, and the ids say what belongs together, never the positions. Bates and Granger,
+"The combination of forecasts", Operational Research Quarterly 20, 451 (1969), https://doi.org/10.1057/jors.1969.103.
 
-The weight must come from predictions for crystals that the two models were not trained on: a forest nearly memorises
-its training set, so there it looks far better than it is. `cross_fitted` keeps to this.
+The weights must come from predictions for crystals that the models were not trained on: a forest nearly memorises its
+training set, so there it looks far better than it is. `cross_fitted` and `stacked` keep to this.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
+from scipy import sparse
+from scipy.optimize import linprog, nnls
 
 from course_lib.validation import check_targets, check_unique_ids
 
@@ -148,19 +152,114 @@ def cross_fitted(
     ValueError
         If there is one fold only or a crystal has none, or for the same reasons as in `optimal_alpha`.
     """
-    table = _numbers(y=y, a=a, b=b).assign(fold=_joined(y=y, folds=folds)["folds"])
-    if table["fold"].isna().any():
-        raise ValueError(f"folds: crystal {table.index[table['fold'].isna()][0]!r} has no fold. Give it one.")
-    groups = table.groupby("fold")
-    if len(groups) < 2:
-        raise ValueError(f"all crystals are in fold {table['fold'].iloc[0]}; at least 2 folds are needed.")
-    alpha = {}
-    for fold, here in groups:
+    predictions, weights = stacked(y, {"a": a, "b": b}, folds, loss)
+    return predictions.rename("blend"), weights["a"].rename("alpha")
+
+
+def optimal_weights(y: pd.Series, predictions: Mapping[str, pd.Series], loss: str = "mae") -> pd.Series:
+    r"""Return the weights of any number of models with the smallest error of their weighted mean.
+
+    .. math:: \min_{w} \sum_i \Bigl| y_i - \sum_k w_k\, p_{ki} \Bigr|^q, \qquad w_k \ge 0, \quad \sum_k w_k = 1
+
+    with :math:`q` = 1 or 2 (Breiman, "Stacked regressions", Machine Learning 24, 49 (1996)). For two models this is
+    `optimal_alpha`. For more, the absolute error is a linear program, and the squared error a least-squares problem
+    with weights that are not negative: both results are exact, but where several sets of weights are equally good, one
+    of them is returned.
+
+    Parameters
+    ----------
+    y : Series of float
+        True values, indexed by crystal id.
+    predictions : mapping of str to Series of float
+        The predictions of each model by its name, for the same crystals, in any order and in the same unit; a
+        DataFrame works.
+    loss : "mae" or "mse", default "mae"
+        The error to make small: mean absolute or mean squared.
+
+    Returns
+    -------
+    Series of float
+        A weight for each model, indexed by name.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two models, or for the same reasons as in `optimal_alpha`.
+    """
+    names = list(predictions)
+    if len(names) < 2:
+        raise ValueError(f"{len(names)} model(s) to stack: {', '.join(names) or 'none'}. Give at least two.")
+    if len(names) == 2:
+        alpha = optimal_alpha(y, *(predictions[name] for name in names), loss)
+        return pd.Series([alpha, 1 - alpha], index=names)
+    if loss not in _MINIMISERS:
+        raise ValueError(f"loss is {loss!r}; choose one of {', '.join(_MINIMISERS)}.")
+    table = _named_numbers(y, predictions)
+    weights = (_linear_program if loss == "mae" else _not_negative_least_squares)(
+        table["y"].to_numpy(), table[names].to_numpy()
+    )
+    return pd.Series(weights / weights.sum(), index=names)
+
+
+def stacked(
+    y: pd.Series, predictions: Mapping[str, pd.Series], folds: pd.Series, loss: str = "mae"
+) -> tuple[pd.Series, pd.DataFrame]:
+    """Stack out-of-fold predictions of any number of models, as `cross_fitted` blends those of two.
+
+    Parameters
+    ----------
+    y, predictions, loss
+        As for `optimal_weights`, each prediction by a model that was not trained on its crystal.
+    folds : Series
+        The fold in which each crystal was left out.
+
+    Returns
+    -------
+    predictions : Series
+        The weighted means, in the order of `y`.
+    weights : DataFrame
+        One row per fold, one column per model.
+
+    Raises
+    ------
+    ValueError
+        If there is one fold only or a crystal has none, or for the same reasons as in `optimal_weights`.
+    """
+    names = list(predictions)
+    table = _named_numbers(y, predictions)
+    fold = _joined(y=y, folds=folds)["folds"]
+    if fold.isna().any():
+        raise ValueError(f"folds: crystal {fold.index[fold.isna()][0]!r} has no fold. Give it one.")
+    if fold.nunique() < 2:
+        raise ValueError(f"all crystals are in fold {fold.iloc[0]}; at least 2 folds are needed.")
+    weights = {}
+    for number, here in table.groupby(fold.to_numpy()):
         others = table.drop(here.index)
-        alpha[fold] = optimal_alpha(others["y"], others["a"], others["b"], loss)
-    alpha = pd.Series(alpha, name="alpha").rename_axis("fold")
-    weight = table["fold"].map(alpha)
-    return (weight * table["a"] + (1 - weight) * table["b"]).rename("blend"), alpha
+        weights[number] = optimal_weights(others["y"], others[names], loss)
+    weights = pd.DataFrame(weights).T.rename_axis("fold")
+    total = (weights.loc[fold, names].to_numpy() * table[names].to_numpy()).sum(1)
+    return pd.Series(total, index=table.index, name="stack"), weights
+
+
+def _linear_program(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Minimise the sum of absolute errors over weights; predictions are (B, K)."""
+    n, k = predictions.shape
+    # What is too high and what is too low about each crystal: both at least 0, and one of them 0 at the minimum.
+    both = sparse.hstack([predictions, sparse.eye(n), -sparse.eye(n)])
+    equations = sparse.vstack([both, np.append(np.ones(k), np.zeros(2 * n))[None]])
+    costs = np.concatenate([np.zeros(k), np.ones(2 * n)])
+    return linprog(costs, A_eq=equations, b_eq=np.append(y, 1.0), bounds=(0, None)).x[:k]
+
+
+def _not_negative_least_squares(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
+    """Minimise the sum of squared errors over weights; predictions are (B, K).
+
+    With w = s v and the v adding up to 1, the rows of errors and one row of ones, which is to give 1, have the squared
+    error s^2 |E v|^2 + (s - 1)^2, whose minimum over s grows with |E v|^2: so its minimum has the v that is wanted.
+    """
+    errors = y[:, None] - predictions
+    scale = np.abs(errors).max() or 1.0
+    return nnls(np.vstack([errors / scale, np.ones(predictions.shape[1])]), np.append(np.zeros(len(y)), 1.0))[0]
 
 
 def alpha_path(y: pd.Series, a: pd.Series, b: pd.Series, alphas: np.ndarray | None = None) -> pd.DataFrame:
@@ -272,6 +371,12 @@ def _check_same_ids(first: str, ids: pd.Index, second: str, other_ids: pd.Index)
                 f"{inside.tolist()[alone[0]]!r}, which {lacks} lacks ({len(alone)} such crystals). Give both the same "
                 f"crystals, for example those that both have: {first}.index.intersection({second}.index)."
             )
+
+
+def _named_numbers(y: pd.Series, predictions: Mapping[str, pd.Series]) -> pd.DataFrame:
+    if "y" in predictions:
+        raise ValueError("a model is called 'y', as the true values are. Give it another name.")
+    return _numbers(y=y, **{str(name): predictions[name] for name in predictions})
 
 
 def _numbers(**columns: pd.Series) -> pd.DataFrame:

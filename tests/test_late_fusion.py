@@ -5,7 +5,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from course_lib.late_fusion import (
     alpha_from_errors,
@@ -14,6 +14,8 @@ from course_lib.late_fusion import (
     blended_error_variance,
     cross_fitted,
     optimal_alpha,
+    optimal_weights,
+    stacked,
 )
 
 
@@ -330,3 +332,79 @@ def test_impossible_errors():
     for correlation in (1.2, np.nan):
         with pytest.raises(ValueError, match=f"correlation is {correlation}; it lies between -1 and 1"):
             alpha_from_errors(0.1, 0.2, correlation)
+
+
+# Stacking of several models
+
+
+def several(seed: int, models: int = 4) -> tuple[pd.Series, pd.DataFrame]:
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(models + 1, 80))
+    y = rng.normal(size=size)
+    shared = rng.normal(size=(size, 1))
+    predictions = y[:, None] + rng.uniform(0.2, 2, models) * (rng.normal(size=(size, models)) + rng.uniform() * shared)
+    ids = [f"crystal-{k}" for k in range(size)]
+    return pd.Series(y, ids), pd.DataFrame(predictions, ids, [f"model-{k}" for k in range(models)])
+
+
+def stacking_error(weights: np.ndarray, y: pd.Series, predictions: pd.DataFrame, loss: str) -> float:
+    wrong = np.abs(y.to_numpy() - predictions.to_numpy() @ weights)
+    return wrong.mean() if loss == "mae" else (wrong**2).mean()
+
+
+@pytest.mark.parametrize("loss", ["mae", "mse"])
+@pytest.mark.parametrize("seed", range(25))
+def test_no_search_finds_better_weights(seed, loss):
+    """Against ten thousand sets of weights, steps from the best towards each model, and SciPy's own minimiser."""
+    y, predictions = several(seed)
+    weights = optimal_weights(y, predictions, loss).to_numpy()
+    assert weights.min() >= 0
+    assert weights.sum() == pytest.approx(1)
+    found = stacking_error(weights, y, predictions, loss)
+    tried = np.random.default_rng(0).dirichlet(np.full(4, 0.7), 10_000)
+    near = [(1 - step) * weights + step * corner for step in (1e-4, 1e-2, 0.3) for corner in np.eye(4)]
+    slsqp = minimize(
+        stacking_error, np.full(4, 0.25), (y, predictions, loss), bounds=[(0, 1)] * 4,
+        constraints={"type": "eq", "fun": lambda w: w.sum() - 1},
+    ).x  # fmt: skip
+    others = [*tried, *near, slsqp / slsqp.sum()]
+    assert found <= min(stacking_error(other, y, predictions, loss) for other in others) + 1e-9
+    if loss == "mse":
+        np.testing.assert_allclose(weights, slsqp, atol=2e-3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_two_models_are_stacked_as_they_are_blended(seed):
+    y, a, b = example(seed, 40)
+    folds = pd.Series(np.arange(40) % 5, index=y.index)
+    blended, alpha = cross_fitted(y, a, b, folds)
+    together, weights = stacked(y, {"a": a, "b": b}, folds)
+    for fold in range(5):
+        others = folds.index[folds != fold]
+        assert alpha[fold] == weights.loc[fold, "a"] == optimal_alpha(y[others], a[others], b[others])
+    pd.testing.assert_series_equal(blended, together, check_names=False)
+
+
+def test_a_crystal_has_no_part_in_its_own_weights():
+    y, predictions = several(3)
+    folds = pd.Series(np.arange(len(y)) % 3, index=y.index)
+    _, before = stacked(y, predictions, folds)
+    y.iloc[0] += 1e3  # in fold 0
+    _, after = stacked(y, predictions, folds)
+    np.testing.assert_allclose(after.loc[0], before.loc[0])
+    assert not np.allclose(after.loc[1], before.loc[1])
+
+
+def test_stacking_refuses():
+    y, predictions = several(0)
+    folds = pd.Series(0, index=y.index)
+    with pytest.raises(ValueError, match=r"1 model\(s\) to stack: model-0. Give at least two"):
+        optimal_weights(y, predictions[["model-0"]])
+    with pytest.raises(ValueError, match="loss is 'r2'; choose one of mae, mse"):
+        optimal_weights(y, predictions, "r2")
+    with pytest.raises(ValueError, match="all crystals are in fold 0"):
+        stacked(y, predictions, folds)
+    with pytest.raises(ValueError, match="called 'y'"):
+        optimal_weights(y, predictions.rename(columns={"model-1": "y"}))
+    with pytest.raises(ValueError, match="model-2"):
+        optimal_weights(y, predictions.assign(**{"model-2": np.nan}))
