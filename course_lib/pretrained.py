@@ -1,0 +1,213 @@
+"""Embeddings and energies of CHGNet, a network that was trained elsewhere, and what to make of them.
+
+CHGNet (Deng et al., Nat. Mach. Intell. 5, 1031 (2023), https://doi.org/10.1038/s42256-023-00716-3) was trained on 1.5
+million structures from relaxations of the Materials Project. Its weights come with the package ``chgnet`` (BSD
+licence), which is an extra: ``pip install 'course-lib[pretrained]'``. What it makes of the bundled crystals is stored
+in ``data``, so the pages need neither package nor network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from sklearn.base import RegressorMixin, clone
+from sklearn.linear_model import Ridge
+
+from course_lib.datasets import DATA
+from course_lib.files import write_atomically
+from course_lib.graphs import CrystalGraphs
+from course_lib.validation import check_same_length
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+ENERGY = "pretrained energy"
+"""The column of the pretrained energy, in eV/atom."""
+
+EMBEDDING_SIZE = 64
+PACKAGE, VERSION, LICENCE = "chgnet", "0.4.2", "BSD-3-Clause"
+STORED = DATA / "pretrained_chgnet.csv"
+"""Where the features of the bundled crystals are."""
+
+_BATCH = 32  # crystals that the network reads at a time
+_N_ELEMENTS = 119  # atomic numbers 0 to 118
+
+
+def pretrained_features(structures: Sequence[Structure], ids: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return what CHGNet makes of crystals: its energy and its crystal embedding. About 30 ms a crystal on one core.
+
+    Parameters
+    ----------
+    structures : sequence of pymatgen.core.Structure
+        B ordered crystals. Their positions are read as they are; nothing is relaxed.
+    ids : sequence of str, optional
+        Their names; those of a Series, or the row numbers, where not given.
+
+    Returns
+    -------
+    DataFrame of float32, shape (B, 65)
+        `ENERGY` in eV/atom, with the corrections of the Materials Project and its reference of each element, and the 64
+        numbers of the embedding, the mean over the atoms, which have no unit.
+
+    Raises
+    ------
+    ImportError
+        If the package is not installed, or in another version; the message says how to install it.
+    """
+    from_package = _load_chgnet()
+    own = structures.index if isinstance(structures, pd.Series) else range(len(structures))
+    labels = own if ids is None else ids
+    check_same_length(structures=structures, ids=labels)
+    found = from_package.predict_structure(list(structures), task="e", return_crystal_feas=True, batch_size=_BATCH)
+    found = [found] if isinstance(found, dict) else found  # one structure gives no list
+    # The package adds the atoms' vectors up, so a supercell would have another embedding; their mean does not change.
+    rows = zip(structures, found, strict=True)
+    numbers = np.array([[one["e"], *one["crystal_fea"] / len(atoms)] for atoms, one in rows], dtype=np.float32)
+    return pd.DataFrame(numbers.reshape(len(labels), -1), index=pd.Index(labels), columns=_columns())
+
+
+def _columns() -> list[str]:
+    return [ENERGY, *(f"embedding {k}" for k in range(EMBEDDING_SIZE))]
+
+
+def _load_chgnet() -> object:
+    """Return the network; raise ``ImportError`` where it is not installed as the stored features had it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version(PACKAGE)
+    except PackageNotFoundError:
+        found = None
+    if found != VERSION:
+        state = "not installed" if found is None else f"installed as {found}"
+        raise ImportError(
+            f"{PACKAGE} {VERSION} is {state}. Install it: pip install 'course-lib[pretrained]'. On a Python newer "
+            "than 3.12, pip builds it from source, which needs a C compiler."
+        )
+    from chgnet.model import CHGNet
+
+    return CHGNet.load(use_device="cpu", verbose=False)
+
+
+def store(features: pd.DataFrame, crystals: pd.DataFrame, path: Path = STORED) -> None:
+    """Write features of the bundled crystals, with what they were made of: package, version, licence, checksum.
+
+    Parameters
+    ----------
+    features : DataFrame, shape (B, 65)
+        As from `pretrained_features`, in the order of the crystals.
+    crystals : DataFrame
+        The dataset, with the column ``structure``.
+    path : Path, optional
+        Where to.
+    """
+    heading = f"# {PACKAGE} {VERSION} ({LICENCE}); made of crystals with the checksum\n# {checksum(crystals)}\n"
+    write_atomically(path, heading + features.to_csv(index_label="id", float_format="%.6g"))
+
+
+def stored_features(crystals: pd.DataFrame, path: Path = STORED) -> pd.DataFrame:
+    """Read the stored features of the bundled crystals; as `pretrained_features`, without the package.
+
+    Parameters
+    ----------
+    crystals : DataFrame
+        The bundled dataset, or some rows of it.
+    path : Path, optional
+        Where from.
+
+    Raises
+    ------
+    ValueError
+        If the features are not those of these crystals.
+    """
+    with path.open(encoding="utf-8") as file:
+        made_of = [file.readline() for _ in range(2)][1].strip("# \n")
+        features = pd.read_csv(file, index_col="id", dtype={"id": str} | dict.fromkeys(_columns(), np.float32))
+    missing = crystals.index.difference(features.index)
+    if len(missing):
+        raise ValueError(
+            f"{path.name} has no features of {missing[0]!r}. Compute them: pretrained_features(crystals['structure'])."
+        )
+    if len(crystals) == len(features) and checksum(crystals) != made_of:
+        raise ValueError(f"{path.name} was made of other crystals. Make it again: python -m data.pretrained_chgnet.")
+    return features.loc[crystals.index]
+
+
+def checksum(crystals: pd.DataFrame) -> str:
+    """Return the SHA-256 of ids, elements and positions, rounded to 1e-4 of an angstrom."""
+    digest = hashlib.sha256()
+    for name, structure in crystals["structure"].items():
+        numbers = np.vstack([structure.lattice.matrix, structure.cart_coords]).round(4) + 0.0  # no -0.0
+        digest.update(f"{name} {structure.atomic_numbers}".encode() + numbers.tobytes())
+    return digest.hexdigest()
+
+
+def element_fractions(graphs: CrystalGraphs) -> np.ndarray:
+    """Return the share of each element among the atoms of each crystal, (B, 119), by atomic number."""
+    batch = graphs.batch(range(len(graphs)))
+    counts = np.zeros((len(graphs), _N_ELEMENTS))
+    np.add.at(counts, (batch.batch.numpy(), batch.species.numpy()), 1)
+    return counts / counts.sum(1, keepdims=True)
+
+
+class DeltaLearning(RegressorMixin):
+    r"""Correct a pretrained energy by a reference of each element, and by what a model learns of the rest.
+
+    .. math:: \hat y = E^{\text{pre}} + \sum_z x_z\, \mu_z + g(f)
+
+    with the share :math:`x_z` of each element among the atoms, a reference :math:`\mu_z` fitted for each element, and
+    a model :math:`g` of any features :math:`f`, trained on what the first two leave (Ramakrishnan et al., J. Chem.
+    Theory Comput. 11, 2087 (2015)). An element that no training crystal holds has the reference 0.
+
+    Parameters
+    ----------
+    model : scikit-learn regressor, optional
+        What learns the rest; only the references where not given.
+
+    Attributes
+    ----------
+    references_ : numpy.ndarray, shape (119,)
+        Fitted reference of each element in eV/atom, by atomic number.
+    """
+
+    def __init__(self, model: RegressorMixin | None = None):
+        self.model = model
+
+    def fit(
+        self, energy: np.ndarray, fractions: np.ndarray, y: np.ndarray, features: np.ndarray | None = None
+    ) -> DeltaLearning:
+        """Fit references and model.
+
+        Parameters
+        ----------
+        energy : array, shape (B,)
+            Pretrained energies in eV/atom.
+        fractions : array, shape (B, 119)
+            From `element_fractions`.
+        y : array, shape (B,)
+            What to predict, in eV/atom.
+        features : array, shape (B, n_features), optional
+            What the model reads.
+
+        Raises
+        ------
+        ValueError
+            If there is a model and no features.
+        """
+        if self.model is not None and features is None:
+            raise ValueError("the model needs features. Give them, or leave the model out.")
+        # A penalty far below any error of an energy: it only keeps what the data leave open at zero.
+        self.references_ = Ridge(alpha=1e-4, fit_intercept=False).fit(fractions, y - energy).coef_
+        if self.model is not None:
+            self.model_ = clone(self.model).fit(features, y - energy - fractions @ self.references_)
+        return self
+
+    def predict(self, energy: np.ndarray, fractions: np.ndarray, features: np.ndarray | None = None) -> np.ndarray:
+        """Predict for crystals given as in `fit`: (B,) in eV/atom."""
+        base = energy + fractions @ self.references_
+        return base if self.model is None else base + self.model_.predict(features)
