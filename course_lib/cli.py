@@ -176,10 +176,15 @@ and on the test set if there is one.
     command.add_argument(
         "--dataset",
         default="pbe_prototypes",
-        help="a name (course-lib data list), a folder with id_prop.csv and CIF files, a JSON file of matminer, or a "
-        "folder of graphs (%(default)s)",
+        help="a name (course-lib data list), a folder with id_prop.csv and CIF or POSCAR files, a JSON file of "
+        "matminer, or a folder of graphs (%(default)s)",
     )
-    command.add_argument("--target", nargs="+", help="what to predict; several for a multi-task model (the first one)")
+    command.add_argument(
+        "--target",
+        nargs="+",
+        help="what to learn; several for a multi-task model. Needed where your own data "
+        "have several columns of numbers; otherwise the first one",
+    )
     command.add_argument("--split", choices=("random", "formula"), default="random", help="how to split (%(default)s)")
     command.add_argument(
         "--fold", type=int, choices=range(5), help="keep this fold of five as a test set (no test set)"
@@ -301,7 +306,8 @@ The exit code is 2 when a file is not what it should be.
         """examples:
   course-lib data build matbench_mp_e_form --folder graphs/e_form --jobs -1
   course-lib data build my_cifs --folder graphs/mine
-      my_cifs/id_prop.csv has a line "id,target" for each file my_cifs/id.cif, as for CGCNN
+      my_cifs/id_prop.csv has a line "id,target" for each file my_cifs/id.cif, as for CGCNN; or "id.cif,target", as
+      for ALIGNN
 
 Crystals are read a few hundred at a time, CIF files by all cores, and memory does not grow with their number. Training
 on the folder (course-lib train --dataset graphs/mine) reads from it what each batch needs.
@@ -416,9 +422,7 @@ def _train(options: argparse.Namespace, output: object) -> int:
     predictors.method_named(options.method)
     sizes, settings = _pairs(options.size, "size"), _pairs(options.set, "set")
     graphs = predictors.open_graphs(options.dataset, n_jobs=options.jobs)
-    if not graphs.target_names:
-        raise ValueError(f"{options.dataset} has no targets to train on.")
-    graphs = graphs.select_targets(options.target or graphs.target_names[:1])
+    graphs = _with_chosen_targets(graphs, options.target, options.dataset)
     if options.fold is None:  # one eighth chooses the epoch, as in a fold
         train, validation, test = predictors.graph_folds(graphs, options.split, n_splits=8)[0]
         parts = Fold(np.union1d(train, validation), test, test[:0])
@@ -450,6 +454,32 @@ def _train(options: argparse.Namespace, output: object) -> int:
     _print([pd.DataFrame(rows, columns=columns)], options.format, output)
     _say(f"the model is in {options.folder}; use it: course-lib predict --model {options.folder} FILE ...")
     return 0
+
+
+def _with_chosen_targets(graphs: CrystalGraphs, chosen: list[str] | None, dataset: str) -> CrystalGraphs:
+    """Return the graphs with the targets to learn, and say which they are; raise ``ValueError`` where several would do.
+
+    A dataset with a name has a first target; which column of the user's own table is meant, only the user knows.
+    """
+    from course_lib.datasets import SOURCES
+
+    incomplete = graphs.attrs.get("incomplete", {})
+    columns = [*graphs.target_names, *(name for name in incomplete if name not in graphs.target_names)]
+    if not columns:
+        raise ValueError(f"{dataset} has no targets to train on.")
+    if not chosen and len(columns) > 1 and graphs.attrs.get("name") not in SOURCES:
+        raise ValueError(
+            f"{dataset} has {len(columns)} columns of numbers: {', '.join(columns)}. Say with --target which to learn. "
+            "(Where a decimal comma has made two of one number, write decimal points.)"
+        )
+    chosen = chosen or columns[:1]
+    for name in chosen:
+        if name in incomplete:
+            raise ValueError(f"{dataset}: {incomplete[name]}")
+    graphs = graphs.select_targets(chosen)
+    left_out = [name for name in [*columns, *graphs.attrs.get("other_columns", [])] if name not in chosen]
+    _say(f"learns {', '.join(chosen)}" + (f"; leaves out {', '.join(left_out)}" if left_out else ""))
+    return graphs
 
 
 def _predict(options: argparse.Namespace, output: object) -> int:

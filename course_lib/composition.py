@@ -12,6 +12,7 @@ https://doi.org/10.1038/npjcompumats.2016.28.
 from __future__ import annotations
 
 import functools
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 _MAX_Z = 118
 _CHARGE_TOLERANCE = 1e-8  # np.isclose(charge, 0), which matminer asks, means this
 _BLOCK_ROWS = 2048  # compositions computed together: their element values fit in the CPU cache
+_SYMBOL = re.compile("[A-Z][a-z]?")
+# An element or a group, an amount with a decimal point and something after it.
+_DOTTED = re.compile(
+    r"(?P<of>[A-Z][a-z]?|\([^()]*\)|\[[^\[\]]*\])(?P<whole>[1-9][0-9]*|)\.(?P<decimals>[0-9]+)(?=[A-Z(\[])"
+)
+_SOLVENT = re.compile(r"[(\[]?(H2O|D2O|H2O2|NH3|CH3OH|CH4O|C2H5OH|C2H6O|CO2|SO2|HF|HCl|HBr|HI|HNO3)(?![a-z0-9])")
 _MAX_PARTIAL_SUMS = 1_000_000  # partial charge sums held at a time, so that memory stays bounded
 
 
@@ -217,13 +224,36 @@ def _as_composition(item: object, row: int, ids: Sequence[str] | None) -> Compos
             f"{where}: {item!r} is not a composition. "
             "Give a pymatgen Composition or Structure or a formula such as 'SrTiO3'."
         )
+    _check_dots(item, where)
     try:
         return Composition(item)
     except ValueError as error:
         raise ValueError(
             f"{where}: {item!r} is not a chemical formula ({error}). Write element symbols and positive amounts, "
-            "such as 'SrTiO3' or 'Ba0.5Sr0.5TiO3'."
+            "such as 'SrTiO3', 'Ba0.5Sr0.5TiO3' or, for a hydrate, 'CuSO4(H2O)5'."
         ) from error
+
+
+def _check_dots(formula: str, where: str) -> None:
+    """Raise ``ValueError`` where a full stop may be a decimal point or stand between two compounds.
+
+    ``CuSO4.5H2O`` is copper sulfate with five waters, and reads like O4.5. A decimal amount is meant where nothing but
+    a rest of 0 would stand before the point (``Na0.5``), or where what follows is no compound of its own: one that
+    crystallises with others, or one that has the element once more.
+    """
+    text = "".join(formula.split())
+    for dotted in _DOTTED.finditer(text):
+        rest = text[dotted.end() :].split(".")[0]
+        elements = set(_SYMBOL.findall(rest))
+        again = len(elements) > 1 and not elements.isdisjoint(_SYMBOL.findall(dotted["of"]))
+        none_of_it = re.search("(?<![0-9])0$", rest)  # O1.5(OH)0.5
+        if not none_of_it and (again or _SOLVENT.match(rest)):
+            amount = f"{dotted['whole']}.{dotted['decimals']}"
+            raise ValueError(
+                f"{where}: {formula!r} can be read in two ways: with an amount of {amount}, or as two compounds with a "
+                "dot between them. Write the second in parentheses, such as 'CuSO4(H2O)5', or the amount without a "
+                "full stop, such as 'Fe2O5' for 'FeO2.5'."
+            )
 
 
 def _table_number(species: Element | Species | DummySpecies) -> int:

@@ -1,11 +1,10 @@
-"""Crystals in files: CIF folders as CGCNN reads them, JSON frames of matminer, and single structures.
+"""Crystals in files: folders with a table as CGCNN and ALIGNN have them, JSON frames of matminer, single structures.
 
 There is one reader per format. It yields structures one after the other (`Stream`); a frame is made of its stream.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import warnings
@@ -14,18 +13,18 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
 import pandas as pd
 from joblib import Parallel, delayed
 
+from course_lib.id_prop import read_id_prop
 from course_lib.json_frames import read_json_frame
 from course_lib.validation import check_structure, check_targets, check_unique_ids, describe_row
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-_CIFS_FOR_PROCESSES = 1000  # from so many files on, starting processes costs less than it saves
-_CIFS_AT_A_TIME = 500  # structures that processes have read and nobody has taken yet
+_FILES_FOR_PROCESSES = 1000  # from so many files on, starting processes costs less than it saves
+_FILES_AT_A_TIME = 500  # structures that processes have read and nobody has taken yet
 
 # Warnings of pymatgen's parsers that change nothing about the crystal; any other warning is an error.
 _HARMLESS_WARNINGS = (
@@ -76,23 +75,23 @@ class Stream(NamedTuple):
 
 
 def stream_files(path: Path) -> Stream:
-    """Open a folder of CIF files with ``id_prop.csv``, such a CSV file, or a JSON file of matminer.
+    """Open a folder of structure files with ``id_prop.csv``, such a CSV file, or a JSON file of matminer.
 
     Raises
     ------
     ValueError
         If the path is none of these, or something in it is unusable.
     FileNotFoundError
-        If ``id_prop.csv`` or a CIF file is missing.
+        If ``id_prop.csv`` or a structure file is missing.
     """
     if path.is_dir():
-        return _stream_cifs(path / "id_prop.csv")
+        return _stream_folder(path / "id_prop.csv")
     if path.suffix == ".csv":
-        return _stream_cifs(path)
+        return _stream_folder(path)
     if path.name.endswith((".json", ".json.gz")):
         return stream_json(path)
     raise ValueError(
-        f"cannot read {str(path)!r}: give a folder with id_prop.csv and CIF files, its CSV file, or a JSON file."
+        f"cannot read {str(path)!r}: give a folder with id_prop.csv and structure files, its CSV file, or a JSON file."
     )
 
 
@@ -119,10 +118,31 @@ def _checked(path: Path, table: pd.DataFrame, structures: Iterator[Structure], a
     """Return the stream; raise ``ValueError`` for a repeated id or a target that is not finite."""
     ids = list(table.index)
     check_unique_ids(ids)
-    attrs = attrs or _attrs(path, [str(name) for name in table.select_dtypes(["number", "bool"])])
+    attrs = _user_attrs(path, table) if attrs is None else attrs
     for name in attrs["targets"]:
         check_targets(table[name].to_numpy(), name, ids)
     return Stream(table, structures, attrs)
+
+
+def _user_attrs(path: Path, table: pd.DataFrame) -> dict:
+    """Return ``attrs`` of the user's table: its columns of numbers are targets, but for those with gaps.
+
+    Nobody may have asked for a column with gaps, so they are an error only where it is the only one of numbers.
+    """
+    numbers = table.select_dtypes(["number", "bool"])
+    incomplete = {str(name): gap for name in numbers if (gap := _gap(numbers[name]))}
+    targets = [str(name) for name in numbers if str(name) not in incomplete or len(numbers.columns) == 1]
+    others = [str(name) for name in table if name not in numbers]
+    return _attrs(path, targets) | {"incomplete": incomplete, "other_columns": others}
+
+
+def _gap(column: pd.Series) -> str:
+    """Return the first row that is not a finite number, in words; an empty text where there is none."""
+    try:
+        check_targets(column.to_numpy(), str(column.name), list(column.index))
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _read_table(path: Path, targets: list[str]) -> pd.DataFrame:
@@ -163,57 +183,24 @@ def _attrs(path: Path, targets: list[str]) -> dict:
     }
 
 
-def _stream_cifs(table: Path) -> Stream:
-    """Read a CGCNN-style ``id_prop.csv``, and the CIF files in its folder when they are asked for."""
-    ids, targets = _read_id_prop(table)
-    names = ["target"] if targets.shape[1] == 1 else [f"target_{number + 1}" for number in range(targets.shape[1])]
-    frame = pd.DataFrame(targets, index=pd.Index(ids, name="id"), columns=names)
-    return _checked(table, frame, _read_cifs(table.parent, ids))
+def _stream_folder(path: Path) -> Stream:
+    """Read ``id_prop.csv``, and the structure files that it names when they are asked for."""
+    table = read_id_prop(path)
+    width = table.targets.shape[1]
+    names = ["target"] if width == 1 else [f"target_{number + 1}" for number in range(width)]
+    frame = pd.DataFrame(table.targets, index=pd.Index(table.ids, name="id"), columns=names)
+    return Stream(frame, _read_files(table.files, table.ids), _attrs(path, names))
 
 
-def _read_cifs(folder: Path, ids: list[str]) -> Iterator[Structure]:
-    """Yield the checked structures of the CIF files, a few hundred of them in memory at a time."""
+def _read_files(files: list[Path], ids: list[str]) -> Iterator[Structure]:
+    """Yield the checked structures of the files, a few hundred of them in memory at a time."""
     rows = iter(range(len(ids)))
-    with Parallel(n_jobs=-1 if len(ids) >= _CIFS_FOR_PROCESSES else 1) as parallel:
-        while some := list(islice(rows, _CIFS_AT_A_TIME)):
-            structures = parallel(
-                delayed(read_structure)(folder / f"{ids[row]}.cif", describe_row(row, ids)) for row in some
-            )
+    with Parallel(n_jobs=-1 if len(ids) >= _FILES_FOR_PROCESSES else 1) as parallel:
+        while some := list(islice(rows, _FILES_AT_A_TIME)):
+            structures = parallel(delayed(read_structure)(files[row], describe_row(row, ids)) for row in some)
             for row, structure in zip(some, structures, strict=True):
                 check_structure(structure, row, ids)
                 yield structure
-
-
-def _read_id_prop(table: Path) -> tuple[list[str], np.ndarray]:
-    """Return the ids and the targets, shape (B, n_targets), of a CGCNN-style ``id_prop.csv``."""
-    if not table.is_file():
-        raise FileNotFoundError(f"{table} is missing. It has one line 'id,target' for each file id.cif.")
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        lines = [(reader.line_num, [field.strip() for field in line]) for line in reader if line]
-    if not lines:
-        raise ValueError(f"{table} is empty. It has one line 'id,target' for each file id.cif.")
-    width = len(lines[0][1])
-    for number, line in lines:
-        if len(line) < 2 or len(line) != width:
-            raise ValueError(
-                f"{table}, line {number}: {','.join(line)!r} has {len(line)} fields, expected {max(width, 2)}. "
-                "Write the id and then the target, or as many targets on every line, separated by commas."
-            )
-        for field in line[1:]:
-            if not _is_number(field):
-                hint = "Delete the line if it is a header." if number == 1 else "Write a number or drop the line."
-                raise ValueError(f"{table}, line {number} (id {line[0]!r}): target {field!r} is not a number. {hint}")
-    return [line[0] for _, line in lines], np.array([line[1:] for _, line in lines], dtype=float)
-
-
-def _is_number(text: str) -> bool:
-    """Return whether ``float`` can read ``text``."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def read_structure(path: str | os.PathLike, where: str = "") -> Structure:

@@ -44,9 +44,9 @@ def load_dataset(name: str | os.PathLike) -> pd.DataFrame:
         ``"pbe_prototypes"``, the crystals that come with the course (``data/README.md`` tells how they were
         computed); another name of `catalogue`, such as the Matbench structure task ``"matbench_phonons"``, downloaded
         once into the cache (environment variable ``COURSE_DATA_DIR``, by default the user's cache folder); or the path
-        of a folder of CIF files with ``id_prop.csv`` (one line ``id,target[,target...]`` per file ``id.cif``, no
-        header, as CGCNN reads it), of such a CSV file, or of a JSON file written by matminer's
-        ``store_dataframe_as_json``.
+        of a folder of CIF or POSCAR files with ``id_prop.csv``, of such a CSV file, or of a JSON file written by
+        matminer's ``store_dataframe_as_json``. ``id_prop.csv`` has one line ``id,target[,target...]`` per file and no
+        header. The id is the name of the file, with its extension as ALIGNN has it, or without as CGCNN does.
 
     Returns
     -------
@@ -54,13 +54,18 @@ def load_dataset(name: str | os.PathLike) -> pd.DataFrame:
         One row per crystal. The index holds unique ids (str). Columns: ``structure`` (pymatgen ``Structure``),
         ``formula`` (reduced), the targets, and what else the dataset has; the bundled one has
         ``formation_energy_per_atom`` (eV/atom), ``band_gap`` (eV) and ``prototype``. ``df.attrs`` holds ``name``,
-        ``targets`` (column names), ``units`` (by column), ``source``, ``licence`` and ``sha256`` of the file read.
+        ``targets`` (column names), ``units`` (by column), ``source``, ``licence`` and ``sha256`` of the file read. The
+        targets of a JSON file of your own are its columns of numbers; ``incomplete`` has those with gaps, which are no
+        targets, with the first gap of each in words, and ``other_columns`` the names of all others.
 
     Raises
     ------
+    FileNotFoundError
+        If ``id_prop.csv``, or a file that it names, does not exist.
     ValueError
-        If the name is unknown (the message has the nearest ones), or a row is unusable: disordered, unreadable
-        or missing crystal, NaN or infinite target, repeated id.
+        If the name is unknown (the message has the nearest ones), ``id_prop.csv`` cannot be read for certain (the
+        message has the line), or a row is unusable: disordered or unreadable crystal, NaN or infinite target, repeated
+        id.
     ConnectionError
         If a download fails; the message says what to fetch and where to put it.
     PermissionError

@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.optimize import linprog, nnls
 
-from course_lib.validation import check_targets, check_unique_ids
+from course_lib.validation import IDS_AS_TEXT, check_targets, check_unique_ids, nearest_id
 
 INDIFFERENT = 0.5
 """Where several weights are equally good, the one nearest to this is returned: neither model is preferred."""
@@ -365,12 +365,24 @@ def _joined(**columns: pd.Series) -> pd.DataFrame:
 def _check_same_ids(first: str, ids: pd.Index, second: str, other_ids: pd.Index) -> None:
     for has, lacks, inside, outside in ((first, second, ids, other_ids), (second, first, other_ids, ids)):
         alone = np.flatnonzero(~inside.isin(outside))
-        if len(alone):
+        if not len(alone):
+            continue
+        one = inside.tolist()[alone[0]]
+        message = (
+            f"{first} and {second} belong to different crystals: row {alone[0]} of {has} is {one!r}, which {lacks} "
+            f"lacks ({len(alone)} such crystals)"
+        )
+        changed = nearest_id(one, outside.tolist())
+        if changed is not None:
             raise ValueError(
-                f"{first} and {second} belong to different crystals: row {alone[0]} of {has} is "
-                f"{inside.tolist()[alone[0]]!r}, which {lacks} lacks ({len(alone)} such crystals). Give both the same "
-                f"crystals, for example those that both have: {first}.index.intersection({second}.index)."
+                f"{message}; it has {changed!r}. One is of type {type(one).__name__}, the other of type "
+                f"{type(changed).__name__}: a CSV reader or a spreadsheet changes ids that look like numbers. "
+                f"{IDS_AS_TEXT}"
             )
+        raise ValueError(
+            f"{message}. Give both the same crystals, for example those that both have: "
+            f"{first}.index.intersection({second}.index)."
+        )
 
 
 def _named_numbers(y: pd.Series, predictions: Mapping[str, pd.Series]) -> pd.DataFrame:

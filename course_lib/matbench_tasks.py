@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_only
+from sklearn.metrics import roc_auc_score
 
 from course_lib import predictors
 from course_lib.datasets import catalogue
@@ -81,7 +82,9 @@ def benchmark(
     -------
     DataFrame
         One row for each of all finished folds, indexed by ``fold``; columns are Matbench's scores: ``mae``, ``rmse``,
-        ``mape`` and ``max_error``, or ``accuracy``, ``balanced_accuracy``, ``f1`` and ``rocauc``.
+        ``mape`` and ``max_error``, or ``accuracy``, ``balanced_accuracy``, ``f1`` and ``rocauc``. The last is the area
+        under the ROC curve of the probabilities; Matbench itself, and ``results.json.gz``, have that of labels rounded
+        at 0.5.
 
     Raises
     ------
@@ -157,8 +160,11 @@ def _record(task: str, run: dict, folder: Path, graphs: CrystalGraphs) -> pd.Dat
             values = json.loads(_fold_file(folder, number).read_text())
             ids = recorder.get_test_data(number).index
             check_same_length(predictions=values, test_crystals=ids)
-            recorder.record(number, np.array([values[name] for name in ids]), params=run)
+            predicted = np.array([values[name] for name in ids])
+            recorder.record(number, predicted, params=run)
             scores[number] = dict(recorder.results[f"fold_{number}"].scores)
+            if recorder.metadata.task_type == "classification":  # the package rounds before it computes the area
+                scores[number]["rocauc"] = roc_auc_score(truth[ids], predicted)
     if recorder.all_folds_recorded and rank_zero_only.rank == 0:
         bench.add_metadata(run)
         recorder.validate()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Sequence, Sized
+from collections.abc import Iterable, Sequence, Sized
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +16,15 @@ if TYPE_CHECKING:
 
 HEAVIEST = 100
 """Atomic number of the heaviest element that the atom features of the models cover."""
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Largest number that single precision holds, 3.4e38: networks compute with such numbers."""
+
+NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+"""How a table writes a finite number. Python reads more: ``1_5``, ``nan`` and the digits of other scripts."""
+
+IDS_AS_TEXT = "Read ids as text: pd.read_csv(file, index_col='id', dtype={'id': str}, keep_default_na=False)."
+"""How to keep a CSV reader from making numbers of ids."""
 
 # pymatgen names the hydrogen isotopes as elements; no feature table of the course has them.
 _ISOTOPES = {"D": "H", "T": "H"}
@@ -36,13 +48,14 @@ def check_same_order(name: str, labels: Sequence[object], ids: Sequence[object])
 
     Rows are joined by position; labels that are not the ids at all (plain row numbers, say) tell nothing and pass.
     """
-    labels, ids = [str(label) for label in labels], [str(one) for one in ids]
-    if labels == ids or len(labels) != len(ids) or set(labels).isdisjoint(ids):
+    labels, ids = list(labels), list(ids)
+    keys, wanted = [_spelling(label) for label in labels], [_spelling(one) for one in ids]
+    if keys == wanted or len(keys) != len(wanted) or set(keys).isdisjoint(wanted):
         return
-    row = next(row for row, (label, one) in enumerate(zip(labels, ids, strict=True)) if label != one)
-    message = f"row {row}: crystal {ids[row]!r} stands beside {labels[row]!r} in {name}. "
-    known = set(labels)
-    missing = [one for one in ids if one not in known]
+    row = next(row for row, (key, one) in enumerate(zip(keys, wanted, strict=True)) if key != one)
+    message = f"row {row}: crystal {str(ids[row])!r} stands beside {str(labels[row])!r} in {name}. "
+    known = set(keys)
+    missing = [str(one) for one, key in zip(ids, wanted, strict=True) if key not in known]
     if missing:
         raise ValueError(
             f"{message}Crystal {missing[0]!r} has no row there at all ({len(missing)} have none). Take the row of each "
@@ -51,29 +64,72 @@ def check_same_order(name: str, labels: Sequence[object], ids: Sequence[object])
     raise ValueError(f"{message}Give both in the same order, for example {name}.loc[ids].")
 
 
+def _spelling(one: object) -> object:
+    """Return what an id still is after a spreadsheet or a CSV reader has changed it: 12.0 for ``"00012"`` and 12."""
+    text = unicodedata.normalize("NFKC", str(one)).strip().casefold()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return text if number != number else number  # NaN differs from itself
+
+
+def nearest_id(one: object, others: Iterable[object]) -> object | None:
+    """Return which of `others` is the same id in another spelling or type (``7`` and ``"007"``); None for none."""
+    wanted = _spelling(one)
+    return next((other for other in others if _spelling(other) == wanted), None)
+
+
 def check_unique_ids(ids: Sequence[str], name: str | None = None) -> None:
     """Raise ``ValueError`` naming the rows (of table `name`) when an id stands in more than one row."""
     repeated = [one for one, count in Counter(ids).items() if count > 1]
     if repeated:
         rows = [row for row, one in enumerate(ids) if one == repeated[0]]
         where = "" if name is None else f"{name}: "
+        as_text = "" if isinstance(repeated[0], str) else f" If they differ in the file: {IDS_AS_TEXT}"
         raise ValueError(
             f"{where}duplicate id {repeated[0]!r} in rows {rows} ({len(repeated)} ids are repeated). "
-            "Drop the repeated rows or give each crystal an id of its own."
+            f"Drop the repeated rows or give each crystal an id of its own.{as_text}"
         )
 
 
 def check_targets(targets: np.ndarray, name: str = "target", ids: Sequence[str] | None = None) -> None:
-    """Raise ``ValueError`` naming the first NaN or infinite entry of ``targets``, shape (B,) or (B, n_targets)."""
-    finite = np.isfinite(np.asarray(targets, dtype=float))
-    if finite.all():
+    """Raise ``ValueError`` naming the first entry of ``targets`` that is not a finite number in single precision.
+
+    Parameters
+    ----------
+    targets : array of numbers, shape (B,) or (B, n_targets)
+        What to look at.
+    name : str, optional
+        What the message calls it.
+    ids : sequence of str, length B, optional
+        Name of each row.
+    """
+    targets = np.asarray(targets)
+    if targets.dtype.kind not in "biuf":
+        _check_numbers(targets, name, ids)
+    numbers = targets.astype(float)
+    usable = np.abs(numbers) <= LARGEST  # not true of NaN either
+    if usable.all():
         return
-    position = tuple(int(i) for i in np.argwhere(~finite)[0])
-    value = np.asarray(targets)[position]
+    position = tuple(int(i) for i in np.argwhere(~usable)[0])
+    too_large = ", more than single precision holds" if np.isfinite(numbers[position]) else ""
     raise ValueError(
-        f"{name}: {describe_row(position[0], ids)} is {value} ({int((~finite).sum())} such values). "
-        "Drop these rows (df.dropna()) or fix the values."
+        f"{name}: {describe_row(position[0], ids)} is {targets[position]}{too_large} "
+        f"({int((~usable).sum())} such values). "
+        f"{'Use another unit.' if too_large else 'Drop these rows (df.dropna()) or fix the values.'}"
     )
+
+
+def _check_numbers(values: np.ndarray, name: str, ids: Sequence[str] | None) -> None:
+    """Raise ``ValueError`` naming the first entry of an array of objects or text that is not a number; None is NaN."""
+    for (row, *_), value in np.ndenumerate(values):
+        if value is None or isinstance(value, Real) or (isinstance(value, str) and NUMBER.fullmatch(value.strip())):
+            continue
+        raise ValueError(
+            f"{name}: {describe_row(row, ids)} is {value!r}, not a number with a decimal point. Fix the value or drop "
+            "the row."
+        )
 
 
 def check_composition(composition: Composition, row: int, ids: Sequence[str] | None = None) -> None:

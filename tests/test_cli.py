@@ -187,6 +187,56 @@ def test_several_targets_and_another_target(run, tmp_path):
     assert list(table(output)["unit"]) == ["eV", "eV/atom"]
 
 
+def with_two_columns(small, tmp_path):
+    lines = [f"{line},{number}" for number, line in enumerate((small / "id_prop.csv").read_text().splitlines())]
+    (small / "two.csv").write_text("\n".join(lines))
+    return small / "two.csv"
+
+
+def test_train_asks_which_column_where_several_would_do(run, small, tmp_path):
+    options = ("--method", "random_forest", "--set", "n_estimators=1", "n_jobs=1", "--folder", tmp_path / "run")
+    dataset = with_two_columns(small, tmp_path)
+    assert run("data", "build", dataset, "--folder", tmp_path / "graphs")[0] == 0
+    for data in (dataset, tmp_path / "graphs"):
+        code, _, messages = run("train", "--dataset", data, *options)
+        assert code == 2
+        assert re.search(r"has 2 columns of numbers: target_1, target_2. Say with --target which", messages)
+        assert not (tmp_path / "run").exists()
+    code, _, messages = run("train", "--dataset", dataset, "--target", "target_2", *options)
+    assert code == 0
+    assert "learns target_2; leaves out target_1" in messages
+
+
+def test_train_says_what_it_learns(run, small, tmp_path):
+    options = ("--method", "random_forest", "--set", "n_estimators=1", "n_jobs=1", "--folder")
+    code, _, messages = run("train", "--dataset", small, *options, tmp_path / "one")
+    assert code == 0
+    assert re.search(r"learns target$", messages, re.MULTILINE)
+    code, _, messages = run("train", *options, tmp_path / "two")
+    assert f"learns {TARGET}; leaves out band_gap" in messages
+
+
+def test_a_column_with_gaps_stops_nobody_who_did_not_ask_for_it(run, tmp_path):
+    frame = bundled(12)
+    rows = [
+        [k, structure.as_dict(), energy, None if k else 1.0, "text"]
+        for k, (structure, energy) in enumerate(zip(frame["structure"], frame[TARGET], strict=True))
+    ]
+    content = {"index": list(range(12)), "columns": ["n", "structure", "energy", "kappa", "note"], "data": rows}
+    (tmp_path / "frame.json").write_text(json.dumps(content))
+    options = ("--dataset", tmp_path / "frame.json", "--method", "random_forest", "--set", "n_estimators=1", "--folder")
+    code, output, messages = run("train", "--target", "energy", *options, tmp_path / "run")
+    assert code == 0
+    assert table(output)["target"].tolist() == ["energy"]
+    assert "learns energy; leaves out n, kappa, note" in messages
+    code, _, messages = run("train", *options, tmp_path / "other")
+    assert code == 2
+    assert "3 columns of numbers: n, energy, kappa. Say with --target" in messages
+    code, _, messages = run("train", "--target", "kappa", *options, tmp_path / "other")
+    assert code == 2
+    assert re.search(r"kappa: row 1 \(id '1'\) is nan \(11 such values\)", messages)
+
+
 def test_training_on_saved_graphs(run, small, tmp_path):
     code, output, _ = run("data", "build", small, "--folder", tmp_path / "graphs")
     assert code == 0
@@ -376,7 +426,7 @@ def test_data_build_of_a_bad_folder(run, tmp_path):
     code, output, messages = run("data", "build", tmp_path, "--folder", tmp_path / "graphs")
     assert (code, output) == (2, "")
     assert re.search(
-        r"course-lib: error: row 0 \(id 'a'\): .*a\.cif is missing. Add the file or leave it out", messages
+        r"course-lib: error: .*id_prop.csv, line 1 \(id 'a'\): .*a\.cif is missing, .* Add the file or leave", messages
     )
     assert not (tmp_path / "graphs").exists()
 

@@ -274,6 +274,33 @@ def test_bad_rows_are_named(item, message):
         magpie(["NaCl", item, "MgO"], ids=["salt", "wrong", "oxide"])
 
 
+@pytest.mark.parametrize(
+    "formula",
+    ["CuSO4.5H2O", "Na2CO3.10H2O", "Zn(NO3)2.6H2O", "MgCl2.6H2O", "Cu SO4 . 5H2O", "KAl(SO4)2.12(H2O)", "CaCl2.4NH3",
+     "Al2O3.2SiO2.2H2O", "Cu(SO4).5H2O"],
+)  # fmt: skip
+def test_a_full_stop_that_may_be_a_dot_is_refused(formula):
+    with pytest.raises(ValueError, match=r"row 1: .* can be read in two ways: .*parentheses, such as 'CuSO4\(H2O\)5'"):
+        magpie(["NaCl", formula])
+
+
+@pytest.mark.parametrize(
+    ("formula", "number"),
+    [
+        ("CuSO4(H2O)5", (29 + 16 + 9 * 8 + 10) / 21),
+        ("CuSO4.H2O", (29 + 16 + 5 * 8 + 2) / 9),  # 4. is 4, and one water is one water
+        ("Fe2.5O4", (2.5 * 26 + 32) / 6.5),
+        ("Na0.5K0.5Cl", (0.5 * 11 + 0.5 * 19 + 17) / 2),
+        ("Ba.5Sr.5TiO3", (28 + 19 + 22 + 24) / 5),
+        ("LiMn1.5NiO4", (3 + 1.5 * 25 + 28 + 32) / 7.5),
+        ("FeO1.5(OH)0.5", (26 + 1.5 * 8 + 0.5 * 9) / 3.5),
+        ("UO2.25", (92 + 2.25 * 8) / 3.25),
+    ],
+)
+def test_decimal_amounts_go_on_working(formula, number):
+    assert magpie([formula])["MagpieData mean Number"].item() == pytest.approx(number, rel=1e-6)
+
+
 def test_the_first_bad_row_is_named():
     with pytest.raises(ValueError, match=r"^row 1: empty"):
         magpie(["NaCl", Composition({}), Composition({DummySpecies("X"): 1}), Composition({})])

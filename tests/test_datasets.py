@@ -524,16 +524,16 @@ TWO_IN_ONE = NACL.to(fmt="cif") + NACL.to(fmt="cif").replace("data_NaCl", "data_
 @pytest.mark.parametrize(
     ("crystals", "lines", "error", "message"),
     [
-        ({"a": NACL}, ["a,1", "b,2"], FileNotFoundError, r"row 1 \(id 'b'\).*b\.cif is missing"),
+        ({"a": NACL}, ["a,1", "b,2"], FileNotFoundError, r"line 2 \(id 'b'\).*b\.cif is missing"),
         ({"a": NACL, "b": "nonsense"}, ["a,1", "b,2"], ValueError, r"row 1 \(id 'b'\): cannot read .*b\.cif"),
         ({"a": ""}, ["a,1"], ValueError, r"row 0 \(id 'a'\): cannot read"),
         ({"a": NACL.to(fmt="cif")[:-60]}, ["a,1"], ValueError, r"row 0 \(id 'a'\)"),
         ({"a": NACL.to(fmt="cif").replace("'Na4 Cl4'", "'Na4 Cl5'")}, ["a,1"], ValueError, "suspect.*stoichiometry"),
         ({"a": TWO_IN_ONE}, ["a,1"], ValueError, r"row 0 \(id 'a'\).*holds 2 structures"),
         ({"a": DISORDERED}, ["a,1"], ValueError, r"row 0 \(id 'a'\): site 0 is disordered"),
-        ({"a": NACL}, ["a,nan"], ValueError, r"target: row 0 \(id 'a'\) is nan"),
-        ({"a": NACL, "b": NACL}, ["a,1,2", "b,3,-inf"], ValueError, r"target_2: row 1 \(id 'b'\) is -inf"),
-        ({"a": NACL}, ["a,1", "a,2"], ValueError, r"duplicate id 'a' in rows \[0, 1\]"),
+        ({"a": NACL}, ["a,nan"], ValueError, r"line 1 \(id 'a'\): target 'nan' is not a number"),
+        ({"a": NACL, "b": NACL}, ["a,1,2", "b,3,-inf"], ValueError, r"line 2 \(id 'b'\): target '-inf' is not"),
+        ({"a": NACL}, ["a,1", "a,2"], ValueError, r"line 2: duplicate id 'a', first in line 1"),
         ({"a": NACL}, [], ValueError, "id_prop.csv is empty"),
         ({"a": NACL}, ["a"], ValueError, "line 1: 'a' has 1 fields, expected 2"),
         ({"a": NACL}, ["a,1", "b,2,3"], ValueError, "line 2: 'b,2,3' has 3 fields, expected 2"),
@@ -555,7 +555,7 @@ def test_a_folder_is_read_file_by_file(cif_folder, bundled, tmp_path, monkeypatc
     chosen = bundled.iloc[:30]
     lines = [f"{name},{energy!r}" for name, energy in chosen["formation_energy_per_atom"].items()]
     folder = cif_folder(dict(chosen["structure"]), lines)
-    monkeypatch.setattr(crystal_files, "_CIFS_AT_A_TIME", 4)
+    monkeypatch.setattr(crystal_files, "_FILES_AT_A_TIME", 4)
     read = []
     monkeypatch.setattr(
         crystal_files, "read_structure", lambda *arguments: read.append(1) or read_structure(*arguments)
@@ -585,8 +585,8 @@ def test_a_folder_is_read_file_by_file(cif_folder, bundled, tmp_path, monkeypatc
 def test_many_files_are_read_by_processes(cif_folder, bundled, monkeypatch):
     chosen = bundled["structure"].iloc[:6]
     folder = cif_folder(dict(chosen) | {"bad": "nonsense"}, [*(f"{name},1" for name in chosen.index), "bad,2"])
-    monkeypatch.setattr(crystal_files, "_CIFS_FOR_PROCESSES", 3)
-    monkeypatch.setattr(crystal_files, "_CIFS_AT_A_TIME", 4)
+    monkeypatch.setattr(crystal_files, "_FILES_FOR_PROCESSES", 3)
+    monkeypatch.setattr(crystal_files, "_FILES_AT_A_TIME", 4)
     structures = stream_dataset(folder).structures
     assert [next(structures).formula for _ in range(4)] == [structure.formula for structure in chosen[:4]]
     with pytest.raises(ValueError, match=r"row 6 \(id 'bad'\): cannot read"):
@@ -704,6 +704,16 @@ def test_bad_json_file(store, change, message):
     frame = pd.DataFrame({"structure": [NACL] * 3, "band_gap": [5.0] * 3}, index=["x0", "x1", "x2"])
     with pytest.raises(ValueError, match=message):
         load_dataset(store(change(frame)))
+
+
+def test_a_column_with_gaps_beside_the_targets(store):
+    columns = {"structure": [NACL] * 3, "energy": [1.0, 2.0, 3.0], "kappa": [1.0, np.nan, np.inf], "note": list("abc")}
+    df = load_dataset(store(pd.DataFrame(columns)))
+    assert df.attrs["targets"] == ["energy"]
+    assert df.attrs["other_columns"] == ["note"]
+    assert list(df.attrs["incomplete"]) == ["kappa"]
+    assert df.attrs["incomplete"]["kappa"].startswith("kappa: row 1 (id '1') is nan (2 such values)")
+    assert df["kappa"].isna().tolist() == [False, True, False]
 
 
 # --- folds ---

@@ -1,10 +1,15 @@
 """Late fusion: the best weight against searches and against every breakpoint, folds, ids, the theory of two errors."""
 
+import csv
+import io
+import re
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.optimize import minimize, minimize_scalar
 
 from course_lib.late_fusion import (
@@ -199,6 +204,54 @@ def test_the_row_named_is_that_of_the_series_at_fault():
     a = a.where(a.index != "crystal-4")[::-1]
     with pytest.raises(ValueError, match=r"a: row 1 \(id 'crystal-4'\) is nan"):
         optimal_alpha(y, a, b)
+
+
+@pytest.mark.parametrize(
+    ("ids", "types"),
+    [(["7", "8", "9"], "int"), (["00012", "1e5", "7"], "float"), (["NaN", "mp-1", "mp-2"], "float")],
+)
+def test_ids_that_a_csv_reader_changed(ids, types):
+    a = pd.Series([1.1, 2.2, 2.9], index=pd.Index(ids, name="id"), name="a")
+    y = pd.read_csv(io.StringIO(a.to_csv()), index_col="id")["a"]
+    message = (
+        rf"y and a belong to different crystals: .* it has '{ids[0]}'. One is of type {types}, the other of type str"
+    )
+    with pytest.raises(ValueError, match=message):
+        optimal_alpha(y, a, a * 0)
+    as_text = {"index_col": "id", "dtype": {"id": str}, "keep_default_na": False}  # what the message says
+    assert optimal_alpha(pd.read_csv(io.StringIO(a.to_csv()), **as_text)["a"], a, a * 0) == 1
+
+
+IDS = st.sampled_from(
+    ["7", "8.0", "007", "1e5", "100000", "NaN", "NA", "True", "mp-1", " mp-1", "größe", "1_0", "-0", "0"]
+)
+VALUES = st.sampled_from(
+    ["1.5", "-2", "3e-1", "1_5", "1,5", "", "nan", "inf", "1e39", "x", "True", " 4 ", "\uff11", "0x1"]
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    rows=st.lists(st.tuples(IDS, VALUES), min_size=1, max_size=5, unique_by=lambda row: row[0]),
+    as_text=st.booleans(),
+)
+def test_predictions_in_a_csv_file_are_joined_rightly_or_refused(rows, as_text):
+    content = io.StringIO()
+    csv.writer(content).writerows([("id", "prediction"), *rows])
+    options = {"dtype": {"id": str}, "keep_default_na": False} if as_text else {}
+    a = pd.read_csv(io.StringIO(content.getvalue()), index_col="id", **options)["prediction"]
+    b = pd.Series(np.arange(len(rows), dtype=float), index=[one for one, _ in rows])[::-1]
+    found, said = None, ""
+    try:
+        found = blend(0.25, a, b)
+    except ValueError as error:
+        said = str(error)
+    if found is None:
+        assert re.search(r"\b(row|rows) [0-9[]", said)  # says where
+        return
+    for one, value in rows:
+        expected = 0.25 * float(value.replace("True", "1")) + 0.75 * b[one]
+        assert found[one] == pytest.approx(expected)
 
 
 def test_wrong_settings():

@@ -164,6 +164,12 @@ def test_classification_predicts_probabilities(serve, crystals, tmp_path, monkey
     values = np.array(list(json.loads((tmp_path / "fold_2.json").read_text()).values()))
     assert ((values >= 0) & (values <= 1)).all()
     assert scores["rocauc"].item() > 0.6
+    # A model that is never sure ranks as well as one that is: the area is that of the probabilities.
+    file = tmp_path / "fold_2.json"
+    file.write_text(json.dumps({name: 0.4 * value for name, value in json.loads(file.read_text()).items()}))
+    again = benchmark(TASK, "cgcnn", tmp_path, fold_numbers=[2], sizes={"hidden": 16}, settings=settings)
+    assert again["rocauc"].item() == pytest.approx(scores["rocauc"].item())
+    assert again["accuracy"].item() < scores["accuracy"].item()
     assert json.loads((tmp_path / "benchmark.json").read_text())["settings"]["loss"] == "mse"
 
 

@@ -13,6 +13,7 @@ from course_lib.validation import (
     check_targets,
     check_unique_ids,
     describe_row,
+    nearest_id,
 )
 
 
@@ -32,6 +33,8 @@ def test_unique_ids():
     check_unique_ids(["a", "b"])
     with pytest.raises(ValueError, match=r"duplicate id 'b' in rows \[1, 3\] \(2 ids are repeated\). Drop"):
         check_unique_ids(["a", "b", "c", "b", "c"])
+    with pytest.raises(ValueError, match=r"duplicate id 100000.0 .*If they differ in the file: Read ids as text"):
+        check_unique_ids([1e5, 2.0, 1e5])
 
 
 def test_order():
@@ -52,6 +55,31 @@ def test_targets():
     check_targets(np.zeros((0, 3)))
     with pytest.raises(ValueError, match=r"gap: row 2 \(id 'c'\) is inf \(2 such values\).*dropna.*fix the values"):
         check_targets(np.array([[0, 1], [2, 3], [4, np.inf], [np.nan, 5]]), "gap", ["a", "b", "c", "d"])
+    check_targets(np.array([3.4e38, -3.4e38, 1e-300]))
+    with pytest.raises(ValueError, match=r"row 1 is 1e\+39, more than single precision holds .*another unit"):
+        check_targets(np.array([1.0, 1e39]))
+
+
+def test_targets_that_are_text():
+    check_targets(np.array(["1.5", " -2e-3 ", 3], dtype=object))
+    for value in ("1,5", "1_5", "", "nan", "\uff11", 1j, [1]):
+        targets = np.array([1.0, None], dtype=object)
+        targets[1] = value
+        with pytest.raises(ValueError, match=r"gap: row 1 \(id 'b'\) is .*, not a number with a decimal point"):
+            check_targets(targets, "gap", ["a", "b"])
+    with pytest.raises(ValueError, match="row 1 is None"):
+        check_targets(np.array([1.0, None], dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [(7, "007"), (1e5, "1e5"), (np.nan, "NaN"), ("mp-1 ", "MP-1"), ("\uff11", 1)]
+)
+def test_ids_that_a_reader_changed(one, other):
+    assert nearest_id(one, ["x", other]) == other
+    assert nearest_id(one, ["x", "8"]) is None
+    check_same_order("targets", [one, "x"], [other, "x"])
+    with pytest.raises(ValueError, match="in the same order"):
+        check_same_order("targets", ["x", one], [other, "x"])
 
 
 @pytest.mark.parametrize("formula", ["Fe2O3", "Fm", "Fe0.5Co0.5", "Og"])
