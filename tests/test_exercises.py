@@ -19,6 +19,7 @@ import torch
 from conftest import pages_of_the_book, public_functions
 from derive_exercises import COPIES, is_exercise, learners_copy, page, stub, without_markers
 from scipy import optimize, stats
+from torch_geometric.utils import softmax
 
 from course_lib.dataset_sources import matbench_tasks
 from course_lib.datasets import DATA, catalogue
@@ -29,20 +30,8 @@ from course_lib.models import CGCNN, CrystalModel, MultiTask
 from course_lib.models.line_graph import line_graph
 from course_lib.teaching import checkers
 from course_lib.teaching.checkers import choosing
-from course_lib.teaching.checkers.feedback import (
-    Feedback,
-    Hint,
-    Mistake,
-    Statement,
-    Unfinished,
-    array_from,
-    as_array,
-    as_number,
-    call,
-    checker,
-    judged,
-    recognise,
-)
+from course_lib.teaching.checkers.declarative import Function, Judge, Number, asks, numbers
+from course_lib.teaching.checkers.feedback import Feedback, Hint, Unfinished, as_array, as_number, call, checker
 from course_lib.teaching.checkers.line_graphs import EDGES, WATER, along_chain, selenium, straightened
 from course_lib.teaching.checkers.reading_alpha import two_models
 from course_lib.teaching.figures.block_importance import plot_block_orders, plot_block_values
@@ -180,7 +169,8 @@ CHAIN_STATEMENTS = {
 WEIGHT_STATEMENTS = {"units": True, "must exist": False, "common factor": True, "always": False}
 TARGETS = np.array([[0.0, 1.0], [2.0, 4.0], [-1.0, 0.5], [1.0, np.nan], [np.nan, 3.0]])
 ALL_TARGETS = np.concatenate([TARGETS, [[1.5, 1.0], [0.5, 2.0]]])
-SPREAD, SPREAD_OF_ALL = np.nanstd(TARGETS, axis=0), np.nanstd(ALL_TARGETS, axis=0)
+SPREAD = np.nanstd(TARGETS, axis=0)
+SPREAD_OF_ALL = np.nanstd(ALL_TARGETS.astype(np.float32), axis=0)  # as a learner has it, who takes `graphs.targets`
 
 
 def inverse_scale(targets):
@@ -368,9 +358,9 @@ def by_training(runs):
     return errors["shared"] - errors["alone"]
 
 
-def with_interval(values, corrected=True, size=1.0):
+def with_interval(values, corrected=True, size=1.0, level=0.95):
     values = np.asarray(values)
-    half = size * stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1)
+    half = size * stats.t.ppf((1 + level) / 2, len(values) - 1) * np.std(values, ddof=1)
     half *= np.sqrt(1 / len(values) + corrected / (len(values) - 1))
     return np.mean(values), np.mean(values) - half, np.mean(values) + half
 
@@ -426,6 +416,11 @@ def share_first(first, second):
 
 def share_two(first, second):
     share_first(first, second)
+    second.trunk.convs[1] = first.trunk.convs[1]
+
+
+def share_second(first, second):
+    share_embedding(first, second)
     second.trunk.convs[1] = first.trunk.convs[1]
 
 
@@ -591,7 +586,7 @@ def of_structure(n, c, s, b):
 
 CASES: dict[str, Case] = {
     "check_dimensions": Case(
-        right=((401, 51456), (np.int64(401), 51456.0), (torch.tensor(401), [51456])),
+        right=((401, 51456), (np.int64(401), 51456.0), (torch.tensor(401), np.array(51456))),
         wrong={
             "product": ((145 * 256, 51456), "multiplied"),
             "preset alone": ((132 + 256, 51456), "132"),
@@ -600,6 +595,7 @@ CASES: dict[str, Case] = {
             "composition only": ((145, 51456), "composition features alone"),
             "difference": ((111, 51456), "difference"),
             "some other number": ((400, 51456), "400 inputs"),
+            "in a list": (([401], 51456), "without brackets"),
             "no biases": ((401, 401 * 128), "adds one more number"),
             "a bias for each input": ((401, 401 * 128 + 401), "*output*"),
             "inputs plus outputs": ((401, 401 + 128), "*all* inputs"),
@@ -619,7 +615,10 @@ CASES: dict[str, Case] = {
             "two at once": (({"dropout": 0.3, "n_crystals": 200}, {"hidden": (16,)}), "one at a time"),
             "the same twice": (({"dropout": 0.3}, {"dropout": 0.5}), "Both change"),
             "percent": (({"dropout": 30}, {"hidden": (16,)}), "30 %"),
-            "nearly all dropped": (({"dropout": 0.95}, {"hidden": (16,)}), "only 5 %"),
+            "nearly all dropped": (({"dropout": 0.95}, {"hidden": (16,)}), "so few of the numbers"),
+            "nine tenths dropped": (({"dropout": 0.9}, {"hidden": (16,)}), "dropout of 0.9 leaves"),
+            "crystals as a float": (({"n_crystals": 300.0}, {"hidden": (16,)}), "a whole number, without"),
+            "sizes as floats": (({"hidden": (32.0, 16)}, {"dropout": 0.3}), "counts outputs"),
             "all dropped": (({"dropout": 1}, {"hidden": (16,)}), "nothing is left"),
             "nothing dropped": (({"dropout": 0.0}, {"hidden": (16,)}), "drops nothing"),
             "larger network": (({"hidden": (512, 64)}, {"dropout": 0.3}), "Other way"),
@@ -654,8 +653,9 @@ CASES: dict[str, Case] = {
             "n degrees of freedom": ((lambda d: interval_low(d, t=stats.t.ppf(0.975, len(d))) > 0,), "degrees"),
             "twice": ((lambda d: interval_low(d, t=2.0) > 0,), "You used 2,"),
             "standard error": ((lambda d: interval_low(d, t=1.0) > 0,), "two times in three"),
-            "nothing for no": ((true_or_nothing,), "returns True, for others nothing"),
-            "nothing for yes": ((false_or_nothing,), "returns False, for others nothing"),
+            "nothing for no": ((true_or_nothing,), "-0.024])` returns nothing"),
+            "nothing for yes": ((false_or_nothing,), " 0.024])` returns nothing"),
+            "normal quantile, divided by n": ((lambda d: interval_low(d, ddof=0, t=1.96) > 0,), "Two things"),
             "normal quantile": ((lambda d: interval_low(d, t=1.96) > 0,), "1.96"),
             "90 % interval": ((lambda d: interval_low(d, t=stats.t.ppf(0.95, len(d) - 1)) > 0,), "90 %"),
             "worse counts too": ((lambda d: interval_low(d) > 0 or interval_low(-d) > 0,), "*worse*"),
@@ -680,7 +680,7 @@ CASES: dict[str, Case] = {
         unfinished=((...,), (says(CONCLUSIONS, one_seed=...),)),
     ),
     "check_blended_prediction": Case(
-        right=((-1.74,), (0.2 * -1.5 + 0.8 * -1.8,), (np.array([-1.74]),)),
+        right=((-1.74,), (0.2 * -1.5 + 0.8 * -1.8,), (np.array(-1.74),)),
         wrong={
             "roles swapped": ((0.8 * -1.5 + 0.2 * -1.8,), "Whose weight"),
             "plain mean": ((-1.65,), "plain mean"),
@@ -690,6 +690,7 @@ CASES: dict[str, Case] = {
             "forest whole": ((-1.5 - 1.44,), "whole"),
             "sign": ((1.74,), "sign"),
             "outside": ((-2.5,), "does not lie between"),
+            "in an array": ((np.array([-1.74]),), "without brackets"),
             "inside": ((-1.71,), "lies between"),
         },
         unfinished=((...,), (None,)),
@@ -708,13 +709,14 @@ CASES: dict[str, Case] = {
     "check_best_alpha": Case(
         right=(
             (best_alpha,), (alpha_from_errors,), (lambda a, b, r: torch.tensor(float(best_alpha(a, b, r))),),
-            (alpha_by_minimising,), (lambda *given: alpha_on_grid(*given, n=10_001),),
+            (alpha_by_minimising,), (lambda *given: alpha_on_grid(*given, n=1001),),
         ),
         wrong={
             "not cut": ((uncut_alpha,), "Cut it"),
             "upper end cut": ((lambda a, b, r: min(1, uncut_alpha(a, b, r)),), "-0.370, your weight"),
             "lower end cut": ((lambda a, b, r: max(0, uncut_alpha(a, b, r)),), "1.370, your weight"),
-            "coarse grid": ((lambda *given: alpha_on_grid(*given, n=101),), "Do you round, or try values?"),
+            "coarse grid": ((lambda *given: alpha_on_grid(*given, n=101),), "or try values in steps?"),
+            "grid of fiftieths": ((lambda *given: alpha_on_grid(*given, n=51),), "Close: with standard deviations"),
             "outside": ((lambda a, b, r: -0.4,), "outside the range"),
             "weight of b": ((lambda a, b, r: best_alpha(b, a, r),), "one of model b"),
             "no correlation": ((lambda a, b, r: b * b / (a * a + b * b),), "uncorrelated"),
@@ -754,8 +756,10 @@ CASES: dict[str, Case] = {
             "weight of cgcnn": ((0.61, 0.65), "CGCNN's weight"),
             "errors not squared": ((0.8 / 1.8, 0.65), "squared"),
             "the given weight": ((0.2, 0.65), "nothing in common"),
-            "percent": ((39, 0.65), "weight as a number between"),
-            "correlation in percent": ((0.39, 65), "correlation is a number between"),
+            "percent": ((39, 0.65), "`alpha_uncorrelated` is 100 times too large"),
+            "correlation in percent": ((0.39, 65), "`correlation` is 100 times too large"),
+            "rounded": ((0.4, 0.65), "right to 1 digit after"),
+            "in a list": ((0.39, [0.65]), "without brackets"),
             "equal models": ((0.5, 0.65), "equally good"),
             "some other weight": ((0.1, 0.65), "Call `best_alpha`"),
             "ratio of the errors": ((0.39, 0.8), "becomes zero"),
@@ -785,7 +789,7 @@ CASES: dict[str, Case] = {
             ),
             "half normalised": ((lambda a, b, c: (a - b) @ unit(c - b),), "Only one"),
             "no cosine": ((lambda a, b, c: 3 * angle_cosine(a, b, c),), "between −1 and 1"),
-            "rounded": ((lambda a, b, c: round(angle_cosine(a, b, c), 2),), "where the cosine is -0.2503"),
+            "rounded": ((lambda a, b, c: round(angle_cosine(a, b, c), 2),), "right to 2 digits"),
             "constant": ((lambda a, b, c: 0.1,), "scale both to length one"),
         },
         unfinished=((...,), (empty_stub,)),
@@ -814,8 +818,6 @@ CASES: dict[str, Case] = {
     "check_pair_cosines": Case(
         right=(
             (pair_cosines,),
-            (lambda v, p: torch.tensor(pair_cosines(v, p)),),
-            (lambda v, p: list(pair_cosines(v, p)),),
         ),
         wrong={
             "sign": ((lambda v, p: -pair_cosines(v, p),), "sign is turned"),
@@ -827,11 +829,13 @@ CASES: dict[str, Case] = {
             "matrix product": ((lambda v, p: -unit(v[p[:, 0]]) @ unit(v[p[:, 1]]).T,), "row by row"),
             "no sum": ((lambda v, p: -unit(v[p[:, 0]]) * unit(v[p[:, 1]]),), "three products"),
             "one number": ((lambda v, p: 0.5,), "one number per pair"),
+            "tensor": ((lambda v, p: torch.tensor(pair_cosines(v, p)),), "is a Tensor. The next cells"),
+            "list": ((lambda v, p: list(pair_cosines(v, p)),), "is a list. The next cells"),
             "along the columns": ((lambda v, p: -dots(v / np.linalg.norm(v, axis=0), p),), "A vector is a *row*"),
             "one length for all": ((lambda v, p: -dots(v, p) / 2.373**2,), "one and the same number"),
             "brackets": ((lambda v, p: -dots(v, p) / lengths(v)[p[:, 0]] * lengths(v)[p[:, 1]],), "brackets"),
             "half normalised": ((lambda v, p: -dots(v, p) / lengths(v)[p[:, 1]],), "Only one"),
-            "rounded": ((lambda v, p: pair_cosines(v, p).round(2),), "do you round"),
+            "rounded": ((lambda v, p: pair_cosines(v, p).round(2),), "Do you round"),
             "not its argument": ((lambda v, p: pair_cosines(OTHER_VECTORS, p),), "its argument"),
             "too large": ((lambda v, p: 3 * pair_cosines(v, p),), "between −1 and 1"),
             "too small": ((lambda v, p: 0.5 * pair_cosines(v, p),), "The signs are right"),
@@ -877,7 +881,6 @@ CASES: dict[str, Case] = {
         right=(
             (inverse_scale,),
             (lambda t: as_shares(1 / pd.DataFrame(t).std().to_numpy()),),
-            (lambda t: torch.tensor(inverse_scale(t)),),
         ),
         wrong={
             "proportional": ((lambda t: as_shares(np.nanstd(t, axis=0)),), "Which way round"),
@@ -895,10 +898,12 @@ CASES: dict[str, Case] = {
             "one minus share": ((lambda t: 1 - as_shares(np.nanstd(t, axis=0)),), "1 − share"),
             "swapped": ((lambda t: as_shares(np.nanstd(t, axis=0))[::-1],), "no *other* one"),
             "two names": ((by_two_names,), "too many values to unpack"),
-            "two of three": ((lambda t: inverse_scale(t[:, :2]),), "with three"),
+            "two of three": ((lambda t: inverse_scale(t[:, :2]),), "for three it gives"),
+            "tensor": ((lambda t: torch.tensor(inverse_scale(t)),), "need a NumPy array"),
+            "percent": ((lambda t: 100 * inverse_scale(t),), "100 times too large"),
             "one against the rest": (
                 (lambda t: np.array([1 - x / np.nanstd(t, axis=0)[-2:].sum() for x in np.nanstd(t, axis=0)]),),
-                "for three it gives",
+                "for three it gives [",
             ),
             "wrong axis": ((lambda t: as_shares(1 / np.nanstd(t + 0 * t, axis=1)),), "which axis"),
             "one number": ((lambda t: 0.5,), "one weight per task"),
@@ -983,6 +988,9 @@ CASES: dict[str, Case] = {
                 (lambda runs: np.array(transfer(runs)) / runs.loc[runs["method"] == "alone", "mae"].mean(), verdict),
                 "as shares",
             ),
+            "99 % interval": (
+                (lambda runs: with_interval(by_training(runs).groupby("fold").mean(), level=0.99), verdict), "99 %"
+            ),
             "some other interval": (
                 (lambda runs: with_interval(by_training(runs).groupby("fold").mean(), size=0.5), verdict), "0.50 times"
             ),
@@ -1034,6 +1042,8 @@ CASES: dict[str, Case] = {
             "nothing shared": ((pair_of_networks(share_nothing),), "two networks. Which"),
             "copies": ((pair_of_networks(copy_first),), "copies"),
             "embedding only": ((pair_of_networks(share_embedding),), "Only the embedding"),
+            "second convolution": ((pair_of_networks(share_second),), "only after one that each task"),
+            "forgotten return": ((pair_of_networks(join=empty_stub),), "Is a `return` missing"),
             "last layers": ((pair_of_networks(share_last),), "comes *first*"),
             "all but the heads": ((pair_of_networks(share_all_but_heads),), "Only the heads"),
             "one head": ((lambda n_tasks: CGCNN(n_targets=n_tasks, hidden=8, embedding=8),), "up to the last one"),
@@ -1047,7 +1057,7 @@ CASES: dict[str, Case] = {
             "detached": ((pair_of_networks(join=lambda p: torch.cat(p, dim=1).detach()),), "can learn"),
             "no crystal model": ((pair_of_networks(base=torch.nn.Module),), "not a `CrystalModel`"),
         },
-        unfinished=((...,), (pair_of_networks(join=empty_stub),), (empty_stub,)),
+        unfinished=((...,), (empty_stub,)),
     ),
     "check_transfer_statements": Case(
         right=((TRANSFER_STATEMENTS,),),
@@ -1064,8 +1074,6 @@ CASES: dict[str, Case] = {
         right=(
             (shuffled,),
             (lambda b, r: r.permutation(b),),
-            (lambda b, r: r.permutation(b).tolist(),),
-            (lambda b, r: torch.tensor(shuffled(b, r)),),
         ),
         wrong={
             "zeros": ((lambda b, r: 0 * b,), "does not exist"),
@@ -1081,6 +1089,9 @@ CASES: dict[str, Case] = {
             "chance of its own": ((lambda b, r: np.random.default_rng().permutation(b),), "from `rng` and from"),
             "row numbers": ((lambda b, r: r.permutation(len(b)),), "`block[order]`"),
             "fewer rows": ((lambda b, r: r.permutation(b)[1:],), "as before"),
+            "list": ((lambda b, r: r.permutation(b).tolist(),), "is a list"),
+            "tensor": ((lambda b, r: torch.tensor(shuffled(b, r)),), "is a Tensor"),
+            "table": ((lambda b, r: pd.DataFrame(shuffled(b, r)),), "add `.to_numpy()`"),
         },
         unfinished=((...,), (empty_stub,)),
     ),
@@ -1137,6 +1148,7 @@ CASES: dict[str, Case] = {
                 "cell",
             ),
             "not measured": (toy_importance(measured=[[9.0, 1.0], [9.0, 1.0]]), "`measured` is"),
+            "a table": (toy_importance(measured=pd.DataFrame(toy_importance()[1])), "is a DataFrame"),
         },
         unfinished=((..., ...), (empty_stub, ...), (importance_by(), ...)),
         given=(toy_model, TOY_PARTS),
@@ -1241,7 +1253,7 @@ CASES: dict[str, Case] = {
             "divided": ((lambda s, m, n, k: s * n / m / k / 86400,), "divided by their number"),
             "constant": ((lambda s, m, n, k: 14,), "yours gives 14 days"),
             "always 31": ((lambda s, m, n, k: s * n / m * 31 / 86400,), "any other number"),
-            "rounded": ((lambda s, m, n, k: round(s * n / m * k / 86400, 2),), "Do not round"),
+            "rounded": ((lambda s, m, n, k: round(s * n / m * k / 86400, 2),), "right to 2 digits"),
         },
         unfinished=((...,), (empty_stub,)),
     ),
@@ -1305,7 +1317,7 @@ CASES: dict[str, Case] = {
         given=(RUNS, BOARD),
     ),
     "check_attention_weights": Case(
-        right=((attention_weights,), (lambda v, a, b: ((v * a).sum(-1) + b).softmax(-1).numpy(),)),
+        right=((attention_weights,), (lambda v, a, b: ((v * a).sum(-1) + b).softmax(-1),)),
         wrong={
             "over the batch": ((lambda v, a, b: ((v * a).sum(2) + b).softmax(0),), "*crystals*"),
             "global": ((lambda v, a, b: b.softmax(0).repeat(len(v), 1),), "learned `b` alone"),
@@ -1324,7 +1336,11 @@ CASES: dict[str, Case] = {
             "squeeze": ((lambda v, a, b: attention_weights(v, a, b).squeeze(),), "`squeeze()`"),
             "one weight": ((lambda v, a, b: attention_weights(v, a, b)[:, 0],), "two weights for each"),
             "not one": ((lambda v, a, b: 0.3 * attention_weights(v, a, b),), "add up to 0.300"),
-            "constant": ((lambda v, a, b: torch.tensor([0.3, 0.7]).repeat(len(v), 1),), "other weights"),
+            "constant": ((lambda v, a, b: torch.tensor([0.3, 0.7]).repeat(len(v), 1),), "without a gradient"),
+            "squares": ((lambda v, a, b: attention_weights(v**2, a, b),), "other weights"),
+            "NumPy": ((lambda v, a, b: np.einsum("bvh,vh->bv", v, a),), "stopped with RuntimeError"),
+            "detached": ((lambda v, a, b: attention_weights(v, a, b).detach().numpy(),), "a NumPy array, through"),
+            "list": ((lambda v, a, b: attention_weights(v, a, b).tolist(),), "is a list, through"),
         },
         unfinished=((...,), (empty_stub,)),
     ),
@@ -1341,7 +1357,8 @@ CASES: dict[str, Case] = {
             "the winner": ((lambda v, w: torch.stack([x[k] for x, k in zip(v, w.argmax(1), strict=True)]),), "threw"),
             "squeeze": ((lambda v, w: fuse(v, w).squeeze(),), "`squeeze()`"),
             "one number": ((lambda v, w: fuse(v, w).sum(),), "one vector per crystal"),
-            "zeros": ((lambda v, w: torch.zeros(len(v), v.shape[2]),), "numbers are not"),
+            "zeros": ((lambda v, w: torch.zeros(len(v), v.shape[2]),), "without a gradient"),
+            "squares": ((lambda v, w: fuse(v, w**2),), "numbers are not"),
         },
         unfinished=((...,), (empty_stub,)),
     ),
@@ -1430,6 +1447,10 @@ CASES: dict[str, Case] = {
                 (pooling(averages, lambda s, c: within_crystals(s * torch.bincount(c)[c], c)),), "`supercell` is broken"
             ),
             "another class": ((Pruned,), "three layers"),
+            "no crystals given": ((pooling(averages, lambda s, c: softmax(s)),), "stopped with NotImplementedError"),
+            "dim instead of crystals": (
+                (pooling(averages, lambda s, c: softmax(s, dim=0)),), "softmax(s, dim=0)"
+            ),
         },
         unfinished=((...,), (Empty,)),
     ),
@@ -1552,11 +1573,17 @@ def test_variants_of_how_the_importance_was_measured(words, answer):
     assert words in feedback.message
 
 
-def test_no_set_of_contenders_has_two_hints():
-    runs, hints = choosing.made_up_runs(), {}
-    for mistake in choosing._CONTENDERS:
-        hints.setdefault(tuple(mistake.answer(runs)), set()).add(mistake.hint)
-    assert all(len(of_one_set) == 1 for of_one_set in hints.values())
+@each_checker
+def test_known_mistakes_get_their_hints(name):
+    """What the checkers' own tables hold: the right answers are accepted, and no two mistakes answer all alike."""
+    parts = getattr(CHECKERS[name], "parts", ())
+    right = [part.right for part in parts]
+    assert not parts or ask(name, tuple(right))
+    for k, part in enumerate(parts):
+        for wrong, hint in part.known:
+            feedback = ask(name, (*right[:k], wrong, *right[k + 1 :]))
+            assert feedback.state == "hint"
+            assert hint in feedback.message
 
 
 @pytest.mark.parametrize(
@@ -1688,8 +1715,9 @@ def test_a_call_is_told_without_what_is_long():
 
 
 def test_what_a_function_returns_is_told_as_a_call():
+    function = Function("f", lambda x: 1.0, [(1,)], (), lambda found: "no", read=numbers(2))
     with pytest.raises(Hint, match=r"`f\(\.\.\.\)` is a dict that cannot be read"):
-        array_from(lambda x: {}, "f", None, 1)
+        function.check(lambda x: {})
 
 
 def test_a_function_gets_copies():
@@ -1723,21 +1751,51 @@ def test_numbers_and_arrays_are_checked():
 
 
 def test_the_first_mistake_that_fits_gives_the_hint():
-    mistakes = [Mistake(1.0, "one"), Mistake(2.0, "two"), Mistake(2.0, "again")]
-    recognise(3.0, mistakes)
-    with pytest.raises(Hint, match="two"):
-        recognise(2.0, mistakes)
+    number = Number("x", 5, [("one", 1.0), ("two", 2.0), ("again", 2.0), ("far, {value:g}", lambda x: x > 6)], atol=0.1)
+    assert number.check(5.1) == 5.1
+    with pytest.raises(Hint, match=r"^two$"):
+        number.check(2.0)
+    with pytest.raises(Hint, match=r"^far, 7$"):
+        number.check(7)
+
+
+def test_a_number_that_is_right_but_for_rounding_or_percent_is_told_so():
+    number = Number("x", 0.857, [("no, {value:g}", lambda x: True)])
+    for value, words in {85.7: "in percent", 0.9: "right to 1 digit", 0.95: "no, 0.95"}.items():
+        with pytest.raises(Hint, match=words):
+            number.check(value)
+
+
+def test_a_function_is_compared_at_every_probe_and_then_with_what_follows():
+    more = Function("f", abs, [(-1.0,)], [("the sign", lambda x: x)], lambda found: f"{found.first()[1]} at -1")
+    positive = Function("f", abs, [(1.0,), (2.0,)], [("one", lambda x: 1.0)], lambda found: "other", then=more)
+    assert asks(positive, shows="shown")(abs).message == "shown"
+    answers = {"one": lambda x: 1, "the sign": lambda x: x, "0.0 at -1": lambda x: max(x, 0), "other": lambda x: 3 - x}
+    for words, answer in answers.items():
+        with pytest.raises(Hint, match=words):
+            positive.check(answer)
 
 
 def test_statements_are_told_by_number_and_name():
-    statements = {"a": Statement(True, "about a"), "b": Statement(False, "about b")}
-    judged({"a": True, "b": False}, "s", statements)
+    statements = Judge("s", {"a": (True, "about a"), "b": (False, "about b")})
+    assert statements.check({"a": True, "b": False})
     with pytest.raises(Hint, match=r"1 of 2 are right\. Think again about 'b': about b"):
-        judged({"a": True, "b": True}, "s", statements)
+        statements.check({"a": True, "b": True})
     with pytest.raises(Hint, match=r"True or False, without quotes\."):
-        judged({"a": "True", "b": False}, "s", statements)
+        statements.check({"a": "True", "b": False})
     with pytest.raises(Hint, match=r"has the answer 1\. Say True or False\.$"):
-        judged({"a": 1, "b": False}, "s", statements)
+        statements.check({"a": 1, "b": False})
+
+
+def test_a_forgotten_return_is_no_empty_stub():
+    def forgets(x):
+        x + 1
+
+    with pytest.raises(Unfinished):
+        call(empty_stub, "f", 1)
+    with pytest.raises(Hint, match=r"`f\(1\)` returns nothing\. Is a `return` missing") as told:
+        call(forgets, "f", 1)
+    assert not isinstance(told.value, Unfinished)
 
 
 # --- what the exercises are made of ---------------------------------------------------------------------------------

@@ -42,12 +42,13 @@ A task is a row of cells with these tags, in this order (``# %% tags=["answer"]`
 All other cells stay as they are, in both notebooks, and use no answer. In the learner's copy, links and citations are
 written so that JupyterLab can show them. The comment ``# NBVAL_CHECK_OUTPUT`` stays on the page only.
 
-Checkers live in ``course_lib/teaching/checkers``, one module for each exercise, and are made of the pieces in
-`course_lib.teaching.checkers.feedback`. They look at an answer only through these (`as_number`, `as_array`, `call`,
-...), so that nothing that a learner hands over ends in a traceback. Typical wrong answers are a table of `Mistake`. A
-hint says what the answer would mean, or asks the question that leads on; it never gives the answer away and never
-says only "wrong". The test has, for each checker, the solution, the unfinished stub and the wrong answers, written
-again by hand; each must get a hint of its own. A test hands every checker a list of absurd answers.
+Checkers live in ``course_lib/teaching/checkers``, one module for each exercise. Most are data: `asks` makes a checker
+of the parts `Judge` (statements), `Number` and `Function`, each of which holds the right answer and the known mistakes
+with their hints (`course_lib.teaching.checkers.declarative`). All look at an answer only through `as_number`,
+`as_array`, `call`, ..., so that nothing that a learner hands over ends in a traceback. A hint says what the answer
+would mean, or asks the question that leads on; it never gives the answer away and never says only "wrong". The test
+asks each checker with all that its tables hold, and, written by hand, with the solution, the unfinished stub and wrong
+answers of other kinds; each must get a hint of its own. It hands every checker a list of absurd answers, too.
 
 After a change: ``make notebooks NB=exN_topic RECORD_TIMES=1``. ``CONTRIBUTING.md`` says what a new exercise needs.
 """

@@ -7,21 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from course_lib.teaching.checkers.feedback import (
-    Hint,
-    Mistake,
-    Statement,
-    array_from,
-    as_array,
-    call,
-    checker,
-    close,
-    finished,
-    first_wrong,
-    judge,
-    recognise,
-    recognise_function,
-)
+from course_lib.teaching.checkers.declarative import Found, Function, Judge, asks, numbers, numpy_array
+from course_lib.teaching.checkers.feedback import Hint, as_array, call, checker, close, finished
 
 BLOCKS = ("composition", "structure")
 
@@ -59,24 +46,27 @@ def check_shuffled(function: object) -> str:
     -------
     Feedback
     """
+
+    def returned(given: np.ndarray, seed: int) -> np.ndarray:
+        return numpy_array(call(function, "shuffled", given, np.random.default_rng(seed)), "shuffled")
+
     block = np.random.default_rng(8).normal(3.0, 1.0, (12, 4))
     given = block.copy().view(_Kept)
-    found = [array_from(function, "shuffled", None, given, np.random.default_rng(0))]
+    found = [returned(given, 0)]
     if not np.array_equal(given, block):
         raise Hint(
             "Your function changes the block that it is given, so afterwards the true rows are lost. Return a new "
             "array: `rng.shuffle` works in place, `rng.permutation` does not."
         )
-    _check_kind(block, found[0])
-    found += [array_from(function, "shuffled", block.shape, block, np.random.default_rng(seed)) for seed in (1, 2)]
-    for again in found[1:]:
-        _check_kind(block, again)
+    found += [returned(block, seed) for seed in (1, 2)]
+    for one in found:
+        _check_kind(block, one)
     if close(found[0], found[1]) and close(found[0], found[2]):
         raise Hint(
             "Your function gives the same order whichever generator it gets. Let it draw from `rng`, or all repeats "
             "will be one and the same."
         )
-    if not close(found[1], array_from(function, "shuffled", block.shape, block, np.random.default_rng(1))):
+    if not close(found[1], returned(block, 1)):
         raise Hint(
             "Two generators that begin alike give two different orders in yours. Let it draw from `rng` and from "
             "nothing else, so that a run can be repeated."
@@ -273,7 +263,8 @@ def _check_measured(
     """Raise a hint unless `measured` is what the function, found to be right, gives on the test crystals."""
 
     def table(part: str, repeats: int = REPEATS) -> np.ndarray:
-        return array_from(function, "importance", (2, 2), model, *parts[part], np.random.default_rng(SEED), repeats)
+        returned = call(function, "importance", model, *parts[part], np.random.default_rng(SEED), repeats)
+        return as_array(returned, "importance(...)", (2, 2))
 
     def same(one: np.ndarray, other: np.ndarray) -> bool:
         return close(one, other, rtol=1e-4, atol=1e-5)  # the rounding of single precision
@@ -440,160 +431,84 @@ def _check_table(table: np.ndarray, world: _World) -> None:
 # --- Shapley values ---------------------------------------------------------------------------------------------------
 
 
-def _pair(first: Callable[..., float], second: Callable[..., float]) -> Callable[[dict], np.ndarray]:
-    """Return a function of the four errors (neither, composition, structure, both), given as a dict."""
-
-    def both(error: dict) -> np.ndarray:
-        values = [error[name] for name in ("neither", "composition", "structure", "both")]
-        return np.array([first(*values), second(*values)])
-
-    return both
+def _values(formula: Callable[..., tuple[float, float]]) -> Callable[[dict], np.ndarray]:
+    """Return a formula of the four errors (neither, composition, structure, both) as a function of their dict."""
+    return lambda error: np.array(formula(*(error[name] for name in ("neither", "composition", "structure", "both"))))
 
 
-def _composition(n: float, c: float, s: float, b: float) -> float:
-    return ((n - c) + (s - b)) / 2
+def _shapley(n: float, c: float, s: float, b: float) -> tuple[float, float]:
+    return ((n - c) + (s - b)) / 2, ((n - s) + (c - b)) / 2
 
 
-def _structure(n: float, c: float, s: float, b: float) -> float:
-    return ((n - s) + (c - b)) / 2
-
-
-_VALUES = (
-    Mistake(
-        _pair(lambda n, c, s, b: n - c, lambda n, c, s, b: c - b),
-        "Your values add up, but only one order is in them: composition first, structure second. Who comes second gets "
-        "only what the first has left. What are they in the other order, and on average?",
-    ),
-    Mistake(
-        _pair(lambda n, c, s, b: s - b, lambda n, c, s, b: n - s),
-        "Your values add up, but only one order is in them: structure first, composition second. Which other order is "
-        "there, and what is the average of the two?",
-    ),
-    Mistake(
-        _pair(lambda n, c, s, b: n - c, lambda n, c, s, b: n - s),
-        "You let both blocks come first. What both of them know is then counted twice: add your values up and compare "
-        "with `neither` minus `both`.",
-    ),
-    Mistake(
-        _pair(lambda n, c, s, b: s - b, lambda n, c, s, b: c - b),
-        "You let both blocks come second: that is the permutation importance once more. What both of them know is "
-        "counted for neither, so your values do not add up to `neither` minus `both`.",
-    ),
-    Mistake(
-        _pair(lambda *v: -_composition(*v), lambda *v: -_structure(*v)),
-        "The sizes are right, the signs are not. A block that helps makes the error *smaller*: error before minus "
-        "error after.",
-    ),
-    Mistake(
-        _pair(_structure, _composition),
-        "Your two values are interchanged. `error['composition']` is the error of a model that *has* the composition, "
-        "not of one that lost it.",
-    ),
-    Mistake(
-        _pair(lambda *v: 2 * _composition(*v), lambda *v: 2 * _structure(*v)),
-        "You added the two orders up. With two orders, the mean is half of that; then the values add up to `neither` "
-        "minus `both`.",
-    ),
-    Mistake(
-        _pair(lambda n, c, s, b: (s - c) / 2, lambda n, c, s, b: (c - s) / 2),
-        "Your values add up to zero, so there is nothing to share. A block that comes first meets a model with "
-        "*neither* block: is that the error you start from?",
-    ),
-    Mistake(
-        _pair(lambda *v: _composition(*v) / (v[0] - v[3]), lambda *v: _structure(*v) / (v[0] - v[3])),
-        "Right as shares of the whole. Give the values themselves, in eV/atom: they should add up to `neither` minus "
-        "`both`, not to one.",
-    ),
-    Mistake(
-        _pair(lambda n, c, s, b: (n - b) / 2, lambda n, c, s, b: (n - b) / 2),
-        "Half for each, whatever the blocks do? Look at what a block changes in each of the two orders.",
-    ),
-    Mistake(
-        _pair(lambda n, c, s, b: c, lambda n, c, s, b: s),
-        "These are the errors that are left with one block alone. What a block *brings* is a difference of two errors.",
-    ),
-    Mistake(
-        _pair(lambda *v: 0.5, lambda *v: 0.2),
-        "Those are the values of the example, whatever the errors are. Compute them from `error`.",
-    ),
-    Mistake(
-        _pair(
-            lambda n, c, s, b: (abs(n - c) + abs(s - b)) / 2,
-            lambda n, c, s, b: (abs(n - s) + abs(c - b)) / 2,
-        ),
-        "You took the size of each difference. Where the error *grows* as a block comes in, the block has done harm, "
-        "and that counts against it.",
-    ),
-)  # fmt: skip
+_MISTAKEN_VALUES = tuple((hint, _values(formula)) for hint, formula in (
+    ("Your values add up, but only one order is in them: composition first, structure second. Who comes second gets "
+     "only what the first has left. What are they in the other order, and on average?",
+     lambda n, c, s, b: (n - c, c - b)),
+    ("Your values add up, but only one order is in them: structure first, composition second. Which other order is "
+     "there, and what is the average of the two?", lambda n, c, s, b: (s - b, n - s)),
+    ("You let both blocks come first. What both of them know is then counted twice: add your values up and compare "
+     "with `neither` minus `both`.", lambda n, c, s, b: (n - c, n - s)),
+    ("You let both blocks come second: that is the permutation importance once more. What both of them know is "
+     "counted for neither, so your values do not add up to `neither` minus `both`.",
+     lambda n, c, s, b: (s - b, c - b)),
+    ("The sizes are right, the signs are not. A block that helps makes the error *smaller*: error before minus error "
+     "after.", lambda *v: -np.array(_shapley(*v))),
+    ("Your two values are interchanged. `error['composition']` is the error of a model that *has* the composition, "
+     "not of one that lost it.", lambda *v: _shapley(*v)[::-1]),
+    ("You added the two orders up. With two orders, the mean is half of that; then the values add up to `neither` "
+     "minus `both`.", lambda *v: 2 * np.array(_shapley(*v))),
+    ("Your values add up to zero, so there is nothing to share. A block that comes first meets a model with "
+     "*neither* block: is that the error you start from?",
+     lambda n, c, s, b: ((s - c) / 2, (c - s) / 2)),
+    ("Right as shares of the whole. Give the values themselves, in eV/atom: they should add up to `neither` minus "
+     "`both`, not to one.",
+     lambda *v: np.array(_shapley(*v)) / (v[0] - v[3])),
+    ("Half for each, whatever the blocks do? Look at what a block changes in each of the two orders.",
+     lambda n, c, s, b: ((n - b) / 2, (n - b) / 2)),
+    ("These are the errors that are left with one block alone. What a block *brings* is a difference of two errors.",
+     lambda n, c, s, b: (c, s)),
+    ("Those are the values of the example, whatever the errors are. Compute them from `error`.",
+     lambda *v: (0.5, 0.2)),
+    ("You took the size of each difference. Where the error *grows* as a block comes in, the block has done harm, "
+     "and that counts against it.",
+     lambda n, c, s, b: ((abs(n - c) + abs(s - b)) / 2, (abs(n - s) + abs(c - b)) / 2)),
+    ("Both values are zero. Does no block change the error?", lambda *v: (0.0, 0.0)),
+))  # fmt: skip
 
 _PROBES = (
-    {"neither": 1.0, "composition": 0.4, "structure": 0.7, "both": 0.3},
-    {"neither": 0.9, "composition": 0.75, "structure": 0.55, "both": 0.2},
-    {"neither": 2.0, "composition": 1.5, "structure": 2.2, "both": 0.1},
+    ({"neither": 1.0, "composition": 0.4, "structure": 0.7, "both": 0.3},),
+    ({"neither": 0.9, "composition": 0.75, "structure": 0.55, "both": 0.2},),
+    ({"neither": 2.0, "composition": 1.5, "structure": 2.2, "both": 0.1},),
 )
 
 
-@checker
-def check_shapley(function: object) -> str:
-    """Check the Shapley values of two blocks.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(error) -> (2,)``, the values of composition and structure, from the errors of a model that has
-        ``"neither"`` block, only the ``"composition"``, only the ``"structure"``, or ``"both"``.
-
-    Returns
-    -------
-    Feedback
-    """
-    probes = [(dict(probe),) for probe in _PROBES]
-    values = [array_from(function, "shapley", (2,), *probe) for probe in probes]
-    right = [_pair(_composition, _structure)(error) for error in _PROBES]
-    if close(values, right):
-        return (
-            "What a block brings, averaged over both orders. The two values add up to all that the blocks bring "
-            "together."
-        )
-    recognise_function(values, probes, _VALUES)
-    recognise(values[0], [Mistake(np.zeros(2), "Both values are zero. Does no block change the error?")])
-    error, value, _ = first_wrong(_PROBES, values, right)  # as they were before the learner's function had them
-    raise Hint(
+def _about_one_sharing(found: Found) -> str:
+    (error,), value, _ = found.first()
+    return (
         f"For the errors {error} your values are {np.round(value, 3).tolist()}, together {value.sum():.3f}; what there "
         f"is to share is {error['neither'] - error['both']:.3f}. Begin with one order: neither, then one block, then "
         "both."
     )
 
 
-_STATEMENTS = {
-    "adds up": Statement(
-        True,
-        "write the four differences in the two values one below the other. Which of the four errors cancel?",
-    ),
-    "importances too": Statement(
-        False,
-        "compare the two sums in the table. In what order does a block come when only the other one is in place?",
-    ),
-    "zero is ignorance": Statement(
-        False,
-        "think of two blocks with exactly the same numbers, and a model that reads the first only. What is the "
-        "importance of the second, and what does it know?",
-    ),
-    "this model": Statement(
-        True,
-        "which part of the measurement would change if another network had learned from the same crystals?",
-    ),
-    "structure is minor": Statement(
-        False,
-        "the graph, too, says which elements there are. And think of two polymorphs: which block alone tells them "
-        "apart?",
-    ),
-}
-
-
-check_importance_statements = judge(
-    "statements",
-    _STATEMENTS,
-    "Both numbers describe what a model takes from its inputs. What is in the crystals is another question.",
+check_shapley = asks(
+    Function("shapley", _values(_shapley), _PROBES, _MISTAKEN_VALUES, _about_one_sharing, read=numbers(2)),
+    shows="What a block brings, averaged over both orders. The two values add up to all that the blocks bring "
+    "together.",
 )
-"""Check what is concluded from importance and Shapley values."""
+
+check_importance_statements = asks(
+    Judge("statements", {
+        "adds up": (True, "write the four differences in the two values one below the other. Which of the four "
+         "errors cancel?"),
+        "importances too": (False, "compare the two sums in the table. In what order does a block come when only the "
+         "other one is in place?"),
+        "zero is ignorance": (False, "think of two blocks with exactly the same numbers, and a model that reads the "
+         "first only. What is the importance of the second, and what does it know?"),
+        "this model": (True, "which part of the measurement would change if another network had learned from the "
+         "same crystals?"),
+        "structure is minor": (False, "the graph, too, says which elements there are. And think of two polymorphs: "
+         "which block alone tells them apart?"),
+    }),
+    shows="Both numbers describe what a model takes from its inputs. What is in the crystals is another question.",
+)  # fmt: skip

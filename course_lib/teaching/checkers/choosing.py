@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 import numpy as np
 import pandas as pd
 
-from course_lib.teaching.checkers.feedback import (
-    Hint,
-    Mistake,
-    array_from,
-    as_dict,
-    call,
-    checker,
-    close,
-    finished,
-    first_wrong,
-    number_from,
-    recognise_function,
-    same_keys,
-)
+from course_lib.teaching.checkers.declarative import Found, Function, asks, same_keys
+from course_lib.teaching.checkers.feedback import Hint, as_array, as_dict, checker, finished
 
 DAY = 24 * 60 * 60  # seconds
 
@@ -36,83 +22,50 @@ BOARD = {"random_forest": "RF-SCM/Magpie", "cgcnn": "CGCNN v2019", "alignn": "AL
 def _front(errors: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     from course_lib.experiments.analysis import pareto_front
 
-    return pareto_front(pd.DataFrame({"error": errors, "time": seconds}), ["error", "time"]).to_numpy().astype(float)
+    return pareto_front(pd.DataFrame({"error": errors, "time": seconds}), ["error", "time"]).to_numpy()
 
 
 def _smallest(values: np.ndarray) -> np.ndarray:
-    return (values == values.min()).astype(float)
+    return values == values.min()
 
 
 def _beats_one(errors: np.ndarray, seconds: np.ndarray) -> np.ndarray:
     not_worse = (errors <= errors[:, None]) & (seconds <= seconds[:, None])
     better = (errors < errors[:, None]) | (seconds < seconds[:, None])
-    return (not_worse & better).any(axis=0).astype(float)
+    return (not_worse & better).any(axis=0)
 
 
-def _beaten(not_worse: np.ndarray) -> np.ndarray:
-    return 1.0 - not_worse.any(axis=1)
+def _unbeaten(not_worse: np.ndarray) -> np.ndarray:
+    return ~not_worse.any(axis=1)
 
 
 _FRONTS = (
-    Mistake(
-        lambda e, t: _smallest(e / t),
-        "You take the smallest quotient of error and time. Let a method train twice as long for nothing: its quotient "
-        "halves, and looks better. What does that pick?",
-    ),
-    Mistake(
-        lambda e, t: _smallest(e * t),
-        "You take the smallest product of error and time. It halves with half the time as with half the error: who "
-        "says that the two are worth the same to you? Compare methods in each of the two, by itself.",
-    ),
-    Mistake(
-        lambda e, t: _smallest(e),
-        "You keep the smallest error only. Somebody in a hurry may prefer a method that is a little worse and much "
-        "faster.",
-    ),
-    Mistake(
-        lambda e, t: _smallest(t),
-        "You keep the fastest only. What of a method that is slower, but more accurate?",
-    ),
-    Mistake(
-        lambda e, t: np.maximum(_smallest(e), _smallest(t)),
-        "You keep the two ends: the most accurate and the fastest. A method in between may be faster than the one and "
-        "more accurate than the other, and no other beats it.",
-    ),
-    Mistake(
-        lambda e, t: 1 - _front(e, t),
-        "Yours is True for just those that are beaten. Turn it round.",
-    ),
-    Mistake(
-        lambda e, t: _beaten((e < e[:, None]) & (t < t[:, None])),
-        "A method stays in yours that has the *same* error as another one and takes longer. Beaten means: worse in "
-        "one, and not better in the other.",
-    ),
-    Mistake(
-        lambda e, t: _beaten((e <= e[:, None]) & (t < t[:, None])),
-        "A method stays in yours that takes as long as another one and has a larger error. Beaten means: worse in one, "
-        "and not better in the other.",
-    ),
-    Mistake(
-        lambda e, t: _beaten((e < e[:, None]) & (t <= t[:, None])),
-        "A method stays in yours that has the *same* error as another one and takes longer. Beaten means: worse in "
-        "one, and not better in the other.",
-    ),
-    Mistake(
-        lambda e, t: 1.0 - _beats_one(e, t),
-        "Yours is False for those that beat another one, and that is no fault. Rows and columns are mixed up: which of "
-        "the two is the method that is beaten?",
-    ),
-    Mistake(
-        lambda e, t: _beaten((e <= e[:, None]) & (t <= t[:, None]) & ~np.eye(len(e), dtype=bool)),
-        "Two methods with the same error and the same time put each other out in yours, and nobody is left. Beaten "
-        "means: nowhere better, and worse in at least one of the two.",
-    ),
-    Mistake(
-        lambda e, t: _beaten((e <= e[:, None]) & (t <= t[:, None])),
-        "In yours every method is beaten, the best ones, too. Is each beaten by itself? It takes another one that is "
-        "nowhere worse and *better* in at least one of the two.",
-    ),
-)
+    ("You take the smallest quotient of error and time. Let a method train twice as long for nothing: its quotient "
+     "halves, and looks better. What does that pick?", lambda e, t: _smallest(e / t)),
+    ("You take the smallest product of error and time. It halves with half the time as with half the error: who says "
+     "that the two are worth the same to you? Compare methods in each of the two, by itself.",
+     lambda e, t: _smallest(e * t)),
+    ("You keep the smallest error only. Somebody in a hurry may prefer a method that is a little worse and much "
+     "faster.", lambda e, t: _smallest(e)),
+    ("You keep the fastest only. What of a method that is slower, but more accurate?", lambda e, t: _smallest(t)),
+    ("You keep the two ends: the most accurate and the fastest. A method in between may be faster than the one and "
+     "more accurate than the other, and no other beats it.", lambda e, t: _smallest(e) | _smallest(t)),
+    ("Yours is True for just those that are beaten. Turn it round.", lambda e, t: ~_front(e, t)),
+    ("A method stays in yours that has the *same* error as another one and takes longer. Beaten means: worse in one, "
+     "and not better in the other.",
+     lambda e, t: _unbeaten((e < e[:, None]) & (t < t[:, None])),
+     lambda e, t: _unbeaten((e < e[:, None]) & (t <= t[:, None]))),
+    ("A method stays in yours that takes as long as another one and has a larger error. Beaten means: worse in one, "
+     "and not better in the other.", lambda e, t: _unbeaten((e <= e[:, None]) & (t < t[:, None]))),
+    ("Yours is False for those that beat another one, and that is no fault. Rows and columns are mixed up: which of "
+     "the two is the method that is beaten?", lambda e, t: ~_beats_one(e, t)),
+    ("Two methods with the same error and the same time put each other out in yours, and nobody is left. Beaten "
+     "means: nowhere better, and worse in at least one of the two.",
+     lambda e, t: _unbeaten((e <= e[:, None]) & (t <= t[:, None]) & ~np.eye(len(e), dtype=bool))),
+    ("In yours every method is beaten, the best ones, too. Is each beaten by itself? It takes another one that is "
+     "nowhere worse and *better* in at least one of the two.",
+     lambda e, t: _unbeaten((e <= e[:, None]) & (t <= t[:, None]))),
+)  # fmt: skip
 
 _MADE_UP = (
     (np.array([0.40, 0.34, 0.31, 0.36, 0.34]), np.array([4.0, 22.0, 24.0, 30.0, 60.0])),
@@ -123,31 +76,30 @@ _MADE_UP = (
 )
 
 
-@checker
-def check_worth_considering(function: object) -> str:
-    """Check a function that says which methods no other beats in error and time.
+def _flags(returned: object, shown: str) -> np.ndarray:
+    array = as_array(returned, "worth_considering(...)", (None,))
+    if np.asarray(returned).dtype != bool:
+        raise Hint(
+            "`worth_considering(...)` holds numbers. The next cell picks methods by it, so it takes True and False."
+        )
+    return array
 
-    Parameters
-    ----------
-    function : callable
-        ``function(errors, seconds) -> (n,)`` of bool for arrays (n,).
 
-    Returns
-    -------
-    Feedback
-    """
-    values = [array_from(function, "worth_considering", (len(probe[0]),), *probe) for probe in _MADE_UP]
-    right = [_front(*probe) for probe in _MADE_UP]
-    if all(close(value, front) for value, front in zip(values, right, strict=True)):
-        return "What is left is for you to decide: how much time a smaller error is worth. No quotient knows that."
-    recognise_function(values, _MADE_UP, _FRONTS)
-    (errors, seconds), value, front = first_wrong(_MADE_UP, values, right)
-    wrong = np.flatnonzero(value != front)[0]
-    raise Hint(
+def _about_one_method(found: Found) -> str:
+    (errors, seconds), value, right = found.first()
+    if value.shape != right.shape:
+        return f"For {len(errors)} methods yours returns {len(value)} values. Return True or False for each method."
+    wrong = np.flatnonzero(value != right)[0]
+    return (
         f"With the errors {errors.tolist()} and the times {seconds.tolist()}, yours is {bool(value[wrong])} for number "
         f"{wrong}, counted from 0. Is there another one that is nowhere worse, and better in one of the two?"
     )
 
+
+check_worth_considering = asks(
+    Function("worth_considering", _front, _MADE_UP, _FRONTS, _about_one_method, read=_flags),
+    shows="What is left is for you to decide: how much time a smaller error is worth. No quotient knows that.",
+)
 
 # --- how long at another size -----------------------------------------------------------------------------------------
 
@@ -157,61 +109,38 @@ def _days(seconds: float, n_learned: float, n_crystals: float, n_trainings: floa
 
 
 _TIMES = (
-    Mistake(
-        lambda s, m, n, k: s * k / DAY,
-        "You took the recorded time as it is. It was for `n_learned` crystals: how much longer does an epoch over "
-        "`n_crystals` take?",
-    ),
-    Mistake(lambda s, m, n, k: _days(s, n, m, k), "The ratio of the sizes is upside down: more crystals take longer."),
-    Mistake(lambda s, m, n, k: _days(s, m, n, 1), "That is one training. How many are there?"),
-    Mistake(lambda s, m, n, k: _days(s, m, n, k) * DAY, "Right, in seconds. Days are asked for."),
-    Mistake(lambda s, m, n, k: _days(s, m, n, k) * 24, "Right, in hours. Days are asked for."),
-    Mistake(lambda s, m, n, k: _days(s, m, n, k) * 24 * 60, "Right, in minutes. Days are asked for."),
-    Mistake(
-        lambda s, m, n, k: _days(s, m, n, k) * n / m,
-        "You squared the ratio of the sizes. A graph network looks at each crystal by itself: twice the crystals, "
-        "twice the work.",
-    ),
-    Mistake(
-        lambda s, m, n, k: s * n * k / DAY,
-        "You took the recorded time for that of one crystal. It is that of `n_learned` of them.",
-    ),
-    Mistake(lambda s, m, n, k: _days(s, m, n, 1) / k, "More trainings take longer, but you divided by their number."),
-    Mistake(
-        lambda s, m, n, k: _days(s, m, n, N_TRAININGS),
-        f"Right for {N_TRAININGS} trainings, and the same for any other number. It is an argument: use it.",
-    ),
-)
+    ("You took the recorded time as it is. It was for `n_learned` crystals: how much longer does an epoch over "
+     "`n_crystals` take?", lambda s, m, n, k: s * k / DAY),
+    ("The ratio of the sizes is upside down: more crystals take longer.", lambda s, m, n, k: _days(s, n, m, k)),
+    ("That is one training. How many are there?", lambda s, m, n, k: _days(s, m, n, 1)),
+    ("Right, in seconds. Days are asked for.", lambda s, m, n, k: _days(s, m, n, k) * DAY),
+    ("Right, in hours. Days are asked for.", lambda s, m, n, k: _days(s, m, n, k) * 24),
+    ("Right, in minutes. Days are asked for.", lambda s, m, n, k: _days(s, m, n, k) * 24 * 60),
+    ("You squared the ratio of the sizes. A graph network looks at each crystal by itself: twice the crystals, twice "
+     "the work.", lambda s, m, n, k: _days(s, m, n, k) * n / m),
+    ("You took the recorded time for that of one crystal. It is that of `n_learned` of them.",
+     lambda s, m, n, k: s * n * k / DAY),
+    ("More trainings take longer, but you divided by their number.", lambda s, m, n, k: _days(s, m, n, 1) / k),
+    (f"Right for {N_TRAININGS} trainings, and the same for any other number. It is an argument: use it.",
+     lambda s, m, n, k: _days(s, m, n, N_TRAININGS)),
+)  # fmt: skip
 
 
-@checker
-def check_campaign_days(function: object) -> str:
-    """Check a function that extrapolates training time to another number of crystals.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(seconds, n_learned, n_crystals, n_trainings) -> float``, in days.
-
-    Returns
-    -------
-    Feedback
-    """
-    probes = [(24.0, 700, 24000, 31), (100.0, 1000, 500, 2)]
-    values = [number_from(function, "campaign_days", *probe) for probe in probes]
-    right = [_days(*probe) for probe in probes]
-    if close(values, right):
-        return (
-            f"A training of 24 s on 700 crystals becomes {values[0]:.1f} days for {probes[0][3]} trainings on "
-            f"{probes[0][2]:,} crystals, on the one core that the runs were recorded on."
-        )
-    recognise_function(values, probes, _TIMES)
-    (seconds, n_learned, n_crystals, n_trainings), value, _ = first_wrong(probes, values, right)
-    raise Hint(
+def _about_one_campaign(found: Found) -> str:
+    (seconds, n_learned, n_crystals, n_trainings), value, _ = found.first()
+    return (
         f"For {seconds:.0f} s on {n_learned} crystals, and {n_trainings} trainings on {n_crystals}, yours gives "
         f"{value:.6g} days. Start with the time for one crystal; a day has 86,400 s. Do not round."
     )
 
+
+check_campaign_days = asks(
+    Function("campaign_days", _days, [(24.0, 700, 24000, 31), (100.0, 1000, 500, 2)], _TIMES, _about_one_campaign),
+    shows=lambda days: (
+        f"A training of 24 s on 700 crystals becomes {days[0]:.1f} days for 31 trainings on 24,000 crystals, on the "
+        "one core that the runs were recorded on."
+    ),
+)
 
 # --- who is not shown to be worse ------------------------------------------------------------------------------------
 
@@ -277,106 +206,50 @@ def _of(split: str, runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs["split"] == split]
 
 
-def _as_vector(methods: Iterable[str], runs: pd.DataFrame) -> np.ndarray:
-    chosen = set(methods)
-    return np.array([float(method in chosen) for method in sorted(runs["method"].unique())])
-
-
-def _others(methods: Sequence[str], runs: pd.DataFrame) -> list[str]:
-    return [method for method in runs["method"].unique() if method not in methods]
-
-
-_N_MADE_UP = 9  # methods
+_METHODS = list("abcdefghi")  # of the made-up runs
 
 
 def _stricter(runs: pd.DataFrame) -> list[str]:
     """Ask each interval for more the more there are, as notebook 7 does."""
-    return _not_worse(_of("formula", runs), level=1 - 0.05 / (runs["method"].nunique() - 1))
+    return _not_worse(_of("formula", runs), level=1 - 0.05 / (len(_METHODS) - 1))
 
 
-_CONTENDERS = tuple(
-    Mistake(lambda runs, rule=rule: _as_vector(rule(runs), runs), hint)
-    for rule, hint in (
-        (
-            lambda runs: [_best(_of("formula", runs))],
-            "You keep the one with the smallest mean only. How far are the others from it, compared with how much that "
-            "differs from fold to fold?",
-        ),
-        (
-            lambda runs: _not_worse(_of("random", runs)),
-            "You read the random folds, where polymorphs of a test formula were learned from. Which folds have "
-            "formulas that are new?",
-        ),
-        (
-            lambda runs: [_best(_of("random", runs))],
-            "You keep the smallest mean on the random folds. The formulas are to be new; and one mean alone shows "
-            "little.",
-        ),
-        (
-            lambda runs: contenders(runs)[1:],
-            "The best one itself is missing: it stands in no row of the differences to it. Add it.",
-        ),
-        (
-            lambda runs: _others(contenders(runs), runs),
-            "Those are the ones that *are* shown to be worse. The others are asked for.",
-        ),
-        (
-            lambda runs: _unpaired(_of("formula", runs)),
-            "That is what comes out if one lets the bars of two methods overlap. Such bars are wide because some folds "
-            "are hard for *all* methods. Compare pairs on the same fold: `summarize_differences`.",
-        ),
-        (
-            _stricter,
-            "You ask more of each interval, as notebook 7 does, and so keep more methods. Here each has 95 %, which is "
-            "what `summarize_differences` gives by itself.",
-        ),
-        *(
-            (
-                rule,
-                "Your best one has the smallest mean over *both* kinds of folds. On new formulas another one has. Keep "
-                "the runs on new formulas before you look for the smallest mean.",
-            )
-            for rule in (
-                lambda runs: _not_worse(_of("formula", runs), _best(runs)),
-                lambda runs: [_best(runs)],
-                lambda runs: _not_worse(runs),
-                lambda runs: _not_worse(runs, decides="min"),
-            )
-        ),
-        *(
-            (
-                lambda runs, decides=decides: _not_worse(runs, _best(_of("formula", runs)), decides),
-                "Your best one is right, but the intervals of the random folds take part in what you keep. The table "
-                "of differences has rows for both kinds of folds: which of them are about new formulas?",
-            )
-            for decides in ("max", "min")
-        ),
-        (
-            lambda runs: _uncorrected(_of("formula", runs)),
-            "That is what comes out if the folds are taken for independent. But they share training crystals: the "
-            "interval must be wider. `summarize_differences` does that; see its `low`.",
-        ),
-        (
-            lambda runs: _ahead_once(_of("formula", runs)),
-            "You drop every one that is behind on all folds. Five small differences of one sign can be chance. What "
-            "does the interval say?",
-        ),
-        (
-            lambda runs: list(runs["method"].unique()),
-            "You keep all. Print your best one first: has it the smallest *mean* error on new formulas? If so, one of "
-            "the others is worse on every fold, by much. What says the lower end of its interval?",
-        ),
-        *(
-            (
-                lambda runs, count=count: _nearest(_of("formula", runs), count),
-                "That is what a border on the mean difference gives: the nearest few, however sure their distance is. "
-                "A small difference that is the same on every fold is shown; a large one that comes from two bad folds "
-                "is not. What does the interval say?",
-            )
-            for count in range(2, _N_MADE_UP)
-        ),
-    )
-)
+_CONTENDERS = (
+    ("You keep the one with the smallest mean only. How far are the others from it, compared with how much that "
+     "differs from fold to fold?", lambda runs: [_best(_of("formula", runs))]),
+    ("You read the random folds, where polymorphs of a test formula were learned from. Which folds have formulas that "
+     "are new?", lambda runs: _not_worse(_of("random", runs))),
+    ("You keep the smallest mean on the random folds. The formulas are to be new; and one mean alone shows little.",
+     lambda runs: [_best(_of("random", runs))]),
+    ("The best one itself is missing: it stands in no row of the differences to it. Add it.",
+     lambda runs: contenders(runs)[1:]),
+    ("Those are the ones that *are* shown to be worse. The others are asked for.",
+     lambda runs: [method for method in _METHODS if method not in contenders(runs)]),
+    ("That is what comes out if one lets the bars of two methods overlap. Such bars are wide because some folds are "
+     "hard for *all* methods. Compare pairs on the same fold: `summarize_differences`.",
+     lambda runs: _unpaired(_of("formula", runs))),
+    ("You ask more of each interval, as notebook 7 does, and so keep more methods. Here each has 95 %, which is what "
+     "`summarize_differences` gives by itself.", _stricter),
+    ("Your best one has the smallest mean over *both* kinds of folds. On new formulas another one has. Keep the runs "
+     "on new formulas before you look for the smallest mean.",
+     lambda runs: _not_worse(_of("formula", runs), _best(runs)), lambda runs: [_best(runs)],
+     _not_worse, lambda runs: _not_worse(runs, decides="min")),
+    ("Your best one is right, but the intervals of the random folds take part in what you keep. The table of "
+     "differences has rows for both kinds of folds: which of them are about new formulas?",
+     lambda runs: _not_worse(runs, _best(_of("formula", runs)), "max"),
+     lambda runs: _not_worse(runs, _best(_of("formula", runs)), "min")),
+    ("That is what comes out if the folds are taken for independent. But they share training crystals: the interval "
+     "must be wider. `summarize_differences` does that; see its `low`.",
+     lambda runs: _uncorrected(_of("formula", runs))),
+    ("You drop every one that is behind on all folds. Five small differences of one sign can be chance. What does the "
+     "interval say?", lambda runs: _ahead_once(_of("formula", runs))),
+    ("You keep all. Print your best one first: has it the smallest *mean* error on new formulas? If so, one of the "
+     "others is worse on every fold, by much. What says the lower end of its interval?", lambda runs: _METHODS),
+    ("That is what a border on the mean difference gives: the nearest few, however sure their distance is. A small "
+     "difference that is the same on every fold is shown; a large one that comes from two bad folds is not. What does "
+     "the interval say?",
+     *(lambda runs, count=count: _nearest(_of("formula", runs), count) for count in range(2, len(_METHODS)))),
+)  # fmt: skip
 
 
 def made_up_runs() -> pd.DataFrame:
@@ -390,13 +263,7 @@ def made_up_runs() -> pd.DataFrame:
         "formula": {
             "a": [0.0, 0.0, 0.0, 0.0, 0.0],
             "b": [0.09, 0.001, 0.03, 0.001, 0.002],  # behind on every fold, yet not shown
-            "c": [
-                0.03,
-                0.025,
-                0.035,
-                0.025,
-                0.03,
-            ],  # shown, though the mean is small; the best over both folds
+            "c": [0.03, 0.025, 0.035, 0.025, 0.03],  # shown, though small; the best over both kinds of folds
             "d": [0.005, 0.03, 0.015, 0.04, 0.015],  # shown only if the folds were independent
             "e": [0.17, 0.11, 0.21, 0.07, 0.24],  # one error on all folds: its bar overlaps with no other
             "f": [-0.2, 1.0, -0.2, 0.7, -0.3],  # the largest mean, by two bad folds
@@ -426,47 +293,37 @@ def made_up_runs() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["method", "split", "fold", "seed", "mae"])
 
 
-@checker
-def check_contenders(function: object) -> str:
-    """Check a function that returns which methods are not shown to be worse than the best on new formulas.
+def _chosen(returned: object, shown: str) -> np.ndarray:
+    """Read a collection of methods as a row of zeros and ones."""
+    if not isinstance(returned, list | tuple | set | frozenset | np.ndarray | pd.Index):
+        raise Hint("`contenders` should return a list of methods, such as `['a', 'b']`.")
+    named = list(returned)
+    if not all(isinstance(name, str) and name in _METHODS for name in named):
+        raise Hint("`contenders` returns something that is no method of the column `method`. Return their names.")
+    return np.array([float(method in named) for method in _METHODS])
 
-    Parameters
-    ----------
-    function : callable
-        ``function(runs)`` returns a collection of methods.
 
-    Returns
-    -------
-    Feedback
-    """
+def _about_one_contender(found: Found) -> str:
     from course_lib.experiments.analysis import summarize_differences
 
-    runs = made_up_runs()
-    answer = call(function, "contenders", runs)
-    if isinstance(answer, str | bytes) or not isinstance(
-        answer, list | tuple | set | frozenset | np.ndarray | pd.Index
-    ):
-        raise Hint("`contenders` should return a list of methods, such as `['a', 'b']`.")
-    named = list(answer)
-    unknown = [name for name in named if not isinstance(name, str) or name not in set(runs["method"])]
-    if unknown:
-        raise Hint("`contenders` returns something that is no method of the column `method`. Return their names.")
-    vector, right = _as_vector(named, runs), contenders(runs)
-    if close(vector, _as_vector(right, runs)):
-        return (
-            "Of nine made-up methods, five hold: the best, and four that the folds cannot tell from it. Their order "
-            "is no result."
-        )
-    recognise_function([vector], [(runs,)], _CONTENDERS)
-    best, *_ = right
-    wrong = min((set(named) ^ set(right)) - {best})
+    ((runs,),), (value,), (right,) = found
+    best = _best(_of("formula", runs))
+    wrong = next(
+        name for name, own, wanted in zip(_METHODS, value, right, strict=True) if own != wanted and name != best
+    )
     mean, low, high = summarize_differences(_of("formula", runs), best).loc[("formula", wrong)]
-    raise Hint(
-        f"For the made-up runs yours returns {sorted(set(named))}. Look at {wrong!r}: on new formulas its difference "
-        f"to the best is {mean:.3f}, with an interval from {low:.3f} to {high:.3f}. Is it shown to be worse, and is it "
-        "in your list?"
+    return (
+        f"For the made-up runs yours returns {[name for name, own in zip(_METHODS, value, strict=True) if own]}. Look "
+        f"at {wrong!r}: on new formulas its difference to the best is {mean:.3f}, with an interval from {low:.3f} to "
+        f"{high:.3f}. Is it shown to be worse, and is it in your list?"
     )
 
+
+check_contenders = asks(
+    Function("contenders", contenders, lambda: [(made_up_runs(),)], _CONTENDERS, _about_one_contender, read=_chosen),
+    shows="Of nine made-up methods, five hold: the best, and four that the folds cannot tell from it. Their order is "
+    "no result.",
+)
 
 # --- three situations -----------------------------------------------------------------------------------------------
 
@@ -485,18 +342,17 @@ _WRONG_REASONS = {
 }
 
 _MISPLACED = {
-    (
-        "A",
-        "large data",
-    ): "there are fewer than a quarter of the crystals of `mp_e_form`, time is limited, and the leaderboard's "
-    "folds do not keep a formula together. Which runs have test formulas that are new, and does the method fit?",
+    ("A", "large data"): (
+        "there are fewer than a quarter of the crystals of `mp_e_form`, time is limited, and the leaderboard's folds "
+        "do not keep a formula together. Which runs have test formulas that are new, and does the method fit?"
+    ),
     ("A", "no new training"): "nothing is there yet, so everything is trained again. What limits you?",
-    ("B", "holds and fits"): "the recorded runs learned from far fewer crystals, and nothing has to fit. Where is "
-    "evidence at 100,000?",
-    (
-        "B",
-        "no new training",
-    ): "training is no obstacle here: there is no deadline. What counts is the error at this size.",
+    ("B", "holds and fits"): (
+        "the recorded runs learned from far fewer crystals, and nothing has to fit. Where is evidence at 100,000?"
+    ),
+    ("B", "no new training"): (
+        "training is no obstacle here: there is no deadline. What counts is the error at this size."
+    ),
     ("C", "holds and fits"): "no training is wanted at all, however short. What can be made of what is there?",
     ("C", "large data"): "nobody said how large the data are. What is there already, and what must not be risked?",
 }

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 
 import numpy as np
 from scipy import stats
 
-from course_lib.teaching.checkers.feedback import (
-    Hint,
-    Mistake,
-    Statement,
-    Unfinished,
-    as_dict,
-    as_number,
-    call,
-    checker,
-    finished,
-    judge,
-    recognise,
-    recognise_function,
-)
+from course_lib.teaching.checkers.declarative import Found, Function, Judge, Number, asks, yes_or_no
+from course_lib.teaching.checkers.feedback import Hint, Unfinished, as_dict, checker, finished
 
 N_COMPOSITION, N_EMBEDDING, N_HIDDEN = 145, 256, 128
 """Composition features, graph embedding, and width of the first layer."""
@@ -32,158 +19,97 @@ BASELINE = {"dropout": 0.0, "weight_decay": 0.0, "hidden": (128, 64), "n_crystal
 _JOINED = N_COMPOSITION + N_EMBEDDING
 
 _INPUTS = (
-    Mistake(
-        N_COMPOSITION * N_EMBEDDING,
-        "You multiplied. Concatenation writes one vector behind the other: how long is a list of 2 numbers followed by "
-        "a list of 3?",
-    ),
-    Mistake(
-        132 + N_EMBEDDING,
-        "You counted 132 composition features: that is matminer's preset `magpie` alone. Which three groups of "
-        "features does the course add to it (notebook 1)?",
-    ),
-    Mistake(
-        N_COMPOSITION + 128,
-        "That is the network of notebook 2, whose graph embedding has 128 numbers. How long is the embedding here?",
-    ),
-    Mistake(N_EMBEDDING, "That is the graph embedding alone. What stands beside it?"),
-    Mistake(N_COMPOSITION, "Those are the composition features alone. What stands beside them?"),
-    Mistake(
-        N_EMBEDDING - N_COMPOSITION,
-        "You took the difference. Both vectors are kept whole; nothing is subtracted.",
-    ),
-    Mistake(
-        max(N_COMPOSITION, N_EMBEDDING) * 2,
-        "You brought both to one length first. That is needed for adding vectors, or for attention; concatenation "
-        "takes them as they are.",
-    ),
-)
+    ("You multiplied. Concatenation writes one vector behind the other: how long is a list of 2 numbers followed by "
+     "a list of 3?", N_COMPOSITION * N_EMBEDDING),
+    ("You counted 132 composition features: that is matminer's preset `magpie` alone. Which three groups of features "
+     "does the course add to it (notebook 1)?", 132 + N_EMBEDDING),
+    ("That is the network of notebook 2, whose graph embedding has 128 numbers. How long is the embedding here?",
+     N_COMPOSITION + 128),
+    ("That is the graph embedding alone. What stands beside it?", N_EMBEDDING),
+    ("Those are the composition features alone. What stands beside them?", N_COMPOSITION),
+    ("You took the difference. Both vectors are kept whole; nothing is subtracted.", N_EMBEDDING - N_COMPOSITION),
+    ("You brought both to one length first. That is needed for adding vectors, or for attention; concatenation takes "
+     "them as they are.", max(N_COMPOSITION, N_EMBEDDING) * 2),
+    ("{value:g} inputs do not come out of two vectors of 145 and 256 numbers. Put one behind the other and count what "
+     "you have.", lambda value: True),
+)  # fmt: skip
 
 _WEIGHTS = (
-    Mistake(
-        _JOINED * N_HIDDEN,
-        "Nearly: those are the entries of the matrix. A dense layer adds one more number to each of its outputs. What "
-        "is it called, and how many outputs are there?",
-    ),
-    Mistake(
-        _JOINED * N_HIDDEN + _JOINED,
-        "The matrix is right, but there is one bias for each *output* of the layer, not for each input.",
-    ),
-    Mistake(
-        _JOINED + N_HIDDEN,
-        "That is how many numbers go in and come out. Each output is a weighted sum of *all* inputs: how many weights "
-        "does one output need?",
-    ),
-    Mistake(
-        273 * N_HIDDEN + N_HIDDEN,
-        "That is the first layer of notebook 2, with an embedding of 128. Use the number of inputs that you found "
-        "above.",
-    ),
-    Mistake(
-        _JOINED,
-        "Those are the inputs again. Each of the 128 outputs has a weight for every one of them.",
+    ("Nearly: those are the entries of the matrix. A dense layer adds one more number to each of its outputs. What "
+     "is it called, and how many outputs are there?", _JOINED * N_HIDDEN),
+    ("The matrix is right, but there is one bias for each *output* of the layer, not for each input.",
+     _JOINED * N_HIDDEN + _JOINED),
+    ("That is how many numbers go in and come out. Each output is a weighted sum of *all* inputs: how many weights "
+     "does one output need?", _JOINED + N_HIDDEN),
+    ("That is the first layer of notebook 2, with an embedding of 128. Use the number of inputs that you found above.",
+     273 * N_HIDDEN + N_HIDDEN),
+    ("Those are the inputs again. Each of the 128 outputs has a weight for every one of them.", _JOINED),
+    ("`n_inputs` is right, but {value:g} numbers in the first layer are not. Picture one of its 128 outputs: it weighs "
+     "every input with a number of its own, and then adds one more.", lambda value: True),
+)  # fmt: skip
+
+check_dimensions = asks(
+    Number("n_inputs", _JOINED, _INPUTS, atol=0),
+    Number("n_weights", _JOINED * N_HIDDEN + N_HIDDEN, _WEIGHTS, atol=0),
+    shows=lambda inputs, weights: (
+        f"{N_COMPOSITION} + {N_EMBEDDING} = {inputs:g} inputs, and {weights:,.0f} numbers to learn in the first layer "
+        f"alone: {weights / BASELINE['n_crystals']:.0f} for each of the {BASELINE['n_crystals']} crystals that it will "
+        "learn from. Room enough to memorise them."
     ),
 )
 
 
-@checker
-def check_dimensions(n_inputs: object, n_weights: object) -> str:
-    """Check the number of inputs of the first layer, and how many numbers that layer learns.
+# --- two variants ---------------------------------------------------------------------------------------------------
 
-    Parameters
-    ----------
-    n_inputs, n_weights : number
-        The learner's answers.
+_DROPOUT = Number("dropout", (1e-9, 0.8), (
+    ("A dropout of {value:g} is more than everything. It is a share: 0.3 drops 30 % of the numbers.", lambda p: p > 1),
+    ("A dropout of 1 drops every number, and nothing is left to learn from. Leave some.", 1),
+    ("A dropout of {value:g} leaves so few of the numbers that hardly anything can be learned, so the model would "
+     "not only memorise less, but know less. Usual are 0.1 to 0.5.", lambda p: p > 0.8),
+    ("A dropout of {value:g} drops nothing: that is the baseline, or less. Choose a share above zero.", lambda p: True),
+), atol=0)  # fmt: skip
 
-    Returns
-    -------
-    Feedback
-    """
-    finished(n_inputs, "n_inputs")
-    inputs = as_number(n_inputs, "n_inputs")
-    if inputs != _JOINED:
-        recognise(inputs, _INPUTS)
-        raise Hint(
-            f"{inputs:g} inputs do not come out of two vectors of {N_COMPOSITION} and {N_EMBEDDING} numbers. Put one "
-            "behind the other and count what you have."
-        )
-    finished(n_weights, "n_weights")
-    weights = as_number(n_weights, "n_weights")
-    if weights != _JOINED * N_HIDDEN + N_HIDDEN:
-        recognise(weights, _WEIGHTS)
-        raise Hint(
-            f"`n_inputs` is right, but {weights:g} numbers in the first layer are not. Picture one of its "
-            f"{N_HIDDEN} outputs: it weighs every input with a number of its own, and then adds one more."
-        )
-    per_crystal = weights / BASELINE["n_crystals"]
-    return (
-        f"{N_COMPOSITION} + {N_EMBEDDING} = {_JOINED} inputs, and {weights:,.0f} numbers to learn in the first layer "
-        f"alone: {per_crystal:.0f} for each of the {BASELINE['n_crystals']} crystals that it will learn from. Room "
-        "enough to memorise them."
-    )
+_WEIGHT_DECAY = Number("weight_decay", (1e-3, 10), (
+    ("A weight decay of {value:g} would push the weights away from zero. Which sign pulls them there?",
+     lambda w: w < 0),
+    ("A weight decay of zero is the baseline. How strongly should the weights be pulled towards zero?", 0),
+    ("A weight decay of {value:g} takes the share learning rate × {value:g} from a weight at each step: over the 120 "
+     "steps of this training that is next to nothing. Try 0.1 or more.", lambda w: w < 1e-3),
+    ("A weight decay of {value:g} takes the share learning rate × {value:g} from a weight at each step: hardly "
+     "anything of what it learns is left. Choose 10 at most.", lambda w: True),
+), atol=0)  # fmt: skip
 
 
-def _check_dropout(value: object) -> None:
-    dropout = as_number(value, "dropout")
-    if dropout > 1:
-        raise Hint(f"A dropout of {dropout:g} is more than everything. It is a share: 0.3 drops 30 % of the numbers.")
-    if dropout == 1:
-        raise Hint("A dropout of 1 drops every number, and nothing is left to learn from. Leave some.")
-    if dropout > 0.9:
-        raise Hint(
-            f"A dropout of {dropout:g} leaves only {100 * (1 - dropout):.2g} % of the numbers: hardly anything to "
-            "learn from. Usual are 0.1 to 0.5."
-        )
-    if dropout <= 0:
-        raise Hint(f"A dropout of {dropout:g} drops nothing: that is the baseline, or less. Choose a share above zero.")
-
-
-def _check_weight_decay(value: object) -> None:
-    decay = as_number(value, "weight_decay")
-    if decay < 0:
-        raise Hint(f"A weight decay of {decay:g} would push the weights away from zero. Which sign pulls them there?")
-    if decay == 0:
-        raise Hint("A weight decay of zero is the baseline. How strongly should the weights be pulled towards zero?")
-    if decay < 1e-3:
-        raise Hint(
-            f"A weight decay of {decay:g} takes the share learning rate × {decay:g} from a weight at each step: over "
-            "the 120 steps of this training that is next to nothing. Try 0.1 or more."
-        )
-    if decay > 10:
-        raise Hint(
-            f"A weight decay of {decay:g} takes the share learning rate × {decay:g} from a weight at each step: hardly "
-            "anything of what it learns is left. Choose 10 at most."
-        )
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
 def _check_hidden(value: object) -> None:
-    sizes = [as_number(size, "a size in hidden") for size in value] if isinstance(value, tuple | list) else []
-    if not sizes or any(size < 1 or size != int(size) for size in sizes):
-        raise Hint("`hidden` is a tuple of layer sizes, whole numbers, such as `(128, 64)`; for one layer `(32,)`.")
+    if not isinstance(value, tuple | list) or not value:
+        raise Hint("`hidden` is a tuple of layer sizes, such as `(128, 64)`; for one layer `(32,)`.")
+    if not all(_is_whole(size) and size > 0 for size in value):
+        raise Hint("A size in `hidden` counts outputs: write whole numbers, without a decimal point.")
 
     def weights(layers: tuple) -> float:
         return sum(a * b + b for a, b in zip((_JOINED, *layers), (*layers, 1), strict=True))
 
-    if weights(tuple(sizes)) >= weights(BASELINE["hidden"]):
+    if weights(tuple(value)) >= weights(BASELINE["hidden"]):
         raise Hint("That network has at least as many weights as the baseline, so it can memorise more. Other way!")
 
 
 def _check_n_crystals(value: object, available: int) -> None:
-    count = as_number(value, "n_crystals")
-    if count <= BASELINE["n_crystals"]:
+    if not _is_whole(value):
         raise Hint(
-            f"{count:g} crystals are no more than the baseline's {BASELINE['n_crystals']}: the fewer there are, the "
+            "`n_crystals` counts crystals, and the next cell takes so many of a list: write a whole number, without "
+            "quotes, decimal point or exponent."
+        )
+    if value <= BASELINE["n_crystals"]:
+        raise Hint(
+            f"{value} crystals are no more than the baseline's {BASELINE['n_crystals']}: the fewer there are, the "
             "easier they are to memorise."
         )
-    if count > available or count != int(count):
+    if value > available:
         raise Hint(f"The training set has {available} crystals; choose a whole number up to that.")
-
-
-_CHECKS: Mapping[str, Callable[[object], None]] = {
-    "dropout": _check_dropout,
-    "weight_decay": _check_weight_decay,
-    "hidden": _check_hidden,
-}
 
 
 @checker
@@ -226,12 +152,14 @@ def _changed_setting(answer: object, name: str, available: int) -> str:
             "them was it? Change one at a time."
         )
     key, value = next(iter(variant.items()))
-    if value is ... or value is None:
-        raise Unfinished(f"Give `{key}` in `{name}` a value.")
-    if key == "n_crystals":
-        _check_n_crystals(value, available)
-    else:
-        _CHECKS[key](value)
+    finished(value, key)
+    check = {
+        "dropout": _DROPOUT.check,
+        "weight_decay": _WEIGHT_DECAY.check,
+        "hidden": _check_hidden,
+        "n_crystals": lambda count: _check_n_crystals(count, available),
+    }[key]
+    check(value)
     return key
 
 
@@ -252,86 +180,46 @@ _T_OF_FIVE = stats.t.ppf(0.975, 4)
 
 
 _VERDICTS = (
-    Mistake(
-        lambda d: d.mean() > 0,
-        "You look at the mean alone. A mean above zero comes out of pure chance every second time. How far is it from "
-        "zero, compared with its own uncertainty?",
-    ),
-    Mistake(
-        lambda d: _low(-d) > 0,
-        "Your answers are those for the opposite question. The differences are baseline minus variant: which sign do "
-        "they have where the variant has the smaller error?",
-    ),
-    Mistake(
-        lambda d: (d > 0).all(),
-        "You ask whether the variant won with every seed. Three wins of three happen by chance one time in eight, and "
-        "one lost seed of twenty would veto a clear gain. Use the interval of the mean.",
-    ),
-    Mistake(
-        lambda d: -_low(-d) > 0,
-        "You look at the *upper* end of the interval. Where it lies above zero, the lower end may still lie below.",
-    ),
-    Mistake(
-        lambda d: _low(d, divisor=1) > 0,
-        "Your interval tells where a *single* run lies. The mean of n runs is known better than one run: by which "
-        "factor, in n?",
-    ),
-    Mistake(
-        lambda d: _low(d, divisor=len(d)) > 0,
-        "You divide the spread by n. Four times as many runs make the mean only twice as certain: what should stand "
-        "there?",
-    ),
-    Mistake(
-        lambda d: _low(d, power=2) > 0,
-        "You used the variance, which has the unit of the error squared. What has the same unit as the mean?",
-    ),
-    *(
-        Mistake(
-            verdict,
-            "You put the numbers for n = 5 into the function. It is also asked about 3, 10 or 20 differences: what in "
-            "the formula depends on n, and where does the function get n from?",
-        )
-        for verdict in (
-            lambda d: _low(d, factor=_T_OF_FIVE, divisor=math.sqrt(5)) > 0,
-            lambda d: _low(d, factor=_T_OF_FIVE) > 0,
-            lambda d: _low(d, divisor=math.sqrt(5)) > 0,
-        )
-    ),
-    Mistake(
-        lambda d: _low(d, ddof=0) > 0,
-        "NumPy's `std` divides by n unless told otherwise. With so few runs that makes the spread look too small. "
-        "Which argument of `std` makes it divide by n − 1?",
-    ),
-    Mistake(
-        lambda d: _low(d, factor=stats.t.ppf(0.975, len(d))) > 0,
-        "You took Student's t with n degrees of freedom. One of them is used up by the mean: how many are left?",
-    ),
-    Mistake(
-        lambda d: _low(d, factor=1.96) > 0,
-        "You used 1.96, which is for many runs. With few runs the spread itself is uncertain, and the factor is "
-        "larger: `stats.t.ppf(0.975, n - 1)`.",
-    ),
-    Mistake(
-        lambda d: _low(d, factor=2) > 0,
-        "You used 2, a rule of thumb for many runs. With few runs the spread itself is uncertain, and the factor is "
-        "larger: `stats.t.ppf(0.975, n - 1)`.",
-    ),
-    Mistake(
-        lambda d: _low(d, factor=1) > 0,
-        "Your interval is mean ± standard error: it holds the truth about two times in three. Which factor makes it "
-        "95 %?",
-    ),
-    Mistake(
-        lambda d: _low(d, factor=stats.t.ppf(0.95, len(d) - 1)) > 0,
-        "`ppf(0.95, ...)` leaves 5 % above it *and* 5 % below its mirror image: that is a 90 % interval. How much may "
-        "lie outside on each side for 95 %?",
-    ),
-    Mistake(
-        lambda d: _low(d) > 0 or _low(-d) > 0,
-        "You say yes wherever the interval excludes zero, also where the variant is shown to be *worse*. On which side "
-        "of zero must the interval lie?",
-    ),
-)
+    ("You look at the mean alone. A mean above zero comes out of pure chance every second time. How far is it from "
+     "zero, compared with its own uncertainty?", lambda d: d.mean() > 0),
+    ("Your answers are those for the opposite question. The differences are baseline minus variant: which sign do "
+     "they have where the variant has the smaller error?", lambda d: _low(-d) > 0),
+    ("You ask whether the variant won with every seed. Three wins of three happen by chance one time in eight, and "
+     "one lost seed of twenty would veto a clear gain. Use the interval of the mean.", lambda d: (d > 0).all()),
+    ("You look at the *upper* end of the interval. Where it lies above zero, the lower end may still lie below.",
+     lambda d: -_low(-d) > 0),
+    ("Your interval tells where a *single* run lies. The mean of n runs is known better than one run: by which "
+     "factor, in n?", lambda d: _low(d, divisor=1) > 0),
+    ("You divide the spread by n. Four times as many runs make the mean only twice as certain: what should stand "
+     "there?", lambda d: _low(d, divisor=len(d)) > 0),
+    ("You used the variance, which has the unit of the error squared. What has the same unit as the mean?",
+     lambda d: _low(d, power=2) > 0),
+    ("You put the numbers for n = 5 into the function. It is also asked about 3, 10 or 20 differences: what in the "
+     "formula depends on n, and where does the function get n from?",
+     lambda d: _low(d, factor=_T_OF_FIVE, divisor=math.sqrt(5)) > 0,
+     lambda d: _low(d, factor=_T_OF_FIVE) > 0,
+     lambda d: _low(d, divisor=math.sqrt(5)) > 0),
+    ("NumPy's `std` divides by n unless told otherwise. With so few runs that makes the spread look too small. Which "
+     "argument of `std` makes it divide by n − 1?", lambda d: _low(d, ddof=0) > 0),
+    ("You took Student's t with n degrees of freedom. One of them is used up by the mean: how many are left?",
+     lambda d: _low(d, factor=stats.t.ppf(0.975, len(d))) > 0),
+    ("You used 1.96, which is for many runs. With few runs the spread itself is uncertain, and the factor is larger: "
+     "`stats.t.ppf(0.975, n - 1)`.", lambda d: _low(d, factor=1.96) > 0),
+    ("You used 2, a rule of thumb for many runs. With few runs the spread itself is uncertain, and the factor is "
+     "larger: `stats.t.ppf(0.975, n - 1)`.", lambda d: _low(d, factor=2) > 0),
+    ("Your interval is mean ± standard error: it holds the truth about two times in three. Which factor makes it 95 "
+     "%?", lambda d: _low(d, factor=1) > 0),
+    ("`ppf(0.95, ...)` leaves 5 % above it *and* 5 % below its mirror image: that is a 90 % interval. How much may "
+     "lie outside on each side for 95 %?", lambda d: _low(d, factor=stats.t.ppf(0.95, len(d) - 1)) > 0),
+    ("You say yes wherever the interval excludes zero, also where the variant is shown to be *worse*. On which side "
+     "of zero must the interval lie?", lambda d: _low(d) > 0 or _low(-d) > 0),
+    ("Two things at once: NumPy's `std` divides by n unless told otherwise (`ddof`), and 1.96, or 2, is a factor for "
+     "many runs. Both make the interval of a few runs too narrow; the task has the formula.",
+     lambda d: _low(d, ddof=0, factor=1.96) > 0, lambda d: _low(d, ddof=0, factor=2) > 0),
+    ("Your interval is mean ± standard error, with a `std` that divides by n: it is far too narrow for 95 %. The task "
+     "has the formula.", lambda d: _low(d, ddof=0, factor=1) > 0),
+)  # fmt: skip
+
 
 # Each mistake answers at least one of these differently from the rule, and no two answer all alike. Some were
 # chosen so that rules that are not listed, such as the median or a 99 % interval, are not taken for one that is.
@@ -356,105 +244,44 @@ _PROBES = tuple(
         [0.014, 0.006, -0.006],
         [0.028, 0.008, 0.021],
         [0.019, 0.034, 0.019, -0.030, 0.036, 0.022, -0.007, 0.027, 0.020, 0.018],
-        [
-            0.016,
-            0.028,
-            -0.001,
-            0.012,
-            0.005,
-            0.029,
-            0.016,
-            0.009,
-            -0.002,
-            0.010,
-            0.016,
-            0.009,
-            0.044,
-            0.038,
-            -0.045,
-            -0.027,
-            0.012,
-            0.006,
-            0.020,
-            0.020,
-        ],
+        [0.030, -0.005, 0.003],
+        [0.016, 0.028, -0.001, 0.012, 0.005, 0.029, 0.016, 0.009, -0.002, 0.010,
+         0.016, 0.009, 0.044, 0.038, -0.045, -0.027, 0.012, 0.006, 0.020, 0.020],
     )
-)
+)  # fmt: skip
 
 
-@checker
-def check_shown_better(function: object) -> str:
-    """Check a function that says whether a variant is shown to be better than the baseline.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(differences) -> bool``, where ``differences`` (n,) is the baseline's error minus the variant's.
-
-    Returns
-    -------
-    Feedback
-    """
-    answers, nothing = [], None
-    for probe in _PROBES:
-        try:
-            answer = call(function, "shown_better", probe)
-        except Unfinished as reason:
-            nothing = reason
-            continue
-        if not isinstance(answer, bool | np.bool_):
-            raise Hint(
-                f"`shown_better` returns something of type {type(answer).__name__}. It should answer yes or no: "
-                "compare the lower end of the interval with zero, and return True or False."
-            )
-        answers.append(bool(answer))
-    if nothing and answers:
-        raise Hint(
-            f"For some differences `shown_better` returns {answers[0]}, for others nothing at all. Does it reach a "
-            "`return` whatever the interval is?"
-        )
-    if nothing:
-        raise nothing
-    if answers == [bool(_low(probe) > 0) for probe in _PROBES]:
-        return (
-            "Better is what the whole interval says, not the mean alone. Now the rule meets your two variants: run the "
-            "next cell."
-        )
-    probes = [(probe,) for probe in _PROBES]
-    recognise_function(answers, probes, _VERDICTS)
-    wrong = next(probe for probe, answer in zip(_PROBES, answers, strict=True) if answer != (_low(probe) > 0))
-    low, high = _low(wrong), -_low(-wrong)
-    raise Hint(
-        f"For the differences {wrong.tolist()} the 95 % interval of the mean goes from {low:.4f} to {high:.4f}. Your "
-        f"function says {not low > 0}. What does it say about this interval, and what should it?"
+def _about_one_interval(found: Found) -> str:
+    (differences,), _, right = found.first()
+    low, high = _low(differences), -_low(-differences)
+    return (
+        f"For the differences {differences.tolist()} the 95 % interval of the mean goes from {low:.4f} to {high:.4f}. "
+        f"Your function says {not right}. What does it say about this interval, and what should it?"
     )
 
 
-_CONCLUSIONS = {
-    "smaller gap": Statement(
-        False,
-        "a model that guesses the mean for every crystal has hardly any gap between training and test error. Is it "
-        "good?",
+check_shown_better = asks(
+    Function(
+        "shown_better",
+        lambda d: _low(d) > 0,
+        [(probe,) for probe in _PROBES],
+        _VERDICTS,
+        _about_one_interval,
+        read=yes_or_no,
     ),
-    "not shown": Statement(
-        False,
-        "look at the width of your intervals. How large an effect could hide in one of them?",
-    ),
-    "one seed": Statement(
-        True,
-        "a gain is not shown where the single gains scatter so much that their mean may be zero. What may one of "
-        "them, alone, look like?",
-    ),
-    "early stopping": Statement(
-        True,
-        "which epoch's weights does the trainer keep (notebook 2), and how does that resemble stopping there?",
-    ),
-}
-
-
-check_conclusions = judge(
-    "conclusions",
-    _CONCLUSIONS,
-    "What counts is the error on crystals that the model has not seen, over several runs, with an interval.",
+    shows="Better is what the whole interval says, not the mean alone. Now the rule meets your two variants: run the "
+    "next cell.",
 )
-"""Check what is concluded from the measurement."""
+
+check_conclusions = asks(
+    Judge("conclusions", {
+        "smaller gap": (False, "a model that guesses the mean for every crystal has hardly any gap between training "
+         "and test error. Is it good?"),
+        "not shown": (False, "look at the width of your intervals. How large an effect could hide in one of them?"),
+        "one seed": (True, "a gain is not shown where the single gains scatter so much that their mean may be zero. "
+         "What may one of them, alone, look like?"),
+        "early stopping": (True, "which epoch's weights does the trainer keep (notebook 2), and how does that "
+         "resemble stopping there?"),
+    }),
+    shows="What counts is the error on crystals that the model has not seen, over several runs, with an interval.",
+)  # fmt: skip

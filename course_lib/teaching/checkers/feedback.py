@@ -2,12 +2,14 @@
 
 A checker is a function that returns what a right answer has shown, and raises `Hint` where the answer is not right.
 `checker` turns it into one that returns `Feedback` in every case. Answers are looked at only through the functions
-below, which turn whatever a learner hands over into plain numbers, or into a hint.
+below, which turn whatever a learner hands over into plain numbers, or into a hint. Most checkers are made of the parts
+in `course_lib.teaching.checkers.declarative`, which are data.
 """
 
 from __future__ import annotations
 
 import copy
+import dis
 import html
 import inspect
 import math
@@ -15,10 +17,9 @@ import re
 import textwrap
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import NamedTuple
 
 import numpy as np
 
@@ -113,16 +114,18 @@ def as_array(answer: object, name: str, shape: tuple[int | None, ...] | None) ->
     finished(answer, name)
     wanted = _describe_shape(shape)
     if isinstance(answer, str | bytes):
-        raise Hint(f"`{name}` is the text {_short(answer)}. Give {wanted}, without quotes.")
+        raise Hint(f"`{name}` is the text {short(answer)}. Give {wanted}, without quotes.")
     if isinstance(answer, bool | np.bool_):
         raise Hint(f"`{name}` is {answer}. Give {wanted}.")
+    if hasattr(answer, "to_numpy") and np.ndim(answer) > 1:
+        raise Hint(f"`{name}` is {kind_of(answer)}. The next cells need the plain numbers: add `.to_numpy()`.")
     if callable(answer):
         raise Hint(f"`{name}` is a function. Call it, and give what it returns: {wanted}.")
     array = _to_floats(answer)
     if array is None:
-        raise Hint(f"`{name}` is {_kind(answer)} that cannot be read as numbers. Give {wanted}.")
-    if shape == () and array.size == 1:  # a tensor or list of one number is a number
-        array = array.reshape(())
+        raise Hint(f"`{name}` is {kind_of(answer)} that cannot be read as numbers. Give {wanted}.")
+    if shape == () and array.size == 1 and array.ndim:
+        raise Hint(f"`{name}` is {kind_of(answer)} with one number in it. Give the number itself, without brackets.")
     if shape is not None and not _fits(array.shape, shape):
         raise Hint(
             f"`{name}` has the shape {array.shape}, where {wanted} {'are' if len(shape) == 1 else 'is'} asked for."
@@ -174,7 +177,7 @@ def as_dict(answer: object, name: str) -> dict:
     """Return the answer if it is a dict; raise `Hint` where it is none."""
     finished(answer, name)
     if not isinstance(answer, Mapping):
-        raise Hint(f"`{name}` is {_kind(answer)}. Keep the dict of the stub, with its keys, and fill in the values.")
+        raise Hint(f"`{name}` is {kind_of(answer)}. Keep the dict of the stub, with its keys, and fill in the values.")
     return dict(answer)
 
 
@@ -184,63 +187,9 @@ def same_keys(answer: Mapping, name: str, keys: Iterable) -> None:
     missing = [key for key in keys if key not in answer]
     extra = [key for key in answer if key not in keys]
     if missing:
-        raise Hint(f"`{name}` lacks the key {_short(missing[0])}. Keep all keys of the stub.")
+        raise Hint(f"`{name}` lacks the key {short(missing[0])}. Keep all keys of the stub.")
     if extra:
-        raise Hint(f"`{name}` has the key {_short(extra[0])}, which nobody asked for. Take it out.")
-
-
-class Statement(NamedTuple):
-    """A statement to judge: whether it is true, and what to think about for those who judge it wrongly."""
-
-    truth: bool
-    hint: str
-
-
-def judged(answer: object, name: str, statements: Mapping[str, Statement]) -> None:
-    """Raise `Hint` at the first statement that is judged wrongly.
-
-    Parameters
-    ----------
-    answer : object
-        Should be a dict of True and False by statement.
-    name : str
-        What the answer is called in the notebook.
-    statements : mapping of str to Statement
-        By the key that the answer has for it.
-    """
-    judgements = as_dict(answer, name)
-    same_keys(judgements, name, statements)
-    for key, value in judgements.items():
-        if value is ... or value is None:
-            raise Unfinished(f"Statement {key!r} waits for your True or False.")
-        if not isinstance(value, bool | np.bool_):
-            unquoted = ", without quotes" if isinstance(value, str) else ""
-            raise Hint(f"Statement {key!r} has the answer {_short(value)}. Say True or False{unquoted}.")
-    wrong = [key for key, statement in statements.items() if bool(judgements[key]) != statement.truth]
-    if wrong:
-        count = f"{len(statements) - len(wrong)} of {len(statements)} are right. "
-        raise Hint(f"{count}Think again about {wrong[0]!r}: {statements[wrong[0]].hint}")
-
-
-def judge(name: str, statements: Mapping[str, Statement], message: str) -> Callable[[object], Feedback]:
-    """Return a checker of a dict of True and False by statement, which names the first that is judged wrongly.
-
-    Parameters
-    ----------
-    name : str
-        What the answer is called in the notebook.
-    statements : mapping of str to Statement
-        By the key that the answer has for it.
-    message : str
-        What the right answer shows.
-    """
-
-    @checker
-    def check(answer: object) -> str:
-        judged(answer, name, statements)
-        return message
-
-    return check
+        raise Hint(f"`{name}` has the key {short(extra[0])}, which nobody asked for. Take it out.")
 
 
 # --- calling a learner's function -----------------------------------------------------------------------------------
@@ -258,22 +207,24 @@ def call(function: object, name: str, *arguments: object) -> object:
     """
     finished(function, name)
     if not callable(function):
-        raise Hint(f"`{name}` is {_kind(function)}; a function is asked for. Keep the stub's `def {name}(...)` line.")
+        raise Hint(f"`{name}` is {kind_of(function)}; a function is asked for. Keep the stub's `def {name}(...)` line.")
     _check_arguments(function, name, len(arguments))
-    shown = _call_text(name, arguments)
+    shown = call_text(name, arguments)
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             returned = function(*copy.deepcopy(arguments))
-    except NotImplementedError:
-        raise Unfinished(f"Write the body of `{name}`.") from None
     except Exception as error:
+        if isinstance(error, NotImplementedError) and _is_own(function, error):
+            raise Unfinished(f"Write the body of `{name}`.") from None
         where = _failing_line(function, error)
         raise Hint(
-            f"`{shown}` stopped with {type(error).__name__}: {_short(str(error), 160).rstrip('.')}{where}"
+            f"`{shown}` stopped with {type(error).__name__}: {short(str(error), 160).rstrip('.')}{where}"
         ) from None
     if returned is ...:
         raise Unfinished(f"Write the body of `{name}`, in the place of the dots.")
+    if returned is None and _has_body(function):
+        raise Hint(f"`{shown}` returns nothing. Is a `return` missing, or not reached in this case?")
     if returned is None:
         raise Unfinished(f"`{name}` returns nothing yet. Write its body, and end it with `return`.")
     return returned
@@ -293,6 +244,19 @@ def _check_arguments(function: Callable, name: str, count: int) -> None:
         ) from None
 
 
+def _has_body(function: Callable) -> bool:
+    """Return whether a function does anything beyond the docstring and the dots of a stub."""
+    code = getattr(function, "__code__", None)
+    stub = ("RESUME", "LOAD_CONST", "RETURN", "NOP")
+    return code is None or not all(step.opname.startswith(stub) for step in dis.get_instructions(code))
+
+
+def _is_own(function: Callable, error: Exception) -> bool:
+    """Return whether the learner's own code raised the error, not a library that it calls."""
+    code = getattr(function, "__code__", None)
+    return code is None or traceback.extract_tb(error.__traceback__)[-1].filename == code.co_filename
+
+
 def _failing_line(function: Callable, error: Exception) -> str:
     """Return where in the learner's own code the error arose, as the end of a sentence."""
     code = getattr(function, "__code__", None)
@@ -301,62 +265,7 @@ def _failing_line(function: Callable, error: Exception) -> str:
     return f", in the line `{own[-1].line}`." if own else "."
 
 
-def number_from(function: object, name: str, *arguments: object) -> float:
-    """Call a learner's function and return the number that it returns; see `call` and `as_number`."""
-    return as_number(call(function, name, *arguments), _call_text(name, arguments))
-
-
-def array_from(function: object, name: str, shape: tuple[int | None, ...] | None, *arguments: object) -> np.ndarray:
-    """Call a learner's function and return the array that it returns; see `call` and `as_array`."""
-    return as_array(call(function, name, *arguments), f"{name}(...)", shape)
-
-
-# --- recognising mistakes -----------------------------------------------------------------------------------------
-
-
-class Mistake(NamedTuple):
-    """A typical wrong answer and the hint that leads on from it.
-
-    Attributes
-    ----------
-    answer : float, array or function
-        What a learner with this misunderstanding gives; where a function is asked for, that function.
-    hint : str
-        What to think about.
-    """
-
-    answer: object
-    hint: str
-
-
-def recognise(value: object, mistakes: Sequence[Mistake], rtol: float = 1e-6, atol: float = 1e-9) -> None:
-    """Raise the hint of the first mistake whose answer is `value`, a number or an array."""
-    for mistake in mistakes:
-        if close(value, mistake.answer, rtol, atol):
-            raise Hint(mistake.hint)
-
-
-def recognise_function(
-    values: Sequence, probes: Sequence[tuple], mistakes: Sequence[Mistake], rtol: float = 1e-6, atol: float = 1e-9
-) -> None:
-    """Raise the hint of the first mistaken function that gives all of `values` at the `probes`.
-
-    Parameters
-    ----------
-    values : sequence of float or array
-        What the learner's function returned for each probe.
-    probes : sequence of tuple
-        The arguments.
-    mistakes : sequence of Mistake
-        Their answers are functions of the same arguments; what is not finite there matches nothing.
-    rtol, atol : float
-        As in ``numpy.isclose``.
-    """
-    for mistake in mistakes:
-        with np.errstate(all="ignore"):
-            theirs = [mistake.answer(*probe) for probe in probes]
-        if all(close(value, wrong, rtol, atol) for value, wrong in zip(values, theirs, strict=True)):
-            raise Hint(mistake.hint)
+# --- comparing -------------------------------------------------------------------------------------------------------
 
 
 def close(value: object, other: object, rtol: float = 1e-6, atol: float = 1e-9) -> bool:
@@ -365,39 +274,16 @@ def close(value: object, other: object, rtol: float = 1e-6, atol: float = 1e-9) 
     return value.shape == other.shape and bool(np.isclose(value, other, rtol, atol).all())
 
 
-def first_wrong(
-    probes: Sequence, values: Sequence, right: Sequence, rtol: float = 1e-6, atol: float = 1e-9
-) -> tuple[object, object, object]:
-    """Return the first probe at which the value is not the right one, with both: an example for a hint.
-
-    Parameters
-    ----------
-    probes : sequence
-        What the function was called with.
-    values, right : sequence of float or array
-        What the learner's function returned for each probe, and what it should; they differ somewhere.
-    rtol, atol : float
-        As in ``numpy.isclose``.
-
-    Returns
-    -------
-    tuple
-        The probe, the value and the right value.
-    """
-    cases = zip(probes, values, right, strict=True)
-    return next(case for case in cases if not close(case[1], case[2], rtol, atol))
-
-
 # --- words ----------------------------------------------------------------------------------------------------------
 
 
-def _call_text(name: str, arguments: Iterable) -> str:
+def call_text(name: str, arguments: Iterable) -> str:
     """Return a call as it would be written in Python, with dots for arguments that are long."""
-    texts = map(_short, arguments)
+    texts = map(short, arguments)
     return f"{name}({', '.join('...' if text.endswith(_CUT.strip()) else text for text in texts)})"
 
 
-def _short(value: object, width: int = 60) -> str:
+def short(value: object, width: int = 60) -> str:
     """Return a value as it would be written in Python, in one line, cut where it is long."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
@@ -408,6 +294,7 @@ def _short(value: object, width: int = 60) -> str:
     return textwrap.shorten(" ".join(text.split()), width, placeholder=_CUT)
 
 
-def _kind(value: object) -> str:
-    name = type(value).__name__
+def kind_of(value: object) -> str:
+    """Return the name of a value's type with its article."""
+    name = {"ndarray": "NumPy array"}.get(type(value).__name__, type(value).__name__)
     return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

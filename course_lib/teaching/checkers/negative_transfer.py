@@ -11,21 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from course_lib.teaching.checkers.feedback import (
-    Hint,
-    Mistake,
-    Statement,
-    array_from,
-    as_array,
-    call,
-    checker,
-    close,
-    first_wrong,
-    judge,
-    judged,
-    number_from,
-    recognise_function,
-)
+from course_lib.teaching.checkers.declarative import Found, Function, Judge, asks, instead, numbers, one_number
+from course_lib.teaching.checkers.feedback import Hint, call, checker, close
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -40,51 +27,25 @@ def _contradictions(d: np.ndarray) -> float:
 
 
 _SHARES = (
-    Mistake(
-        lambda d: (np.sign(d) == np.sign(d.mean())).mean(),
-        "That is the share that *agrees* with the mean. The others are asked for.",
-    ),
-    Mistake(
-        lambda d: (np.sign(d) != np.sign(d.mean())).sum(),
-        "You count them. The share is their number over the number of all trainings.",
-    ),
-    Mistake(
-        lambda d: 100 * _contradictions(d),
-        "Right in percent. Give the share as a number between 0 and 1.",
-    ),
-    Mistake(
-        lambda d: (np.sign(d) != np.sign(d.flat[0])).mean(),
-        "You compare all trainings with the first one. That one is a single toss, too: compare with the mean over all.",
-    ),
-    Mistake(
-        lambda d: (np.sign(d.mean(axis=1)) != np.sign(d.mean())).mean(),
-        "You averaged the seeds of each fold first. Somebody with time for one training has no mean over seeds: look "
-        "at every training by itself.",
-    ),
-    Mistake(
-        lambda d: (d > 0).mean(),
-        "That is the share in which sharing was worse. Where the mean itself is above zero, these are the ones that "
-        "*agree* with it.",
-    ),
-    Mistake(
-        lambda d: (d < 0).mean(),
-        "That is the share in which sharing was better. Where the mean itself is below zero, these are the ones that "
-        "*agree* with it.",
-    ),
-    Mistake(
-        lambda d: min((d > 0).mean(), (d < 0).mean()),
-        "You take the side of the majority. A few large differences can put the mean on the other side: compare with "
-        "the sign of the *mean*.",
-    ),
-    Mistake(
-        lambda d: (d < d.mean()).mean(),
-        "You count the trainings below the mean. A training contradicts it when it lies on the other side of *zero*.",
-    ),
-    Mistake(
-        lambda d: (np.abs(d - d.mean()) > d.std()).mean(),
-        "You count what is far from the mean. A training contradicts it when it lies on the other side of *zero*.",
-    ),
-)
+    ("That is the share that *agrees* with the mean. The others are asked for.",
+     lambda d: (np.sign(d) == np.sign(d.mean())).mean()),
+    ("You count them. The share is their number over the number of all trainings.",
+     lambda d: (np.sign(d) != np.sign(d.mean())).sum()),
+    ("You compare all trainings with the first one. That one is a single toss, too: compare with the mean over all.",
+     lambda d: (np.sign(d) != np.sign(d.flat[0])).mean()),
+    ("You averaged the seeds of each fold first. Somebody with time for one training has no mean over seeds: look at "
+     "every training by itself.", lambda d: (np.sign(d.mean(axis=1)) != np.sign(d.mean())).mean()),
+    ("That is the share in which sharing was worse. Where the mean itself is above zero, these are the ones that "
+     "*agree* with it.", lambda d: (d > 0).mean()),
+    ("That is the share in which sharing was better. Where the mean itself is below zero, these are the ones that "
+     "*agree* with it.", lambda d: (d < 0).mean()),
+    ("You take the side of the majority. A few large differences can put the mean on the other side: compare with "
+     "the sign of the *mean*.", lambda d: min((d > 0).mean(), (d < 0).mean())),
+    ("You count the trainings below the mean. A training contradicts it when it lies on the other side of *zero*.",
+     lambda d: (d < d.mean()).mean()),
+    ("You count what is far from the mean. A training contradicts it when it lies on the other side of *zero*.",
+     lambda d: (np.abs(d - d.mean()) > d.std()).mean()),
+)  # fmt: skip
 
 _DIFFERENCES = tuple(
     np.array(table)
@@ -96,31 +57,24 @@ _DIFFERENCES = tuple(
 )
 
 
-@checker
-def check_contradictions(function: object) -> str:
-    """Check the share of single trainings that say the opposite of the mean over all.
-
-    Parameters
-    ----------
-    function : callable
-        ``function(differences) -> share``, for differences of shape (folds, seeds).
-
-    Returns
-    -------
-    Feedback
-    """
-    probes = [(probe,) for probe in _DIFFERENCES]
-    values = [number_from(function, "share_of_contradictions", *probe) for probe in probes]
-    right = [_contradictions(*probe) for probe in probes]
-    if close(values, right):
-        return "So often would somebody with time for one training have reported the opposite of what the mean says."
-    recognise_function(values, probes, _SHARES)
-    (differences,), value, _ = first_wrong(probes, values, right)
-    raise Hint(
+def _about_one_share(found: Found) -> str:
+    (differences,), value, _ = found.first()
+    return (
         f"For the differences {differences.tolist()}, with mean {differences.mean():.4f}, yours gives {value:.3f}. How "
         f"many of these {differences.size} numbers have the other sign than the mean?"
     )
 
+
+check_contradictions = asks(
+    Function(
+        "share_of_contradictions",
+        _contradictions,
+        [(probe,) for probe in _DIFFERENCES],
+        _SHARES,
+        _about_one_share,
+    ),
+    shows="So often would somebody with time for one training have reported the opposite of what the mean says.",
+)
 
 # --- many runs ------------------------------------------------------------------------------------------------------
 
@@ -131,17 +85,25 @@ def _paired(runs: pd.DataFrame) -> pd.DataFrame:
     return (errors["shared"] - errors["alone"]).unstack("seed")
 
 
-def _summary(differences: np.ndarray) -> np.ndarray:
+def _summary(differences: np.ndarray, level: float = 0.95) -> np.ndarray:
     from course_lib.experiments.analysis import corrected_interval
 
     differences = np.asarray(differences, dtype=float)
-    return np.array([differences.mean(), *corrected_interval(differences)])
+    return np.array([differences.mean(), *corrected_interval(differences, level)])
+
+
+def _with_half_width(values: np.ndarray, half: float) -> np.ndarray:
+    return np.array([values.mean(), values.mean() - half, values.mean() + half])
 
 
 def _t_interval(differences: np.ndarray) -> np.ndarray:
     values = np.asarray(differences, dtype=float)
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return np.array([values.mean(), values.mean() - half, values.mean() + half])
+    return _with_half_width(values, stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+
+
+def _normal_interval(differences: np.ndarray, factor: float) -> np.ndarray:
+    values = np.asarray(differences, dtype=float)
+    return _with_half_width(values, factor * values.std(ddof=1) * np.sqrt(1 / len(values) + 1 / (len(values) - 1)))
 
 
 def _transfer(runs: pd.DataFrame) -> np.ndarray:
@@ -173,57 +135,36 @@ def _turned(function: Callable[[pd.DataFrame], np.ndarray]) -> Callable[[pd.Data
 
 
 _TRANSFERS = (
-    Mistake(
-        _turned(_transfer),
-        "Your difference is the error alone minus the error with sharing. Positive should mean that sharing is "
-        "*worse*: which of the two errors do you subtract?",
-    ),
-    Mistake(
-        lambda runs: _transfer(runs)[[0, 2, 1]],
-        "Your interval has its two ends interchanged: low first, then high.",
-    ),
-    Mistake(
-        _by_position,
-        "You subtracted row by row, as the rows happen to stand. Row 1 of one method is another fold and seed than row "
-        "1 of the other. Join them by `fold` and `seed`, for example with `pivot`.",
-    ),
-    Mistake(
-        lambda runs: _summary(_paired(runs).to_numpy().ravel()),
-        "You gave every training to `corrected_interval`, as if each were a fold of its own. Trainings with different "
-        "seeds share all their crystals. Average the seeds of a fold first; then there are as many numbers as folds.",
-    ),
-    Mistake(
-        lambda runs: _t_interval(_paired(runs).to_numpy().ravel()),
-        "You took every training for an independent study, and the plain interval of a mean. Seeds share all their "
-        "crystals, folds share most of them. Average the seeds first; then `corrected_interval` allows for the rest.",
-    ),
-    Mistake(
-        lambda runs: _t_interval(_paired(runs).mean(axis=1)),
-        "Paired and averaged as it should be. But yours is the plain interval of a mean, with s over the root of k. "
-        "The folds share training crystals, so it is too narrow. Which function of the library widens it?",
-    ),
-    Mistake(
-        _unpaired,
-        "The interval comes from the spread of the *errors*. A fold that is hard for one network is hard for the "
-        "other, too, and that drops out if you subtract first, fold by fold and seed by seed, and average afterwards.",
-    ),
-    Mistake(
-        lambda runs: _summary(_paired(runs)[0]),
-        "You used one seed only. All seeds of a fold count: take their mean.",
-    ),
-    Mistake(
-        lambda runs: _transfer(runs) / runs.loc[runs["method"] == "alone", "mae"].mean(),
-        "Right as shares of the error alone. Give the difference itself, in eV/atom.",
-    ),
-    *(
-        Mistake(
-            lambda runs, order=order: _transfer(runs)[list(order)],
-            "The right numbers in another order. Asked for are the mean, then the low end, then the high one.",
-        )
-        for order in permutations(range(3))
-        if order[0] != 0  # where only the ends are interchanged, a hint above says so
-    ),
-)
+    ("Your difference is the error alone minus the error with sharing. Positive should mean that sharing is *worse*: "
+     "which of the two errors do you subtract?", _turned(_transfer)),
+    ("Your interval has its two ends interchanged: low first, then high.", lambda runs: _transfer(runs)[[0, 2, 1]]),
+    ("You subtracted row by row, as the rows happen to stand. Row 1 of one method is another fold and seed than row "
+     "1 of the other. Join them by `fold` and `seed`, for example with `pivot`.", _by_position),
+    ("You gave every training to `corrected_interval`, as if each were a fold of its own. Trainings with different "
+     "seeds share all their crystals. Average the seeds of a fold first; then there are as many numbers as folds.",
+     lambda runs: _summary(_paired(runs).to_numpy().ravel())),
+    ("You took every training for an independent study, and the plain interval of a mean. Seeds share all their "
+     "crystals, folds share most of them. Average the seeds first; then `corrected_interval` allows for the rest.",
+     lambda runs: _t_interval(_paired(runs).to_numpy().ravel())),
+    ("Paired and averaged as it should be. But yours is the plain interval of a mean, with s over the root of k. The "
+     "folds share training crystals, so it is too narrow. Which function of the library widens it?",
+     lambda runs: _t_interval(_paired(runs).mean(axis=1))),
+    ("The interval comes from the spread of the *errors*. A fold that is hard for one network is hard for the other, "
+     "too, and that drops out if you subtract first, fold by fold and seed by seed, and average afterwards.",
+     _unpaired),
+    ("You used one seed only. All seeds of a fold count: take their mean.", lambda runs: _summary(_paired(runs)[0])),
+    ("Right as shares of the error alone. Give the difference itself, in eV/atom.",
+     lambda runs: _transfer(runs) / runs.loc[runs["method"] == "alone", "mae"].mean()),
+    ("The right numbers in another order. Asked for are the mean, then the low end, then the high one.",
+     *(lambda runs, order=order: _transfer(runs)[list(order)] for order in permutations(range(3)) if order[0] != 0)),
+    ("Paired, averaged and corrected as it should be. But your interval is one of 99 %, or of 90 %; for 95 %, "
+     "`corrected_interval` needs no level.",
+     lambda runs: _summary(_paired(runs).mean(axis=1), 0.99), lambda runs: _summary(_paired(runs).mean(axis=1), 0.9)),
+    ("Paired, averaged and corrected as it should be. But you used 1.96, or 2, which is for many folds. With few the "
+     "factor is that of Student's t, larger; `corrected_interval` takes it.",
+     lambda runs: _normal_interval(_paired(runs).mean(axis=1), 1.96),
+     lambda runs: _normal_interval(_paired(runs).mean(axis=1), 2)),
+)  # fmt: skip
 
 
 def _made_up_runs(effect: float, seed: int, n_folds: int = 5, n_seeds: int = 3) -> pd.DataFrame:
@@ -237,96 +178,78 @@ def _made_up_runs(effect: float, seed: int, n_folds: int = 5, n_seeds: int = 3) 
     return runs.sample(frac=1, random_state=seed, ignore_index=True)
 
 
-_VERDICTS = {"harm": "harm shown", "gain": "gain shown", "neither": "neither shown"}
+def _about_the_transfer(found: Found) -> str:
+    _, values, right = found
+    if all(close(value[0], wanted[0]) for value, wanted in zip(values, right, strict=True)):
+        wide = (values[0][2] - values[0][1]) / (right[0][2] - right[0][1])
+        look = (
+            "Are the two errors that you subtract of the same fold *and* the same seed? The rows are in any order."
+            if wide > 1
+            else "Give `corrected_interval` one difference for each fold, the mean over its seeds."
+        )
+        return f"The mean is right, the interval is not: yours is {wide:.2f} times as wide. {look}"
+    return (
+        f"For made-up runs the mean difference is {right[0][0]:.4f}; yours is {values[0][0]:.4f}. For each fold and "
+        "seed, subtract the error alone from the error with sharing; then average."
+    )
+
+
+_HARM, _GAIN, _NEITHER = "harm shown", "gain shown", "neither shown"
 # mean, low, high
 _INTERVALS = ((0.03, 0.01, 0.05), (-0.03, -0.05, -0.01), (0.01, -0.01, 0.03), (-0.01, -0.03, 0.01))
 
 
 def _verdict(mean: float, low: float, high: float) -> str:
-    return _VERDICTS["harm" if low > 0 else "gain" if high < 0 else "neither"]
+    return _HARM if low > 0 else _GAIN if high < 0 else _NEITHER
 
 
 _MISTAKEN_VERDICTS = (
-    (
-        lambda mean, low, high: _VERDICTS["harm" if mean > 0 else "gain"],
-        "Your verdict is the sign of the mean. A mean is never exactly zero, so this always shows something. What does "
-        "the interval say about zero?",
-    ),
-    (
-        lambda mean, low, high: _VERDICTS["gain" if low > 0 else "harm" if high < 0 else "neither"],
-        "Harm and gain are interchanged: the difference is the error with sharing minus the error alone. What does it "
-        "mean where all of the interval is above zero?",
-    ),
-    (
-        lambda mean, low, high: _VERDICTS["harm" if high > 0 else "gain"],
-        "You look at the end of the interval that lies farther out. For harm *every* value in the interval must be "
-        "above zero: which end decides that?",
-    ),
-    (
-        lambda mean, low, high: _VERDICTS["gain" if low < 0 else "harm"],
-        "An interval that begins below zero may still reach above it. For a gain *every* value in it must be below "
-        "zero: which end decides that?",
-    ),
-    (
-        lambda mean, low, high: _VERDICTS["neither"],
-        "Yours never shows anything. What would an interval look like that lies wholly on one side of zero?",
-    ),
-)
+    ("Your verdict is the sign of the mean. A mean is never exactly zero, so this always shows something. What does "
+     "the interval say about zero?", lambda mean, low, high: _HARM if mean > 0 else _GAIN),
+    ("Harm and gain are interchanged: the difference is the error with sharing minus the error alone. What does it "
+     "mean where all of the interval is above zero?",
+     lambda mean, low, high: _GAIN if low > 0 else _HARM if high < 0 else _NEITHER),
+    ("You look at the end of the interval that lies farther out. For harm *every* value in the interval must be above "
+     "zero: which end decides that?", lambda mean, low, high: _HARM if high > 0 else _GAIN),
+    ("An interval that begins below zero may still reach above it. For a gain *every* value in it must be below zero: "
+     "which end decides that?", lambda mean, low, high: _GAIN if low < 0 else _HARM),
+    ("Yours never shows anything. What would an interval look like that lies wholly on one side of zero?",
+     lambda mean, low, high: _NEITHER),
+)  # fmt: skip
 
 
-@checker
-def check_transfer(transfer: object, verdict: object) -> str:
-    """Check the mean difference over folds with its interval, and what is concluded from them.
-
-    Parameters
-    ----------
-    transfer : callable
-        ``transfer(runs) -> (mean, low, high)`` of the error with sharing minus the error alone. ``runs`` has the
-        columns ``method`` (``"shared"`` or ``"alone"``), ``fold``, ``seed`` and ``mae``.
-    verdict : callable
-        ``verdict(mean, low, high)`` gives ``"harm shown"``, ``"gain shown"`` or ``"neither shown"``.
-
-    Returns
-    -------
-    Feedback
-    """
-    probes = [(_made_up_runs(0.03, seed=1),), (_made_up_runs(-0.02, seed=2, n_folds=4, n_seeds=2),)]
-    values = [array_from(transfer, "transfer", (3,), *probe) for probe in probes]
-    right = [_transfer(*probe) for probe in probes]
-    if not all(close(value, wanted) for value, wanted in zip(values, right, strict=True)):
-        recognise_function(values, probes, _TRANSFERS)
-        if all(close(value[0], wanted[0]) for value, wanted in zip(values, right, strict=True)):
-            wide = (values[0][2] - values[0][1]) / (right[0][2] - right[0][1])
-            look = (
-                "Are the two errors that you subtract of the same fold *and* the same seed? The rows are in any order."
-                if wide > 1
-                else "Give `corrected_interval` one difference for each fold, the mean over its seeds."
-            )
-            raise Hint(f"The mean is right, the interval is not: yours is {wide:.2f} times as wide. {look}")
+def _one_of_three(returned: object, shown: str) -> np.ndarray:
+    """Read a verdict as 1, -1 or 0."""
+    codes = {_HARM: 1, _GAIN: -1, _NEITHER: 0}
+    if not isinstance(returned, str) or returned not in codes:
         raise Hint(
-            f"For made-up runs the mean difference is {right[0][0]:.4f}; yours is {values[0][0]:.4f}. For each fold "
-            "and seed, subtract the error alone from the error with sharing; then average."
+            'The verdict is one of three texts: "harm shown", "gain shown" and "neither shown". The third says what is '
+            "known: that nothing is shown. It does not say that there is no effect."
         )
-    answers = [call(verdict, "verdict", *interval) for interval in _INTERVALS]
-    for answer in answers:
-        if not (isinstance(answer, str) and answer in _VERDICTS.values()):
-            raise Hint(
-                'The verdict is one of three texts: "harm shown", "gain shown" and "neither shown". The third says '
-                "what is known: that nothing is shown. It does not say that there is no effect."
-            )
-    if answers == [_verdict(*interval) for interval in _INTERVALS]:
-        return (
-            "Paired by fold and seed, seeds averaged, folds corrected. A verdict needs the whole interval on one side."
-        )
-    for mistaken, hint in _MISTAKEN_VERDICTS:
-        if answers == [mistaken(*interval) for interval in _INTERVALS]:
-            raise Hint(hint)
-    wrong = next(k for k, interval in enumerate(_INTERVALS) if answers[k] != _verdict(*interval))
-    mean, low, high = _INTERVALS[wrong]
-    raise Hint(
-        f"For a mean of {mean} with the interval from {low} to {high} your verdict is {answers[wrong]!r}. On which "
-        "side of zero does the interval lie: above, below, or on both?"
+    return np.array(float(codes[returned]))
+
+
+def _about_one_verdict(found: Found) -> str:
+    (mean, low, high), value, _ = found.first()
+    return (
+        f"For a mean of {mean} with the interval from {low} to {high} your verdict is "
+        f"{(_NEITHER, _HARM, _GAIN)[int(value)]!r}. On which side of zero does the interval lie: above, below, or on "
+        "both?"
     )
+
+
+check_transfer = asks(
+    Function(
+        "transfer",
+        _transfer,
+        lambda: [(_made_up_runs(0.03, seed=1),), (_made_up_runs(-0.02, seed=2, n_folds=4, n_seeds=2),)],
+        _TRANSFERS,
+        _about_the_transfer,
+        read=numbers(3),
+    ),
+    Function("verdict", _verdict, _INTERVALS, _MISTAKEN_VERDICTS, _about_one_verdict, read=_one_of_three),
+    shows="Paired by fold and seed, seeds averaged, folds corrected. A verdict needs the whole interval on one side.",
+)
 
 
 # --- partners -------------------------------------------------------------------------------------------------------
@@ -351,43 +274,27 @@ def _on_known(measure: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[n
 _related = _on_known(lambda x, y: abs(stats.spearmanr(x, y).statistic))
 
 _RELATIONS = (
-    Mistake(
-        _on_known(lambda x, y: stats.spearmanr(x, y).statistic),
-        "You kept the sign. A head can turn a sign round with one weight, so −0.9 is as close a relation as 0.9. What "
-        "does the *size* say?",
-    ),
-    Mistake(
-        _on_known(lambda x, y: abs(np.corrcoef(x, y)[0, 1])),
-        "That is the size of Pearson's correlation: how well a *straight line* joins the two. Correlate the ranks: "
-        "`scipy.stats.spearmanr`, or Pearson's correlation of the ranks.",
-    ),
-    Mistake(
-        _on_known(lambda x, y: np.corrcoef(x, y)[0, 1]),
-        "That is Pearson's correlation, with its sign. Two things to change: use the ranks, and take the size.",
-    ),
-    Mistake(
-        _on_known(lambda x, y: stats.spearmanr(x, y).statistic ** 2),
-        "You squared the correlation. That takes the sign away, too, but 0.5 becomes 0.25. Take the size.",
-    ),
-    Mistake(
-        _on_known(lambda x, y: stats.spearmanr(x, y).pvalue),
-        "You returned the p-value: how surprising such a correlation would be without any relation. Its size is in "
-        "`.statistic`.",
-    ),
-    Mistake(
-        _on_known(lambda x, y: abs(stats.kendalltau(x, y).statistic)),
-        "That is Kendall's correlation of the ranks. Fine as well, but Spearman's is asked for.",
-    ),
-    Mistake(
-        _each_without_gaps,
-        "You dropped the missing values of each column by itself. After that, row 5 of one is no longer the same "
-        "crystal as row 5 of the other. Keep a row only if *both* values are there.",
-    ),
-    Mistake(
-        lambda x, y: abs(stats.spearmanr(np.nan_to_num(x), np.nan_to_num(y)).statistic),
-        "You took a missing value for a zero. Leave out the crystals that lack one of the two values.",
-    ),
-)
+    ("You kept the sign. A head can turn a sign round with one weight, so −0.9 is as close a relation as 0.9. What "
+     "does the *size* say?", _on_known(lambda x, y: stats.spearmanr(x, y).statistic)),
+    ("That is the size of Pearson's correlation: how well a *straight line* joins the two. Correlate the ranks: "
+     "`scipy.stats.spearmanr`, or Pearson's correlation of the ranks.",
+     _on_known(lambda x, y: abs(np.corrcoef(x, y)[0, 1]))),
+    ("That is Pearson's correlation, with its sign. Two things to change: use the ranks, and take the size.",
+     _on_known(lambda x, y: np.corrcoef(x, y)[0, 1])),
+    ("You squared the correlation. That takes the sign away, too, but 0.5 becomes 0.25. Take the size.",
+     _on_known(lambda x, y: stats.spearmanr(x, y).statistic ** 2)),
+    ("You returned the p-value: how surprising such a correlation would be without any relation. Its size is in "
+     "`.statistic`.", _on_known(lambda x, y: stats.spearmanr(x, y).pvalue)),
+    ("That is Kendall's correlation of the ranks. Fine as well, but Spearman's is asked for.",
+     _on_known(lambda x, y: abs(stats.kendalltau(x, y).statistic))),
+)  # fmt: skip
+
+_MISSING = (
+    ("You dropped the missing values of each column by itself. After that, row 5 of one is no longer the same "
+     "crystal as row 5 of the other. Keep a row only if *both* values are there.", _each_without_gaps),
+    ("You took a missing value for a zero. Leave out the crystals that lack one of the two values.",
+     lambda x, y: abs(stats.spearmanr(np.nan_to_num(x), np.nan_to_num(y)).statistic)),
+)  # fmt: skip
 
 
 def _made_up_labels() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
@@ -401,71 +308,49 @@ def _made_up_labels() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     return (first, second), (first, unrelated), (one, other)
 
 
-_HARMS = {
-    "minus the energy": Statement(
-        False,
-        "the labels are the energies with another sign. What would the layers that both tasks share have to learn for "
-        "it that they do not learn for the energy anyhow? And what can the head do about a sign?",
-    ),
-    "noise": Statement(
-        True,
-        "these labels have nothing to do with the crystals. The only way to lower their error is to learn the training "
-        "crystals by heart, one by one. Whose layers are used for that?",
-    ),
-}
-
-
-@checker
-def check_partners(related: object, harms: object) -> str:
-    """Check the size of the rank correlation of two labels, and a prediction of which partner harms.
-
-    Parameters
-    ----------
-    related : callable
-        ``related(first, second) -> size`` for two arrays of labels with NaN where one is missing.
-    harms : dict of str to bool
-        Whether ``"minus the energy"`` and ``"noise"`` will harm the energy.
-
-    Returns
-    -------
-    Feedback
-    """
-    probes = _made_up_labels()
-    values = [number_from(related, "related", *probe) for probe in probes[:2]]
-    right = [_related(*probe) for probe in probes]
-    if not close(values, right[:2]):
-        recognise_function(values, probes[:2], _RELATIONS[:6])
-        _, value, wanted = first_wrong(probes[:2], values, right[:2])
-        raise Hint(
-            f"For two made-up labels the correlation of the ranks is {wanted:.3f} in size; yours is "
-            f"{value:.3f}. `scipy.stats.spearmanr(first, second).statistic` is the correlation of the ranks."
-        )
-    returned = as_array(_nan_to_text(call(related, "related", *probes[2])), "related with missing values", ())
-    if not close(returned, right[2]):
-        recognise_function([returned], probes[2:], _RELATIONS[6:])
-        raise Hint(
-            "All is right while every label is there. With missing ones yours gives another number than the crystals "
-            "that have both labels."
-        )
-    judged(harms, "harms", _HARMS)
+def _about_one_relation(found: Found) -> str:
+    _, value, wanted = found.first()
     return (
-        "The size of the correlation is what can be known beforehand. What sharing does is found by training: next "
-        "cell."
+        f"For two made-up labels the correlation of the ranks is {wanted:.3f} in size; yours is {value:.3f}. "
+        "`scipy.stats.spearmanr(first, second).statistic` is the correlation of the ranks."
     )
 
 
-def _nan_to_text(value: object) -> object:
-    """Raise a hint that says where NaN comes from; return all else as it is."""
-    try:
-        missing = bool(np.isnan(float(value)))
-    except Exception:  # not a number; what is wrong with it, `as_array` says
-        return value
-    if missing:
-        raise Hint(
-            "With missing labels (NaN) yours returns NaN. Leave out the crystals that lack one of the two; "
-            "`~np.isnan(first)` says where the first is there."
-        )
-    return value
+_RELATED_WITH_MISSING = Function(
+    "related",
+    _related,
+    lambda: _made_up_labels()[2:],
+    _MISSING,
+    lambda found: (
+        "All is right while every label is there. With missing ones yours gives another number than the crystals that "
+        "have both labels."
+    ),
+    read=instead(
+        one_number,
+        "With missing labels (NaN) yours returns NaN. Leave out the crystals that lack one of the two; "
+        "`~np.isnan(first)` says where the first is there.",
+    ),
+)
+
+check_partners = asks(
+    Function(
+        "related",
+        _related,
+        lambda: _made_up_labels()[:2],
+        _RELATIONS,
+        _about_one_relation,
+        then=_RELATED_WITH_MISSING,
+    ),
+    Judge("harms", {
+        "minus the energy": (False, "the labels are the energies with another sign. What would the layers that both "
+         "tasks share have to learn for it that they do not learn for the energy anyhow? And what can the head do "
+         "about a sign?"),
+        "noise": (True, "these labels have nothing to do with the crystals. The only way to lower their error is to "
+         "learn the training crystals by heart, one by one. Whose layers are used for that?"),
+    }),
+    shows="The size of the correlation is what can be known beforehand. What sharing does is found by training: next "
+    "cell.",
+)  # fmt: skip
 
 
 # --- less sharing ---------------------------------------------------------------------------------------------------
@@ -485,19 +370,30 @@ def _three_crystals() -> CrystalGraphs:
     return CrystalGraphs.from_structures([structure.get_primitive_structure() for structure in structures])
 
 
-def _moved_by(output: Tensor) -> list[dict[int, Tensor]]:
-    """Return, for each column of `output`, the tensors that a loss on it would move, by their identity."""
+def _moved_by(output: Tensor) -> tuple[list[dict[int, Tensor]], dict[int, int]]:
+    """Return what learning from the output would move.
+
+    Returns
+    -------
+    moved : list of dict
+        For each column of `output`, the tensors that a loss on it would move, by their identity.
+    turn : dict
+        For each of these tensors, a number that grows with the time of its first use in the forward pass.
+    """
     import torch
 
-    leaves, seen, stack = {}, set(), [output.grad_fn]
+    leaves, turn, seen, stack = {}, {}, set(), [output.grad_fn]
     while stack:  # through the graph of the computation, so that layers PyTorch was not told of are found as well
         node = stack.pop()
         if node is None or node in seen:
             continue
         seen.add(node)
-        if hasattr(node, "variable"):
-            leaves[id(node.variable)] = node.variable
-        stack += [following for following, _ in node.next_functions]
+        for following, _ in node.next_functions:
+            if hasattr(following, "variable"):
+                leaf = following.variable
+                leaves[id(leaf)] = leaf
+                turn[id(leaf)] = min(node._sequence_nr(), turn.get(id(leaf), node._sequence_nr()))
+            stack.append(following)
     moved = []
     for column in output.unbind(1):
         gradients = torch.autograd.grad(column.sum(), list(leaves.values()), retain_graph=True, allow_unused=True)
@@ -508,7 +404,7 @@ def _moved_by(output: Tensor) -> list[dict[int, Tensor]]:
                 if gradient is not None and gradient.abs().max() > 0
             }
         )
-    return moved
+    return moved, turn
 
 
 def _is_convolution(parameter: Tensor) -> bool:
@@ -570,19 +466,14 @@ def _output(network: nn.Module, graphs: CrystalGraphs, count: int) -> Tensor:
             f"For a batch of one crystal the output has the shape {shape}, not (1, 2). A `squeeze()` also takes away "
             "the axis of the crystals if there is only one. Leave it out, and join with `torch.cat(..., dim=1)`."
         )
-    if shape == (2, 3):
-        raise Hint(
-            "The output has the shape (2, 3): one row per task. A row should be a crystal: `torch.cat(..., dim=1)`."
-        )
-    if shape == (6, 1):
-        raise Hint(
-            "The output has the shape (6, 1): the tasks stand below each other. Join them side by side: `dim=1`."
-        )
-    if shape == (3, 1):
-        raise Hint(
-            "The output has one column. Two tasks need two: if you added the two predictions up, join them instead, "
-            "with `torch.cat(..., dim=1)`."
-        )
+    told = {
+        (2, 3): "one row per task. A row should be a crystal: `torch.cat(..., dim=1)`.",
+        (6, 1): "the tasks stand below each other. Join them side by side: `dim=1`.",
+        (3, 1): "one column, where two tasks need two. If you added the two predictions up, join them instead, with "
+        "`torch.cat(..., dim=1)`.",
+    }
+    if shape in told:
+        raise Hint(f"The output has the shape {shape}: {told[shape]}")
     if shape != (count, 2):
         raise Hint(f"For {count} crystals and two tasks the output has the shape {shape}, not ({count}, 2).")
     if not output.requires_grad and torch.is_grad_enabled():
@@ -590,8 +481,9 @@ def _output(network: nn.Module, graphs: CrystalGraphs, count: int) -> Tensor:
     return output
 
 
-def _check_sharing(network: nn.Module, first: dict[int, Tensor], second: dict[int, Tensor]) -> None:
+def _check_sharing(network: nn.Module, moved: list[dict[int, Tensor]], turn: dict[int, int]) -> None:
     """Raise a hint unless the two columns share embedding and first convolution, and have convolutions of their own."""
+    first, second = moved
     known = {id(parameter) for parameter in network.parameters()}
     shared = [parameter for key, parameter in first.items() if key in second]
     own = [[p for key, p in one.items() if key not in other] for one, other in ((first, second), (second, first))]
@@ -627,38 +519,27 @@ def _check_sharing(network: nn.Module, first: dict[int, Tensor], second: dict[in
     if not any(map(_is_convolution, shared)):
         raise Hint("Only the embedding of the atoms is shared. Share the first convolution, `trunk.convs[0]`, as well.")
 
+    def first_turn(parameters: list[Tensor]) -> int:
+        return min(turn[id(parameter)] for parameter in parameters if _is_convolution(parameter))
 
-# --- what it shows --------------------------------------------------------------------------------------------------
-
-_STATEMENTS = {
-    "one run": Statement(
-        True,
-        "look at the table of single trainings with the band gap, and at your share of contradictions. What would have "
-        "been reported from one line of it?",
-    ),
-    "opposite": Statement(
-        False,
-        "which of the made-up partners has a correlation of −1 with the energy, and what did it do?",
-    ),
-    "not shown": Statement(
-        False,
-        "how wide is the interval? Could an effect of a few hundredths of an eV/atom hide in it?",
-    ),
-    "small weight": Statement(
-        True,
-        "what does the loss look like if the weight of the partner goes to zero, and which network is trained then?",
-    ),
-    "always less": Statement(
-        False,
-        "what does less sharing take away where the partner has something to teach, such as many more labels of a "
-        "related property?",
-    ),
-}
+    if first_turn(shared) > first_turn([*own[0], *own[1]]):
+        raise Hint(
+            "A convolution is shared, but only after one that each task has for itself. What is shared should be what "
+            "comes *first*: `trunk.convs[0]`."
+        )
 
 
-check_transfer_statements = judge(
-    "statements",
-    _STATEMENTS,
-    "Harm is a difference with a sign and an interval, between networks that differ in one thing.",
-)
-"""Check what is concluded on negative transfer."""
+check_transfer_statements = asks(
+    Judge("statements", {
+        "one run": (True, "look at the table of single trainings with the band gap, and at your share of "
+         "contradictions. What would have been reported from one line of it?"),
+        "opposite": (False, "which of the made-up partners has a correlation of −1 with the energy, and what did it "
+         "do?"),
+        "not shown": (False, "how wide is the interval? Could an effect of a few hundredths of an eV/atom hide in it?"),
+        "small weight": (True, "what does the loss look like if the weight of the partner goes to zero, and which "
+         "network is trained then?"),
+        "always less": (False, "what does less sharing take away where the partner has something to teach, such as "
+         "many more labels of a related property?"),
+    }),
+    shows="Harm is a difference with a sign and an interval, between networks that differ in one thing.",
+)  # fmt: skip

@@ -1,0 +1,334 @@
+"""Checkers as data: statements to judge, numbers to find, functions to write.
+
+`asks` makes a checker of parts, one for each argument: `Judge`, `Number` and `Function`. A part holds the right answer
+and the known mistakes, each with its hint, and nothing else; how an answer is compared with them stands here, once.
+Its `right` is an answer that must be accepted, its `known` lists wrong ones with the hint that each must get: the test
+of the exercises draws from both.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from course_lib.teaching.checkers.feedback import (
+    Feedback,
+    Hint,
+    Unfinished,
+    as_array,
+    as_dict,
+    as_number,
+    call,
+    call_text,
+    checker,
+    close,
+    kind_of,
+    short,
+)
+
+Mistakes = Sequence[tuple]
+"""Known mistakes: tuples of a hint and one or more wrong answers that deserve it."""
+
+
+class Part(Protocol):
+    """One of the answers that a checker looks at."""
+
+    @property
+    def right(self) -> object:
+        """A right answer."""
+
+    @property
+    def known(self) -> list[tuple[object, str]]:
+        """Wrong answers, each with what its hint says."""
+
+    def check(self, answer: object) -> object:
+        """Return the answer in a form that the message can use; raise `Hint` where it is not right."""
+
+
+def asks(*parts: Part, shows: str | Callable[..., str]) -> Callable[..., Feedback]:
+    """Return a checker that looks at one answer for each part, in order, and stops at the first that is not right.
+
+    Parameters
+    ----------
+    *parts : Part
+        What is asked.
+    shows : str or callable
+        What right answers show: a text, or a function that makes it of what the parts return.
+    """
+
+    @checker
+    def check(*answers: object) -> str:
+        found = [part.check(answer) for part, answer in zip(parts, answers, strict=True)]
+        return shows(*found) if callable(shows) else shows
+
+    check.parts = parts
+    return check
+
+
+# --- statements -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Statements to judge as true or false; the hint names the first that is judged wrongly.
+
+    Attributes
+    ----------
+    name : str
+        What the answer, a dict of True and False by statement, is called in the notebook.
+    statements : mapping of str to (bool, str)
+        By the key in the answer: whether it is true, and what to think about for those who judge it wrongly.
+    """
+
+    name: str
+    statements: Mapping[str, tuple[bool, str]]
+
+    @property
+    def right(self) -> dict[str, bool]:
+        """Return the right judgements."""
+        return {key: truth for key, (truth, _) in self.statements.items()}
+
+    @property
+    def known(self) -> list[tuple[dict[str, bool], str]]:
+        """Return, for each statement, the judgements of which only this one is wrong."""
+        return [(self.right | {key: not truth}, hint) for key, (truth, hint) in self.statements.items()]
+
+    def check(self, answer: object) -> dict[str, bool]:
+        """Return the judgements; raise `Hint` where one is wrong."""
+        judgements = as_dict(answer, self.name)
+        same_keys(judgements, self.name, self.statements)
+        for key, value in judgements.items():
+            if value is ... or value is None:
+                raise Unfinished(f"Statement {key!r} waits for your True or False.")
+            if not isinstance(value, bool | np.bool_):
+                unquoted = ", without quotes" if isinstance(value, str) else ""
+                raise Hint(f"Statement {key!r} has the answer {short(value)}. Say True or False{unquoted}.")
+        wrong = [key for key, (truth, _) in self.statements.items() if bool(judgements[key]) != truth]
+        if wrong:
+            count = f"{len(self.statements) - len(wrong)} of {len(self.statements)} are right. "
+            raise Hint(f"{count}Think again about {wrong[0]!r}: {self.statements[wrong[0]][1]}")
+        return judgements
+
+
+def same_keys(answer: Mapping, name: str, keys: Mapping) -> None:
+    """Raise `Hint` unless the dict has exactly these keys."""
+    missing = [key for key in keys if key not in answer]
+    extra = [key for key in answer if key not in keys]
+    if missing:
+        raise Hint(f"`{name}` lacks the key {short(missing[0])}. Keep all keys of the stub.")
+    if extra:
+        raise Hint(f"`{name}` has the key {short(extra[0])}, which nobody asked for. Take it out.")
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number to find.
+
+    Attributes
+    ----------
+    name : str
+        What the answer is called in the notebook.
+    right : float or (float, float)
+        The right answer, or from where to where it may lie.
+    mistakes : sequence of (str, float or callable, ...)
+        Hints, each with the wrong answers that get it: values, or functions that say whether a number is meant. A
+        hint may hold ``{value:g}``, or be a function of the number. The first that fits is told, so a last one fits
+        all that is left.
+    atol : float
+        By how much the answer, and a known mistake, may differ from the number given here.
+    """
+
+    name: str
+    right: float | tuple[float, float]
+    mistakes: Mistakes
+    atol: float = 5e-3
+
+    @property
+    def known(self) -> list[tuple[float, str]]:
+        """Return the mistakes that are values."""
+        return [(wrong, hint) for hint, *answers in self.mistakes for wrong in answers if not callable(wrong)]
+
+    def check(self, answer: object) -> float:
+        """Return the number; raise `Hint` where it is not right."""
+        value = as_number(answer, self.name)
+        if self._is(value, self.right):
+            return value
+        told = next(hint for hint, *answers in self.mistakes if any(self._is(value, wrong) for wrong in answers))
+        general = callable(told) or "{" in told
+        if general and not isinstance(self.right, tuple):
+            _common(self.name, [np.asarray(value)], [np.asarray(self.right)], 100 * self.atol)
+        raise Hint(told(value) if callable(told) else told.format(value=value))
+
+    def _is(self, value: float, wanted: float | tuple[float, float] | Callable[[float], bool]) -> bool:
+        if isinstance(wanted, tuple):
+            return wanted[0] <= value <= wanted[1]
+        return wanted(value) if callable(wanted) else abs(value - wanted) <= self.atol + 1e-6 * abs(wanted)
+
+
+def _common(name: str, values: list[np.ndarray], right: list[np.ndarray], atol: float = 1e-9) -> None:
+    """Raise `Hint` for what is right but for rounding, or but for being in percent."""
+    if all(close(value, 100 * wanted, atol=atol) for value, wanted in zip(values, right, strict=True)):
+        raise Hint(f"`{name}` is 100 times too large: right in percent. Give the number itself.")
+    if all(value.size == 1 and value == values[0] for value in values) and len(values) > 1:
+        return  # one number whatever is asked
+    for digits in range(6, 0, -1):
+        if all(close(value, np.round(wanted, digits)) for value, wanted in zip(values, right, strict=True)):
+            raise Hint(
+                f"`{name}` is right to {digits} {'digit' if digits == 1 else 'digits'} after the point. Do you round, "
+                "or try values in steps? Give more digits, as they come out of the formula."
+            )
+
+
+# --- functions ------------------------------------------------------------------------------------------------------
+
+
+class Found(NamedTuple):
+    """What a learner's function returned for the probes, and what it should have: they differ somewhere."""
+
+    probes: Sequence[tuple]
+    values: list[np.ndarray]
+    right: list[np.ndarray]
+
+    def first(self, atol: float = 1e-9) -> tuple[tuple, np.ndarray, np.ndarray]:
+        """Return the first probe at which the value is not the right one, with both: an example for a hint."""
+        cases = zip(self.probes, self.values, self.right, strict=True)
+        return next(case for case in cases if not close(case[1], case[2], atol=atol))
+
+
+Reader = Callable[[object, str], np.ndarray]
+"""Turns what a function returned into an array, or raises `Hint`; the text is the call."""
+
+
+def one_number(returned: object, shown: str) -> np.ndarray:
+    """Read one number."""
+    return np.asarray(as_number(returned, shown))
+
+
+def numbers(*shape: int | None) -> Reader:
+    """Return what reads numbers of this shape."""
+    return lambda returned, shown: as_array(returned, f"{shown.partition('(')[0]}(...)", shape)
+
+
+def instead(read: Reader, told: str) -> Reader:
+    """Return what reads like `read`, and raises `told` where that would raise another hint."""
+
+    def read_or_tell(returned: object, shown: str) -> np.ndarray:
+        try:
+            return read(returned, shown)
+        except Hint:
+            raise Hint(told) from None
+
+    return read_or_tell
+
+
+def numpy_array(returned: object, shown: str) -> np.ndarray:
+    """Read a NumPy array of any shape, which the next cells need, and nothing that only looks like one."""
+    name = f"{shown.partition('(')[0]}(...)"
+    array = as_array(returned, name, None)
+    if array.ndim and not isinstance(returned, np.ndarray):
+        raise Hint(f"`{name}` is {kind_of(returned)}. The next cells need a NumPy array: `np.array(...)` makes one.")
+    return array
+
+
+def yes_or_no(returned: object, shown: str) -> np.ndarray:
+    """Read True or False."""
+    if getattr(returned, "shape", None) == ():  # a tensor or array of one value
+        returned = returned.item()
+    if not isinstance(returned, bool | np.bool_):
+        name = shown.partition("(")[0]
+        raise Hint(
+            f"`{name}` returns something of type {type(returned).__name__}. It should answer yes or no: True or False."
+        )
+    return np.asarray(float(returned))
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function to write, compared with a reference at some probes.
+
+    Attributes
+    ----------
+    name : str
+        What it is called in the notebook.
+    right : callable
+        The reference.
+    probes : sequence of tuple, or callable that makes it
+        The arguments of each call.
+    mistakes : sequence of (str, callable, ...)
+        Hints, each with the mistaken functions that deserve it: what returns the same for all probes gets the hint.
+    otherwise : callable
+        ``otherwise(found) -> hint`` for what is none of these.
+    read : callable
+        Turns what one call returned into an array, or raises `Hint`.
+    also : tuple of callable
+        What may be returned just as well.
+    rtol, atol : float
+        As in ``numpy.isclose``.
+    then : Function, optional
+        More that the same function must do, looked at once all this is right.
+    lead : str
+        How the hint begins where a call fails.
+    """
+
+    name: str
+    right: Callable
+    probes: Sequence[tuple] | Callable[[], Sequence[tuple]]
+    mistakes: Mistakes
+    otherwise: Callable[[Found], str]
+    read: Reader = one_number
+    also: tuple[Callable, ...] = ()
+    rtol: float = 1e-6
+    atol: float = 1e-9
+    then: Function | None = None
+    lead: str = ""
+
+    @property
+    def known(self) -> list[tuple[Callable, str]]:
+        """Return the mistaken functions."""
+        own = [(wrong, hint) for hint, *answers in self.mistakes for wrong in answers]
+        return own + (self.then.known if self.then else [])
+
+    def check(self, answer: object) -> list[np.ndarray]:
+        """Return what the function returned for each probe; raise `Hint` where it is not right."""
+        probes = self.probes() if callable(self.probes) else self.probes
+        values = [self._returned(answer, probe) for probe in probes]
+        same = partial(self._same, values, probes)
+        if not any(map(same, (self.right, *self.also))):
+            for hint, *answers in self.mistakes:
+                if any(map(same, answers)):
+                    raise Hint(hint)
+            right = [self._at(self.right, probe) for probe in probes]
+            _common(f"{self.name}(...)", values, right)
+            raise Hint(self.otherwise(Found(probes, values, right)))
+        if self.then:
+            self.then.check(answer)
+        return values
+
+    def _returned(self, answer: object, probe: tuple) -> np.ndarray:
+        try:
+            return self.read(call(answer, self.name, *probe), call_text(self.name, probe))
+        except Unfinished:
+            raise
+        except Hint as hint:
+            raise Hint(f"{self.lead}{hint}") from None
+
+    def _at(self, function: Callable, probe: tuple) -> np.ndarray | None:
+        """Return what one of our own functions gives at a probe; None where that would be no answer at all."""
+        with np.errstate(all="ignore"):
+            try:
+                return self.read(function(*copy.deepcopy(probe)), call_text(self.name, probe))
+            except Hint:
+                return None
+
+    def _same(self, values: list[np.ndarray], probes: Sequence[tuple], function: Callable) -> bool:
+        theirs = [self._at(function, probe) for probe in probes]
+        pairs = zip(values, theirs, strict=True)
+        return all(wanted is not None and close(value, wanted, self.rtol, self.atol) for value, wanted in pairs)
