@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from importlib import metadata
 
-import pytest
-
 from course_lib import dataset_sources
 from course_lib.teaching import environment
 from course_lib.teaching.environment import check_environment
@@ -30,7 +28,7 @@ def test_missing_and_wrong_packages_are_named(monkeypatch):
     report = check_environment()
     assert report.index[~report["ok"]].tolist() == ["torch", "vesin"]
     assert "make book" in report.loc["vesin", "fix"]
-    assert "pip install torch==" in report.loc["torch", "fix"]
+    assert 'pip install "torch' in report.loc["torch", "fix"]
 
 
 def test_other_python_and_spoiled_data_are_named(monkeypatch, tmp_path):
@@ -39,9 +37,3 @@ def test_other_python_and_spoiled_data_are_named(monkeypatch, tmp_path):
     report = check_environment()
     assert report.index[~report["ok"]].tolist() == ["Python", "bundled crystals"]
     assert report.loc["bundled crystals", "fix"].strip()
-
-
-@pytest.mark.parametrize("requirement", ["numpy", "torch==2.13.0", "jupyter-book<2"])
-def test_requirements_are_parsed(requirement):
-    name = environment._package(requirement)[0]
-    assert name in ("numpy", "torch", "jupyter-book")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import jupytext
@@ -262,9 +263,9 @@ def workplace(tmp_path, monkeypatch) -> Path:
 def test_run_stores_outputs_widgets_and_keeps_cell_ids(workplace):
     source = SOURCE + "\n# %%\nimport ipywidgets\n\nipywidgets.IntSlider(value=3)\n"
     (workplace / "a.py").write_text(source, encoding="utf-8")
-    seconds, _ = run_notebooks.run("a")
+    seconds, _ = run_notebooks.run("a", workplace)
     first = nbformat.read(workplace / "a.ipynb", as_version=4)
-    run_notebooks.run("a")
+    run_notebooks.run("a", workplace)
     second = nbformat.read(workplace / "a.ipynb", as_version=4)
 
     assert seconds > 0
@@ -279,9 +280,34 @@ def test_run_stores_outputs_widgets_and_keeps_cell_ids(workplace):
 
 def test_failing_run_leaves_the_stored_notebook_as_it_was(workplace):
     (workplace / "a.py").write_text(SOURCE, encoding="utf-8")
-    run_notebooks.run("a")
+    run_notebooks.run("a", workplace)
     before = (workplace / "a.ipynb").read_bytes()
     (workplace / "a.py").write_text(SOURCE + "\n# %%\n1 / 0\n", encoding="utf-8")
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
-        run_notebooks.run("a")
+        run_notebooks.run("a", workplace)
     assert (workplace / "a.ipynb").read_bytes() == before
+
+
+@pytest.mark.parametrize(("options", "changed"), [([], False), (["--store"], True)])
+def test_only_store_changes_what_git_tracks(workplace, monkeypatch, options, changed):
+    monkeypatch.setattr(run_notebooks, "RUNS", workplace / "runs")
+    monkeypatch.setattr(run_notebooks, "ProcessPoolExecutor", InThisProcess)
+    monkeypatch.setattr("sys.argv", ["run_notebooks.py", *options])
+    source = "# %% [markdown]\n# # Exercise 1: a\n\n# %%\n2 + 2\n"
+    (workplace / "ex1_a.py").write_text(source, encoding="utf-8")
+    assert run_notebooks.main() == 0
+    assert (workplace / "ex1_a.ipynb").exists() == changed
+    assert (workplace / "exercises" / "ex1_a.ipynb").exists() == changed
+    assert (workplace / "runs" / "ex1_a.ipynb").exists() != changed
+
+
+class InThisProcess(Executor):
+    """A pool that sees what a test has patched; new processes on macOS and Windows do not."""
+
+    def __init__(self, max_workers: int) -> None:
+        self.max_workers = max_workers
+
+    def submit(self, function, *arguments) -> Future:
+        done = Future()
+        done.set_result(function(*arguments))
+        return done

@@ -1,13 +1,14 @@
-"""Run the notebooks: ``notebooks/NN_topic.py`` -> ``notebooks/NN_topic.ipynb`` with outputs and widget state.
+"""Run the notebooks: ``notebooks/NN_topic.py`` -> ``_build/notebooks/NN_topic.ipynb`` with outputs and widget state.
 
-An exercise, ``exN_topic.py``, also gives the learner's copy in ``notebooks/exercises`` (`derive_exercises`).
+With ``--store`` the run replaces ``notebooks/NN_topic.ipynb``, which git tracks, and an exercise, ``exN_topic.py``,
+also gives the learner's copy in ``notebooks/exercises`` (`derive_exercises`).
 
-The ``.py`` file is the source. The stored ``.ipynb`` is replaced only when every
+The ``.py`` file is the source. An ``.ipynb`` is replaced only when every
 cell ran, and then in one step, so a failing or interrupted run leaves it as it was.
 
-    python tools/run_notebooks.py                      all of them
-    python tools/run_notebooks.py 01_two_views         one of them
-    python tools/run_notebooks.py --record-times       and keep the run times in data/results/
+    python tools/run_notebooks.py                          all of them
+    python tools/run_notebooks.py 01_two_views             one of them
+    python tools/run_notebooks.py --store --record-times   store the outputs, and the run times in data/results/
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from course_lib.files import write_atomically
 
 NOTEBOOKS = ROOT / "notebooks"
+RUNS = ROOT / "_build" / "notebooks"
 RUN_TIMES = ROOT / "data" / "results" / "notebook_times.json"
 CELL_TIMEOUT = 600  # seconds; a cell that takes longer hangs
 
@@ -51,10 +53,10 @@ def merge_with_stored(source: Path, stored: Path) -> nbformat.NotebookNode:
     return notebook
 
 
-def run(name: str) -> tuple[float, str]:
-    """Run one notebook and store it; return its run time in seconds, kernel start included, and its code digest."""
-    stored = NOTEBOOKS / f"{name}.ipynb"
-    notebook = merge_with_stored(NOTEBOOKS / f"{name}.py", stored)
+def run(name: str, folder: Path) -> tuple[float, str]:
+    """Run one notebook into `folder`; return its run time in seconds, kernel start included, and its code digest."""
+    source = NOTEBOOKS / f"{name}.py"
+    notebook = merge_with_stored(source, NOTEBOOKS / f"{name}.ipynb")
     client = NotebookClient(
         notebook,
         timeout=CELL_TIMEOUT,
@@ -67,13 +69,17 @@ def run(name: str) -> tuple[float, str]:
     start = time.perf_counter()
     client.execute()
     seconds = time.perf_counter() - start
-    write_atomically(stored, nbformat.writes(notebook) + "\n")
+    write_atomically(folder / f"{name}.ipynb", nbformat.writes(notebook) + "\n")
+    return seconds, code_digest(notebook)
+
+
+def write_learners_copy(name: str) -> None:
+    """Write the learner's copy of an exercise; a notebook that is none has no such copy."""
     source = jupytext.read(NOTEBOOKS / f"{name}.py")
     if is_exercise(source):
-        copy = NOTEBOOKS / COPIES / stored.name
-        copy.parent.mkdir(exist_ok=True)
-        write_atomically(copy, nbformat.writes(learners_copy(source)) + "\n")
-    return seconds, code_digest(notebook)
+        copies = NOTEBOOKS / COPIES
+        copies.mkdir(exist_ok=True)
+        write_atomically(copies / f"{name}.ipynb", nbformat.writes(learners_copy(source)) + "\n")
 
 
 def record_times(measured: dict[str, tuple[float, str]]) -> None:
@@ -89,8 +95,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help="for example 01_two_views; all when none is given")
     parser.add_argument("--jobs", type=int, default=1, help="how many notebooks run at a time")
+    parser.add_argument("--store", action="store_true", help="replace the stored notebooks, which git tracks")
     parser.add_argument("--record-times", action="store_true", help=f"keep the run times in {RUN_TIMES.name}")
     arguments = parser.parse_args()
+    folder = NOTEBOOKS if arguments.store else RUNS
+    folder.mkdir(parents=True, exist_ok=True)
 
     known = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
     names = arguments.names or known
@@ -99,7 +108,7 @@ def main() -> int:
 
     measured, failed = {}, []
     with ProcessPoolExecutor(max_workers=arguments.jobs) as pool:
-        futures = {pool.submit(run, name): name for name in names}
+        futures = {pool.submit(run, name, folder): name for name in names}
         for future in as_completed(futures):
             name = futures[future]
             try:
@@ -109,10 +118,12 @@ def main() -> int:
                 print(f"FAILED  {name}\n{error}\n", file=sys.stderr, flush=True)
             else:
                 print(f"{measured[name][0]:6.1f} s  {name}", flush=True)
+                if arguments.store:
+                    write_learners_copy(name)
     if arguments.record_times:
         record_times(measured)
     if failed:
-        print(f"These notebooks failed and keep their stored outputs: {', '.join(sorted(failed))}", file=sys.stderr)
+        print(f"Failed, and what was stored is unchanged: {', '.join(sorted(failed))}", file=sys.stderr)
     return 1 if failed else 0
 
 

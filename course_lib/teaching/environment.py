@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from importlib import metadata
 
 import pandas as pd
-
-TESTED_PYTHON = "3.11"
-"""The version of Python that the course is tested with."""
-
-_MATBENCH = "0.6"  # installed on its own (see the Makefile), so it is not among the package's requirements
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 
 def check_environment() -> pd.DataFrame:
@@ -27,32 +23,27 @@ def check_environment() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["item", "found", "ok", "fix"]).set_index("item")
 
 
-def _requirements() -> list[str]:
-    """Return what the package needs to run, as its metadata has it, for example ``"torch==2.13.0"``."""
-    needed = [line for line in metadata.requires("course_lib") or [] if "extra ==" not in line]
-    return [*needed, f"matbench=={_MATBENCH}"]
+def _requirements() -> list[Requirement]:
+    """Return what the package needs to run, as its metadata has it, for example ``torch>=2.8``."""
+    needed = map(Requirement, metadata.requires("course_lib") or [])
+    return [requirement for requirement in needed if requirement.marker is None]  # extras have a marker
 
 
 def _python() -> tuple[str, str, bool, str]:
-    found = platform.python_version()
-    ok = found.startswith(TESTED_PYTHON + ".")
-    return (
-        "Python",
-        found,
-        ok,
-        "" if ok else f"The course is tested with Python {TESTED_PYTHON}; install that and run make.",
-    )
+    found, tested = platform.python_version(), metadata.metadata("course_lib")["Requires-Python"]
+    ok = SpecifierSet(tested).contains(found)
+    fix = f"The course is tested with Python {tested}: install one and run `make distclean`, then `make book`."
+    return "Python", found, ok, "" if ok else fix
 
 
-def _package(requirement: str) -> tuple[str, str, bool, str]:
-    name, _, wanted = requirement.partition("==")
-    name = re.split(r"[<>=!~ ;]", name)[0]
+def _package(requirement: Requirement) -> tuple[str, str, bool, str]:
     try:
-        found = metadata.version(name)
+        found = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
-        return name, "missing", False, "Run `make book` in the course's folder; it installs what is missing."
-    ok = not wanted or found.split("+")[0] == wanted
-    return name, found, ok, "" if ok else f"The course is tested with {wanted}: pip install {requirement}"
+        fix = "Run `make book` in the course's folder; it installs what is missing."
+        return requirement.name, "missing", False, fix
+    ok = requirement.specifier.contains(found, prereleases=True)
+    return requirement.name, found, ok, "" if ok else f'The course needs another version: pip install "{requirement}"'
 
 
 def _data() -> tuple[str, str, bool, str]:
