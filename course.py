@@ -29,6 +29,29 @@ UV = "uv==0.13.9"
 TORCH_BUILDS = "https://download.pytorch.org/whl/"
 RESTART = "Run `python course.py distclean` (or `make distclean`), then the command again."
 
+FAST = [
+    f"tests/test_{part}.py"
+    for part in [
+        "alignn",
+        "atom_features",
+        "cgcnn",
+        "composition",
+        "course",
+        "environment",
+        "forest",
+        "fusion",
+        "graphs",
+        "late_fusion",
+        "layers",
+        "losses",
+        "megnet",
+        "multitask",
+        "package",
+        "setup",
+        "validation",
+    ]
+]
+
 PROBE = """
 import json, platform, sys
 try:
@@ -245,6 +268,12 @@ def test(options):
     run(python, "-m", "pytest", "-n", options.jobs, "--dist", "loadfile", "--nbval-lax", "tests", "notebooks")
 
 
+def check(options):
+    """Run the checks of style and the fast part of the tests, in less than two minutes."""
+    lint(options)
+    run(environment(options), "-m", "pytest", "-n", options.jobs, "--dist", "loadfile", *FAST)
+
+
 def lab(options):
     """Open the course in JupyterLab, as copies in the folder work."""
     python = environment(options)
@@ -325,9 +354,10 @@ def lock(options):
 
 
 COMMANDS = {
-    f.__name__: f for f in (book, test, lab, notebooks, site, lint, bench, setup, clean, distclean, lock, vendor)
+    f.__name__: f for f in (book, test, check, lab, notebooks, site, lint, bench, setup, clean, distclean, lock, vendor)
 }
-ONE_THREAD = ("book", "notebooks", "test", "bench")  # two processes fill two cores, and numbers do not vary with cores
+# One thread per process: two processes fill two cores, and the numbers do not depend on the machine's cores.
+ONE_THREAD = ("book", "notebooks", "test", "check", "bench")
 
 
 def build_site(python, runs):

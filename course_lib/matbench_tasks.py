@@ -122,7 +122,7 @@ def benchmark(
 
 def _check_same_benchmark(path: Path, run: dict) -> None:
     """Keep what is run in the folder; raise ``ValueError`` when something else was run there."""
-    before = json.loads(path.read_text()) if path.exists() else run
+    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else run
     for name, value in run.items():
         if before[name] != json.loads(json.dumps(value)):
             raise ValueError(f"{path.parent} holds a benchmark with {name} = {before[name]!r}. Choose another folder.")

@@ -111,8 +111,8 @@ print("All is here." if missing.empty else missing["fix"].to_string())
 # 1. Read a notebook from top to bottom, and run each cell with <kbd>Shift</kbd>+<kbd>Enter</kbd>.
 # 2. When you meet a box that says **Predict**, stop. Say a number or a sentence before you go on. A wrong guess
 #    that you remember teaches more than a right answer that you read.
-# 3. Change something and run the cell again. Nothing can break: `git checkout notebooks/02*` brings notebook 2 back as
-#    it was, and leaves your answers to the exercises alone. (`git checkout notebooks` would take them, too.)
+# 3. Change something and run the cell again. Nothing can break: `make lab` opened copies of the notebooks, in the
+#    folder `work`. Delete `work/02_early_fusion.ipynb` and run `make lab` again, and notebook 2 is back as it was.
 #
 # Two promises hold on every page. *Every number was computed*: by a cell on the page, or by a recorded run under
 # `data/results/` that one command makes again. *Every claim is tested*: where a page says that one model beats

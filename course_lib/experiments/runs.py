@@ -430,7 +430,7 @@ def _write_folds(frame: pd.DataFrame, dataset: str) -> None:
 
 @cache
 def _read_folds(path: Path) -> dict:
-    return json.loads(path.read_text())
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @cache
@@ -446,7 +446,7 @@ def _recorded(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
     when the run was killed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = path.read_text().splitlines(keepends=True) if path.is_file() else []
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
     wanted, runs, kept = set(wanted), set(), []
     for line in lines:
         if not line.endswith("\n"):

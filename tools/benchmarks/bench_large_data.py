@@ -38,7 +38,7 @@ SHARES = ("Pss_Anon", "Pss")  # what Linux calls them, in /proc/PID/smaps_rollup
 
 def memory_of(process: int) -> np.ndarray:
     """Return the memory of a process as `MEMORY`, in MB; pages that it shares with others count in part."""
-    lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()[1:]
+    lines = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="utf-8").splitlines()[1:]
     kilobytes = {name: int(value.split()[0]) for name, value in (line.split(":") for line in lines)}
     return np.array([kilobytes[name] for name in SHARES]) * 1024 / 1e6
 

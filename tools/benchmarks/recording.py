@@ -28,7 +28,7 @@ def ran_on() -> dict:
 def _processor() -> str:
     """Return the model's name where the system tells it, else the architecture."""
     about = Path("/proc/cpuinfo")
-    lines = about.read_text().splitlines() if about.exists() else []
+    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 

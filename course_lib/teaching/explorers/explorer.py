@@ -2,6 +2,8 @@
 
 An ``ipywidgets.Stack`` shows one of its children, and ``ipywidgets.jslink`` joins it to a control in the browser. With
 several controls, the children are stacks themselves: kinds of folds, each with kinds of predictions, each with alphas.
+
+Google Colab has ipywidgets 7, which has no ``Stack``: there the kernel changes what a box shows (`_switched`).
 """
 
 from __future__ import annotations
@@ -67,7 +69,9 @@ class _Described(ipywidgets.VBox):
         return f"<script>\n{_DESCRIBE}</script>"
 
     def _ipython_display_(self) -> None:
-        display(self._repr_mimebundle_(), raw=True)
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        text = repr(self)[:110]  # of other widgets it prints all that they hold
+        display({"text/plain": text, "application/vnd.jupyter.widget-view+json": view}, raw=True)
         display(HTML(self.beside()))
 
 
@@ -159,6 +163,8 @@ class Explorer(_Described):
         children = [self._follow(contents, (*place, option)) for option in range(len(choice.options))]
         if all(child is children[0] for child in children):  # the choice makes no difference here
             return children[0]
+        if not hasattr(ipywidgets, "Stack"):
+            return _switched(children, control, self._layout)
         stack = ipywidgets.Stack(children, selected_index=choice.default, layout=self._layout)
         ipywidgets.jslink((control, "index"), (stack, "selected_index"))
         return stack
@@ -198,20 +204,35 @@ def live(children: Sequence[ipywidgets.Widget]) -> ipywidgets.VBox:
     return _Described([working, instead])
 
 
+def _switched(
+    children: Sequence[ipywidgets.Widget], control: ipywidgets.Widget, layout: ipywidgets.Layout
+) -> ipywidgets.Box:
+    """Return a box in which the kernel shows the child that `control` selects."""
+    box = ipywidgets.Box([children[control.index]], layout=layout)
+
+    def show(change: Mapping[str, int]) -> None:
+        box.children = (children[change["new"]],)
+
+    control.observe(show, "index")
+    return box
+
+
 def _control(choice: Choice) -> ipywidgets.Widget:
+    kind = ipywidgets.SelectionSlider if choice.slider else ipywidgets.RadioButtons
     settings = {
         "options": choice.options,
         "index": choice.default,
         "description": choice.name,
-        "tooltip": choice.name,
         "style": {"description_width": "initial"},
+        "tooltip": choice.name,
+        "description_tooltip": choice.name,  # the name of "tooltip" in ipywidgets 7
     }
     if choice.slider:
         # The readout of ipywidgets looks editable and is not; the explorer has one of its own.
-        layout = ipywidgets.Layout(flex="1 1 100%", max_width="560px")
-        return ipywidgets.SelectionSlider(**settings, readout=False, layout=layout)
-    layout = ipywidgets.Layout(width="auto", margin="0 2rem 0 0")
-    return ipywidgets.RadioButtons(**settings, orientation="horizontal", layout=layout)
+        settings |= {"readout": False, "layout": ipywidgets.Layout(flex="1 1 100%", max_width="560px")}
+    else:
+        settings |= {"orientation": "horizontal", "layout": ipywidgets.Layout(width="auto", margin="0 2rem 0 0")}
+    return kind(**{name: value for name, value in settings.items() if name in kind.class_trait_names()})
 
 
 def _check(choices: Sequence[Choice], frames: Mapping[tuple[int, ...], Frame]) -> None:
