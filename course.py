@@ -30,27 +30,9 @@ TORCH_BUILDS = "https://download.pytorch.org/whl/"
 RESTART = "Run `python course.py distclean` (or `make distclean`), then the command again."
 
 FAST = [
-    f"tests/test_{part}.py"
-    for part in [
-        "alignn",
-        "atom_features",
-        "cgcnn",
-        "composition",
-        "course",
-        "environment",
-        "forest",
-        "fusion",
-        "graphs",
-        "late_fusion",
-        "layers",
-        "losses",
-        "megnet",
-        "multitask",
-        "package",
-        "setup",
-        "validation",
-    ]
-]
+    "alignn", "atom_features", "cgcnn", "composition", "course", "environment", "forest", "fusion", "graphs",
+    "late_fusion", "layers", "losses", "megnet", "multitask", "package", "setup", "validation",
+]  # fmt: skip
 
 PROBE = """
 import json, platform, sys
@@ -271,7 +253,8 @@ def test(options):
 def check(options):
     """Run the checks of style and the fast part of the tests, in less than two minutes."""
     lint(options)
-    run(environment(options), "-m", "pytest", "-n", options.jobs, "--dist", "loadfile", *FAST)
+    tests = [f"tests/test_{part}.py" for part in FAST]
+    run(environment(options), "-m", "pytest", "-n", options.jobs, "--dist", "loadfile", *tests)
 
 
 def lab(options):

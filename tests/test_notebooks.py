@@ -293,12 +293,10 @@ def test_only_store_changes_what_git_tracks(workplace, monkeypatch, options, cha
     monkeypatch.setattr(run_notebooks, "RUNS", workplace / "runs")
     monkeypatch.setattr(run_notebooks, "ProcessPoolExecutor", InThisProcess)
     monkeypatch.setattr("sys.argv", ["run_notebooks.py", *options])
-    source = "# %% [markdown]\n# # Exercise 1: a\n\n# %%\n2 + 2\n"
-    (workplace / "ex1_a.py").write_text(source, encoding="utf-8")
+    (workplace / "a.py").write_text(SOURCE, encoding="utf-8")
     assert run_notebooks.main() == 0
-    assert (workplace / "ex1_a.ipynb").exists() == changed
-    assert (workplace / "exercises" / "ex1_a.ipynb").exists() == changed
-    assert (workplace / "runs" / "ex1_a.ipynb").exists() != changed
+    assert (workplace / "a.ipynb").exists() == changed
+    assert (workplace / "runs" / "a.ipynb").exists() != changed
 
 
 class InThisProcess(Executor):
