@@ -8,19 +8,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from glob import glob
 from itertools import islice
 from pathlib import Path
+from threading import current_thread, main_thread
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import yaml
 
 from course_lib import __version__
-from course_lib.files import write_atomically
 from course_lib.methods import trained
 
 if TYPE_CHECKING:
@@ -33,12 +35,14 @@ if TYPE_CHECKING:
 FILES_AT_A_TIME = 500
 """Crystals that `predict` reads before it predicts them, so that memory stays bounded and output begins early."""
 
-BAD_INPUT = 2
-"""Exit code when something that the user gave is wrong."""
+BAD_INPUT, INTERRUPTED, TERMINATED = 2, 128 + signal.SIGINT, 128 + signal.SIGTERM
+"""Exit codes: something that the user gave is wrong; ended by Ctrl-C; ended by SIGTERM."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 0, or 2 when something that the user gave is wrong.
+
+    Ended by Ctrl-C or SIGTERM, the exit code is 130 or 143.
 
     Parameters
     ----------
@@ -48,20 +52,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(_with_config(parser, sys.argv[1:] if arguments is None else list(arguments)))
     output = sys.stdout
-    try:
+
+    def command() -> int:
         with redirect_stdout(sys.stderr):  # what libraries print does not belong to the table
-            return options.run(options, output)
+            code = options.run(options, output)
+            output.flush()
+            return code
+
+    return run_command(command, go_on=getattr(options, "go_on", ""), debug=options.debug)
+
+
+def run_command(command: Callable[[], int], *, go_on: str = "", debug: bool = False) -> int:
+    """Run a command and return the exit code: its own; 2 after an error, 130 or 143 when it was told to end.
+
+    Parameters
+    ----------
+    command : callable
+        What to run; it returns its exit code.
+    go_on : str, optional
+        What to say to whoever ended it.
+    debug : bool, default False
+        Raise errors, in place of saying them in a line.
+    """
+    try:
+        with _ended_by_sigterm():
+            return command()
     except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        _say("interrupted")
-        return 130
-    except (OSError, ValueError, ImportError, FloatingPointError) as error:
-        if options.debug:
+        _say(f"interrupted. {go_on}".rstrip())
+        return INTERRUPTED
+    except SystemExit as end:
+        if end.code != TERMINATED:
             raise
-        _say(f"error: {error}")
+        _say(f"ended by SIGTERM. {go_on}".rstrip())
+        return TERMINATED
+    except (OSError, ValueError, ImportError, FloatingPointError, MemoryError) as error:
+        if debug:
+            raise
+        _say(f"error: {str(error) or type(error).__name__}")
         return BAD_INPUT
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM arrive as ``SystemExit``, so that what is open is closed and files half written are removed."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(TERMINATED)
+
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _say(message: str) -> None:
@@ -109,6 +157,10 @@ def _command(commands: argparse._SubParsersAction, name: str, summary: str, text
     )
     command.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     return command
+
+
+class _Several(argparse._AppendAction):
+    """An option that may stand several times, one value each."""
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
@@ -191,7 +243,7 @@ and on the test set if there is one.
     )
     command.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
     _add_method_options(command)
-    command.set_defaults(run=_train)
+    command.set_defaults(run=_train, go_on="The last checkpoint is kept; go on with --resume.")
 
 
 def _add_predict(commands: argparse._SubParsersAction) -> None:
@@ -221,7 +273,7 @@ A file that cannot be read is reported, the others are predicted, and the exit c
     command.add_argument("files", nargs="+", metavar="FILE", help="CIF or POSCAR; a pattern; - reads names from input")
     command.add_argument(
         "--model",
-        action="append",
+        action=_Several,
         required=True,
         help="folder of a run, checkpoint (.ckpt), or checkpoint of the original CGCNN code (.pth.tar); may be given "
         "several times",
@@ -253,7 +305,7 @@ predicted once, and nothing is chosen by it. Choose your settings without it, to
         "--folds", nargs="+", type=int, choices=range(5), default=list(range(5)), help="which folds (all)"
     )
     _add_method_options(command)
-    command.set_defaults(run=_benchmark)
+    command.set_defaults(run=_benchmark, go_on="The last checkpoint is kept; the same command goes on.")
 
 
 def _add_data(commands: argparse._SubParsersAction) -> None:
@@ -329,8 +381,11 @@ def _with_config(parser: argparse.ArgumentParser, arguments: list[str]) -> list[
     file = before.parse_known_args(arguments)[0].config
     if file is None or arguments[0].startswith("-"):
         return arguments
+    from course_lib.validation import named
+
     try:
-        return [arguments[0], *_arguments_of(Path(file), arguments[0], parser), *arguments[1:]]
+        with named(file):
+            return [arguments[0], *_arguments_of(Path(file), arguments[0], parser), *arguments[1:]]
     except (OSError, ValueError) as error:
         parser.error(str(error))
 
@@ -351,11 +406,13 @@ def _arguments_of(file: Path, command: str, parser: argparse.ArgumentParser) -> 
         if name == "command":
             continue
         option = f"--{name}"
-        if option not in known or option == "--config":
+        if option not in known or name in ("config", "help"):
             names = sorted(one[2:] for one in known if one.startswith("--") and one not in ("--help", "--config"))
             raise ValueError(f"{file}: there is no option {name!r}; there are {', '.join(names)}.")
         if isinstance(value, dict):
             value = [f"{key}={one if isinstance(one, str) else json.dumps(one)}" for key, one in value.items()]
+        if isinstance(value, list) and known[option].nargs is None and not isinstance(known[option], _Several):
+            raise ValueError(f"{file}: {name} has {len(value)} values. Give it one.")
         if value is True:
             yield option
         elif value is not None and value is not False:
@@ -366,26 +423,28 @@ def _arguments_of(file: Path, command: str, parser: argparse.ArgumentParser) -> 
                 yield from (option, *values)
 
 
-def _save_config(options: argparse.Namespace) -> None:
-    """Keep what a run was started with in its folder, in the form that ``--config`` reads."""
-    left_out = {"run", "config", "debug", "format", "resume"}
+def _config_of(options: argparse.Namespace) -> str:
+    """Return what a run is started with, in the form that ``--config`` reads."""
+    left_out = {"run", "go_on", "config", "debug", "format", "resume"}
     content = {name: value for name, value in vars(options).items() if name not in left_out and value is not None}
     content |= {name: _pairs(content[name], name) for name in ("size", "set") if name in content}
-    if _first_process():
-        write_atomically(Path(options.folder, "config.yaml"), yaml.safe_dump(content, sort_keys=False))
+    return yaml.safe_dump(content, sort_keys=False)
 
 
 def _pairs(texts: list[str] | None, option: str) -> dict[str, object]:
     """Read ``NAME=VALUE``: numbers, lists and so on as in JSON, all else as text."""
+    from course_lib.validation import named
+
     pairs = {}
     for text in texts or []:
         name, equals, value = text.partition("=")
         if not (name and equals):
             raise ValueError(f"--{option} {text}: write NAME=VALUE, without spaces.")
-        try:
-            pairs[name] = json.loads(value)
-        except json.JSONDecodeError:
-            pairs[name] = value
+        with named(f"--{option} {name}"):
+            try:
+                pairs[name] = json.loads(value)
+            except json.JSONDecodeError:
+                pairs[name] = value
     return pairs
 
 
@@ -417,10 +476,13 @@ def _train(options: argparse.Namespace, output: object) -> int:
 
     from course_lib import predictors
     from course_lib.datasets import Fold
+    from course_lib.makers import check_settings
 
     # What can be wrong with the method comes to light before the graphs are built.
-    predictors.method_named(options.method)
     sizes, settings = _pairs(options.size, "size"), _pairs(options.set, "set")
+    check_settings(options.method, seed=options.seed, sizes=sizes, settings=settings)
+    if not options.resume:
+        predictors.check_free(options.folder)
     graphs = predictors.open_graphs(options.dataset, n_jobs=options.jobs)
     graphs = _with_chosen_targets(graphs, options.target, options.dataset)
     if options.fold is None:  # one eighth chooses the epoch, as in a fold
@@ -430,9 +492,6 @@ def _train(options: argparse.Namespace, output: object) -> int:
         parts = predictors.graph_folds(graphs, options.split)[options.fold]
     sets = {name: graphs.subset(rows) for name, rows in parts._asdict().items()}
     _say(", ".join(f"{len(rows)} crystals for {name}" for name, rows in parts._asdict().items() if len(rows)))
-    if not (options.resume and predictors.holds_run(options.folder)):
-        predictors.check_free(options.folder)
-        _save_config(options)
     predictor = predictors.train(
         options.method,
         sets["train"],
@@ -443,6 +502,7 @@ def _train(options: argparse.Namespace, output: object) -> int:
         settings=settings,
         resume=options.resume,
         progress=sys.stderr.isatty(),
+        config=_config_of(options),
     )
     rows = []
     for name in ("validation", "test"):
@@ -498,7 +558,7 @@ def _file_names(given: list[str]) -> Iterator[str]:
     for name in given:
         if name == "-":
             yield from filter(None, (line.rstrip("\n") for line in sys.stdin))
-        elif not Path(name).exists() and glob(name):
+        elif not os.path.exists(name) and glob(name):
             yield from sorted(glob(name))
         else:
             yield name
@@ -533,13 +593,16 @@ def _graphs_of_files(names: Iterator[str], bad: list[str]) -> Iterator[tuple[lis
     from course_lib.composition import magpie
     from course_lib.datasets import read_structure
     from course_lib.graphs import CrystalGraphs
+    from course_lib.validation import named
 
     while some := list(islice(names, FILES_AT_A_TIME)):
         files, structures = [], []
         for name in some:
             try:
-                structure = read_structure(name)
-                CrystalGraphs.from_structures([structure], ids=[name])  # alone: what is wrong with it stops no other
+                with named(name):
+                    structure = read_structure(name)
+                    # Alone: what is wrong with it stops no other.
+                    CrystalGraphs.from_structures([structure], ids=[name], composition=magpie)
             except (OSError, ValueError) as error:
                 bad.append(str(error))
             else:
@@ -550,11 +613,9 @@ def _graphs_of_files(names: Iterator[str], bad: list[str]) -> Iterator[tuple[lis
 
 
 def _benchmark(options: argparse.Namespace, output: object) -> int:
-    from course_lib.matbench_tasks import BENCHMARK, RESULTS, benchmark
+    from course_lib.matbench_tasks import RESULTS, benchmark
 
     sizes, settings = _pairs(options.size, "size"), _pairs(options.set, "set")
-    if not Path(options.folder, BENCHMARK).exists():
-        _save_config(options)
     scores = benchmark(
         options.task,
         options.method,
@@ -565,6 +626,7 @@ def _benchmark(options: argparse.Namespace, output: object) -> int:
         settings=settings,
         n_jobs=options.jobs,
         progress=sys.stderr.isatty(),
+        config=_config_of(options),
     )
     _print([scores.reset_index()], options.format, output)
     done = Path(options.folder, RESULTS)
@@ -611,8 +673,9 @@ def _data_check(options: argparse.Namespace, output: object) -> int:
 def _data_build(options: argparse.Namespace, output: object) -> int:
     import pandas as pd
 
-    from course_lib.predictors import open_graphs
+    from course_lib.predictors import check_free, open_graphs
 
+    check_free(options.folder)
     graphs = open_graphs(options.dataset, folder=options.folder, n_jobs=options.jobs)
     size = sum(file.stat().st_size for file in Path(options.folder).iterdir()) / 1e6
     row = (options.folder, len(graphs), len(graphs.species), len(graphs.vector), ", ".join(graphs.target_names), size)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from threading import current_thread, main_thread
+from types import FrameType
 
+import lightning
 import torch
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import Sampler
 
 from course_lib.parallel import from_first_process, n_processes, process_number
@@ -22,9 +29,34 @@ class WholeFiles(TorchCheckpointIO):
     """
 
     def save_checkpoint(self, checkpoint: dict, path: str, storage_options: object = None) -> None:
-        """Write the file whole."""
-        torch.save(checkpoint, f"{path}.tmp")
-        os.replace(f"{path}.tmp", path)
+        """Write the file whole; raise ``OSError`` where that cannot be done."""
+        temporary = Path(f"{path}.tmp")
+        try:
+            torch.save(checkpoint, temporary)
+            os.replace(temporary, path)
+        except RuntimeError as error:  # what PyTorch raises where the disk is full
+            raise OSError(f"{path} cannot be written; is the disk full? {str(error).splitlines()[0]}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+class EndAtSigterm(Callback):
+    """End the training as soon as the process is told to end, with the exit code 143 of a program that is.
+
+    Lightning would go on to the end of the batch, wait there for the other processes, and exit with code 0, as if all
+    had been trained.
+    """
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Take the place of Lightning's handler, which it removes when the training ends."""
+
+        def end(number: int, frame: FrameType | None) -> None:
+            if trainer.strategy.launcher is not None:
+                trainer.strategy.launcher.kill(number)  # the processes that Lightning started
+            raise SystemExit(128 + number)
+
+        if current_thread() is main_thread():
+            signal.signal(signal.SIGTERM, end)
 
 
 class Share(Sampler[int]):
@@ -93,9 +125,14 @@ def flush_denormals() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let Ctrl-C, or a notebook's stop button, arrive as ``KeyboardInterrupt``; Lightning makes it ``SystemExit``."""
+    """Let Ctrl-C, or a notebook's stop button, arrive as ``KeyboardInterrupt``; Lightning makes it ``SystemExit``.
+
+    Of the end of the process it makes a success, where the signal comes before `EndAtSigterm` waits for it.
+    """
     try:
         yield
+    except SIGTERMException as error:
+        raise SystemExit(128 + signal.SIGTERM) from error
     except SystemExit as error:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error

@@ -12,7 +12,9 @@ same:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -211,8 +213,12 @@ def check_task_weights(weights: str | Sequence[float]) -> None:
                 f"task_weights is {weights!r}; choose one of {', '.join(_BY_NAME)}, or give a number for each target."
             )
         return
+    if not isinstance(weights, Sequence | np.ndarray):
+        raise ValueError(
+            f"task_weights is {weights!r}; choose one of {', '.join(_BY_NAME)}, or give a list of numbers."
+        )
     for position, weight in enumerate(weights):
-        if not 0 <= weight < float("inf"):  # not true of NaN either
+        if isinstance(weight, bool) or not (isinstance(weight, Real) and 0 <= weight < float("inf")):  # nor NaN
             raise ValueError(f"number {position} of task_weights is {weight}; give numbers from zero up.")
     if not any(weights):
         raise ValueError(f"task_weights is {tuple(weights)}: nothing would be learned. Give one target a weight.")

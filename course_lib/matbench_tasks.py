@@ -20,11 +20,12 @@ from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_only
 from sklearn.metrics import roc_auc_score
 
-from course_lib import predictors
+from course_lib import __version__, predictors
 from course_lib.datasets import catalogue
 from course_lib.files import write_atomically
 from course_lib.graphs import CrystalGraphs
-from course_lib.validation import check_same_length
+from course_lib.makers import check_settings, method_named
+from course_lib.validation import check_jobs, check_same_length, named
 
 if TYPE_CHECKING:
     from matbench.bench import MatbenchBenchmark
@@ -47,6 +48,7 @@ def benchmark(
     settings: Mapping[str, object] | None = None,
     n_jobs: int = 1,
     progress: bool = False,
+    config: str | None = None,
 ) -> pd.DataFrame:
     """Train and test a method on official folds of a Matbench structure task.
 
@@ -77,6 +79,8 @@ def benchmark(
         Worker processes for building the graphs.
     progress : bool, default False
         Show progress bars.
+    config : str, optional
+        What to keep as ``config.yaml`` where a benchmark begins: the options of the command line.
 
     Returns
     -------
@@ -89,7 +93,10 @@ def benchmark(
     Raises
     ------
     ValueError
-        If the task or a fold does not exist, the task has no structures, or `folder` holds another benchmark.
+        If the task or a fold does not exist, the task has no structures, a size or a setting is out of range, or
+        `folder` holds another benchmark.
+    FileExistsError
+        If `folder` holds a run of another kind.
     ConnectionError
         If the dataset must be downloaded and cannot be.
     """
@@ -101,11 +108,13 @@ def benchmark(
     wrong = [number for number in fold_numbers if number not in range(5)]
     if wrong:
         raise ValueError(f"fold {wrong[0]} does not exist: there are 5, numbered 0 to 4.")
-    settings = ({"loss": "mse"} if is_class and predictors.method_named(method).network else {}) | dict(settings or {})
+    settings = ({"loss": "mse"} if is_class and method_named(method).network else {}) | dict(settings or {})
+    check_settings(method, seed=seed, sizes=sizes, settings=settings)
+    check_jobs(n_jobs)
     run = {"task": task, "method": method, "seed": seed, "sizes": dict(sizes or {}), "settings": settings}
+    run |= {"version": __version__}
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _check_same_benchmark(folder / BENCHMARK, run)
+    _begin(folder / BENCHMARK, run, config)
     graphs = _graphs(task, folder, n_jobs)
     parts = predictors.graph_folds(graphs)
     for number in fold_numbers:
@@ -120,17 +129,25 @@ def benchmark(
     return _record(task, run, folder, graphs)
 
 
-def _check_same_benchmark(path: Path, run: dict) -> None:
-    """Keep what is run in the folder; raise ``ValueError`` when something else was run there."""
-    before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else run
-    for name, value in run.items():
-        if before[name] != json.loads(json.dumps(value)):
-            raise ValueError(f"{path.parent} holds a benchmark with {name} = {before[name]!r}. Choose another folder.")
-    _write(path, json.dumps(run, indent=1) + "\n")
-
-
 # Of several processes that train together, one writes.
 _write = rank_zero_only(write_atomically)
+
+
+def _begin(path: Path, run: dict, config: str | None) -> None:
+    """Keep what is run in the folder; raise an error when something else was run there."""
+    if not path.exists():
+        predictors.check_free(path.parent)
+        if config is not None:
+            _write(path.with_name(predictors.CONFIG), config)
+        _write(path, json.dumps(run, indent=1) + "\n")
+        return
+    with named(path):
+        before = json.loads(path.read_text(encoding="utf-8"))
+        for name, value in run.items():
+            if before[name] != json.loads(json.dumps(value)):
+                raise ValueError(
+                    f"{path.parent} holds a benchmark with {name} = {before[name]!r}. Choose another folder."
+                )
 
 
 def _graphs(task: str, folder: Path, n_jobs: int) -> CrystalGraphs:
@@ -157,10 +174,11 @@ def _record(task: str, run: dict, folder: Path, graphs: CrystalGraphs) -> pd.Dat
     scores = {}
     for number in recorder.folds:
         if _fold_file(folder, number).exists():
-            values = json.loads(_fold_file(folder, number).read_text())
             ids = recorder.get_test_data(number).index
-            check_same_length(predictions=values, test_crystals=ids)
-            predicted = np.array([values[name] for name in ids])
+            with named(_fold_file(folder, number)):
+                values = json.loads(_fold_file(folder, number).read_text(encoding="utf-8"))
+                check_same_length(predictions=values, test_crystals=ids)
+                predicted = np.array([values[name] for name in ids], dtype=float)
             recorder.record(number, predicted, params=run)
             scores[number] = dict(recorder.results[f"fold_{number}"].scores)
             if recorder.metadata.task_type == "classification":  # the package rounds before it computes the area

@@ -1,38 +1,47 @@
 """Train any method by name, keep it in a folder, and predict with what is kept there.
 
-The folder of a run holds ``run.json``, which says what was trained on what, and the model: ``best.ckpt`` of a network,
-``forest.npz`` of a random forest. Reading them runs no code.
+The folder of a run holds ``run.json``, which says what is trained on what, and the model: ``best.ckpt`` of a network,
+``forest.npz`` of a random forest. ``run.json`` stands there from the start, so that a run can be told from another when
+it goes on, and in the end it has the model's checksum. Reading them runs no code.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from lightning.pytorch.utilities import rank_zero_only
+from sklearn.ensemble import RandomForestRegressor
 from tqdm import tqdm
 
 from course_lib import __version__, training
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import Folds, folds, stream_dataset
 from course_lib.files import write_atomically
-from course_lib.forest import FlatForest, forest_pipeline
+from course_lib.forest import FlatForest
 from course_lib.graphs import CrystalGraphs
-from course_lib.methods import METHODS, Method, trained
-from course_lib.models import CrystalModel
+from course_lib.makers import SETTINGS, make_config, make_forest, make_network, method_named
+from course_lib.methods import METHODS, trained
+from course_lib.models import describe
 from course_lib.published import UNITS, load_published
-from course_lib.training import CrystalRegressor, FitConfig
+from course_lib.training import CrystalRegressor
+from course_lib.validation import check_jobs, named
 
 RUN = "run.json"
 _NETWORK, _FOREST = "best.ckpt", "forest.npz"
+CONFIG = "config.yaml"
+_KNOWN_OF_A_MODEL = ("method", "units", "training_range")  # what ``run.json`` must say to predict with a model,
+_KNOWN_OF_A_RUN = (*_KNOWN_OF_A_MODEL, "network", "settings", "seed", "checksums", "version")  # to go on with a run,
+_OBJECTS = ("units", "settings", "checksums", "files", "training_range")  # and what is a mapping in it
+_WHERE = ("accelerator", "devices", "num_nodes", "n_jobs", "verbose")  # settings that may change when a run goes on
 _ROUNDING = 1e-6  # a feature is beyond its range by more than this share of it
 
 
@@ -55,6 +64,11 @@ class TrainingRange:
     elements: list[int]
     low: list[float]
     high: list[float]
+
+    def __post_init__(self):
+        numbers = [*self.elements, *self.low, *self.high]
+        if len(self.low) != len(self.high) or not all(isinstance(one, int | float) for one in numbers):
+            raise ValueError("a training range has numbers alone, and as many smallest values as largest.")
 
     @classmethod
     def of(cls, graphs: CrystalGraphs) -> TrainingRange:
@@ -119,19 +133,6 @@ class Predictor:
         return pd.DataFrame(values, index=pd.Index(graphs.names, name="id"), columns=self.model.target_names)
 
 
-def method_named(name: str) -> Method:
-    """Return a method that is trained: an entry of `course_lib.methods.METHODS`.
-
-    Raises
-    ------
-    ValueError
-        If there is none of that name.
-    """
-    if name not in trained():
-        raise ValueError(f"there is no method {name!r}; choose one of {', '.join(trained())}.")
-    return METHODS[name]
-
-
 def open_graphs(
     dataset: str | os.PathLike, *, folder: str | os.PathLike | None = None, n_jobs: int = 1
 ) -> CrystalGraphs:
@@ -151,24 +152,26 @@ def open_graphs(
     ValueError
         If the saved graphs have no composition features; and as `load_dataset`.
     """
-    if (Path(dataset) / "meta.json").is_file():
-        graphs = CrystalGraphs.load(dataset)
-        if not graphs.composition.shape[1]:
-            raise ValueError(
-                f"the graphs in {dataset} have no composition features. Build them with composition=magpie."
-            )
-        return graphs
-    stream = stream_dataset(dataset)
-    return CrystalGraphs.from_structures(
-        # Shown on terminals only: a bar in a log file is noise.
-        tqdm(stream.structures, "Building graphs", len(stream.ids), unit=" crystals", disable=None),
-        ids=stream.ids,
-        targets=stream.targets,
-        composition=magpie,
-        attrs=stream.attrs,
-        folder=folder,
-        n_jobs=n_jobs,
-    )
+    check_jobs(n_jobs)
+    with named(dataset):
+        if (Path(dataset) / "meta.json").is_file():
+            graphs = CrystalGraphs.load(dataset)
+            if not graphs.composition.shape[1]:
+                raise ValueError(
+                    f"the graphs in {dataset} have no composition features. Build them with composition=magpie."
+                )
+            return graphs
+        stream = stream_dataset(dataset)
+        return CrystalGraphs.from_structures(
+            # Shown on terminals only: a bar in a log file is noise.
+            tqdm(stream.structures, "Building graphs", len(stream.ids), unit=" crystals", disable=None),
+            ids=stream.ids,
+            targets=stream.targets,
+            composition=magpie,
+            attrs=stream.attrs,
+            folder=folder,
+            n_jobs=n_jobs,
+        )
 
 
 def graph_folds(graphs: CrystalGraphs, kind: str = "random", n_splits: int = 5) -> Folds:
@@ -212,6 +215,7 @@ def train(
     settings: Mapping[str, object] | None = None,
     resume: bool = False,
     progress: bool = False,
+    config: str | None = None,
 ) -> Predictor:
     """Train a method and keep it in `folder`.
 
@@ -230,9 +234,12 @@ def train(
     settings : mapping, optional
         Arguments of `FitConfig`, or parameters of the forest, that differ from the method's.
     resume : bool, default False
-        Go on with the run in `folder`, if there is one.
+        Go on with the run in `folder`, if there is one: the same method, data, settings, seed and version. Where it is
+        computed may differ (devices, processes).
     progress : bool, default False
         Show a progress bar.
+    config : str, optional
+        What to keep as ``config.yaml`` where a run begins: the options of the command line.
 
     Returns
     -------
@@ -242,87 +249,155 @@ def train(
     Raises
     ------
     FileExistsError
-        If `folder` holds a run and `resume` is false.
+        If `folder` holds a run and `resume` is false, or holds something else.
     ValueError
-        If the method, a size or a setting is not known, or has a value that it cannot have.
+        If the method, a size or a setting is not known, or has a value that it cannot have; or if the run to go on
+        with is another.
     """
-    chosen, folder = method_named(method), Path(folder)
-    if not resume:
-        check_free(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    settings = chosen.settings | dict(settings or {})
-    start = time.perf_counter()
-    if chosen.network is None:
-        model, details = _train_forest(method, train, validation, folder, seed, dict(sizes or {}), settings)
+    folder = Path(folder)
+    if method_named(method).network is None:
+        model = make_forest(method, seed=seed, settings=settings, sizes=sizes)
+        _check_labels(train, validation)
+        parts, wanted = None, {name: value for name, value in model.get_params().items() if name != "random_state"}
     else:
-        network = _make_network(method, chosen, len(train.target_names), seed, dict(sizes or {}))
-        config = _fit_config(settings, seed=seed, folder=folder, resume=resume, progress=progress)
-        result = training.fit(network, train, validation, config)
-        model, details = result.model, {"best_epoch": result.best_epoch}
-    units = {name: train.attrs.get("units", {}).get(name, "unknown") for name in train.target_names}
-    predictor = Predictor(model, method, units, TrainingRange.of(train))
+        model = make_network(method, len(train.target_names), seed=seed, sizes=sizes)
+        how = make_config(method, settings, seed=seed, folder=folder, resume=resume, progress=progress)
+        parts, wanted = describe(model), {name: getattr(how, name) for name in SETTINGS}
     about = {
         "method": method,
-        "units": units,
-        "sizes": dict(sizes or {}),
-        "settings": settings,
+        "network": parts,
+        "settings": wanted,
         "seed": seed,
+        "units": {name: train.attrs.get("units", {}).get(name, "unknown") for name in train.target_names},
         "data": {name: train.attrs.get(name) for name in ("name", "sha256")},
+        "checksums": {"training": train.checksum, "validation": validation.checksum},
         "n_train": len(train),
         "n_validation": len(validation),
-        "seconds": round(time.perf_counter() - start, 2),
         "version": __version__,
-        **details,
-        "training_range": asdict(predictor.training_range),
+        "training_range": asdict(TrainingRange.of(train)),
     }
-    rank_zero_only(write_atomically)(folder / RUN, json.dumps(about, indent=1) + "\n")
-    return predictor
+    before = _begin(folder, about, resume, config)
+    if _finished(before):
+        return load(folder)
+    start = time.perf_counter()
+    if parts is None:
+        kept, details = _fit_forest(model, train, validation, folder / _FOREST), {}
+    else:
+        result = training.fit(model, train, validation, how)
+        kept, details = result.model, {"best_epoch": result.best_epoch}
+    details["seconds"] = round(time.perf_counter() - start, 2)
+    _finish(folder, before, details)
+    return Predictor(kept, method, before["units"], TrainingRange(**before["training_range"]))
+
+
+def _check_labels(*parts: CrystalGraphs) -> None:
+    if any(np.isnan(graphs.targets).any() for graphs in parts):
+        raise ValueError("a forest cannot learn from missing labels. Drop these crystals, or train a network.")
+
+
+def _fit_forest(
+    forest: RandomForestRegressor, train: CrystalGraphs, validation: CrystalGraphs, path: Path
+) -> FlatForest:
+    features = np.concatenate([train.features, validation.features])
+    targets = np.concatenate([train.targets, validation.targets])
+    forest.fit(features, targets[:, 0] if targets.shape[1] == 1 else targets)
+    flat = FlatForest.of(forest, train.target_names)
+    flat.save(path)
+    return flat
+
+
+# --- what a folder holds ------------------------------------------------------------------------------------------
 
 
 def holds_run(folder: str | os.PathLike) -> bool:
-    """Return whether a run was begun in the folder."""
-    return any(Path(folder, name).exists() for name in (RUN, "last.ckpt"))
+    """Return whether something was trained in the folder; a run that has not come to a checkpoint is none."""
+    return any(Path(folder, name).exists() for name in (_NETWORK, "last.ckpt", _FOREST))
 
 
 def check_free(folder: str | os.PathLike) -> None:
-    """Raise ``FileExistsError`` when the folder holds a run."""
+    """Raise ``FileExistsError`` when the folder holds a run, or something else that is not to be mixed with one."""
     if holds_run(folder):
         raise FileExistsError(f"{folder} holds a run. Choose another folder, or go on with that run (--resume).")
+    for name, what in (("benchmark.json", "a benchmark"), ("meta.json", "graphs")):
+        if Path(folder, name).exists():
+            raise FileExistsError(f"{folder} holds {what} ({name}). Choose another folder.")
 
 
-def _make_network(name: str, method: Method, n_targets: int, seed: int, sizes: dict) -> CrystalModel:
-    torch.manual_seed(seed)
-    try:
-        return method.network(n_targets=n_targets, **sizes)
-    except (TypeError, RuntimeError) as error:  # an argument that it has not, or one that makes no layer
-        raise ValueError(f"sizes of {name}: {error}") from error
+def _begin(folder: Path, about: dict, resume: bool, config: str | None) -> dict:
+    """Write what the run is, or see that the folder holds this very run; return what ``run.json`` says in the end."""
+    with named(f"settings of {about['method']}"):
+        about = json.loads(json.dumps(about))  # as it is read again
+    if rank_zero_only.rank > 0:  # the first process has begun it, or is about to
+        return _read_run(folder, _KNOWN_OF_A_RUN) if holds_run(folder) else about
+    if resume and holds_run(folder):
+        before = _read_run(folder, _KNOWN_OF_A_RUN)
+        _check_same_run(folder, before, about)
+        return before
+    check_free(folder)
+    if config is None:
+        (folder / CONFIG).unlink(missing_ok=True)  # of a run that came to nothing
+    else:
+        write_atomically(folder / CONFIG, config)
+    write_atomically(folder / RUN, json.dumps(about, indent=1) + "\n")
+    return about
 
 
-def _fit_config(settings: dict, **ours: object) -> FitConfig:
-    """Return the settings of a training; raise ``ValueError`` for one that is not known, or is not a number."""
-    known = {name: field.default for name, field in FitConfig.__dataclass_fields__.items() if name not in ours}
-    for name, value in settings.items():
-        if name not in known:
-            raise ValueError(f"there is no setting {name!r} of a network; there are {', '.join(known)}.")
-        if isinstance(known[name], int | float) and not isinstance(value, int | float):
-            raise ValueError(f"the setting {name} is {value!r}, not a number.")
-    return FitConfig(**{**settings, **ours})
+@rank_zero_only
+def _finish(folder: Path, about: dict, details: dict) -> None:
+    """Add to ``run.json`` what is known in the end, with the checksum of the model."""
+    model = next(name for name in (_NETWORK, _FOREST) if (folder / name).exists())
+    about = about | details | {"files": {model: _sha256(folder / model)}}
+    write_atomically(folder / RUN, json.dumps(about, indent=1) + "\n")
 
 
-def _train_forest(
-    name: str, train: CrystalGraphs, validation: CrystalGraphs, folder: Path, seed: int, sizes: dict, settings: dict
-) -> tuple[FlatForest, dict]:
-    if sizes:
-        raise ValueError(f"sizes of {name}: a forest has none. Give {sorted(sizes)[0]!r} as a setting.")
-    forest = forest_pipeline(seed)["forest"].set_params(**settings)
-    features = np.concatenate([train.features, validation.features])
-    targets = np.concatenate([train.targets, validation.targets])
-    if np.isnan(targets).any():
-        raise ValueError("a forest cannot learn from missing labels. Drop these crystals, or train a network.")
-    forest.fit(features, targets[:, 0] if targets.shape[1] == 1 else targets)
-    flat = FlatForest.of(forest, train.target_names)
-    flat.save(folder / _FOREST)
-    return flat, {}
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_run(folder: Path, needed: Sequence[str]) -> dict:
+    """Return what ``run.json`` says; raise ``ValueError`` where it is not what `train` wrote."""
+    path = folder / RUN
+    if not path.exists():
+        raise ValueError(f"{folder} holds a model, but no {RUN} that says what it is. Choose another folder.")
+    with named(path):
+        about = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name in needed if name not in about] if isinstance(about, dict) else needed
+        if missing:
+            raise ValueError(f"it does not say {', '.join(missing)}, as a file of this library does. Fetch it again.")
+        wrong = [name for name in _OBJECTS if not isinstance(about.get(name, {}), dict)]
+        if wrong:
+            raise ValueError(f"{wrong[0]} is {about[wrong[0]]!r}, not an object. Fetch it again.")
+        TrainingRange(**about["training_range"])
+    return about
+
+
+def _finished(about: dict) -> bool:
+    return "seconds" in about
+
+
+def _check_same_run(folder: Path, before: dict, now: dict) -> None:
+    """Raise ``ValueError`` when the run in the folder is another than this one."""
+    old, new = _identity(before), _identity(now)
+    for name in old | new:
+        if old.get(name) != new.get(name):
+            raise ValueError(
+                f"the run in {folder} was begun with {name} = {old.get(name)!r}, not {new.get(name)!r}. "
+                "Go on with the same, or choose another folder."
+            )
+
+
+def _identity(about: dict) -> dict[str, object]:
+    """Return by name what two runs must have in common to be the same."""
+    return {
+        "method": about["method"],
+        "version of course_lib": about["version"],
+        **(about["network"] or {}),
+        **{name: value for name, value in about["settings"].items() if name not in _WHERE},
+        "seed": about["seed"],
+        **{f"unit of {name}": unit for name, unit in about["units"].items()},
+        **{f"{part} crystals of checksum": checksum for part, checksum in about["checksums"].items()},
+    }
 
 
 def load(path: str | os.PathLike) -> Predictor:
@@ -344,18 +419,35 @@ def load(path: str | os.PathLike) -> Predictor:
     path = Path(path)
     if path.is_dir():
         kept = [path / name for name in (_NETWORK, _FOREST) if (path / name).is_file()]
-        if not (path / RUN).is_file() or not kept:
-            raise FileNotFoundError(f"{path} holds no finished run: there is no {RUN} with a model beside it.")
+        if not (path / RUN).is_file() or not kept or not _finished(_read_run(path, _KNOWN_OF_A_MODEL)):
+            raise FileNotFoundError(f"{path} holds no finished run: there is no {RUN} with a model alongside.")
         path = kept[0]
-    if path.suffix not in {".ckpt", ".npz"}:
-        model = load_published(path)
-        return Predictor(
-            model, "published CGCNN", {name: UNITS.get(name, "unknown") for name in model.target_names}, None
+    with named(path):
+        if path.suffix not in {".ckpt", ".npz"}:
+            model = load_published(path)
+            units = {name: UNITS.get(name, "unknown") for name in model.target_names}
+            return Predictor(model, "published CGCNN", units, None)
+        if not (path.parent / RUN).is_file():
+            model = _load_model(path)
+            return Predictor(model, "unknown", dict.fromkeys(map(str, model.target_names), "unknown"), None)
+    return _load_of_run(path, _read_run(path.parent, _KNOWN_OF_A_MODEL))
+
+
+def _load_of_run(path: Path, about: dict) -> Predictor:
+    """Load a model that ``run.json`` tells of; raise ``ValueError`` where it is another model."""
+    known = about.get("files", {}).get(path.name)
+    if path.is_file() and known not in (None, _sha256(path)):
+        raise ValueError(f"{path} is damaged, or not the model that {RUN} tells of (by checksum). Fetch it again.")
+    with named(path):
+        if about["method"] in trained() and METHODS[about["method"]].network:
+            METHODS[about["method"]].network.load()  # so that its class is known, wherever it is defined
+        model = _load_model(path)
+    if list(about["units"]) != list(model.target_names):
+        raise ValueError(
+            f"{path} predicts {', '.join(model.target_names)}, {RUN} tells of {', '.join(about['units'])}."
         )
-    about = json.loads((path.parent / RUN).read_text(encoding="utf-8")) if (path.parent / RUN).is_file() else None
-    if about and about["method"] in trained() and METHODS[about["method"]].network:
-        METHODS[about["method"]].network.load()  # so that its class is known, wherever it is defined
-    model = FlatForest.load(path) if path.suffix == ".npz" else training.load(path)
-    if about is None:
-        return Predictor(model, "unknown", dict.fromkeys(model.target_names, "unknown"), None)
     return Predictor(model, about["method"], about["units"], TrainingRange(**about["training_range"]))
+
+
+def _load_model(path: Path) -> CrystalRegressor | FlatForest:
+    return FlatForest.load(path) if path.suffix == ".npz" else training.load(path)

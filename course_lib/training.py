@@ -19,7 +19,7 @@ import os
 import pickle
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,7 +38,14 @@ from torchmetrics import MeanMetric
 
 from course_lib import __version__
 from course_lib.graphs import CrystalGraphs
-from course_lib.lightning_parts import Share, WholeFiles, flush_denormals, interruptible, quiet_lightning
+from course_lib.lightning_parts import (
+    EndAtSigterm,
+    Share,
+    WholeFiles,
+    flush_denormals,
+    interruptible,
+    quiet_lightning,
+)
 from course_lib.losses import LOSSES, check_task_weights, make_task_weights, task_errors
 from course_lib.models import CrystalModel, build, describe
 from course_lib.models.layers import Standardize
@@ -48,9 +55,16 @@ from course_lib.parallel import (
     n_processes,
     sum_over_processes,
 )
+from course_lib.validation import check_number, check_seed, named, plain
 
 _PREDICT_BATCH = 128  # crystals; the result does not depend on it, and 512 of 30 atoms would take 300 MB more
 _HASTE = 10  # of learned task weights: at the rate of the network they would still be on their way when it stops
+PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
+"""Number formats that a network can be trained in, as Lightning calls them."""
+
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps", "tpu")
+"""Kinds of devices, as Lightning calls them."""
+
 _SETTINGS_OF_A_RUN = (
     "epochs", "batch_size", "learning_rate", "weight_decay", "loss", "task_weights", "patience", "seed", "precision",
 )  # fmt: skip
@@ -82,15 +96,20 @@ class FitConfig:
     seed : int, default 0
         Seed of the shuffling and of dropout. Seed the model's initial weights yourself, before you make it.
     precision : str, default "32-true"
-        Lightning's name for the number format, for example "bf16-mixed".
+        Lightning's name for the number format, one of `PRECISIONS`, for example "bf16-mixed".
     accelerator, devices, num_nodes : default "auto", 1, 1
-        Where to run, as Lightning's ``Trainer`` takes them: kind and number of devices in a machine, and machines.
+        Where to run: the kind (one of `ACCELERATORS`) and number of devices in a machine, and the number of machines.
     folder : path, optional
         Where ``best.ckpt`` and ``last.ckpt`` are kept; several machines have to share it. None: nowhere.
     resume : bool, default False
         Go on from ``last.ckpt`` in `folder`, if it exists. If False, what an earlier run left there is removed.
     progress : bool, default False
         Show a progress bar.
+
+    Raises
+    ------
+    ValueError
+        If a setting is not a value of its kind, or out of range.
     """
 
     epochs: int = 100
@@ -110,18 +129,31 @@ class FitConfig:
     progress: bool = False
 
     def __post_init__(self):
-        if self.loss not in LOSSES:
-            raise ValueError(f"loss is {self.loss!r}; choose one of {', '.join(LOSSES)}.")
-        check_task_weights(self.task_weights)
         # Plain values only, as checkpoints hold them: settings may come from NumPy, and lists from a JSON file.
-        plain = {name: value.item() for name, value in vars(self).items() if isinstance(value, np.generic)}
-        if not isinstance(self.task_weights, str):
-            plain["task_weights"] = tuple(float(weight) for weight in self.task_weights)
-        for name, value in plain.items():
+        values = {name: plain(value) for name, value in vars(self).items()}
+        if isinstance(self.task_weights, Sequence | np.ndarray) and not isinstance(self.task_weights, str):
+            check_task_weights(self.task_weights)
+            values["task_weights"] = tuple(float(weight) for weight in self.task_weights)
+        for name, value in values.items():
             object.__setattr__(self, name, value)
-        for name, least in (("epochs", 1), ("batch_size", 2)):  # batch norm needs more than one crystal
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        self._check()
+
+    def _check(self) -> None:
+        """Raise ``ValueError`` naming a setting that is out of range."""
+        for name, least in (("epochs", 1), ("batch_size", 2), ("devices", 1), ("num_nodes", 1)):
+            check_number(name, getattr(self, name), whole=True, least=least)  # batch norm needs more than one crystal
+        if self.patience is not None:
+            check_number("patience", self.patience, whole=True, least=1)
+        check_number("learning_rate", self.learning_rate, above=0)
+        check_number("weight_decay", self.weight_decay, least=0)
+        check_seed(self.seed)
+        check_task_weights(self.task_weights)
+        for name, choices in (("loss", LOSSES), ("precision", PRECISIONS), ("accelerator", ACCELERATORS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(choices)}.")
+        for name in ("resume", "progress"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be true or false.")
         if self.resume and self.folder is None:
             raise ValueError("resume=True needs the folder of the run to go on from.")
 
@@ -271,6 +303,10 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
         version of this library, or its checkpoint is damaged.
     FloatingPointError
         If the validation error is not a number after every epoch.
+    OSError
+        If a checkpoint cannot be written.
+    SystemExit
+        With code 143, when the process is told to end (SIGTERM); the last checkpoint stays.
     """
     config = FitConfig() if config is None else config
     _check(model, train, val)
@@ -286,7 +322,8 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
         last_checkpoint = folder / "last.ckpt"
         resume = config.resume and last_checkpoint.exists()
         if resume:
-            _check_same_run(last_checkpoint, regressor)
+            with named(last_checkpoint):
+                _check_same_run(last_checkpoint, regressor)
         trainer = _trainer(config, history, folder)
         _check_shares(trainer.world_size, config.batch_size, train, val)
         if not resume:  # were this run killed before its first epoch ends, an earlier one is not to go on in its place
@@ -321,9 +358,10 @@ def load(checkpoint: str | os.PathLike) -> CrystalRegressor:
     ValueError
         If it is damaged, not a checkpoint of this library, or written by a newer version of it.
     """
-    content = _read(Path(checkpoint))
-    model = CrystalRegressor(**content["hyper_parameters"])
-    model.load_state_dict(content["state_dict"])
+    with named(checkpoint):
+        content = _read(Path(checkpoint))
+        model = CrystalRegressor(**content["hyper_parameters"])
+        model.load_state_dict(content["state_dict"])
     return model.eval()
 
 
@@ -453,7 +491,7 @@ class _History(Callback):
 def _trainer(config: FitConfig, history: _History, folder: Path) -> lightning.Trainer:
     # Both at the end of an epoch, after the history: a run that goes on finds the epoch finished.
     settings = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    callbacks = [history, ModelCheckpoint(folder, "best", monitor="val_error", **settings)]
+    callbacks = [history, EndAtSigterm(), ModelCheckpoint(folder, "best", monitor="val_error", **settings)]
     if config.folder is not None:
         callbacks.append(ModelCheckpoint(folder, "last", **settings))
     if config.patience is not None:
@@ -462,21 +500,22 @@ def _trainer(config: FitConfig, history: _History, folder: Path) -> lightning.Tr
     # A graph that stays the same may have parameters that nothing uses. Buffers need no copying around: batch norm
     # computes the same running means in all processes.
     strategy = "auto" if alone else DDPStrategy(static_graph=True, forward_sync_buffers=False)
-    return lightning.Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        num_nodes=config.num_nodes,
-        strategy=strategy,
-        use_distributed_sampler=False,  # Lightning's takes some crystals twice, to give each process as many
-        plugins=[WholeFiles()],
-        precision=config.precision,
-        max_epochs=config.epochs,
-        callbacks=callbacks,
-        logger=False,
-        enable_progress_bar=config.progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
+    with named("the settings accelerator, devices, num_nodes and precision do not work here"):
+        return lightning.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            strategy=strategy,
+            use_distributed_sampler=False,  # Lightning's takes some crystals twice, to give each process as many
+            plugins=[WholeFiles()],
+            precision=config.precision,
+            max_epochs=config.epochs,
+            callbacks=callbacks,
+            logger=False,
+            enable_progress_bar=config.progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
 
 
 def _read(checkpoint: Path) -> dict:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence, Sized
-from numbers import Real
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,87 @@ IDS_AS_TEXT = "Read ids as text: pd.read_csv(file, index_col='id', dtype={'id': 
 
 # pymatgen names the hydrogen isotopes as elements; no feature table of the course has them.
 _ISOTOPES = {"D": "H", "T": "H"}
+
+
+_LARGEST_SEED = 2**32 - 1  # of NumPy and scikit-learn
+
+
+@contextmanager
+def named(what: object) -> Iterator[None]:
+    """Name what is read: an error of a library below becomes a ``ValueError`` that begins with `what`.
+
+    The one way in which files and settings are read. Libraries raise whatever they like at a damaged file (a
+    ``KeyError``, ``zipfile.BadZipFile``, ``RecursionError``), and do not say which file it was. What names it already
+    passes unchanged, and so does what the system or the network says.
+
+    Parameters
+    ----------
+    what : path or str
+        The file, or the settings, as the user gave them.
+    """
+    try:
+        yield
+    except Exception as error:
+        clear = isinstance(error, OSError | ValueError | ImportError)
+        of_the_system = isinstance(error, ConnectionError | ImportError) or getattr(error, "errno", None)
+        if of_the_system or (clear and str(what) in str(error)):
+            raise
+        lines = str(error).strip().splitlines() or ["no further word"]
+        raise ValueError(f"{what}: {'' if clear else f'{type(error).__name__}: '}{lines[0][:300]}") from error
+
+
+def check_number(
+    name: str,
+    value: object,
+    *,
+    whole: bool = False,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> None:
+    """Raise ``ValueError`` unless the setting `name` is a finite number within limits; true and false are none.
+
+    Parameters
+    ----------
+    name : str
+        What the message calls it.
+    value : object
+        What was given.
+    whole : bool, default False
+        Whether it must be an integer.
+    least, most, above, below : float, optional
+        Limits: the first two may be reached, the others not.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral if whole else Real):
+        raise ValueError(f"{name} is {value!r}, not a {'whole ' if whole else ''}number.")
+    if not isinstance(value, Integral) and not np.isfinite(float(value)):
+        raise ValueError(f"{name} is {value}; it must be finite.")
+    limits = (
+        ("at least", least, lambda limit: value >= limit),
+        ("at most", most, lambda limit: value <= limit),
+        ("more than", above, lambda limit: value > limit),
+        ("less than", below, lambda limit: value < limit),
+    )
+    for words, limit, holds in limits:
+        if limit is not None and not holds(limit):
+            raise ValueError(f"{name} is {value}; it must be {words} {limit}.")
+
+
+def plain(value: object) -> object:
+    """Return a NumPy number as the number of Python that files of settings may hold; all else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def check_seed(seed: object) -> None:
+    """Raise ``ValueError`` unless all libraries take the seed."""
+    check_number("seed", seed, whole=True, least=0, most=_LARGEST_SEED)
+
+
+def check_jobs(n_jobs: object, name: str = "n_jobs") -> None:
+    """Raise ``ValueError`` unless `n_jobs` is a number of processes, or -1 for as many as there are cores."""
+    if n_jobs != -1:
+        check_number(name, n_jobs, whole=True, least=1)
 
 
 def describe_row(row: int, ids: Sequence[str] | None = None) -> str:

@@ -520,7 +520,7 @@ def test_without_angles_it_is_alignn_on_right_angles(monkeypatch):
 
 @pytest.mark.parametrize("layers", [{"alignn_layers": 0}, {"gcn_layers": 0}])
 def test_both_kinds_of_layers_are_needed(layers):
-    with pytest.raises(ValueError, match=f"{next(iter(layers))} is 0; without at least 1 of them, no angle"):
+    with pytest.raises(ValueError, match=f"{next(iter(layers))} is 0; it must be at least 1"):
         ALIGNN(**layers)
 
 

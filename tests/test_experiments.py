@@ -273,19 +273,13 @@ def test_forest_in_tuning_does_not_learn_from_what_judges_it(small, monkeypatch)
     seen = {}
 
     class Recorder:
-        def __getitem__(self, name):
-            return self
-
-        def set_params(self, **_):
-            return self
-
         def fit(self, x, y):
             seen["rows"] = len(x)
 
         def predict(self, x):
             return np.zeros(len(x))
 
-    monkeypatch.setattr(runs, "forest_pipeline", lambda seed: Recorder())
+    monkeypatch.setattr(runs, "make_forest", lambda method, **_: Recorder())
     graphs = runs.CrystalGraphs.from_structures(
         small["structure"], ids=small.index, targets=small[[TARGET, "band_gap"]]
     )

@@ -1,6 +1,7 @@
 """What every network promises: shapes, precisions, invariances, a description, training, compilation."""
 
 import copy
+import inspect
 import json
 from functools import cache
 
@@ -58,7 +59,47 @@ NETWORKS = {
 }
 # MEGNet's state starts as two zeros, and a matrix that multiplies zeros learns nothing.
 UNTRAINED = {"MEGNet": {"dense.0.state.0.weight"}, "MultiTask, MEGNet": {"trunk.dense.0.state.0.weight"}}
+COUNTS = [
+    (kind, name)
+    for kind in (ALIGNN, CGCNN, GAT, ALIGNNSimple, AttentionFusion, EarlyFusion, IntermediateFusion, MEGNet, MultiTask)
+    for name, parameter in inspect.signature(kind).parameters.items()
+    if type(parameter.default) is int
+] + [(PublishedCGCNN, "neighbors"), (PublishedCGCNN, "n_conv")]
 every_network = pytest.mark.parametrize("name", NETWORKS)
+
+
+@pytest.mark.parametrize(("kind", "name"), COUNTS)
+def test_sizes_out_of_range(kind, name):
+    for value, message in (
+        (0, "it must be at least 1"),
+        (-1, "at least 1"),
+        (1.5, "whole"),
+        (True, "whole"),
+        ("4", "4"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name} is .*{message}"):
+            kind(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ALIGNN(angles=1), "angles is 1; it must be true or false"),
+        (lambda: EarlyFusion(hidden=(8, 0)), "a number of hidden is 0; it must be at least 1"),
+        (lambda: EarlyFusion(dropout=-0.1), "dropout is -0.1; it must be at least 0"),
+        (lambda: IntermediateFusion(dropout=1.0), "dropout is 1.0; it must be less than 1"),
+        (lambda: AttentionFusion(dropout=float("nan")), "dropout is nan; it must be finite"),
+        (lambda: MultiTask(3), "3 is not a network. Give one of course_lib.models"),
+        (lambda: EarlyFusion("cgcnn"), "'cgcnn' is not a network"),
+    ],
+)
+def test_other_arguments_out_of_range(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
+def test_sizes_in_numpy_numbers():
+    assert json.dumps(describe(CGCNN(hidden=np.int64(4)))) == json.dumps(describe(CGCNN(hidden=4)))
 
 
 def make(name: str, n_targets: int = 2) -> CrystalModel:

@@ -12,23 +12,26 @@ import torch
 from example_crystals import TARGET, bundled, bundled_graphs
 from pymatgen.core import Lattice, Structure
 
+import course_lib
 from course_lib import predictors
 from course_lib.composition import magpie
 from course_lib.datasets import folds
 from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
+from course_lib.makers import method_named
 from course_lib.methods import METHODS, trained
 from course_lib.predictors import (
     TrainingRange,
     formulas,
     graph_folds,
     load,
-    method_named,
     open_graphs,
     train,
 )
+from course_lib.training import CrystalRegressor, FitConfig, fit
 
 QUICK = {"epochs": 1, "batch_size": 8}
+FOREST = {"n_estimators": 3, "n_jobs": 1}
 
 
 def parts():
@@ -104,6 +107,137 @@ def test_a_run_is_not_overwritten_but_goes_on(tmp_path):
     pd.testing.assert_frame_equal(again.predict(rest), first.predict(rest))
 
 
+@pytest.mark.parametrize("method", ["cgcnn", "random_forest"])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ("method", "method = '{method}', not 'early_fusion'"),
+        ("setting", "(batch_size = 8, not 9|n_estimators = 3, not 4)"),
+        ("seed", "seed = 0, not 1"),
+        ("training", "training crystals of checksum"),
+        ("validation", "validation crystals of checksum"),
+        ("unit", f"unit of {TARGET} = 'eV/atom', not 'J'"),
+        ("version", f"version of course_lib = '{course_lib.__version__}', not '99'"),
+    ],
+)
+def test_another_run_is_not_gone_on_with(tmp_path, monkeypatch, method, changed, message):
+    learn, validate, rest = parts()
+    settings = FOREST if method == "random_forest" else QUICK
+    options = {"settings": settings, "seed": 0}
+    before = train(method, learn, validate, tmp_path, **options).predict(rest)
+    files = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    other, given = method, [learn, validate]
+    match changed:
+        case "method":
+            other, options["settings"] = "early_fusion", QUICK
+        case "setting":
+            options["settings"] = {name: value + (value > 2) for name, value in settings.items()}
+        case "seed":
+            options["seed"] = 1
+        case "unit":
+            given[0] = replace(learn, attrs=learn.attrs | {"units": {TARGET: "J"}})
+        case "version":
+            monkeypatch.setattr(predictors, "__version__", "99")
+        case part:
+            number = ["training", "validation"].index(part)
+            given[number] = replace(given[number], y=given[number].y * np.float32(1.001))
+    with pytest.raises(ValueError, match=f"was begun with {message.format(method=method)}"):
+        train(other, *given, tmp_path, **options, resume=True)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == files
+    pd.testing.assert_frame_equal(load(tmp_path).predict(rest), before)
+
+
+def test_going_on_elsewhere_and_with_defaults_written_out(tmp_path):
+    """Where it is computed is no part of what a run is; nor is whether a default was given."""
+    learn, validate, rest = parts()
+    forest = train("random_forest", learn, validate, tmp_path / "forest", settings=FOREST)
+    again = train("random_forest", learn, validate, tmp_path / "forest", settings=FOREST | {"n_jobs": 2}, resume=True)
+    pd.testing.assert_frame_equal(again.predict(rest), forest.predict(rest))
+    network = train("cgcnn", learn, validate, tmp_path / "network", settings=QUICK)
+    more = {"settings": QUICK | {"weight_decay": 1e-5, "accelerator": "cpu"}, "sizes": {"hidden": 64}}
+    again = train("cgcnn", learn, validate, tmp_path / "network", **more, resume=True)
+    pd.testing.assert_frame_equal(again.predict(rest), network.predict(rest))
+
+
+def test_an_unfinished_run_is_told_from_another(tmp_path, monkeypatch):
+    """GAT and its multi-task twin are one network: only ``run.json`` says which was begun."""
+    learn, validate, rest = parts()
+
+    def killed(self, *arguments):
+        if self.current_epoch == 1:
+            raise RuntimeError("power cut")
+        return step(self, *arguments)
+
+    step, settings = CrystalRegressor.training_step, QUICK | {"epochs": 2}
+    with monkeypatch.context() as patch:
+        patch.setattr(CrystalRegressor, "training_step", killed)
+        with pytest.raises(RuntimeError, match="power cut"):
+            train("gat", learn, validate, tmp_path, settings=settings)
+    with pytest.raises(FileNotFoundError, match="holds no finished run"):
+        load(tmp_path)
+    assert load(tmp_path / "best.ckpt").method == "gat"
+    for method, settings_of_another in (("multitask_gat", settings), ("random_forest", FOREST)):
+        with pytest.raises(ValueError, match=f"was begun with method = 'gat', not '{method}'"):
+            train(method, learn, validate, tmp_path, settings=settings_of_another, resume=True)
+    found = train("gat", learn, validate, tmp_path, settings=settings, resume=True)
+    pd.testing.assert_frame_equal(load(tmp_path).predict(rest), found.predict(rest))
+
+
+def test_a_folder_that_holds_something_else(tmp_path):
+    learn, validate, _ = parts()
+    learn.save(tmp_path / "graphs")
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "benchmark.json").write_text("{}")
+    for name, what in (("graphs", "graphs"), ("bench", "a benchmark")):
+        for resume in (False, True):
+            with pytest.raises(FileExistsError, match=f"{name} holds {what} "):
+                train("random_forest", learn, validate, tmp_path / name, settings=FOREST, resume=resume)
+    fit(METHODS["cgcnn"].network(), learn, validate, FitConfig(epochs=1, batch_size=8, folder=tmp_path / "fit"))
+    with pytest.raises(ValueError, match=r"fit holds a model, but no run.json that says what it is"):
+        train("cgcnn", learn, validate, tmp_path / "fit", settings=QUICK, resume=True)
+
+
+def test_a_model_of_another_run_is_noticed(tmp_path):
+    learn, validate, _ = parts()
+    for seed in (0, 1):
+        train("random_forest", learn, validate, tmp_path / str(seed), settings=FOREST, seed=seed)
+    (tmp_path / "0" / "forest.npz").write_bytes((tmp_path / "1" / "forest.npz").read_bytes())
+    with pytest.raises(ValueError, match=r"forest.npz is damaged, or not the model that run.json tells of"):
+        load(tmp_path / "0")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda about: [], "run.json: it does not say method, units, training_range"),
+        (lambda about: {"method": "cgcnn"}, "run.json: it does not say units, training_range"),
+        (lambda about: about | {"units": ["eV"]}, "run.json: units is .*, not an object"),
+        (lambda about: about | {"units": {"gap": "eV"}}, f"predicts {TARGET}, run.json tells of gap"),
+        (lambda about: about | {"training_range": {"low": []}}, "run.json: TypeError"),
+        (lambda about: about | {"training_range": about["training_range"] | {"low": [None]}}, "run.json: a training r"),
+        (lambda about: about | {"seconds": 1, "files": 3}, "run.json: files is 3, not an object"),
+    ],
+)
+def test_a_run_file_that_is_none(tmp_path, change, message):
+    learn, validate, _ = parts()
+    train("random_forest", learn, validate, tmp_path, settings=FOREST)
+    about = json.loads((tmp_path / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps(change(about)))
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize("text", ['{"me', "[" * 100000, "\udc80"])
+def test_a_run_file_that_is_not_read(tmp_path, text):
+    learn, validate, _ = parts()
+    train("random_forest", learn, validate, tmp_path, settings=FOREST)
+    (tmp_path / "run.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=r"run\.json: "):
+        load(tmp_path)
+    with pytest.raises(ValueError, match=r"run\.json: "):
+        train("random_forest", learn, validate, tmp_path, settings=FOREST, resume=True)
+
+
 @pytest.mark.parametrize(
     ("method", "arguments", "message"),
     [
@@ -111,11 +245,23 @@ def test_a_run_is_not_overwritten_but_goes_on(tmp_path):
         ("cgcnn", {"sizes": {"hiden": 3}}, "sizes of cgcnn: .*'hiden'"),
         ("cgcnn", {"settings": {"epoch": 3}}, "no setting 'epoch' of a network; there are epochs"),
         ("cgcnn", {"settings": {"epochs": 0}}, "epochs is 0"),
-        ("cgcnn", {"settings": {"epochs": "ten"}}, "the setting epochs is 'ten', not a number"),
+        ("cgcnn", {"settings": {"epochs": "ten"}}, "epochs is 'ten', not a whole number"),
         ("cgcnn", {"settings": {"folder": "x"}}, "no setting 'folder' of a network"),
         ("cgcnn", {"settings": {"seed": 3}}, "no setting 'seed' of a network"),
-        ("cgcnn", {"sizes": {"hidden": -1}}, "sizes of cgcnn: .*negative"),
+        ("cgcnn", {"sizes": {"hidden": -1}}, "sizes of cgcnn: hidden is -1; it must be at least 1"),
+        ("cgcnn", {"sizes": {"n_conv": 0}}, "sizes of cgcnn: n_conv is 0; it must be at least 1"),
+        ("cgcnn", {"sizes": {"n_targets": 2}}, "sizes of cgcnn: .*n_targets"),
+        ("early_fusion", {"sizes": {"trunk": "cgcnn"}}, "sizes of early_fusion: .*'cgcnn' is not a network"),
+        ("early_fusion", {"sizes": {"dropout": 1}}, "dropout is 1; it must be less than 1"),
+        ("cgcnn", {"settings": {"learning_rate": 0}}, "learning_rate is 0; it must be more than 0"),
+        ("cgcnn", {"settings": {"accelerator": "mps"}}, "accelerator, devices, .* do not work here"),
+        ("cgcnn", {"seed": -1}, "seed is -1; it must be at least 0"),
         ("random_forest", {"settings": {"trees": 3}}, "Invalid parameter 'trees'"),
+        ("random_forest", {"settings": {"n_estimators": 0}}, "The 'n_estimators' parameter .* Got 0"),
+        ("random_forest", {"settings": {"max_depth": 1.5}}, "The 'max_depth' parameter .* Got 1.5"),
+        ("random_forest", {"settings": {"n_estimators": True}}, "n_estimators is True"),
+        ("random_forest", {"settings": {"random_state": 3}}, "random_state is the seed of the trees"),
+        ("random_forest", {"seed": 2**32}, "seed is 4294967296; it must be at most 4294967295"),
         ("random_forest", {"sizes": {"hidden": 3}}, "a forest has none"),
     ],
 )
@@ -123,6 +269,7 @@ def test_bad_arguments(tmp_path, method, arguments, message):
     learn, validate, _ = parts()
     with pytest.raises(ValueError, match=message):
         train(method, learn, validate, tmp_path, **arguments)
+    train("random_forest", learn, validate, tmp_path, settings=FOREST)  # nothing was begun: the folder is free
 
 
 def test_a_forest_needs_all_labels(tmp_path):
@@ -204,4 +351,4 @@ def test_saved_graphs_are_opened(tmp_path):
     whole = open_graphs("pbe_prototypes")
     assert whole.target_names == (TARGET, "band_gap")
     assert whole.attrs["units"][TARGET] == "eV/atom"
-    assert method_named("cgcnn") is predictors.METHODS["cgcnn"]
+    assert method_named("cgcnn") is METHODS["cgcnn"]

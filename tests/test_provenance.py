@@ -60,6 +60,23 @@ def test_the_face_of_a_package_is_not_followed(package):
     assert code_sha256(["package.network"], package) == before
 
 
+def test_a_network_outside_the_package_is_hashed_with_what_it_imports_from_it(package, tmp_path, monkeypatch):
+    own = tmp_path / "network_of_mine.py"
+    own.write_text(NETWORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    hashes = [code_sha256(["network_of_mine"], package)]
+    for file, old, new in ((own, "+ 1", "+ 2"), (package / "layers.py", "2 * x", "3 * x")):
+        file.write_text(file.read_text().replace(old, new))
+        hashes.append(code_sha256(["network_of_mine"], package))
+    (package / "other.py").write_text("x = 2\n")
+    (package / "__init__.py").write_text("y = 1\n")
+    assert code_sha256(["network_of_mine"], package) == hashes[-1]
+    assert len(set(hashes)) == 3
+    for nothing in ("no_such_network", "__main__"):
+        with pytest.raises(FileNotFoundError, match=f"no file of the module {nothing}"):
+            code_sha256([nothing], package)
+
+
 def test_a_module_that_is_missing_is_an_error(package):
     with pytest.raises(FileNotFoundError, match=r"nothing\.py"):
         code_sha256(["package.nothing"], package)

@@ -714,12 +714,88 @@ def test_no_checkpoint(tmp_path):
         ({"task_weights": (1.0, -1.0)}, "number 1 of task_weights is -1.0"),
         ({"epochs": 0}, "epochs is 0; it must be at least 1"),
         ({"batch_size": 1}, "batch_size is 1; it must be at least 2"),
+        ({"epochs": 1.5}, "epochs is 1.5, not a whole number"),
+        ({"epochs": True}, "epochs is True, not a whole number"),
+        ({"batch_size": "8"}, "batch_size is '8', not a whole number"),
+        ({"patience": -1}, "patience is -1; it must be at least 1"),
+        ({"patience": 2.5}, "patience is 2.5, not a whole number"),
+        ({"learning_rate": 0}, "learning_rate is 0; it must be more than 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan; it must be finite"),
+        ({"learning_rate": [1]}, r"learning_rate is \[1\], not a number"),
+        ({"weight_decay": -1e-9}, "weight_decay is -1e-09; it must be at least 0"),
+        ({"weight_decay": float("inf")}, "weight_decay is inf; it must be finite"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"seed": 2**32}, "seed is 4294967296; it must be at most"),
+        ({"devices": 0}, "devices is 0; it must be at least 1"),
+        ({"devices": -1}, "devices is -1; it must be at least 1"),
+        ({"devices": "auto"}, "devices is 'auto', not a whole number"),
+        ({"num_nodes": 0}, "num_nodes is 0; it must be at least 1"),
+        ({"precision": "bf16-true"}, "precision is 'bf16-true'; choose one of 32-true"),
+        ({"precision": 16}, "precision is 16; choose one of 32-true"),
+        ({"accelerator": "quantum"}, "accelerator is 'quantum'; choose one of auto, cpu"),
+        ({"loss": ["mae"]}, r"loss is \['mae'\]; choose one of"),
+        ({"task_weights": 5}, "task_weights is 5; choose one of"),
+        ({"task_weights": {"a": 1}}, "task_weights is .*; choose one of"),
+        ({"task_weights": ("1",)}, "number 0 of task_weights is 1; give numbers"),
+        ({"task_weights": ()}, r"task_weights is \(\): nothing would be learned"),
+        ({"resume": "yes"}, "resume is 'yes'; it must be true or false"),
+        ({"progress": 1}, "progress is 1; it must be true or false"),
         ({"resume": True}, "resume=True needs the folder"),
     ],
 )
 def test_bad_settings(settings, message):
     with pytest.raises(ValueError, match=message):
         FitConfig(**settings)
+
+
+@pytest.mark.parametrize("precision", training.PRECISIONS)
+def test_every_precision_trains_and_predicts_the_same_when_loaded(precision, tmp_path):
+    config = replace(QUICK, epochs=1, precision=precision, accelerator="cpu", folder=tmp_path)
+    expected = predict(fit(small(), *split(), config).model, graphs())
+    np.testing.assert_allclose(predict(load(tmp_path / "best.ckpt"), graphs()), expected, rtol=1e-5)
+
+
+def test_a_device_that_is_not_there():
+    with pytest.raises(ValueError, match="the settings accelerator, devices, num_nodes and precision do not work here"):
+        fit(small(), *split(), replace(QUICK, accelerator="mps"))
+
+
+def test_a_checkpoint_that_cannot_be_written(tmp_path, monkeypatch):
+    def full(content, path):
+        Path(path).write_bytes(b"half")
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+    fit(small(), *split(), replace(QUICK, folder=tmp_path))
+    before = (tmp_path / "last.ckpt").read_bytes()
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match=r"last.ckpt cannot be written; is the disk full"):
+        training.WholeFiles().save_checkpoint({}, str(tmp_path / "last.ckpt"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert (tmp_path / "last.ckpt").read_bytes() == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, None)])
+def test_told_to_end(tmp_path, number, code, monkeypatch):
+    """It ends at once, with the exit code of a program that was told to end; the checkpoint stays, and goes on."""
+    whole = fit(small(), *split(), replace(QUICK, folder=tmp_path / "whole"))
+    step, calls = CrystalRegressor.training_step, []
+
+    def told(self, *arguments):
+        calls.append(1)
+        if len(calls) == 6:  # in the second epoch
+            signal.raise_signal(number)
+        return step(self, *arguments)
+
+    config, before = replace(QUICK, folder=tmp_path / "ended"), signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(CrystalRegressor, "training_step", told)
+        with pytest.raises(SystemExit if code else KeyboardInterrupt) as ended:
+            fit(small(), *split(), config)
+    assert len(calls) == 6
+    assert code is None or ended.value.code == code
+    assert signal.getsignal(signal.SIGTERM) == before
+    resumed = fit(small(), *split(), replace(config, resume=True))
+    pd.testing.assert_frame_equal(resumed.history, whole.history, check_exact=True)
 
 
 def test_too_few_crystals():

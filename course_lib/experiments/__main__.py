@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from course_lib.cli import run_command
 from course_lib.experiments.runs import STUDIES, run_study
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Read the command line (or a list of its words) and run the studies."""
+def main(arguments: list[str] | None = None) -> int:
+    """Read the command line (or a list of its words), run the studies, and return the exit code of `run_command`."""
     lines = [f"  {name:22s}{study.runs.__doc__.splitlines()[0]}" for name, study in STUDIES.items()]
     parser = argparse.ArgumentParser(
         prog="python -m course_lib.experiments",
@@ -22,9 +23,14 @@ def main(arguments: list[str] | None = None) -> None:
     unknown = [name for name in options.studies if name not in STUDIES]
     if unknown:
         parser.error(f"there is no study {unknown[0]!r}; there are {', '.join(STUDIES)}.")
-    for name in options.studies or [name for name, study in STUDIES.items() if study.bundled]:
-        run_study(name, options.dataset, options.jobs)
+
+    def run() -> int:
+        for name in options.studies or [name for name, study in STUDIES.items() if study.bundled]:
+            run_study(name, options.dataset, options.jobs)
+        return 0
+
+    return run_command(run, go_on="What is recorded is kept; the same command goes on.")
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -7,6 +7,7 @@ import hashlib
 import subprocess
 from collections.abc import Iterable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
@@ -35,6 +36,7 @@ def _git(*arguments: str) -> str | None:
 def code_sha256(modules: Iterable[str], package: Path = PACKAGE) -> str:
     """Return a hash of the code of some modules and of all modules of the package that they import, however far.
 
+    The modules may lie outside the package, as that of a network of your own; what they import outside does not enter.
     Comments, docstrings and the layout of the lines do not enter: they change no result. Nor does the face of a package
     (``__init__.py``), which names all of its modules, whichever of them is used.
 
@@ -48,7 +50,7 @@ def code_sha256(modules: Iterable[str], package: Path = PACKAGE) -> str:
     Raises
     ------
     FileNotFoundError
-        If the package has no such module.
+        If there is no such module, or it has no file.
     """
     seen: dict[str, str] = {}
     waiting = list(modules)
@@ -63,6 +65,13 @@ def code_sha256(modules: Iterable[str], package: Path = PACKAGE) -> str:
 
 
 def _file(module: str, package: Path) -> Path:
+    if module.split(".")[0] != package.name:
+        found = find_spec(module) if module != "__main__" else None
+        if found is None or not found.has_location:
+            raise FileNotFoundError(
+                f"no file of the module {module}: put the network into a file that can be imported."
+            )
+        return Path(found.origin)
     path = package.joinpath(*module.split(".")[1:])
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 

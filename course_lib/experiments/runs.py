@@ -26,10 +26,11 @@ from course_lib.composition import magpie
 from course_lib.datasets import DATA, Fold, folds, load_dataset
 from course_lib.experiments.provenance import code_sha256, git_commit
 from course_lib.files import write_atomically
-from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
+from course_lib.makers import make_config, make_forest, make_network
 from course_lib.methods import METHODS, trained, twins
 from course_lib.training import FitConfig, fit, predict
+from course_lib.validation import check_jobs, named
 
 RESULTS = DATA / "results"
 
@@ -204,7 +205,9 @@ def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> No
     n_jobs : int, default 1
         Runs at a time, each on one core.
     """
-    frame, study = load_dataset(dataset), STUDIES[name]
+    check_jobs(n_jobs)
+    with named(dataset):
+        frame, study = load_dataset(dataset), STUDIES[name]
     dataset = Path(frame.attrs["name"]).name.split(".")[0]
     wanted = study.runs(len(frame))
     recorded = _recorded(results_file(dataset, name), wanted, frame.attrs["sha256"])
@@ -292,7 +295,7 @@ def _forest(
     # A forest needs no validation set; it learns from all that a network learns from or is chosen by. In tuning the
     # validation set is what it is judged by.
     seen = fold.train if run.part == "validation" else np.concatenate([fold.train, fold.validation])
-    forest = forest_pipeline(run.seed)["forest"].set_params(n_jobs=1, **_configuration(run))
+    forest = make_forest(run.method, seed=run.seed, settings=dict(run.settings) | {"n_jobs": 1})
     start = time.process_time()
     forest.fit(graphs.features[seen], targets.to_numpy()[seen, 0])
     seconds = time.process_time() - start
@@ -303,9 +306,8 @@ def _forest(
 def _network(
     run: Run, targets: pd.DataFrame, graphs: CrystalGraphs, fold: Fold, predicted: np.ndarray
 ) -> tuple[np.ndarray, dict]:
-    torch.manual_seed(run.seed)
-    network = METHODS[run.method].network(n_targets=targets.shape[1])
-    config = FitConfig(**{"seed": run.seed, **_configuration(run)})
+    network = make_network(run.method, targets.shape[1], seed=run.seed)
+    config = make_config(run.method, dict(run.settings), seed=run.seed)
     start = time.process_time()
     result = fit(network, graphs.subset(fold.train), graphs.subset(fold.validation), config)
     details = {

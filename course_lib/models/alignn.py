@@ -207,11 +207,6 @@ class ALIGNN(Trunk):
         Layers without, after them. What the last layer with angles learns of them reaches the atoms in these.
     angles : bool, default True
         Without, every angle is read as a right angle, all else equal: to measure what the angles are worth.
-
-    Raises
-    ------
-    ValueError
-        Without layers of one kind.
     """
 
     def __init__(
@@ -220,9 +215,6 @@ class ALIGNN(Trunk):
         super().__init__(
             n_targets=n_targets, hidden=hidden, alignn_layers=alignn_layers, gcn_layers=gcn_layers, angles=angles
         )
-        for name, number in (("alignn_layers", alignn_layers), ("gcn_layers", gcn_layers)):
-            if number < 1:
-                raise ValueError(f"{name} is {number}; without at least 1 of them, no angle reaches the prediction.")
         self.embedding_size = hidden
         self.angles = angles
         self.register_buffer("atom_features", atom_feature_table(), persistent=False)  # (Z + 1, 92)

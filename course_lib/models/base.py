@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 from torch import Tensor, nn
 from torch_geometric.data import Batch
+
+from course_lib.validation import check_number, plain
 
 _NETWORKS: dict[str, type[CrystalModel]] = {}  # every class of network that was defined, by its name
 
@@ -11,6 +15,20 @@ _NETWORKS: dict[str, type[CrystalModel]] = {}  # every class of network that was
 def _same_place(one: type, other: type) -> bool:
     """Return whether two classes are defined in one place of one module."""
     return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+
+
+def _check_argument(name: str, value: object, default: object) -> None:
+    """Raise ``ValueError`` when an argument of a network is no value of the kind that its default is."""
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise ValueError(f"{name} is {value!r}; it must be true or false.")
+    elif isinstance(default, tuple):
+        for one in value:
+            _check_argument(f"a number of {name}", one, default[0])
+    elif isinstance(default, int):
+        check_number(name, value, whole=True, least=min(default, 1))
+    elif isinstance(default, float):
+        check_number(name, value)
 
 
 class CrystalModel(nn.Module):
@@ -28,11 +46,25 @@ class CrystalModel(nn.Module):
         Plain numbers, strings and dicts, so it can stand in a checkpoint.
     n_targets : int
         Number of properties predicted.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range: where its default is a whole number, it is a count, and must be at least 1 (0
+        where that is the default); where its default is another number, it must be finite.
     """
 
     def __init__(self, **config: object):
         super().__init__()
-        self.config = config
+        defaults = {
+            name: parameter.default
+            for made_of in reversed(type(self).__mro__)
+            if issubclass(made_of, CrystalModel)
+            for name, parameter in signature(made_of.__init__).parameters.items()
+        }
+        for name, value in config.items():
+            _check_argument(name, value, defaults.get(name))
+        self.config = {name: plain(value) for name, value in config.items()}
 
     def __init_subclass__(cls, **arguments: object):
         super().__init_subclass__(**arguments)
@@ -89,10 +121,14 @@ def describe(model: CrystalModel) -> dict:
 
     Raises
     ------
+    TypeError
+        If it is not a network.
     ValueError
         If another network has the same name, so that the dict would be that of the other one.
     """
-    known = _NETWORKS[type(model).__name__]
+    known = _NETWORKS.get(type(model).__name__)
+    if known is None or not isinstance(model, CrystalModel):
+        raise TypeError(f"{model!r} is not a network. Give one of course_lib.models.")
     if not _same_place(known, type(model)):
         raise ValueError(f"{known.__module__} has a network called {known.__name__}, too. Rename yours.")
     return {"model": known.__name__, **model.config}

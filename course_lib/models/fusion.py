@@ -11,6 +11,7 @@ from torch_geometric.data import Batch
 from course_lib.models.base import CrystalModel, Trunk, describe
 from course_lib.models.cgcnn import CGCNN
 from course_lib.models.layers import Standardize
+from course_lib.validation import check_number
 
 
 class FusionModel(CrystalModel):
@@ -28,6 +29,7 @@ class FusionModel(CrystalModel):
 
     def __init__(self, trunk: Trunk, n_features: int, **config: object):
         super().__init__(trunk=describe(trunk), n_features=n_features, **config)
+        check_number("dropout", config.get("dropout", 0.0), least=0, below=1)
         self.trunk = trunk.without_output()
         self.standardize = Standardize(n_features)
 
