@@ -61,7 +61,19 @@ NETWORKS = {
 UNTRAINED = {"MEGNet": {"dense.0.state.0.weight"}, "MultiTask, MEGNet": {"trunk.dense.0.state.0.weight"}}
 COUNTS = [
     (kind, name)
-    for kind in (ALIGNN, CGCNN, GAT, ALIGNNSimple, AttentionFusion, EarlyFusion, IntermediateFusion, MEGNet, MultiTask)
+    for kind in (
+        ALIGNN,
+        CGCNN,
+        GAT,
+        ALIGNNSimple,
+        ChemicalALIGNN,
+        ChemicalCGCNN,
+        AttentionFusion,
+        EarlyFusion,
+        IntermediateFusion,
+        MEGNet,
+        MultiTask,
+    )
     for name, parameter in inspect.signature(kind).parameters.items()
     if type(parameter.default) is int
 ] + [(PublishedCGCNN, "neighbors"), (PublishedCGCNN, "n_conv")]

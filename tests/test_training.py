@@ -748,6 +748,7 @@ def test_bad_settings(settings, message):
         FitConfig(**settings)
 
 
+@pytest.mark.filterwarnings("ignore:.*fp16 is not supported on CPU")
 @pytest.mark.parametrize("precision", training.PRECISIONS)
 def test_every_precision_trains_and_predicts_the_same_when_loaded(precision, tmp_path):
     config = replace(QUICK, epochs=1, precision=precision, accelerator="cpu", folder=tmp_path)

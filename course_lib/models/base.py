@@ -56,6 +56,11 @@ class CrystalModel(nn.Module):
 
     def __init__(self, **config: object):
         super().__init__()
+        self.config: dict[str, object] = {}
+        self.keep_arguments(**config)
+
+    def keep_arguments(self, **config: object) -> None:
+        """Add arguments to `config`, those of a subclass for example; raise ``ValueError`` for one out of range."""
         defaults = {
             name: parameter.default
             for made_of in reversed(type(self).__mro__)
@@ -64,7 +69,7 @@ class CrystalModel(nn.Module):
         }
         for name, value in config.items():
             _check_argument(name, value, defaults.get(name))
-        self.config = {name: plain(value) for name, value in config.items()}
+            self.config[name] = plain(value)
 
     def __init_subclass__(cls, **arguments: object):
         super().__init_subclass__(**arguments)

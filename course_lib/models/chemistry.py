@@ -86,7 +86,8 @@ class Chemistry(nn.Module):
             "radii": length / (self.radius[source] + self.radius[target]),
             "electronegativity": self.electronegativity[source] - self.electronegativity[target],
         }
-        return torch.cat([basis(values[name].to(length.dtype)) for name, basis in self.bases.items()], dim=1)
+        told = [basis(values[name].to(length.dtype)) for name, basis in self.bases.items()]
+        return torch.cat([length.new_zeros(len(length), 0), *told], dim=1)  # which may be none
 
 
 def _by_number(values: object) -> Tensor:
@@ -117,7 +118,7 @@ class ChemicalCGCNN(CGCNN):
         electronegativity: bool = True,
     ):
         super().__init__(n_targets, hidden, n_conv, embedding)
-        self.config |= {"atoms": atoms, "radii": radii, "electronegativity": electronegativity}
+        self.keep_arguments(atoms=atoms, radii=radii, electronegativity=electronegativity)
         self.chemistry = Chemistry(atoms, radii, electronegativity)
         self.atom_embedding = nn.Linear(self.atom_features.shape[1] + self.chemistry.n_atom, hidden)
         n_bond = len(self.basis.centers) + self.chemistry.n_bond
@@ -155,7 +156,7 @@ class ChemicalALIGNN(ALIGNN):
         electronegativity: bool = True,
     ):
         super().__init__(n_targets, hidden, alignn_layers, gcn_layers, angles)
-        self.config |= {"atoms": atoms, "radii": radii, "electronegativity": electronegativity}
+        self.keep_arguments(atoms=atoms, radii=radii, electronegativity=electronegativity)
         self.chemistry = Chemistry(atoms, radii, electronegativity)
         self.atom_embedding = Embedding(self.atom_features.shape[1] + self.chemistry.n_atom, hidden)
         self.edge_embedding = Embedding(len(self.distance_basis.centers) + self.chemistry.n_bond, 64, hidden)

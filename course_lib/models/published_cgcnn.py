@@ -7,7 +7,6 @@ from torch import Tensor
 from torch_geometric.data import Batch
 
 from course_lib.models.cgcnn import CGCNN
-from course_lib.validation import check_number
 
 _SAME_SHELL = 1e-3  # angstrom; wider than what rounding in a CIF file makes, and else as narrow as the original
 
@@ -34,8 +33,7 @@ class PublishedCGCNN(CGCNN):
 
     def __init__(self, neighbors: int = 12, classifier: bool = False, **sizes: int):
         super().__init__(**sizes)
-        check_number("neighbors", neighbors, whole=True, least=1)
-        self.config |= {"neighbors": neighbors, "classifier": classifier}
+        self.keep_arguments(neighbors=neighbors, classifier=classifier)
 
     def embed(self, batch: Batch) -> Tensor:
         """Return one vector per crystal, (B, embedding)."""
