@@ -8,21 +8,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import redirect_stdout
 from glob import glob
 from itertools import islice
 from pathlib import Path
-from threading import current_thread, main_thread
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import yaml
 
 from course_lib import __version__
+from course_lib.commands import BAD_INPUT, first_process, run_command, say
 from course_lib.methods import trained
 
 if TYPE_CHECKING:
@@ -34,9 +32,6 @@ if TYPE_CHECKING:
 
 FILES_AT_A_TIME = 500
 """Crystals that `predict` reads before it predicts them, so that memory stays bounded and output begins early."""
-
-BAD_INPUT, INTERRUPTED, TERMINATED = 2, 128 + signal.SIGINT, 128 + signal.SIGTERM
-"""Exit codes: something that the user gave is wrong; ended by Ctrl-C; ended by SIGTERM."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,68 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return code
 
     return run_command(command, go_on=getattr(options, "go_on", ""), debug=options.debug)
-
-
-def run_command(command: Callable[[], int], *, go_on: str = "", debug: bool = False) -> int:
-    """Run a command and return the exit code: its own; 2 after an error, 130 or 143 when it was told to end.
-
-    Parameters
-    ----------
-    command : callable
-        What to run; it returns its exit code.
-    go_on : str, optional
-        What to say to whoever ended it.
-    debug : bool, default False
-        Raise errors, in place of saying them in a line.
-    """
-    try:
-        with _ended_by_sigterm():
-            return command()
-    except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except KeyboardInterrupt:
-        _say(f"interrupted. {go_on}".rstrip())
-        return INTERRUPTED
-    except SystemExit as end:
-        if end.code != TERMINATED:
-            raise
-        _say(f"ended by SIGTERM. {go_on}".rstrip())
-        return TERMINATED
-    except (OSError, ValueError, ImportError, FloatingPointError, MemoryError) as error:
-        if debug:
-            raise
-        _say(f"error: {str(error) or type(error).__name__}")
-        return BAD_INPUT
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM arrive as ``SystemExit``, so that what is open is closed and files half written are removed."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(TERMINATED)
-
-    if current_thread() is not main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _say(message: str) -> None:
-    """Tell the user something; errors from every process, all else from the first."""
-    if _first_process() or message.startswith("error"):
-        print(f"course-lib: {message}", file=sys.stderr, flush=True)
-
-
-def _first_process() -> bool:
-    """Return whether this process speaks for all that train together."""
-    lightning = sys.modules.get("lightning.pytorch.utilities")  # where it is not loaded, nothing is trained
-    return lightning is None or lightning.rank_zero_only.rank == 0
 
 
 # --- what can be given --------------------------------------------------------------------------------------------
@@ -453,7 +386,7 @@ def _pairs(texts: list[str] | None, option: str) -> dict[str, object]:
 
 def _print(tables: Iterable[pd.DataFrame], format_: str, output: object) -> None:
     """Write tables of the same columns below one heading, each as soon as it exists."""
-    if not _first_process():
+    if not first_process():
         return
     if format_ == "table":
         import pandas as pd
@@ -491,7 +424,7 @@ def _train(options: argparse.Namespace, output: object) -> int:
     else:
         parts = predictors.graph_folds(graphs, options.split)[options.fold]
     sets = {name: graphs.subset(rows) for name, rows in parts._asdict().items()}
-    _say(", ".join(f"{len(rows)} crystals for {name}" for name, rows in parts._asdict().items() if len(rows)))
+    say(", ".join(f"{len(rows)} crystals for {name}" for name, rows in parts._asdict().items() if len(rows)))
     predictor = predictors.train(
         options.method,
         sets["train"],
@@ -512,7 +445,7 @@ def _train(options: argparse.Namespace, output: object) -> int:
                 rows.append((options.method, name, target, len(sets[name]), error, predictor.units[target]))
     columns = ["method", "part", "target", "crystals", "mae", "unit"]
     _print([pd.DataFrame(rows, columns=columns)], options.format, output)
-    _say(f"the model is in {options.folder}; use it: course-lib predict --model {options.folder} FILE ...")
+    say(f"the model is in {options.folder}; use it: course-lib predict --model {options.folder} FILE ...")
     return 0
 
 
@@ -538,7 +471,7 @@ def _with_chosen_targets(graphs: CrystalGraphs, chosen: list[str] | None, datase
             raise ValueError(f"{dataset}: {incomplete[name]}")
     graphs = graphs.select_targets(chosen)
     left_out = [name for name in [*columns, *graphs.attrs.get("other_columns", [])] if name not in chosen]
-    _say(f"learns {', '.join(chosen)}" + (f"; leaves out {', '.join(left_out)}" if left_out else ""))
+    say(f"learns {', '.join(chosen)}" + (f"; leaves out {', '.join(left_out)}" if left_out else ""))
     return graphs
 
 
@@ -549,7 +482,7 @@ def _predict(options: argparse.Namespace, output: object) -> int:
     bad: list[str] = []
     _print(_prediction_tables(_file_names(options.files), models, bad), options.format, output)
     for message in bad:
-        _say(f"error: {message}")
+        say(f"error: {message}")
     return BAD_INPUT if bad else 0
 
 
@@ -630,7 +563,7 @@ def _benchmark(options: argparse.Namespace, output: object) -> int:
     )
     _print([scores.reset_index()], options.format, output)
     done = Path(options.folder, RESULTS)
-    _say(f"all folds are done: {done}" if done.exists() else f"{len(scores)} of 5 folds are done")
+    say(f"all folds are done: {done}" if done.exists() else f"{len(scores)} of 5 folds are done")
     return 0
 
 
@@ -638,7 +571,7 @@ def _data_list(options: argparse.Namespace, output: object) -> int:
     from course_lib.datasets import cache_folder, catalogue
 
     _print([catalogue().reset_index()], options.format, output)
-    _say(f"downloads are kept in {cache_folder()}")
+    say(f"downloads are kept in {cache_folder()}")
     return 0
 
 
@@ -663,7 +596,7 @@ def _data_check(options: argparse.Namespace, output: object) -> int:
             check_dataset(name)
         except ValueError as error:
             rows.append((name, file, "wrong"))
-            _say(f"error: {error}")
+            say(f"error: {error}")
         else:
             rows.append((name, file, "right"))
     _print([pd.DataFrame(rows, columns=["name", "file", "hash"])], options.format, output)

@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "course_lib"
 
 # From the ground up; a module imports from lower floors only. A new module gets its place here.
 FLOORS = (
-    {"validation", "files", "json_frames", "parallel", "downloads"},
+    {"validation", "commands", "files", "json_frames", "parallel", "downloads"},
     {"crystal_files"},
     {"dataset_sources"},
     {"datasets", "composition", "graphs"},
@@ -22,6 +22,7 @@ FLOORS = (
     {"training", "forest", "tabular"},
     {"late_fusion", "interpret", "invariance", "published"},
     {"methods"},
+    {"makers"},
     {"experiments"},
     {"predictors"},
     {"matbench_tasks"},

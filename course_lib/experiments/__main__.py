@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from course_lib.cli import run_command
+from course_lib.commands import run_command
 from course_lib.experiments.runs import STUDIES, run_study
 
 

@@ -1,0 +1,76 @@
+"""How a command ends: what it says, and its exit code. One way for all commands of the library."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import current_thread, main_thread
+from types import FrameType
+
+BAD_INPUT, INTERRUPTED, TERMINATED = 2, 128 + signal.SIGINT, 128 + signal.SIGTERM
+"""Exit codes: something that the user gave is wrong; ended by Ctrl-C; ended by SIGTERM."""
+
+
+def run_command(command: Callable[[], int], *, go_on: str = "", debug: bool = False) -> int:
+    """Run a command and return the exit code: its own; 2 after an error, 130 or 143 when it was told to end.
+
+    Parameters
+    ----------
+    command : callable
+        What to run; it returns its exit code.
+    go_on : str, optional
+        What to say to whoever ended it.
+    debug : bool, default False
+        Raise errors, in place of saying them in a line.
+    """
+    try:
+        with _ended_by_sigterm():
+            return command()
+    except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        say(f"interrupted. {go_on}".rstrip())
+        return INTERRUPTED
+    except SystemExit as end:
+        if end.code != TERMINATED:
+            raise
+        say(f"ended by SIGTERM. {go_on}".rstrip())
+        return TERMINATED
+    except (OSError, ValueError, ImportError, FloatingPointError, MemoryError) as error:
+        if debug:
+            raise
+        say(f"error: {str(error) or type(error).__name__}")
+        return BAD_INPUT
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM arrive as ``SystemExit``, so that what is open is closed and files half written are removed."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(TERMINATED)
+
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def say(message: str) -> None:
+    """Tell the user something; errors from every process, all else from the first."""
+    if first_process() or message.startswith("error"):
+        print(f"course-lib: {message}", file=sys.stderr, flush=True)
+
+
+def first_process() -> bool:
+    """Return whether this process speaks for all that train together."""
+    lightning = sys.modules.get("lightning.pytorch.utilities")  # where it is not loaded, nothing is trained
+    return lightning is None or lightning.rank_zero_only.rank == 0
