@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from numbers import Real
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -213,7 +212,7 @@ def check_task_weights(weights: str | Sequence[float]) -> None:
                 f"task_weights is {weights!r}; choose one of {', '.join(_BY_NAME)}, or give a number for each target."
             )
         return
-    if not isinstance(weights, Sequence | np.ndarray):
+    if not isinstance(weights, Sequence):
         raise ValueError(
             f"task_weights is {weights!r}; choose one of {', '.join(_BY_NAME)}, or give a list of numbers."
         )

@@ -19,7 +19,7 @@ import os
 import pickle
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -131,9 +131,8 @@ class FitConfig:
     def __post_init__(self):
         # Plain values only, as checkpoints hold them: settings may come from NumPy, and lists from a JSON file.
         values = {name: plain(value) for name, value in vars(self).items()}
-        if isinstance(self.task_weights, Sequence | np.ndarray) and not isinstance(self.task_weights, str):
-            check_task_weights(self.task_weights)
-            values["task_weights"] = tuple(float(weight) for weight in self.task_weights)
+        if isinstance(self.task_weights, tuple | list | np.ndarray):
+            values["task_weights"] = tuple(plain(weight) for weight in self.task_weights)
         for name, value in values.items():
             object.__setattr__(self, name, value)
         self._check()
