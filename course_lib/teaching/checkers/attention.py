@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from course_lib.teaching.checkers.declarative import Found, Function, asks, yes_or_no
+from course_lib.teaching.checkers.declarative import Found, Function, asks, without_arguments, yes_or_no
 from course_lib.teaching.checkers.feedback import Hint, as_array, as_dict, call, checker, close, finished, kind_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def _tensor(returned: object, shown: str) -> np.ndarray:
     """Read a tensor through which a network can learn."""
     import torch
 
-    name = f"{shown.partition('(')[0]}(...)"
+    name = without_arguments(shown)
     if not isinstance(returned, torch.Tensor):
         as_array(returned, name, None)
         raise Hint(

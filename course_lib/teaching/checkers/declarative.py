@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -214,7 +213,12 @@ def one_number(returned: object, shown: str) -> np.ndarray:
 
 def numbers(*shape: int | None) -> Reader:
     """Return what reads numbers of this shape."""
-    return lambda returned, shown: as_array(returned, f"{shown.partition('(')[0]}(...)", shape)
+    return lambda returned, shown: as_array(returned, without_arguments(shown), shape)
+
+
+def without_arguments(shown: str) -> str:
+    """Return a call as text with dots for its arguments."""
+    return f"{shown.partition('(')[0]}(...)"
 
 
 def instead(read: Reader, told: str) -> Reader:
@@ -231,7 +235,7 @@ def instead(read: Reader, told: str) -> Reader:
 
 def numpy_array(returned: object, shown: str) -> np.ndarray:
     """Read a NumPy array of any shape, which the next cells need, and nothing that only looks like one."""
-    name = f"{shown.partition('(')[0]}(...)"
+    name = without_arguments(shown)
     array = as_array(returned, name, None)
     if array.ndim and not isinstance(returned, np.ndarray):
         raise Hint(f"`{name}` is {kind_of(returned)}. The next cells need a NumPy array: `np.array(...)` makes one.")
@@ -243,10 +247,7 @@ def yes_or_no(returned: object, shown: str) -> np.ndarray:
     if getattr(returned, "shape", None) == ():  # a tensor or array of one value
         returned = returned.item()
     if not isinstance(returned, bool | np.bool_):
-        name = shown.partition("(")[0]
-        raise Hint(
-            f"`{name}` returns something of type {type(returned).__name__}. It should answer yes or no: True or False."
-        )
+        raise Hint(f"`{without_arguments(shown)}` is {kind_of(returned)}. It should answer yes or no: True or False.")
     return np.asarray(float(returned))
 
 
@@ -300,10 +301,9 @@ class Function:
         """Return what the function returned for each probe; raise `Hint` where it is not right."""
         probes = self.probes() if callable(self.probes) else self.probes
         values = [self._returned(answer, probe) for probe in probes]
-        same = partial(self._same, values, probes)
-        if not any(map(same, (self.right, *self.also))):
+        if not any(self._same(values, probes, one) for one in (self.right, *self.also)):
             for hint, *answers in self.mistakes:
-                if any(map(same, answers)):
+                if any(self._same(values, probes, wrong) for wrong in answers):
                     raise Hint(hint)
             right = [self._at(self.right, probe) for probe in probes]
             _common(f"{self.name}(...)", values, right)
@@ -329,6 +329,8 @@ class Function:
                 return None
 
     def _same(self, values: list[np.ndarray], probes: Sequence[tuple], function: Callable) -> bool:
-        theirs = [self._at(function, probe) for probe in probes]
-        pairs = zip(values, theirs, strict=True)
-        return all(wanted is not None and close(value, wanted, self.rtol, self.atol) for value, wanted in pairs)
+        for value, probe in zip(values, probes, strict=True):
+            theirs = self._at(function, probe)
+            if theirs is None or not close(value, theirs, self.rtol, self.atol):
+                return False
+        return True

@@ -181,17 +181,6 @@ def as_dict(answer: object, name: str) -> dict:
     return dict(answer)
 
 
-def same_keys(answer: Mapping, name: str, keys: Iterable) -> None:
-    """Raise `Hint` unless the dict has exactly these keys."""
-    keys = list(keys)
-    missing = [key for key in keys if key not in answer]
-    extra = [key for key in answer if key not in keys]
-    if missing:
-        raise Hint(f"`{name}` lacks the key {short(missing[0])}. Keep all keys of the stub.")
-    if extra:
-        raise Hint(f"`{name}` has the key {short(extra[0])}, which nobody asked for. Take it out.")
-
-
 # --- calling a learner's function -----------------------------------------------------------------------------------
 
 
