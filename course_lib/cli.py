@@ -490,7 +490,7 @@ def _file_names(given: list[str]) -> Iterator[str]:
     """Yield the names of files, those of patterns and those on standard input among them."""
     for name in given:
         if name == "-":
-            yield from filter(None, (line.rstrip("\n") for line in sys.stdin))
+            yield from filter(None, (line.strip("\r\n\ufeff") for line in sys.stdin))
         elif not os.path.exists(name) and glob(name):
             yield from sorted(glob(name))
         else:

@@ -1,4 +1,4 @@
-"""Crystals in files: folders with a table as CGCNN and ALIGNN have them, JSON frames of matminer, single structures.
+"""Datasets in files: folders with a table as CGCNN and ALIGNN have them, and JSON frames of matminer.
 
 There is one reader per format. It yields structures one after the other (`Stream`); a frame is made of its stream.
 """
@@ -6,8 +6,7 @@ There is one reader per format. It yields structures one after the other (`Strea
 from __future__ import annotations
 
 import hashlib
-import os
-import warnings
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -18,23 +17,15 @@ from joblib import Parallel, delayed
 
 from course_lib.id_prop import read_id_prop
 from course_lib.json_frames import read_json_frame
-from course_lib.validation import check_structure, check_targets, check_unique_ids, describe_row
+from course_lib.structure_files import read_structure, structure_from_dict
+from course_lib.validation import NUMBER, check_structure, check_targets, check_unique_ids, describe_row
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 _FILES_FOR_PROCESSES = 1000  # from so many files on, starting processes costs less than it saves
 _FILES_AT_A_TIME = 500  # structures that processes have read and nobody has taken yet
-
-# Warnings of pymatgen's parsers that change nothing about the crystal; any other warning is an error.
-_HARMLESS_WARNINGS = (
-    "fractional coordinates rounded to ideal values",
-    "Skipping relative stoichiometry check",
-    "Cannot determine chemical composition from CIF",  # no formula in the file to compare with
-    "type key found. Spacegroup from",  # the symmetry is given by its name
-    "A 1-line symmetry op P1 CIF is detected",
-    "No Pauling electronegativity for",  # noble gases
-)
+_LARGEST = sys.float_info.max
 
 
 class Stream(NamedTuple):
@@ -130,9 +121,12 @@ def _user_attrs(path: Path, table: pd.DataFrame) -> dict:
     Nobody may have asked for a column with gaps, so they are an error only where it is the only one of numbers.
     """
     numbers = table.select_dtypes(["number", "bool"])
-    incomplete = {str(name): gap for name in numbers if (gap := _gap(numbers[name]))}
+    mixed = {name: text for name in table if name not in numbers and (text := _text_for_number(table[name]))}
+    if mixed and numbers.empty:
+        raise ValueError(f"{path}: {next(iter(mixed.values()))}")
+    incomplete = {str(name): gap for name in numbers if (gap := _gap(numbers[name]))} | mixed
     targets = [str(name) for name in numbers if str(name) not in incomplete or len(numbers.columns) == 1]
-    others = [str(name) for name in table if name not in numbers]
+    others = [str(name) for name in table if name not in numbers and name not in mixed]
     return _attrs(path, targets) | {"incomplete": incomplete, "other_columns": others}
 
 
@@ -145,28 +139,47 @@ def _gap(column: pd.Series) -> str:
     return ""
 
 
+def _text_for_number(column: pd.Series) -> str:
+    """Return the first row without a number, in words, where the others have one or all have it as text."""
+    cells = column.tolist()
+    number = [isinstance(cell, int) or (isinstance(cell, float) and cell == cell) for cell in cells]
+    if not any(number) and not all(isinstance(cell, str) and NUMBER.fullmatch(cell) for cell in cells):
+        return ""
+    # Where all are numbers, pandas keeps them as objects because of an integer of more than 64 bits.
+    row = number.index(False) if not all(number) else max(range(len(cells)), key=lambda row: abs(cells[row]))
+    return (
+        f"column {column.name!r}: {describe_row(row, list(column.index))} is {str(cells[row])[:40]!r}, "
+        "not a number that fits the others. Store numbers, or drop the row."
+    )
+
+
 def _read_table(path: Path, targets: list[str]) -> pd.DataFrame:
     """Return all of a frame in a JSON file but its structures; it must have these targets."""
-    from monty.json import MontyDecoder
-
     frame = read_json_frame(path)
     for needed in ("structure", *targets):
         if needed not in frame.columns:
-            raise ValueError(f"{path} has no column {needed!r}, only {', '.join(map(str, frame.columns))}.")
+            raise ValueError(f"{path} has no column {needed!r}, only {', '.join(frame.columns)}.")
     kept = [column for column, name in enumerate(frame.columns) if name != "structure"]
     cells = [[row[column] for column in kept] for row in frame.rows]
-    index = pd.Index([str(label) for label in frame.index], name="id")
-    return pd.DataFrame(MontyDecoder().process_decoded(cells), index, [frame.columns[column] for column in kept])
+    index = pd.Index(frame.index, name="id", dtype=object)
+    try:
+        table = pd.DataFrame(cells, index, [frame.columns[column] for column in kept])
+    except OverflowError as error:  # pandas' message names no row
+        large = (any(isinstance(cell, int) and abs(cell) > _LARGEST for cell in row) for row in cells)
+        where = describe_row(list(large).index(True), frame.index)
+        raise ValueError(f"{path}: {where} has a number beyond {_LARGEST:.0e}. Fix it or drop the row.") from error
+    return table
 
 
 def _read_structures(path: Path, ids: list[str]) -> Iterator[Structure]:
     """Yield the checked structures of a frame in a JSON file."""
-    from monty.json import MontyDecoder
-
-    frame, decode = read_json_frame(path), MontyDecoder().process_decoded
+    frame = read_json_frame(path)
     column = frame.columns.index("structure")
     for row, cells in enumerate(frame.rows):
-        structure = decode(cells[column])
+        try:
+            structure = structure_from_dict(cells[column])
+        except ValueError as error:
+            raise ValueError(f"{describe_row(row, ids)}: {error}") from error
         check_structure(structure, row, ids)
         yield structure
 
@@ -201,53 +214,3 @@ def _read_files(files: list[Path], ids: list[str]) -> Iterator[Structure]:
             for row, structure in zip(some, structures, strict=True):
                 check_structure(structure, row, ids)
                 yield structure
-
-
-def read_structure(path: str | os.PathLike, where: str = "") -> Structure:
-    """Read one crystal from a file: CIF, POSCAR, or what else pymatgen knows by its name.
-
-    Parameters
-    ----------
-    path : path
-        The file. What pymatgen only warns about is an error too, unless it changes nothing about the crystal.
-    where : str, optional
-        What an error message begins with, for example the row that asks for the file.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the file does not exist.
-    ValueError
-        If it cannot be read, is suspect, or holds more than one structure.
-    """
-    path, begin = Path(path), f"{where}: " if where else ""
-    if not path.is_file():
-        raise FileNotFoundError(f"{begin}{path} is missing. Add the file or leave it out.")
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            structures = _parse(path)
-        # The parsers have no error of their own: what a broken file raises depends on where it is broken.
-        except Exception as error:
-            raise ValueError(f"{begin}cannot read {path} ({error}). Fix the file or leave it out.") from error
-    serious = [
-        str(warning.message)
-        for warning in caught
-        if issubclass(warning.category, UserWarning)
-        and not any(harmless in str(warning.message) for harmless in _HARMLESS_WARNINGS)
-    ]
-    if serious:
-        raise ValueError(f"{begin}{path} is suspect: {serious[0]} Fix the file or leave it out.")
-    if len(structures) > 1:
-        raise ValueError(f"{begin}{path} holds {len(structures)} structures. Keep one per file.")
-    return structures[0]
-
-
-def _parse(path: Path) -> list[Structure]:
-    """Return what pymatgen reads from the file."""
-    from pymatgen.core import Structure
-    from pymatgen.io.cif import CifParser
-
-    if path.suffix.lower() == ".cif":
-        return CifParser(path).parse_structures(primitive=False, on_error="raise")
-    return [Structure.from_file(path)]

@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 
 from course_lib.crystal_files import Stream, stream_files
-from course_lib.crystal_files import read_structure as read_structure
 from course_lib.dataset_sources import BUNDLED as BUNDLED
 from course_lib.dataset_sources import DATA as DATA
 from course_lib.dataset_sources import SOURCES, Source, matbench_tasks
 from course_lib.downloads import cache_folder as cache_folder
+from course_lib.structure_files import read_structure as read_structure
 
 if TYPE_CHECKING:
     from sklearn.model_selection import BaseShuffleSplit

@@ -30,6 +30,8 @@ from torch_geometric.data import Batch
 from vesin import NeighborList
 
 from course_lib.validation import (
+    CLOSEST,
+    MOST_ATOMS,
     check_same_length,
     check_same_order,
     check_structure,
@@ -56,7 +58,13 @@ A bond has the mean length of its edges, so the error that this makes in a predi
 """
 
 _NEGLIGIBLE = 1e-6  # neighbours of a smaller weight are left out
-_CLOSEST = 0.1  # angstrom; atoms nearer than this are one atom written twice
+_LONGEST = 500.0  # angstrom; no edge of a cell is longer
+_FARTHEST = 1e5  # angstrom; where coordinates are larger, their digits are lost
+_FIRST_RADIUS = 8.0  # angstrom; the search does not begin with a larger one
+_MOST_IMAGES = 100_000  # of a cell within the radius
+_CROWD = 500  # atoms of a crystal from which on it is looked whether they are in a heap
+_CUBE, _MOST_IN_CUBE = 4.0, 30  # angstrom; atoms: there are 11 in diamond
+_MOST_PAIRS = 5_000_000  # of atoms within the radius
 _CHUNK = 250  # crystals searched together, and handed to a worker process
 _FORMAT = 3  # of the folder that save() writes
 _META = "meta.json"  # the file in it that is not an array
@@ -185,9 +193,10 @@ class CrystalGraphs:
         FileExistsError
             If `folder` exists and holds something else than graphs.
         ValueError
-            For an empty or disordered structure, something that is not an element, two atoms at one place, a target
-            that is NaN or infinite, lengths that differ, an id that repeats or a table whose index has the crystals
-            in another order, or only some of them; the message names the row.
+            For an empty or disordered structure, something that is not an element, two atoms nearer than 0.5 angstrom,
+            a cell in which the search for neighbours would not end, a target that is NaN or infinite, lengths that
+            differ, an id that repeats or a table whose index has the crystals in another order, or only some of them;
+            the message names the row.
         """
         if neighbors < 1:
             raise ValueError(f"neighbors is {neighbors}; every atom needs at least 1.")
@@ -469,7 +478,8 @@ def nearest_neighbors(positions: np.ndarray, cell: np.ndarray, neighbors: int = 
     Raises
     ------
     ValueError
-        If two atoms stand at the same place, or a coordinate or the cell is not a finite number.
+        If two atoms are nearer than 0.5 angstrom, a coordinate or the cell is not a finite number, or the search
+        would not end: more than 20 000 atoms, an edge longer than 500 angstrom, a cell that is almost flat.
     """
     return _search([positions], [cell], neighbors, ["the crystal"])
 
@@ -486,14 +496,21 @@ def _search(positions: list[np.ndarray], cells: list[np.ndarray], neighbors: int
     cutoff = np.zeros(len(crystal))
     # A sphere that holds a little more than wanted in a crystal of even density; it grows where that is not enough.
     volume = np.abs(np.linalg.det(np.stack(cells)))
-    radius = (3 * 1.6 * (neighbors + 1) * volume / (4 * np.pi * n_atoms)) ** (1 / 3) + FADE_WIDTH
+    radius = np.minimum((3 * 1.6 * (neighbors + 1) * volume / (4 * np.pi * n_atoms)) ** (1 / 3), _FIRST_RADIUS)
+    radius += FADE_WIDTH
     search = NeighborList(cutoff=1.0, full_list=True, n_threads=1)
     todo, edges = np.arange(len(n_atoms)), []
     while len(todo):
         pairs, vectors = [], []
         for c in todo:
+            _check_images(cells[c], radius[c], names[c])
             search.cutoff = radius[c]
             pair, vector = search.compute(positions[c], cells[c], True, "PD")
+            if len(pair) > _MOST_PAIRS:
+                raise ValueError(
+                    f"{names[c]}: {len(pair)} pairs of atoms are nearer than {radius[c]:.1f} angstrom: its atoms are "
+                    "in a heap. Fix its file or drop the row."
+                )
             pairs.append(pair.astype(np.int64) + offset[c])
             vectors.append(vector)
         (target, source), vector = np.concatenate(pairs).T, np.concatenate(vectors)
@@ -551,26 +568,70 @@ def _check_geometry(positions: list[np.ndarray], cells: list[np.ndarray], names:
                 raise ValueError(
                     f"{name}: NaN or infinity among its coordinates or lattice vectors. Fix its file or drop the row."
                 )
+    for points, cell, name in zip(positions, cells, names, strict=True):
+        longest = np.abs(cell).max()
+        if len(points) > MOST_ATOMS:
+            raise ValueError(f"{name}: {len(points)} atoms; crystals have at most {MOST_ATOMS} here. Drop the row.")
+        if np.abs(points).max() > _FARTHEST:
+            raise ValueError(
+                f"{name}: an atom has the coordinate {np.abs(points).max():.4g} angstrom, far outside the cell. "
+                "Fix its file or drop the row."
+            )
+        if longest > _LONGEST:
+            raise ValueError(
+                f"{name}: an edge of its cell is {longest:.4g} angstrom long, and none is longer than {_LONGEST:g}. "
+                "Fix its file or drop the row."
+            )
     volume = np.abs(np.linalg.det(np.stack(cells)))
-    if volume.min() < _CLOSEST**3:
+    if volume.min() < CLOSEST**3:
         c = int(np.argmin(volume))
         raise ValueError(
             f"{names[c]}: its cell has a volume of {volume[c]:.2g} cubic angstrom, so its lattice vectors are wrong. "
             "Fix its file or drop the row."
+        )
+    for points, cell, name in zip(positions, cells, names, strict=True):
+        if len(points) > _CROWD:
+            _check_crowd(points, cell, name)
+
+
+def _check_crowd(points: np.ndarray, cell: np.ndarray, name: str) -> None:
+    """Raise ``ValueError`` when a cube holds more atoms than any solid has, and so too many pairs to search."""
+    points = np.linalg.solve(cell.T, points.T).T % 1 @ cell
+    count = np.unique(np.floor(points / _CUBE), axis=0, return_counts=True)[1].max()
+    if count > _MOST_IN_CUBE:
+        raise ValueError(
+            f"{name}: {count} atoms are in a cube of {_CUBE:g} angstrom, where no solid has more than {_MOST_IN_CUBE}. "
+            "Fix its file or drop the row."
+        )
+
+
+def _check_images(cell: np.ndarray, radius: float, name: str) -> None:
+    """Raise ``ValueError`` when too many images of a cell are within a radius, as with a tiny angle."""
+    faces = np.linalg.norm(np.cross(cell[[1, 2, 0]], cell[[2, 0, 1]]), axis=1)
+    heights = np.abs(np.linalg.det(cell)) / faces
+    if np.prod(2 * np.ceil(radius / heights) + 1) > _MOST_IMAGES:
+        raise ValueError(
+            f"{name}: its cell is too flat or too large: the distances between its faces are "
+            f"{', '.join(f'{height:.2g}' for height in heights)} angstrom. Fix its file or drop the row."
         )
 
 
 def _check_apart(
     source: np.ndarray, target: np.ndarray, distance: np.ndarray, crystal: np.ndarray, offset: np.ndarray, names: list
 ) -> None:
-    """Raise ``ValueError`` naming the two sites when two atoms stand at the same place."""
-    if distance.min(initial=np.inf) < _CLOSEST:
+    """Raise ``ValueError`` naming the two sites when two atoms are nearer than in any crystal."""
+    if distance.min(initial=np.inf) < CLOSEST:
         edge = int(np.argmin(distance))
         c = crystal[target[edge]]
-        raise ValueError(
-            f"{names[c]}: sites {target[edge] - offset[c]} and {source[edge] - offset[c]} are {distance[edge]:.3f} "
-            "angstrom apart. Remove the double site (structure.merge_sites) or fix the lattice vectors."
-        )
+        _raise_too_near(names[c], target[edge] - offset[c], source[edge] - offset[c], distance[edge])
+
+
+def _raise_too_near(name: str, one: int, other: int, distance: float) -> None:
+    sites = f"site {one} and its own image" if one == other else f"sites {one} and {other}"
+    raise ValueError(
+        f"{name}: {sites} are {distance:.3f} angstrom apart, nearer than {CLOSEST} angstrom. Remove the double site "
+        "(structure.merge_sites) or fix the lattice vectors."
+    )
 
 
 class _Given(NamedTuple):

@@ -8,11 +8,32 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 _BLOCK = 1 << 20  # characters read at a time
+_LONGEST_WORD = 20  # characters that may be cut at the end of a piece: -Infinity, or the escapes of one character
+_DATA_MODULES = ("pymatgen", "numpy", "datetime")  # of objects that are data, as monty writes them
+
+
+def _plain(pairs: list[tuple[str, object]]) -> dict:
+    """Return an object of a JSON text as a dict; raise ``ValueError`` for a repeated key, or one that means code."""
+    plain = dict(pairs)
+    if len(plain) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is repeated")
+    if "@callable" in plain or str(plain.get("@module", "pymatgen")).partition(".")[0] not in _DATA_MODULES:
+        raise ValueError(
+            f"it names the Python module {plain.get('@module')!r}; only pymatgen structures and plain values are read"
+        )
+    return plain
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_plain)
+loads = _DECODER.decode
+"""Read a JSON text as plain values: nothing is imported that it names, and no repeated key passes."""
 
 
 class JSONFrame(NamedTuple):
@@ -20,12 +41,12 @@ class JSONFrame(NamedTuple):
 
     Attributes
     ----------
-    index : list
+    index : list of str
         Name of each row.
     columns : list of str
         Names of the columns.
     rows : iterator of list
-        The cells of one row after the other; to be read once.
+        The cells of one row after the other, plain values; to be read once.
     """
 
     index: list
@@ -39,30 +60,51 @@ def read_json_frame(path: Path) -> JSONFrame:
     Raises
     ------
     ValueError
-        If the file is not such a table, or ends in the middle.
+        If the file is not such a table, ends in the middle or goes on after its end, repeats a key or the name of a
+        column, has rows that do not fit the index and the columns, or names a Python module other than pymatgen.
     """
     text = _Text(path)
     head = {}
     text.expect("{")
     while (key := text.value()) != "data":
         text.expect(":")
+        if not isinstance(key, str) or key in head:
+            raise text.error(f"the key {key!r} is repeated, or not text")
         head[key] = text.value()
         text.expect(",")
     text.expect(":")
-    if set(head) != {"index", "columns"}:
+    if set(head) != {"index", "columns"} or not all(isinstance(names, list) for names in head.values()):
         raise text.error("index and columns do not stand before the data")
-    return JSONFrame(head["index"], head["columns"], _rows(text))
+    columns = [_name(name, f"column {number}", text) for number, name in enumerate(head["columns"])]
+    repeated = [name for name in columns if columns.count(name) > 1]
+    if repeated:
+        raise text.error(f"the column {repeated[0]!r} is repeated")
+    index = [_name(label, f"row {row}", text) for row, label in enumerate(head["index"])]
+    return JSONFrame(index, columns, _rows(text, len(index), len(columns)))
 
 
-def _rows(text: _Text) -> Iterator[list]:
+def _name(name: object, what: str, text: _Text) -> str:
+    """Return the name of a row or column as text; it is a number at times."""
+    if isinstance(name, str | int | float) and name == name:  # NaN is not
+        return str(name)
+    raise text.error(f"the name of {what} is {name!r}, not text or a number. Give the index and the columns one level")
+
+
+def _rows(text: _Text, n_rows: int, n_columns: int) -> Iterator[list]:
+    """Yield the rows; there must be as many as names."""
     text.expect("[")
-    if text.next() == "]":
-        return
-    while True:
-        yield text.value()
-        if text.next() == "]":
-            return
-        text.expect(",")
+    for row in range(n_rows):
+        if row:
+            text.expect(",")
+        cells = text.value(f"row {row}: ")
+        if not isinstance(cells, list) or len(cells) != n_columns:
+            raise text.error(f"row {row} has not {n_columns} cells, as many as there are columns")
+        yield cells
+    if text.next() != "]":
+        raise text.error(f"there are other rows than the {n_rows} of the index")
+    text.expect("]")
+    text.expect("}")
+    text.end()
 
 
 class _Text:
@@ -72,7 +114,6 @@ class _Text:
         self._path = path
         self._pieces = _pieces(path)
         self._text, self._at = "", 0
-        self._decode = json.JSONDecoder().raw_decode
 
     def error(self, what: str) -> ValueError:
         """Return the error for a file that is not a table."""
@@ -80,11 +121,15 @@ class _Text:
             f"{self._path} is not a table of matminer's store_dataframe_as_json(orient='split'), or damaged: {what}."
         )
 
-    def _read_more(self) -> None:
+    def _piece(self) -> str:
+        """Return the next piece of the file; nothing at its end."""
         try:
-            piece = next(self._pieces, "")
-        except (OSError, EOFError, UnicodeDecodeError) as error:
+            return next(self._pieces, "")
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
             raise self.error(str(error)) from error
+
+    def _read_more(self) -> None:
+        piece = self._piece()
         if not piece:
             raise self.error("it ends in the middle")
         self._text, self._at = self._text[self._at :] + piece, 0
@@ -98,21 +143,34 @@ class _Text:
                 return self._text[self._at]
             self._read_more()
 
+    def end(self) -> None:
+        """Raise ``ValueError`` unless nothing but space follows."""
+        rest = self._text[self._at :]
+        while not rest.strip():
+            if not (rest := self._piece()):
+                return
+        raise self.error(f"it goes on after its end: {rest.strip()[:20]!r}")
+
     def expect(self, character: str) -> None:
         """Go behind the next character, which must be this one."""
         if self.next() != character:
             raise self.error(f"there is {self.next()!r} where {character!r} should be")
         self._at += 1
 
-    def value(self) -> object:
+    def value(self, where: str = "") -> object:
         """Return the next value and go behind it."""
         self.next()
         while True:
             try:
-                value, end = self._decode(self._text, self._at)
-            except json.JSONDecodeError:  # it goes on in the next piece, if the file is whole
-                self._read_more()
+                value, end = _DECODER.raw_decode(self._text, self._at)
+            except json.JSONDecodeError as error:
+                ends = error.msg.startswith("Unterminated") or len(self._text) - error.pos < _LONGEST_WORD
+                if not ends:
+                    raise self.error(f"{where}{error.msg} at {self._text[error.pos :][:20]!r}") from error
+                self._read_more()  # it goes on in the next piece, if the file is whole
                 continue
+            except (ValueError, RecursionError) as error:
+                raise self.error(f"{where}{error}") from error
             if end == len(self._text):  # a number may go on
                 self._read_more()
                 continue
@@ -123,6 +181,6 @@ class _Text:
 def _pieces(path: Path) -> Iterator[str]:
     """Yield the text of the file piece by piece."""
     open_text = gzip.open if path.suffix == ".gz" else open
-    with open_text(path, "rt", encoding="utf-8") as file:
+    with open_text(path, "rt", encoding="utf-8-sig") as file:
         while piece := file.read(_BLOCK):
             yield piece

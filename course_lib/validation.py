@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
+from functools import cache
 from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,12 @@ import numpy as np
 
 if TYPE_CHECKING:
     from pymatgen.core import Composition, Structure
+
+CLOSEST = 0.5
+"""In no crystal are two atoms nearer than this, in angstrom; those of a hydrogen molecule are 0.74 apart."""
+
+MOST_ATOMS = 20_000
+"""Atoms that a crystal may have; the search for neighbours of more takes too long."""
 
 HEAVIEST = 100
 """Atomic number of the heaviest element that the atom features of the models cover."""
@@ -26,6 +33,8 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 IDS_AS_TEXT = "Read ids as text: pd.read_csv(file, index_col='id', dtype={'id': str}, keep_default_na=False)."
 """How to keep a CSV reader from making numbers of ids."""
+
+_FULL = 2e-4  # an occupancy is 1 but for rounding when it differs by less; 0.9999 is 1 with four digits
 
 # pymatgen names the hydrogen isotopes as elements; no feature table of the course has them.
 _ISOTOPES = {"D": "H", "T": "H"}
@@ -214,6 +223,27 @@ def _check_numbers(values: np.ndarray, name: str, ids: Sequence[str] | None) -> 
         )
 
 
+@cache
+def _symbols() -> frozenset[str]:
+    from pymatgen.core import Element
+
+    return frozenset(Element.__members__)
+
+
+def is_element(symbol: object) -> bool:
+    """Return whether ``symbol`` is that of an element, as ``"Na"``, or of an isotope of hydrogen (``"D"``, ``"T"``)."""
+    return isinstance(symbol, str) and symbol in _symbols()
+
+
+def check_occupancy(occupancy: float, where: str) -> None:
+    """Raise ``ValueError`` unless the occupancy of the site that ``where`` names is 1, but for rounding."""
+    if not abs(occupancy - 1) < _FULL:
+        raise ValueError(
+            f"{where} is disordered: its occupancy is {occupancy!r}. "
+            "Choose one ordered arrangement (pymatgen's OrderDisorderedStructureTransformation) or drop the row."
+        )
+
+
 def check_composition(composition: Composition, row: int, ids: Sequence[str] | None = None) -> None:
     """Raise ``ValueError`` when ``composition`` is empty or has something other than elements of the periodic table."""
     from pymatgen.core import DummySpecies
@@ -235,14 +265,17 @@ def check_composition(composition: Composition, row: int, ids: Sequence[str] | N
 
 
 def check_structure(structure: Structure, row: int, ids: Sequence[str] | None = None) -> None:
-    """Raise ``ValueError`` when ``structure`` is empty, disordered or holds anything but elements."""
+    """Raise ``ValueError`` when ``structure`` is empty, too large, disordered or holds anything but elements."""
     where = describe_row(row, ids)
     if not hasattr(structure, "lattice"):
         raise ValueError(f"{where}: {structure!r} is not a pymatgen Structure. Convert it or drop the row.")
+    if len(structure) > MOST_ATOMS:
+        raise ValueError(f"{where}: {len(structure)} atoms; crystals have at most {MOST_ATOMS} here. Drop the row.")
     for site_index, site in enumerate(structure):
         if not site.is_ordered:
+            parts = ", ".join(f"{species}:{site.species[species]!r}" for species in sorted(site.species))
             raise ValueError(
-                f"{where}: site {site_index} is disordered ({site.species_string}). "
+                f"{where}: site {site_index} is disordered ({parts}). "
                 "Choose one ordered arrangement (pymatgen's OrderDisorderedStructureTransformation) or drop the row."
             )
     composition = structure.composition

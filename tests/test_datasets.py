@@ -528,9 +528,19 @@ TWO_IN_ONE = NACL.to(fmt="cif") + NACL.to(fmt="cif").replace("data_NaCl", "data_
         ({"a": NACL, "b": "nonsense"}, ["a,1", "b,2"], ValueError, r"row 1 \(id 'b'\): cannot read .*b\.cif"),
         ({"a": ""}, ["a,1"], ValueError, r"row 0 \(id 'a'\): cannot read"),
         ({"a": NACL.to(fmt="cif")[:-60]}, ["a,1"], ValueError, r"row 0 \(id 'a'\)"),
-        ({"a": NACL.to(fmt="cif").replace("'Na4 Cl4'", "'Na4 Cl5'")}, ["a,1"], ValueError, "suspect.*stoichiometry"),
+        (
+            {"a": NACL.to(fmt="cif").replace("'Na4 Cl4'", "'Na4 Cl5'")},
+            ["a,1"],
+            ValueError,
+            r"row 0 .*its atoms are Na4 Cl4, and its formula",
+        ),
         ({"a": TWO_IN_ONE}, ["a,1"], ValueError, r"row 0 \(id 'a'\).*holds 2 structures"),
-        ({"a": DISORDERED}, ["a,1"], ValueError, r"row 0 \(id 'a'\): site 0 is disordered"),
+        (
+            {"a": DISORDERED},
+            ["a,1"],
+            ValueError,
+            r"row 0 \(id 'a'\): .*site 0 \(Cu0\) is disordered: its occupancy is 0.5",
+        ),
         ({"a": NACL}, ["a,nan"], ValueError, r"line 1 \(id 'a'\): target 'nan' is not a number"),
         ({"a": NACL, "b": NACL}, ["a,1,2", "b,3,-inf"], ValueError, r"line 2 \(id 'b'\): target '-inf' is not"),
         ({"a": NACL}, ["a,1", "a,2"], ValueError, r"line 2: duplicate id 'a', first in line 1"),
@@ -625,10 +635,10 @@ def test_one_structure_from_a_file(tmp_path, name):
         (
             "POSCAR",
             NACL.to(fmt="poscar").replace("Na Cl\n", "").replace(" Na\n", "\n").replace(" Cl\n", "\n"),
-            "POSCAR is suspect: Elements in POSCAR cannot be determined",
+            "POSCAR: it does not say which element atom 0 is",
         ),
         ("notes.txt", "hello", "cannot read .*notes.txt"),
-        ("a.cif", TWO_IN_ONE, "a.cif holds 2 structures"),
+        ("a.cif", TWO_IN_ONE, "a.cif: it holds 2 structures"),
     ],
 )
 def test_bad_structure_file(tmp_path, name, content, message):

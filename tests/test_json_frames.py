@@ -8,6 +8,7 @@ from unittest import mock
 
 import pandas as pd
 import pytest
+from damaged_text import damaged
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matminer.utils.io import store_dataframe_as_json
@@ -22,11 +23,16 @@ values = st.recursive(
 )
 frames = st.fixed_dictionaries(
     {
-        "index": st.lists(st.integers() | st.text(), max_size=5),
-        "columns": st.lists(st.text(), max_size=3),
-        "data": st.lists(st.lists(values, max_size=3), max_size=6),
+        "columns": st.lists(st.text() | st.integers(), max_size=3, unique_by=str),
+        "rows": st.lists(st.tuples(st.integers() | st.text(), st.tuples(values, values, values)), max_size=6),
     }
-).map(lambda frame: {name: frame[name] for name in ("index", "columns", "data")})
+).map(
+    lambda made: {
+        "index": [label for label, _ in made["rows"]],
+        "columns": made["columns"],
+        "data": [list(cells[: len(made["columns"])]) for _, cells in made["rows"]],
+    }
+)
 
 
 @settings(deadline=None, derandomize=True, max_examples=200, database=None)
@@ -36,7 +42,8 @@ def test_it_is_what_json_reads(tmp_path_factory, frame, block, indent, ascii_onl
     path.write_text(json.dumps(frame, indent=indent, ensure_ascii=ascii_only), encoding="utf-8")
     with mock.patch.object(json_frames, "_BLOCK", block):
         found = read_json_frame(path)
-        assert {"index": found.index, "columns": found.columns, "data": list(found.rows)} == frame
+        assert (found.index, found.columns) == ([str(one) for one in frame["index"]], [*map(str, frame["columns"])])
+        assert list(found.rows) == frame["data"]
 
 
 def test_what_matminer_writes(tmp_path):
@@ -48,7 +55,7 @@ def test_what_matminer_writes(tmp_path):
 
 def test_rows_are_read_when_they_are_asked_for(tmp_path):
     rows = [["x" * 100] for _ in range(1000)]
-    (tmp_path / "a.json").write_text(json.dumps({"index": [], "columns": [], "data": rows}))
+    (tmp_path / "a.json").write_text(json.dumps({"index": list(range(1000)), "columns": ["a"], "data": rows}))
     read = []
     with mock.patch.object(json_frames, "_BLOCK", 1000):
         original = json_frames._pieces
@@ -56,27 +63,91 @@ def test_rows_are_read_when_they_are_asked_for(tmp_path):
             frame = read_json_frame(tmp_path / "a.json")
             for _ in range(20):
                 next(frame.rows)
-    assert sum(map(len, read)) < 4000
+    assert sum(map(len, read)) < 12_000  # of 110 000
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ('{"index": [0], "columns": ["a"], "data": [[1]', "it ends in the middle"),
-        ('{"index": [0], "columns": ["a"], "data": [[1], [2', "it ends in the middle"),
+        ('{"index": [0, 1], "columns": ["a"], "data": [[1], [2', "it ends in the middle"),
+        ('{"index": [0], "columns": ["a"], "data": [["a', "it ends in the middle"),
+        ('{"index": [0], "columns": ["a"], "data": [[1]]', "it ends in the middle"),
         ('{"index": [0], "columns": ["a"', "it ends in the middle"),
         ("", "it ends in the middle"),
         ('[{"a": 1}]', "there is '\\[' where '{' should be"),
         ('{"data": [[1]], "columns": ["a"], "index": [0]}', "index and columns do not stand before the data"),
         ('{"columns": ["a"], "data": []}', "index and columns do not stand before the data"),
         ('{"a": {"0": 1}}', "there is '}' where ',' should be"),
-        ('{"index": [0], "columns": ["a"], "data": [[1] [2]]}', "there is '\\[' where ',' should be"),
+        ('{"index": [0, 1], "columns": ["a"], "data": [[1] [2]]}', "there is '\\[' where ',' should be"),
+        ('{"index": [0], "columns": ["a"], "data": [[1, oops, "and much more text"]]}', "row 0: .*oops"),
+        ('{"index": [0], "columns": ["a"], "data": [[1], [2]]}', "there are other rows than the 1 of the index"),
+        ('{"index": [0, 1], "columns": ["a"], "data": [[1]]}', "there is ']' where ',' should be"),
+        ('{"index": [0], "columns": ["a"], "data": [[1, 2]]}', "row 0 has not 1 cells"),
+        ('{"index": [0], "columns": ["a"], "data": [{"a": 1}]}', "row 0 has not 1 cells"),
+        ('{"index": [0], "columns": ["a", "a"], "data": [[1, 2]]}', "the column 'a' is repeated"),
+        ('{"index": [0], "columns": [5, "5"], "data": [[1, 2]]}', "the column '5' is repeated"),
+        ('{"index": [0], "columns": [["a", "b"]], "data": [[1]]}', "the name of column 0 is .*'b'.*one level"),
+        ('{"index": [[0, 1]], "columns": ["a"], "data": [[1]]}', "the name of row 0 is .0, 1..*one level"),
+        ('{"index": [0, null], "columns": ["a"], "data": [[1], [2]]}', "the name of row 1 is None"),
+        ('{"index": [NaN], "columns": ["a"], "data": [[1]]}', "the name of row 0 is nan"),
+        ('{"index": {"0": 0}, "columns": ["a"], "data": [[1]]}', "index and columns do not stand before"),
+        ('{"index": [0], "index": [1], "columns": ["a"], "data": [[1]]}', "the key 'index' is repeated"),
+        ('{"index": [0], "columns": ["a"], "data": [[{"x": 1, "x": 2}]]}', "row 0: the key 'x' is repeated"),
+        ('{"index": [0], "columns": ["a"], "data": [[1]], "data": [[2]]}', "there is ',' where '}' should be"),
+        ('{"index": [0], "columns": ["a"], "data": [[1]]} {"index": [0]}', "it goes on after its end"),
+        ('{"index": [0], "columns": ["a"], "data": [[' + "[" * 100_000, "row 0: .*recursion"),
+        ('{"index": [0], "columns": ["a"], "data": [[' + "1" * 5000 + "]]}", "row 0: .*limit"),
     ],
 )
 def test_what_is_no_table(tmp_path, text, message):
     (tmp_path / "a.json").write_text(text)
     with pytest.raises(ValueError, match=rf"a\.json is not a table of matminer's.*, or damaged: {message}"):
         list(read_json_frame(tmp_path / "a.json").rows)
+
+
+@pytest.mark.parametrize("where", ["cell", "deep inside", "callable"])
+def test_modules_that_a_file_names_are_not_imported(tmp_path, monkeypatch, where):
+    (tmp_path / "planted.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    planted = {"@module": "planted", "@class": "A"}
+    if where == "callable":
+        planted = {"@module": "pymatgen.core", "@callable": "Structure", "@bound": None}
+    cell = {"sites": [{"properties": {"magmom": [planted]}}]} if where == "deep inside" else planted
+    content = {"index": [0, 1], "columns": ["a"], "data": [[1], [cell]]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"a\.json .*: row 1: it names the Python module"):
+        list(read_json_frame(tmp_path / "a.json").rows)
+
+
+def test_other_objects_of_pymatgen_stay_plain(tmp_path):
+    composition = {"@module": "pymatgen.core.composition", "@class": "Composition", "Na": 1.0}
+    (tmp_path / "a.json").write_text(json.dumps({"index": [0], "columns": ["a"], "data": [[composition]]}))
+    assert list(read_json_frame(tmp_path / "a.json").rows) == [[composition]]
+
+
+def test_byte_order_mark(tmp_path):
+    (tmp_path / "a.json").write_text('\ufeff{"index": [0], "columns": ["a"], "data": [[1]]}', encoding="utf-8")
+    assert list(read_json_frame(tmp_path / "a.json").rows) == [[1]]
+
+
+@settings(deadline=None, derandomize=True, max_examples=150, database=None)
+@given(st.data())
+def test_damage_is_an_error_or_changes_no_form(tmp_path_factory, data):
+    text = '{"index": ["x", 1], "columns": ["a", 5], "data": [[{"@module": "pymatgen", "b": [1.5]}, "t"], [null, -2]]}'
+    text = data.draw(damaged(text))
+    path = tmp_path_factory.getbasetemp() / "damaged.json"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    try:
+        frame = read_json_frame(path)
+        rows = list(frame.rows)
+    except ValueError as error:
+        if "damaged.json" not in str(error):
+            raise
+        return
+    assert len(rows) == len(frame.index) == 2
+    assert {len(row) for row in rows} == {len(frame.columns)}
+    assert json.loads(text.lstrip("\ufeff"))["data"] == rows
 
 
 def test_damaged_compression(tmp_path):

@@ -15,7 +15,8 @@ PACKAGE = Path(__file__).resolve().parent.parent / "course_lib"
 # From the ground up; a module imports from lower floors only. A new module gets its place here.
 FLOORS = (
     {"validation", "commands", "files", "json_frames", "parallel", "downloads"},
-    {"id_prop"},
+    {"id_prop", "cif"},
+    {"structure_files"},
     {"crystal_files"},
     {"dataset_sources"},
     {"datasets", "composition", "graphs"},

@@ -1,0 +1,447 @@
+"""Crystals in CIF files, read to the letter: an atom is never dropped, replaced or put at a default place.
+
+pymatgen's parser guesses where a file is odd: it leaves out sites whose symbol it cannot read, takes ``.`` for zero,
+chooses a setting of the space group, and lets a repeated name overwrite the first one. Here each of these is an error
+that says what is odd. pymatgen and spglib still do the crystallography.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from course_lib.validation import CLOSEST, MOST_ATOMS, check_occupancy, is_element
+
+if TYPE_CHECKING:
+    from pymatgen.core import Composition, Structure
+
+_MOST_OPERATIONS = 192  # of a space group, in the cell of any of its settings
+_ONE_ATOM = 0.1  # angstrom; images of a site nearer than this are one atom whose special position was rounded
+_FARTHEST = 1000  # cells; where coordinates are larger, their digits are lost
+_ABSENT = {"", ".", "?"}
+
+_TOKEN = re.compile(
+    r"""^;(?P<text>.*?)^;(?=\s|\Z)            # lines between semicolons
+      | (?P<comment>\#[^\n]*)
+      | '(?P<single>(?:[^'\n]|'(?=\S))*)'(?=\s|\Z)
+      | "(?P<double>(?:[^"\n]|"(?=\S))*)"(?=\s|\Z)
+      | (?P<bare>\S+)""",
+    re.VERBOSE | re.MULTILINE | re.DOTALL,
+)
+_NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?:\([0-9]+\))?")  # 0.25(3): 0.25 +- 0.03
+_TYPE = re.compile(r"([A-Z][a-z]?)(?:[0-9]+(?:\.[0-9]+)?[+-]?|[+-][0-9]*)?")  # Na, Na1, Na1+, O2-
+_LABEL = re.compile(r"([A-Z][a-z]?)((?:[^a-z].*)?)")
+_MIXED = re.compile(r"[A-Z][a-z]?[^A-Za-z]*[/,+][^A-Za-z]*[A-Z]")  # Na/K, Na0.5+K0.5
+_TERM = re.compile(r"([+-]?)(?:([xyz])|([0-9]+/[1-9][0-9]*|[0-9]*\.?[0-9]+))")
+
+_OPERATIONS = 192  # of a space group, in the cell of any of its settings
+_ONE_ATOM = 0.1  # angstrom; images of a site nearer than this are one atom whose special position was rounded
+_FARTHEST = 1000  # cells; where coordinates are larger, their digits are lost
+_ABSENT = {"", ".", "?"}
+
+_TOKEN = re.compile(
+    r"""^;(?P<text>.*?)^;(?=\s|\Z)            # lines between semicolons
+      | (?P<comment>\#[^\n]*)
+      | '(?P<single>(?:[^'\n]|'(?=\S))*)'(?=\s|\Z)
+      | "(?P<double>(?:[^"\n]|"(?=\S))*)"(?=\s|\Z)
+      | (?P<bare>\S+)""",
+    re.VERBOSE | re.MULTILINE | re.DOTALL,
+)
+_NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?:\([0-9]+\))?")  # 0.25(3): 0.25 +- 0.03
+_TYPE = re.compile(r"([A-Z][a-z]?)(?:[0-9]+(?:\.[0-9]+)?[+-]?|[+-][0-9]*)?")  # Na, Na1, Na1+, O2-
+_LABEL = re.compile(r"([A-Z][a-z]?)((?:[^a-z].*)?)")
+_MIXED = re.compile(r"[A-Z][a-z]?[^A-Za-z]*[/,+][^A-Za-z]*[A-Z]")  # Na/K, Na0.5+K0.5
+_OPERATION = re.compile(r"[-+0-9./xyzXYZ ]*[xyzXYZ][-+0-9./xyzXYZ ]*")
+
+_OPERATIONS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
+_NAMES = {
+    "hall": ("_space_group_name_hall", "_symmetry_space_group_name_hall"),
+    "hermann_mauguin": ("_space_group_name_h_m_alt", "_symmetry_space_group_name_h_m"),
+    "number": ("_space_group_it_number", "_symmetry_int_tables_number"),
+}
+
+
+class _Token(NamedTuple):
+    word: str
+    bare: bool  # not in quotes
+    line: int
+
+
+class _Block:
+    """A data block: the values of each name, a list also where there is only one.
+
+    What is wrong with a name counts when it is asked for: journals write much that is not CIF around the structure.
+    """
+
+    def __init__(self, name: str):
+        self.name = name
+        self._values: dict[str, list[str]] = {}
+        self._faults: dict[str, str] = {}
+
+    def add(self, name: str, values: list[str], fault: str = "") -> None:
+        """Add the values of a name, and what is wrong with them."""
+        if self._values.setdefault(name, values) != values:
+            fault = "it occurs twice with different values"
+        if fault:
+            self._faults.setdefault(name, fault)
+
+    def get(self, name: str) -> list[str]:
+        """Return the values of a name, none where it does not occur; raise ``ValueError`` where something is wrong."""
+        if name in self._faults:
+            raise ValueError(f"{name}: {self._faults[name]}")
+        return self._values.get(name, [])
+
+    def one(self, *names: str) -> str:
+        """Return the first value that is known of a name that has one; empty where there is none."""
+        values = {value: None for name in names for value in self.get(name) if value not in _ABSENT}
+        if len(values) > 1:
+            raise ValueError(f"{names[0]} has different values: {', '.join(map(repr, values))}")
+        return next(iter(values), "")
+
+    @property
+    def has_atoms(self) -> bool:
+        """Whether there are sites in it; journals keep empty forms in some blocks."""
+        return not set(self._values.get("_atom_site_fract_x", [])) <= _ABSENT
+
+
+class _Site(NamedTuple):
+    name: str  # for messages
+    symbol: str
+    position: np.ndarray  # (3,), fractional
+
+
+def read_cif(text: str) -> Structure:
+    """Read the one crystal of a CIF file.
+
+    Parameters
+    ----------
+    text : str
+        The content of the file. Blocks without atoms, as journals have them, are passed over.
+
+    Returns
+    -------
+    pymatgen.core.Structure
+        All atoms of the cell, ordered as in the file, each site followed by its images.
+
+    Raises
+    ------
+    ValueError
+        If there is no structure or several, a site is not one whole atom of an element that can be told for certain,
+        a number is missing or unreadable, the setting of the space group is not certain, two sites share a place, or
+        the atoms contradict the formula in the file.
+    """
+    from pymatgen.core import Lattice, Structure
+
+    blocks = [block for block in _blocks(text) if block.has_atoms]
+    if len(blocks) != 1:
+        names = ", ".join(block.name for block in blocks)
+        raise ValueError(
+            f"it holds {len(blocks)} structures ({names}); keep one per file"
+            if blocks
+            else "it has no atoms with fractional coordinates (_atom_site_fract_x)"
+        )
+    block = blocks[0]
+    lattice = Lattice.from_parameters(*_cell(block))
+    if not np.allclose(lattice.parameters, _cell(block), rtol=1e-6, atol=1e-4):
+        raise ValueError(f"no cell has the angles {', '.join(f'{angle:g}' for angle in _cell(block)[3:])}")
+    sites = list(_sites(block))
+    rotations, translations = _operations(block)
+    images = [_images(site, rotations, translations, lattice.matrix) for site in sites]
+    _check_places(sites, images, lattice.matrix)
+    symbols = [site.symbol for site, places in zip(sites, images, strict=True) for _ in places]
+    structure = Structure(lattice, symbols, np.concatenate(images))
+    _check_formula(block, structure.composition)
+    return structure
+
+
+# --- the text -----------------------------------------------------------------------------------------------------
+
+
+def _tokens(text: str) -> Iterator[_Token]:
+    """Yield the words, quoted strings and text fields of a CIF file, without comments."""
+    text = re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff"))
+    line, counted = 1, 0
+    for match in _TOKEN.finditer(text):
+        line += text.count("\n", counted, match.start())
+        counted = match.start()
+        kind, word = match.lastgroup, match[match.lastgroup]
+        if kind == "bare" and word[0] == ";" and text[counted - 1 : counted] in ("", "\n"):
+            raise ValueError(f"line {line}: the text that begins with {word[:20]!r} has no end")
+        if kind != "comment":
+            yield _Token(word, kind == "bare", line)
+
+
+def _blocks(text: str) -> list[_Block]:
+    """Return the data blocks of a CIF file."""
+    blocks = []
+    tokens = [*_tokens(text), _Token("data_", True, 0)]  # an end to the last value
+    at = 0
+    while at < len(tokens) - 1:
+        token = tokens[at]
+        word, at = token.word.lower(), at + 1
+        if token.bare and word.startswith("data_"):
+            blocks.append(_Block(token.word[5:]))
+        elif not (blocks and token.bare and (word == "loop_" or word.startswith("_"))):
+            raise ValueError(f"line {token.line}: {token.word[:40]!r} is in no place of a CIF file")
+        elif word == "loop_":
+            at = _read(blocks[-1], tokens, at)
+        else:
+            at = _read(blocks[-1], tokens, at - 1, single=True)
+    return blocks
+
+
+def _read(block: _Block, tokens: list[_Token], at: int, single: bool = False) -> int:
+    """Add the name or, in a loop, the columns that begin at a position; return the position of what follows."""
+    start = at
+    while tokens[at].bare and tokens[at].word.startswith("_") and not (single and at > start):
+        at += 1
+    # Names are written in several ways: _atom_site.Fract_X is _atom_site_fract_x.
+    names = [re.sub(r"[.-]", "_", token.word.lower()).rstrip("_") for token in tokens[start:at]]
+    start = at
+    while not _is_word_of_cif(tokens[at]):
+        at += 1
+    values = [token.word for token in tokens[start:at]]
+    fault = ""
+    if len(values) != 1 if single else len(values) % max(len(names), 1):
+        fault = (
+            f"line {tokens[start - 1].line}: {len(names)} names have {len(values)} values; some are missing or too many"
+        )
+    for column, name in enumerate(names):
+        block.add(name, values[column :: len(names)], fault)
+    return at
+
+
+def _is_word_of_cif(token: _Token) -> bool:
+    """Return whether a token is not a value."""
+    word = token.word.lower()
+    return token.bare and (word.startswith(("_", "data_", "save_")) or word in ("loop_", "global_", "stop_"))
+
+
+def _number(text: str, what: str) -> float:
+    """Return a number, without its uncertainty."""
+    match = _NUMBER.fullmatch(text)
+    if not match:
+        raise ValueError(f"{what} is {text!r}, not a number")
+    return float(match[1])
+
+
+# --- the crystal --------------------------------------------------------------------------------------------------
+
+
+def _cell(block: _Block) -> list[float]:
+    """Return lengths in angstrom and angles in degrees."""
+    tags = [f"_cell_length_{axis}" for axis in "abc"] + [f"_cell_angle_{angle}" for angle in ("alpha", "beta", "gamma")]
+    cell = [_number(block.one(tag), tag) for tag in tags]
+    for tag, value in zip(tags, cell, strict=True):
+        if value <= 0 or ("angle" in tag and value >= 180):
+            raise ValueError(f"{tag} is {value:g}, which no crystal has")
+    return cell
+
+
+def _sites(block: _Block) -> Iterator[_Site]:
+    """Yield the sites of the file; raise ``ValueError`` for one that is not a whole atom at a known place."""
+    x = block.get("_atom_site_fract_x")
+    if len(x) > MOST_ATOMS:
+        raise ValueError(f"it has {len(x)} sites; crystals of more than {MOST_ATOMS} atoms are not read")
+
+    def column(name: str) -> list[str]:
+        values = block.get(f"_atom_site_{name}") or [""] * len(x)
+        if len(values) != len(x):
+            raise ValueError(f"_atom_site_{name} has {len(values)} values for {len(x)} sites")
+        return values
+
+    types, labels, occupancies = column("type_symbol"), column("label"), column("occupancy")
+    _check_alternatives(column("disorder_group"))
+    coordinates = [column(f"fract_{axis}") for axis in "xyz"]
+    for row in range(len(x)):
+        name = f"site {row} ({labels[row] or types[row]})"
+        if column("calc_flag")[row].lower() == "dum":
+            raise ValueError(f"{name} is a dummy, not an atom (_atom_site_calc_flag is 'dum')")
+        hydrogens = column("attached_hydrogens")[row]
+        if hydrogens not in _ABSENT and _number(hydrogens, f"{name}: the number of attached hydrogens"):
+            raise ValueError(f"{name} has {hydrogens} attached hydrogen atoms whose places are not given")
+        check_occupancy(
+            1.0
+            if occupancies[row] in ("", ".")  # the default of the standard
+            else _number(occupancies[row], f"{name}: the occupancy"),
+            name,
+        )
+        position = [
+            _number(values[row], f"{name}: the coordinate {axis}")
+            for axis, values in zip("xyz", coordinates, strict=True)
+        ]
+        if np.abs(position).max() > _FARTHEST:
+            raise ValueError(f"{name} has the coordinate {np.abs(position).max():g}, far outside the cell")
+        yield _Site(name, _symbol(types[row], labels[row], name), np.array(position))
+
+
+def _check_alternatives(groups: list[str]) -> None:
+    """Raise ``ValueError`` when the sites belong to several alternative arrangements."""
+    alternatives = set(groups) - _ABSENT - {"0"}
+    if len(alternatives) > 1 or any(group.startswith("-") for group in alternatives):
+        raise ValueError(
+            f"it is disordered: its sites belong to the alternatives {', '.join(sorted(alternatives))} "
+            "(_atom_site_disorder_group). Keep one of them"
+        )
+
+
+def _symbol(type_symbol: str, label: str, name: str) -> str:
+    """Return the element of a site; raise ``ValueError`` when it is not certain."""
+    if _MIXED.search(type_symbol) or _MIXED.search(label):
+        raise ValueError(f"{name} is disordered: {label!r} with the type {type_symbol!r} names several elements")
+    if type_symbol:
+        match = _TYPE.fullmatch(type_symbol)
+        if not (match and is_element(match[1])):
+            raise ValueError(f"{name}: its type symbol {type_symbol!r} is not an element")
+        return match[1]
+    match = _LABEL.fullmatch(label)
+    if not (match and is_element(match[1])):
+        raise ValueError(f"{name}: the label {label!r} does not begin with an element, and there is no type symbol")
+    symbol, rest = match.groups()
+    others = [other for other in re.findall(r"[A-Z][a-z]?", rest) if is_element(other)]
+    if len(symbol) == 1 and rest[:1].isalpha() and is_element(symbol + rest[0].lower()):
+        others = [symbol + rest[0].lower()]  # CA: carbon or calcium
+    if others:
+        raise ValueError(
+            f"{name}: the label {label!r} may stand for {symbol} or {others[0]}; give _atom_site_type_symbol"
+        )
+    return symbol
+
+
+def _operations(block: _Block) -> tuple[np.ndarray, np.ndarray]:
+    """Return rotations, shape (k, 3, 3), and translations (k, 3), for fractional coordinates."""
+    if any(block.get(f"_space_group_symop_magn_{name}_xyz") for name in ("operation", "centering")):
+        raise ValueError("its symmetry is that of a magnetic order. Write the crystal without it, as plain CIF")
+    given = [operations for tag in _OPERATIONS if set(operations := block.get(tag)) - _ABSENT]
+    if not given:
+        return _operations_by_name(block)
+    parsed = [[_operation(text) for text in operations] for operations in given]
+    if len({frozenset(str(one) for one in operations) for operations in parsed}) > 1:
+        raise ValueError(f"{_OPERATIONS[0]} and {_OPERATIONS[1]} differ")
+    if len(parsed[0]) > _MOST_OPERATIONS:
+        raise ValueError(f"it has {len(parsed[0])} symmetry operations; no space group has more than 192")
+    matrices = np.array(parsed[0], dtype=float)
+    return matrices[:, :, :3], matrices[:, :, 3]
+
+
+def _operation(text: str) -> list[list[float]]:
+    """Return a symmetry operation such as ``-x, y+1/2, z`` as a matrix of three rows and four columns."""
+    matrix = np.zeros((3, 4))
+    parts = re.sub(r"\s", "", text).lower().split(",")
+    readable = len(parts) == 3 and all(
+        re.fullmatch(rf"{_TERM.pattern}(?:(?=[+-]){_TERM.pattern})*", part) for part in parts
+    )
+    for row, part in zip(matrix, parts if readable else (), strict=False):
+        for sign, axis, number in _TERM.findall(part):
+            row["xyz".index(axis) if axis else 3] += float(Fraction(number or 1)) * (-1 if sign == "-" else 1)
+    rotation = matrix[:, :3]
+    if not (np.isin(rotation, (-1, 0, 1)).all() and round(abs(np.linalg.det(rotation))) == 1):
+        raise ValueError(f"{text!r} is not a symmetry operation")
+    return np.round(matrix, 6).tolist()
+
+
+def _operations_by_name(block: _Block) -> tuple[np.ndarray, np.ndarray]:
+    """Return the operations of the space group that is named; raise ``ValueError`` unless its setting is certain."""
+    import spglib
+
+    given = {kind: name for kind, tags in _NAMES.items() if (name := block.one(*tags))}
+    if not given:
+        raise ValueError(
+            f"it has no symmetry: neither operations ({_OPERATIONS[0]}) nor a space group. Add 'x, y, z' if all atoms "
+            "of the cell are listed"
+        )
+    settings = set.intersection(*(_settings().get(_plain(kind, name), set()) for kind, name in given.items()))
+    if len(settings) != 1:
+        words = " and ".join(map(repr, given.values()))
+        raise ValueError(
+            f"the space group {words} has {len(settings)} settings or origins, and the file does not say which; list "
+            f"the symmetry operations ({_OPERATIONS[0]})"
+            if settings
+            else f"there is no space group {words}; list the symmetry operations ({_OPERATIONS[0]})"
+        )
+    operations = spglib.get_symmetry_from_database(settings.pop())
+    return operations["rotations"].astype(float), operations["translations"]
+
+
+def _plain(kind: str, name: str) -> tuple[str, str]:
+    """Return a name of a space group without what people write differently."""
+    name = re.sub(r"[\s_()]", "", name).lower()
+    if kind == "hermann_mauguin":
+        # R -3 m H, F d -3 m S (first origin) and F d -3 m Z (second origin) are R-3m:H, Fd-3m:1 and Fd-3m:2.
+        name = re.sub(r"(?<=.):?([hrsz])$", lambda match: ":" + match[1].replace("s", "1").replace("z", "2"), name)
+    return kind, name
+
+
+@cache
+def _settings() -> dict[tuple[str, str], set[int]]:
+    """Return the settings, as numbers of spglib's table, for which each name of a space group may stand."""
+    import spglib
+
+    found: dict[tuple[str, str], set[int]] = {}
+    for setting in range(1, 531):
+        group = spglib.get_spacegroup_type(setting)
+        first, *names = group.international.split(" = ")  # 'P 2_1/c = P 1 2_1/n 1' is of the second setting of P21/c
+        names = [*(names or [first]), *(re.sub(r"^(\w) 1 (\S+) 1$", r"\1 \2", name) for name in names)]
+        if not group.choice:
+            names.append(group.international_full)
+        names += [f"{name}:{group.choice}" for name in names if group.choice in ("1", "2", "H", "R")]
+        for kind, one in (
+            ("hall", group.hall_symbol),
+            ("number", str(group.number)),
+            *(("hermann_mauguin", name) for name in names),
+        ):
+            found.setdefault(_plain(kind, one), set()).add(setting)
+    return found
+
+
+def _images(site: _Site, rotations: np.ndarray, translations: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """Return the fractional coordinates of a site and its images in the cell, shape (m, 3)."""
+    places = rotations @ site.position + translations  # (k, 3)
+    between = places[None] - places[:, None]  # (k, k, 3)
+    between -= np.round(between)
+    same = np.linalg.norm(between @ matrix, axis=-1) < _ONE_ATOM
+    if len(set(same.sum(axis=1))) > 1:
+        raise ValueError(f"{site.name} is next to a special position, but not on it: give its coordinates more digits")
+    first = np.flatnonzero(same.argmax(axis=1) == np.arange(len(places)))
+    exact = places + (between * same[..., None]).sum(axis=1) / same.sum(axis=1, keepdims=True)
+    return exact[first] % 1
+
+
+def _check_places(sites: list[_Site], images: list[np.ndarray], matrix: np.ndarray) -> None:
+    """Raise ``ValueError`` when two sites share a place: a mixed site, or one that is listed twice."""
+    from scipy.spatial import KDTree
+
+    places = np.concatenate(images) % 1  # a second time: -1e-17 % 1 is 1
+    if len(places) > MOST_ATOMS:
+        raise ValueError(f"its cell has {len(places)} atoms; crystals of more than {MOST_ATOMS} atoms are not read")
+    if len(places) == 1:
+        return
+    first, second = KDTree(places, boxsize=1).query(places, k=2)[1].T
+    nearest = np.where(first == np.arange(len(places)), second, first)  # where they coincide, the order is any
+    between = places - places[nearest]
+    distance = np.linalg.norm((between - np.round(between)) @ matrix, axis=-1)
+    if distance.min() < CLOSEST:
+        atom = int(distance.argmin())
+        names = [site.name for site, places in zip(sites, images, strict=True) for _ in places]
+        raise ValueError(
+            f"{names[atom]} and {names[nearest[atom]]} are {distance[atom]:.3f} angstrom apart: a mixed or split site, "
+            "one that is listed twice, or one at a special position that is rounded"
+        )
+
+
+def _check_formula(block: _Block, found: Composition) -> None:
+    """Raise ``ValueError`` when the atoms are not those of the formula in the file."""
+    from pymatgen.core import Composition
+
+    text = block.one("_chemical_formula_sum")
+    try:
+        formula = Composition(text)
+    except ValueError:  # no formula, or one with unknowns such as x
+        return
+    if formula and not formula.fractional_composition.almost_equals(found.element_composition.fractional_composition):
+        raise ValueError(f"its atoms are {found.formula}, and its formula {text!r} has another stoichiometry")
