@@ -28,7 +28,7 @@
 # everybody knows: graphite and diamond.
 #
 # > **Predict.** How far apart are the formation energies of two polymorphs: about 0.01, 0.1 or 1 eV/atom? For
-# > comparison: heat at room temperature is 0.026 eV.
+# > comparison: the thermal energy $k_\mathrm{B}T$ at room temperature is 0.026 eV.
 
 # %%
 from course_lib.datasets import folds, load_dataset
@@ -65,17 +65,17 @@ apart = np.concatenate([pdist(group.to_numpy()[:, None]) for _, group in energie
 print(f"two polymorphs differ by {np.median(apart):.2f} eV/atom (median)")
 print(f"highest minus lowest of a formula: {spread.median():.2f} eV/atom (median)")
 print(f"least error of a composition-only model: {floor:.2f} eV/atom")
-assert 0.1 < np.median(apart) < 1, "ten times the heat at room temperature"
+assert 0.1 < np.median(apart) < 1, "ten times the thermal energy at room temperature"
 assert floor > 0.05, "the formula alone would nearly settle the energy"
 
 # %% [markdown]
-# So of the three guesses, 0.1 is too small and 1 too large: polymorphs here differ by some ten times the heat at room
-# temperature. The last number is a floor for the composition view, whatever the model, on the crystals that have
+# So of the three guesses, 0.1 is too small and 1 too large: polymorphs here differ by some ten times the thermal energy
+# at room temperature. The last number is a floor for the composition view, whatever the model, on the crystals that have
 # polymorphs here. (They were chosen to have many, some of which nature would never make. In a database of known materials
 # the floor is lower.)
 #
 # Before we look at the two views one by one, here is what is usually said of them. Keep a doubt about each line; at the
-# end of the notebook we put our own numbers beside it.
+# end of the notebook we put our own numbers alongside.
 #
 # | | composition view | structure view |
 # |---|---|---|
@@ -157,8 +157,8 @@ assert two.iloc[0].equals(two.iloc[1])
 from course_lib.teaching.figures.crystals import plot_shells
 
 rocksalt = crystals[crystals["prototype"] == "rocksalt"].iloc[0]["structure"]
-plot_shells(rocksalt)
 assert rocksalt.reduced_formula == "BeO"
+plot_shells(rocksalt)
 
 # %% [markdown]
 # The first rock salt crystal of our data is BeO. Its atoms are small, so they sit closer than those of table salt.
@@ -240,7 +240,7 @@ def edges_per_atom(structure, radius):
 
 nearest = rocksalt.get_distance(0, 1)
 for radius in (nearest, 2 * nearest):
-    print(f"{radius:.2f} Å: {edges_per_atom(rocksalt, radius):.0f} edges an atom")
+    print(f"{radius:.2f} Å: {edges_per_atom(rocksalt, radius):.0f} edges per atom")
 
 same_type = crystals.loc[crystals["prototype"] == "rocksalt", "structure"]
 largest = max(same_type, key=lambda structure: structure.volume)
@@ -252,7 +252,7 @@ assert edges_per_atom(rocksalt, 2.75) > 12
 assert edges_per_atom(largest, 2.75) == 0, "one radius does not suit all"
 
 # %% [markdown]
-# The same radius gives one crystal more than twelve neighbours an atom and the other none: a graph without edges, from
+# The same radius gives one crystal more than twelve neighbours per atom and the other none: a graph without edges, from
 # which a network learns nothing about the structure. Our rule counts neighbours instead of ångströms, and gives both the
 # same graph, with longer edges in the larger crystal.
 #
@@ -299,16 +299,16 @@ graphs = CrystalGraphs.from_structures(
 )
 end = time.perf_counter()
 per_crystal = 1e3 / len(crystals)
-print(f"composition features: {(middle - start) * per_crystal:.2f} ms a crystal")
-print(f"graph:                {(end - middle) * per_crystal:.2f} ms a crystal")
+print(f"composition features: {(middle - start) * per_crystal:.2f} ms per crystal")
+print(f"graph:                {(end - middle) * per_crystal:.2f} ms per crystal")
 
 # %% [markdown]
 # Both are cheap. The training is what differs, as we will see now.
 #
 # ## Two models, one test
 #
-# We split the crystals: most to learn from, some to choose by (validation), the rest to test on. The models never
-# see the test crystals.
+# We split the crystals into three parts: training crystals, validation crystals, by which the best epoch is chosen, and
+# test crystals. The models never see the test crystals.
 #
 # ### A random forest on the composition
 #
@@ -321,8 +321,8 @@ from course_lib.forest import fit_forest
 fold = folds(crystals)[0]
 train, test = crystals.iloc[fold.train], crystals.iloc[fold.test]
 forest = fit_forest(train["structure"], train["formation_energy_per_atom"])
-print(f"{len(train)} crystals to learn from, {len(test)} to test")
-print(f"{len(fold.validation)} for CGCNN to choose its best epoch by")
+print(f"{len(train)} training crystals, {len(test)} test crystals")
+print(f"{len(fold.validation)} validation crystals, for CGCNN only")
 print(f"forest fitted in {forest.seconds:.1f} s")
 
 # %% [markdown]
@@ -340,30 +340,120 @@ importance.nlargest(5).round(3)
 # ### CGCNN on the structure
 #
 # CGCNN {cite:p}`xie2018cgcnn` gives every atom a vector $x_i$ of 64 numbers, at first made from its 92 bits. Then each
-# atom listens to its neighbours, three times. In one round, the edge from atom $j$ to atom $i$ carries the message
+# atom receives messages from its neighbours, three times. Before we write down the rule, here is one round by hand: a
+# crystal of two atoms, each with six edges to the other. To keep the numbers few, an atom has a vector of two numbers, and
+# an edge tells one number.
+#
+# > **Predict.** Both atoms start with different vectors. Can the network make them equal in one round?
+
+# %%
+x = np.array([[1.0, 0.0], [0.0, 1.0]])  # the vectors of atoms 0 and 1
+e = np.array([0.5])  # what each edge tells
+W = np.array(
+    [[1, 0, 0, 1, 0], [0, 1, 1, 0, 0], [0, 0, 1, 0, -1], [1, 0, 0, -1, 1]], dtype=float
+)
+
+for i, j in ((0, 1), (1, 0)):
+    z = W @ np.concatenate([x[i], x[j], e])  # the two atoms and the edge, concatenated
+    gate = 1 / (1 + np.exp(-z[:2]))  # how much of the message passes
+    core = np.log(1 + np.exp(z[2:]))  # the message itself
+    total = 6 * gate * core  # six edges, all alike
+    new = np.log(1 + np.exp(x[i] + total))
+    print(f"atom {i}: z {z}, gate {gate.round(3)}, core {core.round(3)}")
+    print(f"        sum {total.round(3)}, new vector {new.round(3)}")
+
+# %%
+from course_lib.teaching.explorers.convolution import convolution_explorer
+
+convolution_explorer(x, e, W, n_edges=6)
+
+# %% [markdown]
+# Move the slider through the seven steps, for both atoms. That is all that a convolution does. With these weights the two
+# vectors stay different; other weights could bring them together. Written as a formula, the edge from atom $j$ to atom $i$
+# carries the message
 #
 # $$ m_{ij} = \sigma(u_{ij}) \odot \operatorname{softplus}(v_{ij}), \qquad [u_{ij}, v_{ij}] = \mathrm{BN}\bigl(W\,[x_i, x_j, e_{ij}] + b\bigr). $$
 #
-# - $[x_i, x_j, e_{ij}]$: the two atoms' vectors and the 41 distance numbers, one behind the other;
-# - $W$, $b$: weights that are learned; $\mathrm{BN}$: batch normalisation, which keeps the numbers in a handy range;
+# - $[x_i, x_j, e_{ij}]$: the two atoms' vectors and the 41 distance numbers, concatenated;
+# - $W$, $b$: weights that are learned; $\mathrm{BN}$: batch normalisation, which keeps the numbers in a handy range (we
+#   left it out above);
 # - $\sigma(u) = 1/(1 + e^{-u})$, between 0 and 1: the *gate*. It decides how much of the message passes;
-# - $\operatorname{softplus}(v) = \ln(1 + e^{v})$: the message itself; $\odot$ multiplies number by number.
+# - $\operatorname{softplus}(v) = \ln(1 + e^{v})$: the *core*, the message itself; $\odot$ multiplies number by number.
 #
-# The atom adds up its messages and updates itself: $x_i' = \operatorname{softplus}\bigl(x_i + \mathrm{BN}(\sum_j m_{ij})\bigr)$.
-# This is the library's own code for it:
+# The atom adds up its messages, each by the weight $w_{ij}$ of its edge, and updates itself:
+# $x_i' = \operatorname{softplus}\bigl(x_i + \mathrm{BN}(\sum_j w_{ij}\, m_{ij})\bigr)$. The library's layer gives the same
+# numbers:
 
 # %%
-import inspect
+import torch
 
 from course_lib.models.cgcnn import CGCNNConv
 
-source = inspect.getsource(CGCNNConv.forward)
-print(source[source.index("source, target") - 8 :])
+layer = CGCNNConv(hidden=2, n_basis=1).eval()  # its batch norms still change nothing
+with torch.no_grad():
+    layer.linear.weight.copy_(torch.tensor(W))
+    layer.linear.bias.zero_()
+    bonds = torch.tensor([[1, 0], [0, 1]])  # from 1 to 0, from 0 to 1
+    six = torch.tensor([6.0, 6.0])
+    by_library = layer(torch.tensor(x).float(), bonds, six, torch.full((2, 1), 0.5))
+print(by_library.numpy().round(3))
+assert np.allclose(by_library[1], new, atol=1e-3)
 
 # %% [markdown]
-# In the code, M bonds take the place of the edges, and F is 64: `source` is $j$, `target` is $i$. The matrix $W$ is applied
-# in three parts, so that what belongs to an atom is computed once an atom and not once a bond; `index_select` then hands it
-# to the bonds. `bond_weight` is the sum of the weights of a bond's edges, and `index_add` is the sum over $j$.
+# And this is the layer again, for any number of atoms and bonds, written to be read:
+
+
+# %%
+def convolution(layer, x, bond_index, bond_weight, e):
+    """Return the new vectors of all atoms."""
+    j, i = bond_index  # source and target of each bond
+    z = layer.linear(torch.cat([x[i], x[j], e], dim=1))
+    u, v = layer.message_norm(z, bond_weight).chunk(2, dim=1)
+    messages = torch.sigmoid(u) * torch.nn.functional.softplus(v)
+    total = torch.zeros_like(x).index_add(0, i, bond_weight[:, None] * messages)
+    return torch.nn.functional.softplus(x + layer.sum_norm(total))
+
+
+with torch.no_grad():
+    atoms, basis = torch.rand(2, 64), torch.rand(n_bonds, 41)
+    arguments = atoms, one.bond_index, one.bond_weight, basis
+    layer = CGCNNConv(hidden=64, n_basis=41).train()
+    assert torch.allclose(convolution(layer, *arguments), layer(*arguments), atol=1e-5)
+
+# %% [markdown]
+# `bond_weight` is the sum of the weights of a bond's edges, and `index_add` is the sum over $j$. The library computes the
+# same with less work: it applies $W$ in three parts, so that what belongs to an atom is computed once per atom and not
+# once per bond.
+#
+# <details><summary>The same in PyG</summary>
+#
+# PyTorch Geometric has this layer as `CGConv`, without the batch norm on the messages and without the last softplus. Its
+# graphs hold every edge by itself:
+#
+# ```python
+# from torch_geometric.data import Data
+# from torch_geometric.loader import DataLoader
+# from torch_geometric.nn import CGConv, global_mean_pool
+#
+# class PlainCGCNN(torch.nn.Module):
+#     def __init__(self):
+#         super().__init__()
+#         self.embed = torch.nn.Linear(92, 64)
+#         self.convs = torch.nn.ModuleList(CGConv(64, dim=41, batch_norm=True) for _ in range(3))
+#         self.out = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.Softplus(), torch.nn.Linear(128, 1))
+#
+#     def forward(self, data):
+#         x = self.embed(data.x)
+#         for conv in self.convs:
+#             x = conv(x, data.edge_index, data.edge_attr)
+#         return self.out(global_mean_pool(x, data.batch))
+#
+# loader = DataLoader(list_of_data, batch_size=64, shuffle=True)  # each Data(x=..., edge_index=..., edge_attr=..., y=...)
+# ```
+#
+# What differs: neighbours have no weights, and what symmetry repeats is computed again.
+#
+# </details>
 #
 # After three rounds an atom knows of atoms three steps away. The mean over the atoms of a cell (64 numbers) is widened to
 # 128 numbers by one layer: the vector of the crystal, its *embedding*. Another layer turns it into the prediction. We train
@@ -371,8 +461,6 @@ print(source[source.index("source, target") - 8 :])
 # the end is the network as it was after the epoch with the smallest error on the validation crystals.
 
 # %%
-import torch
-
 from course_lib.models import CGCNN
 from course_lib.training import FitConfig, fit, predict
 
@@ -408,20 +496,20 @@ plot_parity(
 )
 
 # %% [markdown]
-# This is **one** training on **one** split. Would another split, or another random start, turn the order round? One
-# run cannot say.
+# This is **one** training on **one** split. Would another split, or another seed, reverse the order? One run
+# cannot say.
 
 # %% [markdown]
 # ## Where does each view win?
 #
 # For an answer we need many runs. These were made once, on the same data, with
-# `python -m course_lib.experiments`: five splits, three random starts of each model.
+# `python -m course_lib.experiments`: five splits, three seeds for each model.
 #
 # And we ask two different questions:
 #
 # - **random**: test crystals are drawn at random. The model may have seen another polymorph of the same formula.
-# - **formula**: all polymorphs of a formula stay together, either all to learn from or all to test. The model has
-#   never met the formula.
+# - **formula**: all polymorphs of a formula stay together, either all among the training crystals or all among the
+#   test crystals. The model has never met the formula.
 #
 # > **Predict.** Which of the two tests is harder? Which model does the harder one hit more?
 
@@ -441,7 +529,7 @@ plot_errors(runs, "eV/atom")
 
 # %% [markdown]
 # Are the differences more than luck? Some splits are hard for every model, so we compare on equal terms: the same test
-# crystals, CGCNN minus forest, averaged over the random starts. That gives five differences, one a fold, and an
+# crystals, CGCNN minus forest, averaged over the seeds. That gives five differences, one per fold, and an
 # interval for their mean. (The folds share training crystals, which makes the plain interval too narrow; this one is
 # corrected for it {cite:p}`nadeau2003inference`. Here and below it is a 95 % interval, in eV/atom.)
 
@@ -512,7 +600,7 @@ seconds = runs.groupby("method")["seconds"].mean()
 by_part = parts.pivot_table(index="method", columns="split", values="mae")
 pd.DataFrame(
     {
-        "what it describes": ["145 numbers a crystal", "92 numbers an atom, 41 a bond"],
+        "what it describes": ["145 numbers per crystal", "92 per atom, 41 per bond"],
         "error on differences of polymorphs (eV/atom)": by_part["difference"],
         "error on the level of new formulas (eV/atom)": by_part["level"],
         "input, per crystal (ms)": [
@@ -527,7 +615,7 @@ pd.DataFrame(
 ).rename(index=LABELS).round(2).T
 
 # %% [markdown]
-# (The recorded forests learned from the validation crystals, too, and the machine had other work.) Of the usual table,
+# (The recorded forests were trained on the validation crystals, too, and the machine had other work.) Of the usual table,
 # granularity and sensitivity hold. The costs differ, but on crystals as small as ours neither of them hurts. And *data it
 # needs* does not hold as it stands: with fewer than two thousand crystals CGCNN is ahead, on both parts of the error.
 #

@@ -254,11 +254,58 @@ plot_alignn_layer()
 # - $\mathrm{SiLU}(u) = u\,\sigma(u)$; the $x_i +$ and $y_e +$ are residual connections.
 #
 # On the line graph the same formulas hold, with edges in the place of atoms and angles in the place of edges. It reads the
-# edges as the first convolution has left them, which is $y_e'$ in the formula and $m$ in the figure; what leaves it are the
-# edges of the next layer. The whole network, from the library
-# (with N different atoms, E edges, T pairs and A cosines, and F features; these letters are no maps of the formula):
+# edges $y_e'$ as the first convolution has left them, and what leaves it are the edges of the next layer. One layer,
+# written out and compared with the library's, on a crystal whose atoms, edges and angles have random vectors:
 
 # %%
+from torch.nn.functional import silu
+
+from course_lib.models.alignn import ALIGNNLayer
+from course_lib.models.equivalent_edges import CountedGraph
+
+
+def edge_gated(conv, x, y, index, weight):
+    """Update nodes x and edges y of a graph; `weight` says how much each edge counts."""
+    j, i = index
+    m = conv.gate_source(x)[j] + conv.gate_target(x)[i] + conv.gate_edge(y)
+    gate = weight[:, None] * torch.sigmoid(m)
+    sums = torch.zeros_like(x).index_add(0, i, gate * conv.message(x)[j])
+    h = sums / (torch.zeros_like(x).index_add(0, i, gate) + 1e-6)
+    x = x + silu(conv.node_norm(conv.update(x) + h))
+    return x, y + silu(conv.edge_norm(m))
+
+
+def alignn_layer(layer, x, y, z, edges, pairs, weight):
+    """Update atoms x, edges y and angles z: first the atom graph, then the line graph."""
+    x, y = edge_gated(layer.atoms, x, y, edges, weight)
+    y, z = edge_gated(layer.edges, y, z, pairs, weight[pairs[0]])
+    return x, y, z
+
+
+# %%
+edges, vectors, weight = undirected(one.edge_index, one.edge_vector, one.cutoff)
+pairs, _ = line_graph(edges, vectors, one.num_nodes)
+layer = ALIGNNLayer(hidden=8).eval()
+with torch.no_grad():
+    x, y, z = (torch.rand(n, 8) for n in (one.num_nodes, len(weight), pairs.shape[1]))
+    ones = [torch.ones(len(table)) for table in (x, y, z)]
+    atoms = CountedGraph(edges, ones[0], ones[1], weight)
+    lines = CountedGraph(pairs, ones[1], ones[2], weight[pairs[0]])
+    by_hand = alignn_layer(layer, x, y, z, edges, pairs, weight)
+    for ours, its in zip(by_hand, layer(x, y, z, atoms, lines), strict=True):
+        assert torch.allclose(ours, its, atol=1e-5)
+print("atoms, edges and angles agree")
+
+# %% [markdown]
+# The paper and the authors' code differ in two places, and we follow the code, which the published numbers come from. In the
+# paper the line graph comes first in a layer; in the code it comes second. And in the paper the gate is made of the new
+# edge $y_e'$; in the code it is made of $m_e$, before the batch norm.
+#
+# The whole network, from the library, makes the graphs, embeds atoms, edges and angles, applies the layers and takes the mean
+# over the atoms. What symmetry makes equivalent is computed once, so each row goes along with a weight (`node_weight`,
+# `edge_weight`), which says how many copies it stands for.
+
+# %% tags=["hide-output"]
 import inspect
 
 from course_lib.models import ALIGNN, ALIGNNSimple
@@ -266,8 +313,6 @@ from course_lib.models import ALIGNN, ALIGNNSimple
 print(inspect.getsource(ALIGNN.embed))
 
 # %% [markdown]
-# The weights that go along (`node_weight`, `edge_weight`, ...) say how many copies each row stands for.
-#
 # ### The simplified model
 #
 # Some courses, among them the one that this course started from, teach an "ALIGNN simplified". It keeps the residual
@@ -297,13 +342,13 @@ assert n_parameters == 4_026_753
 #
 # ## Can they learn to tell?
 #
-# The last word on "cannot tell apart" has training itself. We give each network two crystals only, Ni₃V in both orders,
+# Training itself decides what "cannot tell apart" means. We give each network two crystals only, Ni₃V in both orders,
 # and ask for the answers 1 and −1. A network to which both look alike must give one answer to both. The best it can do
 # is 0, with a squared error of 1.
 #
-# A trap lies here. In training, batch norm divides by the spread of a batch. Where all atoms of a batch are alike, that
-# spread is nothing but rounding, and batch norm blows it up until the network can learn from it: a network seems to see
-# what it cannot see. So we keep batch norm fixed (`eval`) in this test.
+# Beware: in training, batch norm divides by the spread of a batch. Where all atoms of a batch are equivalent, that spread is
+# nothing but rounding, and batch norm makes it so large that the network can learn from it: a network seems to see what it
+# cannot see. So we keep batch norm fixed (`eval`) in this test.
 
 
 # %%

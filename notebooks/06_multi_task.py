@@ -219,16 +219,18 @@ by_kind.round(3)
 #
 # ### Graph attention
 #
-# A graph attention network (GAT) {cite:p}`velickovic2018gat` lets each atom decide how much it listens to each
-# neighbour. Atom $i$ gives each neighbour $j$ a score $s_{ij}$, a number that a learned function makes of both atoms' vectors
-# and their bond, and the scores
-# are made into weights $\alpha_{ij}$ that add up to one:
+# A graph attention network (GAT) {cite:p}`velickovic2018gat` lets each atom decide how much it takes from each neighbour.
+# Atom $i$ gives each neighbour $j$ a score $s_{ij}$, made from both atoms' vectors and the features $e_{ij}$ of their bond.
+# The scores become weights $\alpha_{ij}$ that add up to one:
 #
-# $$ \alpha_{ij} = \frac{\exp s_{ij}}{\sum_k \exp s_{ik}}, \qquad x_i' = \sum_j \alpha_{ij} W x_j $$
+# $$ s_{ij} = \mathrm{LeakyReLU}\bigl(a_t \cdot W x_i + a_s \cdot W x_j + a_e \cdot V e_{ij}\bigr), \qquad
+# \alpha_{ij} = \frac{\exp s_{ij}}{\sum_k \exp s_{ik}}, \qquad x_i' = \sum_j \alpha_{ij} W x_j $$
 #
-# with a learned matrix $W$. In the network the atom itself is among its neighbours, at distance zero, so it can listen to
-# itself, too. ($\alpha$ is no weight of late fusion here.) Several such *heads* of attention, each with its own scores and
-# its own $W$, are averaged; they have nothing to do with the heads of the tasks. Written plainly, for five crystals, and compared with the library's layer:
+# $W$ and $V$ are learned matrices, $a_t$, $a_s$ and $a_e$ learned vectors (for target, source and edge), and
+# $\mathrm{LeakyReLU}(s)$ is $s$ where it is positive and $0.2\,s$ where it is not. The atom itself is among its neighbours, at
+# distance zero. ($\alpha$ is not the weight of late fusion here.) Several such *heads* of attention, each with its own
+# scores and its own $W$, are averaged; they have nothing to do with the heads of the tasks. Written plainly, for five
+# crystals, and compared with the library's layer:
 
 # %%
 from course_lib.models import GAT
@@ -252,6 +254,34 @@ print(f"sum of the weights an atom gives: {total.min():.4f} to {total.max():.4f}
 assert torch.allclose(total, torch.ones_like(total), atol=1e-5)
 
 # %% [markdown]
+# Look at the last formula again: the bond stands in the weight $\alpha_{ij}$, not in the message $W x_j$. Weights only share
+# out what the neighbours bring.
+#
+# > **Predict.** Copper, and copper stretched by 5 %. All atoms are equal, so all messages are. Can GAT tell the two apart?
+
+# %%
+from pymatgen.core import Lattice, Structure
+
+from course_lib.graphs import CrystalGraphs
+from course_lib.models import CGCNN
+
+copper = [
+    Structure.from_spacegroup("Fm-3m", Lattice.cubic(a), ["Cu"], [[0, 0, 0]])
+    for a in (3.63, 1.05 * 3.63)
+]
+both = CrystalGraphs.from_structures(copper).batch([0, 1])
+torch.manual_seed(0)
+with torch.no_grad():
+    for network in (GAT().eval(), CGCNN().eval()):
+        first, second = network(both).flatten().tolist()
+        print(f"{type(network).__name__:6s}{first:.6f} and {second:.6f}")
+        told_apart = abs(first - second) > 1e-5
+        assert told_apart == (type(network) is CGCNN)
+
+# %% [markdown]
+# It cannot, with any weights: a mean of equal messages is that message, however it is weighted. In a compound the
+# messages differ, and then the weights tell something of the distances.
+#
 # Atoms are updated. Bonds keep their features from the first layer to the last, and nothing stands for the crystal as a
 # whole until the mean over its atoms at the end.
 #
@@ -301,13 +331,20 @@ with torch.no_grad():
         assert torch.allclose(ours, its, atol=1e-4)
 
 # %% [markdown]
-# The library's layer does the same, quicker: what belongs to an atom it computes once an atom and not once a bond. A bond
-# may stand for several periodic images at one distance; `count` says how many, and all means are taken with it.
+# The library's layer does the same, quicker: what belongs to an atom is computed once per atom and not once per bond. A
+# bond may stand for several periodic images at one distance; `count` is the sum of their weights, and all means are taken
+# with it.
 #
-# Through $u$ each atom hears of the whole crystal after one layer. A temperature or a pressure could be written there,
-# too; here it starts empty. At the end, *Set2Set* {cite:p}`vinyals2016set2set` sums up the atoms, and another one the
-# bonds. Three times it asks a question of the set, gives each member a weight by how well it answers, and refines the
-# question. Unlike a mean it can pick out single atoms. Like a mean it does not care for their order:
+# Through $u$ each atom receives something of the whole crystal after one layer. A temperature or a pressure could be written
+# there, too; here it starts empty. At the end, *Set2Set* {cite:p}`vinyals2016set2set` sums up the atoms, and another one the
+# bonds. Three times, $t = 1, 2, 3$, it asks a question $q_t$ of the set, gives each member a weight by how well it answers,
+# and refines the question:
+#
+# $$ q_t = \mathrm{LSTM}(q_{t-1}^*), \qquad a_i = \frac{\exp(x_i \cdot q_t)}{\sum_k \exp(x_k \cdot q_t)}, \qquad
+# q_t^* = \bigl[q_t,\ \textstyle\sum_i a_i x_i\bigr], \qquad q_0^* = 0 $$
+#
+# LSTM is a small recurrent network, which remembers the questions before; $q_3^*$ is the result. Unlike a mean, Set2Set can
+# pick out single atoms. Like a mean, it does not depend on their order:
 
 # %%
 megnet = MEGNet().eval()
@@ -315,8 +352,8 @@ with torch.no_grad():
     atoms = torch.randn(6, 16)
     one_crystal = torch.zeros(6, dtype=torch.long)
     summary = megnet.atom_set(atoms, one_crystal, 1)
-    turned_round = megnet.atom_set(atoms.flip(0), one_crystal, 1)
-assert torch.allclose(summary, turned_round, atol=1e-6)
+    reversed_order = megnet.atom_set(atoms.flip(0), one_crystal, 1)
+assert torch.allclose(summary, reversed_order, atol=1e-6)
 for model in (GAT(), MEGNet()):
     n_weights = sum(p.numel() for p in model.parameters())
     print(f"{type(model).__name__}: {n_weights:,} weights")
@@ -356,8 +393,10 @@ table.round(3)
 
 # %% [markdown]
 # The table has the shares $\lambda_k s_k / \sum_j \lambda_j s_j$, with the standard deviation $s_k$ of the labels in
-# the training set. In this proportion the tasks pull at the trunk when training begins, while the network knows little
-# more than the means. With meV it learns the gap and nothing else. Three ways to choose:
+# the training set. In this proportion the tasks change the trunk when training begins, while the network knows little more
+# than the means. With the absolute error this is so for large and for small errors, because the derivative of $|r|$ is 1 or
+# −1 whatever the error $r$ is: not the task with the larger *error* has the larger share, but the one with the larger
+# $\lambda_k s_k$. (With the squared error the size of the error would count as well; see [errata](errata.ipynb), 13.) With meV it learns the gap and nothing else. Three ways to choose:
 #
 # - **fixed**: you give the numbers $\lambda_k$. Right if you know what an error costs you;
 # - **inverse scale**: $\lambda_k = 1/s_k$. The unit drops out;

@@ -291,8 +291,9 @@ assert small.idxmin() == "MODNet (v0.1.12)"
 assert smallest.idxmax() == "RF-SCM/Magpie"
 
 # %% [markdown]
-# All are graph networks but three, which have prepared features or the formula only (MODNet, CrabNet, the forest RF-SCM/Magpie),
-# and the dummy, which says the mean. `mp_e_form` and `mp_gap` have more than 100,000 crystals: there the forest is behind all
+# All are graph networks but four: MODNet, which has prepared features; CrabNet, which reads the formula; the dummy, which
+# says the mean; and the forest RF-SCM/Magpie. That forest reads Magpie and, on tasks with structures, the sine Coulomb matrix
+# of the crystal: it is a hybrid, not composition alone. `mp_e_form` and `mp_gap` have more than 100,000 crystals: there the forest is behind all
 # graph networks. `dielectric` (the refractive index, no unit) has fewer than 5,000: there the forest beats CGCNN, though not the
 # later graph networks, and the best model of this list, MODNet, works with prepared features. But `phonons` (the highest
 # frequency of the phonons), smaller still, has the forest last of all. So the number of crystals counts, and so does the

@@ -61,6 +61,9 @@ assert (many.nlargest(3, "crystals")["best"] == "coGN").all(), "without line gra
 tasks.round(2)
 
 # %% [markdown]
+# (The forest of the board, RF-SCM/Magpie, reads Magpie and, where there are structures, the sine Coulomb matrix of the crystal.
+# So it is a hybrid, unlike the forest of this course.)
+#
 # The column *best* is over all entries of our copy, not only the five drawn. With few crystals, chosen features win two
 # of three tasks. With more than 10,000, a graph network wins every time. The three largest go to coGN, which has no line
 # graph: angles are one way for a graph network to get better, not the only one.

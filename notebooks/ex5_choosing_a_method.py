@@ -221,7 +221,7 @@ assert "random_forest" not in contenders(runs)
 # mean absolute errors of other people's models on eight sets of crystals. Each column has crystals and a unit of its own, so
 # errors compare *within* a column only. What can be compared between columns is a ratio of two errors of the same column:
 
-# %% mystnb={"image": {"alt": "Error of a random forest on Magpie features divided by the error of ALIGNN, for eight Matbench datasets from the smallest to the largest. The ratio is above one everywhere, largest for the two energies. The number of crystals alone does not order it."}}
+# %% mystnb={"image": {"alt": "Error of a random forest on prepared features divided by the error of ALIGNN, for eight Matbench datasets from the smallest to the largest. The ratio is above one everywhere, largest for the two energies. The number of crystals alone does not order it."}}
 import pandas as pd
 
 from course_lib.datasets import catalogue
@@ -237,7 +237,8 @@ plot_error_ratios(ratios, sizes, "error of the forest divided by the error of AL
 board[["perovskites (eV/cell)", "mp_e_form (eV/atom)"]]
 
 # %% [markdown]
-# The three that the course has as well are `RF-SCM/Magpie` (a forest), `CGCNN v2019` and `ALIGNN`.
+# The three that the course has as well are `RF-SCM/Magpie` (a forest), `CGCNN v2019` and `ALIGNN`. The forest of the board
+# reads a description of the structure, the sine Coulomb matrix, alongside Magpie; that of the course reads Magpie alone.
 
 # %% [markdown] tags=["task"]
 # ## Task 4: Three answers

@@ -14,6 +14,7 @@ import ipywidgets
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from example_crystals import bundled_graphs
 from ipywidgets.embed import dependency_state
 from matplotlib.colors import to_rgb
@@ -21,7 +22,9 @@ from PIL import Image
 from pymatgen.core import Lattice, Structure
 
 from course_lib.models import CGCNN
+from course_lib.models.cgcnn import CGCNNConv
 from course_lib.teaching.explorers import explorer, multitask
+from course_lib.teaching.explorers.convolution import convolution_explorer, convolution_steps
 from course_lib.teaching.explorers.crystal import graph_explorer
 from course_lib.teaching.explorers.explorer import Choice, Explorer, Frame
 from course_lib.teaching.explorers.late_fusion import alpha_explorer, live_alpha
@@ -81,6 +84,7 @@ def sweep() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 EXPLORERS = {
+    "convolution": lambda: convolution_explorer(np.eye(2), np.ones(1), np.ones((4, 5)), n_edges=6),
     "graph": lambda: graph_explorer(rock_salt()),
     "alpha": lambda: alpha_explorer(*predictions(), unit="eV/atom", stops=5),
     "lambda": lambda: lambda_explorer(*sweep(), TASKS),
@@ -536,3 +540,40 @@ def test_live_lambda_refuses_other_targets():
     graphs = bundled_graphs(24)
     with pytest.raises(ValueError, match="they must be \\('energy', 'gap'\\)"):
         live_lambda(CGCNN, (graphs, graphs, graphs), *sweep(), TASKS)
+
+
+# --- one convolution ----------------------------------------------------------------------------------------------
+
+
+def test_convolution_explorer_ends_where_the_layer_does():
+    """The last step of both atoms, against the library's layer; the steps before by its parts."""
+    random = np.random.default_rng(0)
+    x, e, w = random.normal(size=(2, 3)), random.normal(size=2), random.normal(size=(6, 8))
+    layer = CGCNNConv(3, 2).double().eval()
+    for norm in (layer.message_norm, layer.sum_norm):
+        norm.eps = 0.0
+    with torch.no_grad():
+        layer.linear.weight.copy_(torch.from_numpy(w))
+        layer.linear.bias.zero_()
+        bonds, weight = torch.tensor([[1, 0], [0, 1]]), torch.full((2,), 4.0).double()
+        expected = layer(torch.from_numpy(x), bonds, weight, torch.from_numpy(np.stack([e, e])))
+    made = convolution_explorer(x, e, w, n_edges=4)
+    for atom in range(2):
+        steps = convolution_steps(x, e, w, 4, atom)
+        np.testing.assert_allclose(steps[-1], expected[atom])
+        last = made.frames[atom, len(steps) - 1]
+        numbers = [float(number.replace("−", "-")) for number in re.findall(r"[−\d.]+", last.values["result"])]
+        np.testing.assert_allclose(numbers, expected[atom], atol=1e-3)
+
+
+def test_convolution_explorer_reveals_one_step_after_the_other():
+    made = convolution_explorer(np.eye(2), np.ones(1), np.ones((4, 5)), n_edges=6)
+    for (_, step), frame in made.frames.items():
+        ((table,),) = frame.pictures
+        assert table.count('aria-hidden="true"') == 6 - step
+        assert table.count("<b>") == 2
+
+
+def test_convolution_explorer_refuses_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"W \(4, 4\); with 1 numbers per edge they must be \(2, F\) and \(2F, 2F"):
+        convolution_explorer(np.eye(2), np.ones(1), np.ones((4, 4)), n_edges=6)
