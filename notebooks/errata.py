@@ -334,7 +334,7 @@ assert answers["alignn"][1] < -0.5
 # %%
 torch.manual_seed(0)
 network, batch = MultiTask("cgcnn"), graphs.batch(range(64))
-shared = list(network.trunk.parameters())
+shared = [p for p in network.trunk.parameters() if p.requires_grad]
 outputs = network(batch)
 
 
