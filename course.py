@@ -352,7 +352,8 @@ def build_site(python, runs):
         shutil.rmtree(str(folder), ignore_errors=True)
     for name in ("pages", "tools", "notebooks"):
         shutil.copytree(str(ROOT / name), str(STAGE / name), ignore=shutil.ignore_patterns("__pycache__", ".*"))
-    shutil.copy(str(ROOT / "_toc.yml"), str(STAGE))
+    for name in ("_toc.yml", "README.md"):
+        shutil.copy(str(ROOT / name), str(STAGE))
     for notebook in runs.glob("*.ipynb") if runs else ():
         shutil.copy(str(notebook), str(STAGE / "notebooks"))
     build = ["build", "--config", STAGE / "pages" / "_config.yml", "--path-output", ROOT, "--all", "-W", "-n"]
