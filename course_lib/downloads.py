@@ -5,7 +5,18 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from requests import Response
+    from urllib3.response import BaseHTTPResponse
+
+_PATIENCE = 60.0  # seconds for a server to answer, and after which its speed is looked at, again and again
+_SLOWEST = 500  # bytes a second; a time limit for each byte would let a server send one a second without end
 
 
 def cache_folder() -> Path:
@@ -24,7 +35,7 @@ def download(url: str, sha256: str, path: Path) -> None:
     Raises
     ------
     ConnectionError
-        If the file cannot be fetched.
+        If the file cannot be fetched, or the server has not answered after a minute or sends hardly anything.
     PermissionError
         If the folder of ``path`` cannot be written.
     ValueError
@@ -76,7 +87,7 @@ def _fetch(url: str, sha256: str, part: Path, path: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     try:
-        with requests.get(url, headers=headers, stream=True, timeout=30) as response:
+        with _within(_PATIENCE, lambda: requests.get(url, headers=headers, stream=True, timeout=30)) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 return  # nothing is lacking
             response.raise_for_status()
@@ -89,11 +100,44 @@ def _fetch(url: str, sha256: str, part: Path, path: Path) -> None:
                     desc=path.name, total=total or None, initial=file.tell(), unit="B", unit_scale=True, disable=None
                 ) as bar,
             ):
-                for chunk in response.raw.stream(1 << 16, decode_content=False):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+                for piece in _pieces(response.raw):
+                    file.write(piece)
+                    bar.update(len(piece))
+    except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as error:
         raise ConnectionError(
             f"could not download {path.name}: {error}. With a network, try again: it continues where it stopped. "
             f"Without one, fetch {url} elsewhere (sha256 {sha256}) and put it at {path}."
         ) from error
+
+
+def _within(seconds: float, call: Callable[[], Response]) -> Response:
+    """Return what `call` returns; raise ``TimeoutError`` when that takes longer."""
+    results: list[Response | BaseException] = []
+
+    def run() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:  # raised again by whoever waits
+            results.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not results:
+        raise TimeoutError(f"no answer after {seconds:.0f} s")
+    if isinstance(results[0], BaseException):
+        raise results[0]
+    return results[0]
+
+
+def _pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
+    """Yield what the server sends as it comes; raise ``TimeoutError`` when it is too slow."""
+    since, received = time.monotonic(), 0
+    while piece := response.read1(1 << 16, decode_content=False):
+        yield piece
+        received += len(piece)
+        seconds = time.monotonic() - since
+        if seconds > _PATIENCE:
+            if received < _SLOWEST * seconds:
+                raise TimeoutError(f"the server sent {received} bytes in {seconds:.0f} s")
+            since, received = time.monotonic(), 0

@@ -16,7 +16,8 @@ import pytest
 class FileServer:
     """A web server with one file; it can break off, and honours ranges as real servers do.
 
-    It can also stop in the middle and go on when `released`, or know nothing of ranges.
+    It can also send byte by byte with a pause after each, stop in the middle and go on when `released`, or know nothing
+    of ranges.
     """
 
     def __init__(self):
@@ -25,6 +26,7 @@ class FileServer:
         self.stop_after = None
         self.released = threading.Event()
         self.knows_ranges = True
+        self.seconds_per_byte = {"head": 0.0, "body": 0.0}
         self.status = None
         self.ranges: list[str | None] = []
         server = self
@@ -46,12 +48,16 @@ class FileServer:
         self.ranges.append(asked)
         asked = asked if self.knows_ranges else None
         start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        if self.seconds_per_byte["head"]:
+            return self._drip(request, b"HTTP/1.0 200 OK\r\nX-Padding: " + b"x" * 1000, self.seconds_per_byte["head"])
         status = self.status or (416 if start >= len(self.content) > 0 else 206 if asked else 200)
         body = self.content[start:] if status < 400 else b""
         request.send_response(status)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()
         body = body[: self.break_after]
+        if self.seconds_per_byte["body"]:
+            return self._drip(request, body, self.seconds_per_byte["body"])
         if self.stop_after is not None:
             request.wfile.write(body[: self.stop_after])
             request.wfile.flush()
@@ -59,6 +65,14 @@ class FileServer:
             body = body[self.stop_after :]
         with suppress(ConnectionError):  # the other side may be gone by now
             request.wfile.write(body)
+
+    def _drip(self, request, content, seconds):
+        with suppress(ConnectionError):
+            for byte in content:
+                request.wfile.write(bytes([byte]))
+                request.wfile.flush()
+                if self.released.wait(seconds):
+                    return
 
     def close(self):
         self.released.set()

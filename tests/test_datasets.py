@@ -19,7 +19,7 @@ from local_server import FileServer, digest, in_matbench_format, serve_as
 from pymatgen.core import Composition, Lattice, Structure
 from sklearn.model_selection import KFold
 
-from course_lib import cli, crystal_files, dataset_sources, datasets, json_frames
+from course_lib import cli, crystal_files, dataset_sources, datasets, downloads, json_frames
 from course_lib.composition import magpie
 from course_lib.dataset_sources import SOURCES, About, Download, matbench_folds
 from course_lib.datasets import folds, load_dataset, read_structure, stream_dataset
@@ -253,6 +253,30 @@ def test_a_killed_download_continues(server, tmp_path):
     download(server.url, digest(server.content), path)
     assert path.read_bytes() == server.content
     assert server.ranges == [None, f"bytes={have}-"]
+
+
+@pytest.mark.parametrize("part", ["head", "body"])
+def test_a_server_that_sends_byte_by_byte_is_given_up(server, tmp_path, monkeypatch, part):
+    monkeypatch.setattr(downloads, "_PATIENCE", 1.0)
+    server.seconds_per_byte[part] = 0.05
+    path, begin = tmp_path / "file.bin", time.monotonic()
+    with pytest.raises(
+        ConnectionError, match=r"could not download file\.bin: (no answer after 1 s|the server sent \d+ b)"
+    ):
+        download(server.url, digest(server.content), path)
+    assert time.monotonic() - begin < 10
+    server.seconds_per_byte[part] = 0.0
+    download(server.url, digest(server.content), path)  # the lock is free
+    assert path.read_bytes() == server.content
+
+
+def test_a_server_that_is_slow_but_goes_on_is_not_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "_PATIENCE", 0.2)
+    monkeypatch.setattr(downloads, "_SLOWEST", 5)
+    server.content = b"slow but sure"
+    server.seconds_per_byte["body"] = 0.05
+    download(server.url, digest(server.content), tmp_path / "file.bin")
+    assert (tmp_path / "file.bin").read_bytes() == server.content
 
 
 def test_progress_is_shown_on_a_terminal_and_nowhere_else(server, tmp_path, monkeypatch, capfd):
