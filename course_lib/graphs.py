@@ -572,14 +572,14 @@ def _check_geometry(positions: list[np.ndarray], cells: list[np.ndarray], names:
         longest = np.abs(cell).max()
         if len(points) > MOST_ATOMS:
             raise ValueError(f"{name}: {len(points)} atoms; crystals have at most {MOST_ATOMS} here. Drop the row.")
-        if np.abs(points).max() > _FARTHEST:
-            raise ValueError(
-                f"{name}: an atom has the coordinate {np.abs(points).max():.4g} angstrom, far outside the cell. "
-                "Fix its file or drop the row."
-            )
         if longest > _LONGEST:
             raise ValueError(
                 f"{name}: an edge of its cell is {longest:.4g} angstrom long, and none is longer than {_LONGEST:g}. "
+                "Fix its file or drop the row."
+            )
+        if np.abs(points).max() > _FARTHEST:
+            raise ValueError(
+                f"{name}: an atom has the coordinate {np.abs(points).max():.4g} angstrom, far outside the cell. "
                 "Fix its file or drop the row."
             )
     volume = np.abs(np.linalg.det(np.stack(cells)))
@@ -611,7 +611,7 @@ def _check_images(cell: np.ndarray, radius: float, name: str) -> None:
     heights = np.abs(np.linalg.det(cell)) / faces
     if np.prod(2 * np.ceil(radius / heights) + 1) > _MOST_IMAGES:
         raise ValueError(
-            f"{name}: its cell is too flat or too large: the distances between its faces are "
+            f"{name}: its cell is too flat: the distances between its faces are "
             f"{', '.join(f'{height:.2g}' for height in heights)} angstrom. Fix its file or drop the row."
         )
 

@@ -332,6 +332,9 @@ def test_file_names_from_input_and_patterns(run, trained, small, monkeypatch):
     assert run("predict", "--model", trained, small / "rocksalt*.cif")[1] == expected
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{file}\n" for file in files)))
     assert run("predict", "--model", trained, "-")[1] == expected
+    windows = "\ufeff" + "\r\n".join([*files[:1], "", *files[1:]])
+    monkeypatch.setattr(sys, "stdin", io.StringIO(windows, newline=""))
+    assert run("predict", "--model", trained, "-")[1] == expected
 
 
 def test_bad_files_are_named_and_the_others_predicted(run, trained, small, tmp_path, monkeypatch):
@@ -343,14 +346,25 @@ def test_bad_files_are_named_and_the_others_predicted(run, trained, small, tmp_p
     disordered.to(filename=str(tmp_path / "alloy.cif"))
     double = Structure(Lattice.cubic(3.6), ["Cu", "Cu"], [[0, 0, 0], [0, 0, 0.001]])
     double.to(filename=str(tmp_path / "POSCAR"))
-    bad = [tmp_path / name for name in ("bad.cif", "notes.txt", "alloy.cif", "POSCAR", "nowhere.cif", "")]
-    code, output, messages = run("predict", "--model", trained, bad[0], good[0], *bad[1:4], *good[1:], *bad[4:])
+    double.to(filename=str(tmp_path / "far.cif"))
+    far = re.sub("(_cell_length_c) .*", r"\1 1e9", (tmp_path / "far.cif").read_text())
+    (tmp_path / "far.cif").write_text(far)
+    bad = [tmp_path / name for name in ("bad.cif", "notes.txt", "alloy.cif", "POSCAR", "far.cif", "nowhere.cif", "")]
+    code, output, messages = run("predict", "--model", trained, bad[0], good[0], *bad[1:5], *good[1:], *bad[5:])
     assert code == 2
     assert list(table(output)["file"]) == good
     lines = messages.splitlines()
     for file, fix in zip(
         bad,
-        ("leave it out", "leave it out", "one ordered arrangement", "merge_sites", "leave it out", "leave it out"),
+        (
+            "leave it out",
+            "leave it out",
+            "one ordered arrangement",
+            "merge_sites",
+            "long",
+            "leave it out",
+            "leave it out",
+        ),
         strict=True,
     ):
         assert sum(str(file) in line and fix in line for line in lines) >= 1, file

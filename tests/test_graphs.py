@@ -6,6 +6,7 @@ import gc
 import itertools
 import json
 import os
+import time
 import weakref
 
 import numpy as np
@@ -13,6 +14,8 @@ import pandas as pd
 import pytest
 import torch
 from example_crystals import AWKWARD, SLAB, TARGET, bundled, bundled_graphs, examples, random_crystal
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pymatgen.core import Lattice, Species, Structure
 from scipy.optimize import brentq
 from scipy.spatial import cKDTree
@@ -467,12 +470,83 @@ BAD_STRUCTURES = {
     "dummy": (crystal(["X"]), "'X' is not an element. Replace it with a real element"),
     "too heavy": (crystal(["Md"]), r"Md \(Z = 101\) is heavier than fermium \(Z = 100\).*Drop the row"),
     "double site": (crystal(["Na", "Cl"], [[0, 0, 0], [1, 0, 0]]), "sites 0 and 1 are 0.000 angstrom.*merge_sites"),
+    "near sites": (
+        crystal(["O", "Na", "O"], [[0.5, 0.5, 0.5], [0, 0, 0], [0.5, 0.5, 0.66]]),
+        "sites 0 and 2 are 0.480 angstrom apart, nearer than 0.5 angstrom",
+    ),
+    "almost full": (crystal([{"Na": 0.99999999}]), r"site 0 is disordered \(Na:0.99999999\)"),
+    "thin cell": (
+        crystal(["Na"], lattice=Lattice.orthorhombic(0.4, 5, 5)),
+        "site 0 and its own image are 0.400 angstrom apart",
+    ),
     "tiny cell": (crystal(["Na"], lattice=Lattice.cubic(0.05)), "a volume of 0.0001. cubic.*lattice vectors are wrong"),
     "flat cell": (crystal(["Na"], lattice=Lattice([[3, 0, 0], [0, 3, 0], [3, 3, 0]])), "a volume of 0 cubic"),
     "NaN coordinate": (crystal(["Na"], [[0, np.nan, 0]]), "NaN or infinity among its coordinates"),
     "infinite cell": (crystal(["Na"], lattice=Lattice.cubic(np.inf)), "NaN or infinity"),
     "no structure": (np.nan, "nan is not a pymatgen Structure"),
 }
+
+
+def grid(n, spacing, edge, far=()):
+    """Return a cubic crystal of `n` atoms that stand together in one corner of its cell; others are far from them."""
+    places = np.stack(np.unravel_index(np.arange(n), [int(np.ceil(n ** (1 / 3)))] * 3), axis=1) * spacing
+    places = [*places, *far]
+    return Structure(Lattice.cubic(edge), ["Na"] * len(places), places, coords_are_cartesian=True)
+
+
+ENDLESS = {
+    "long edge": (crystal(["Na"], lattice=Lattice.orthorhombic(3, 3, 1e9)), "an edge of its cell is 1e.09 angstrom"),
+    "longer edge": (
+        crystal(["Na"], lattice=Lattice.orthorhombic(3, 1e200, 3)),
+        "an edge of its cell is 1e.200 angstrom",
+    ),
+    "flat angle": (
+        crystal(["Na"], lattice=Lattice.from_parameters(4, 4, 4, 90, 90, 0.001)),
+        "cell has a volume of 0.001",
+    ),
+    "wide flat angle": (
+        crystal(["Na"], lattice=Lattice.from_parameters(400, 400, 400, 90, 90, 179.99)),
+        "its cell is too flat: .*0.07, 0.07, 4e.02 angstrom",
+    ),
+    "far atom": (crystal(["Na"], [[1e9, 0, 0]]), "an atom has the coordinate 3e.09 angstrom"),
+    "heap": (grid(1000, 0.51, 400), "512 atoms are in a cube of 4 angstrom"),
+    "cluster and a far atom": (grid(5000, 2.2, 500, [[250, 250, 250]]), "pairs of atoms are nearer than"),
+    "too many": (grid(21_000, 3.0, 90), "21000 atoms; crystals have at most 20000 here"),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_a_search_that_would_not_end_is_refused(name):
+    structure, message = ENDLESS[name]
+    begin = time.perf_counter()
+    with pytest.raises(ValueError, match=rf"row 1 \(id 'mp-2'\): .*{message}"):
+        CrystalGraphs.from_structures([ROCKSALT, structure], ids=["mp-1", "mp-2"])
+    assert time.perf_counter() - begin < 10  # a second on an idle machine
+
+
+def test_a_million_atoms_are_refused_at_once():
+    begin = time.perf_counter()
+    with pytest.raises(ValueError, match="1000000 atoms"):
+        nearest_neighbors(np.zeros((1_000_000, 3)), 300 * np.eye(3))
+    assert time.perf_counter() - begin < 2
+
+
+@settings(deadline=None, derandomize=True, max_examples=60, database=None)
+@given(
+    st.tuples(*[st.floats(-3, 4).map(lambda power: 10**power)] * 3),
+    st.tuples(*[st.floats(0.001, 179.999)] * 3),
+    st.lists(st.tuples(*[st.floats(-2, 2)] * 3), min_size=1, max_size=4),
+)
+def test_any_cell_is_searched_or_refused_in_bounded_time(lengths, angles, places):
+    lattice, begin = Lattice.from_parameters(*lengths, *angles), time.perf_counter()
+    try:
+        graphs = CrystalGraphs.from_structures([Structure(lattice, ["Na"] * len(places), places)], ids=["mine"])
+    except ValueError as error:
+        if "row 0 (id 'mine')" not in str(error):
+            raise
+    else:
+        assert np.linalg.norm(graphs.vector, axis=1).min() > 0.49
+    assert time.perf_counter() - begin < 10
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")  # pymatgen, as it makes the infinite cell
