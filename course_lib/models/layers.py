@@ -116,10 +116,10 @@ class WeightedBatchNorm1d(nn.BatchNorm1d):
             count = count.to(values.dtype)
             total = sum_over_processes(count.sum())
             out, mean, variance = _Normalize.apply(values, count / total, self.weight, self.bias, self.eps)
-            self._update_running(mean, variance, total)
+            self.update_running(mean, variance, total)
             return out
 
-    def _update_running(self, mean: Tensor, variance: Tensor, total: Tensor) -> None:
+    def update_running(self, mean: Tensor, variance: Tensor, total: Tensor) -> None:
         """Follow mean and unbiased variance over the batches, as ``BatchNorm1d`` does."""
         unbiased = variance * (total / (total - 1).clamp(min=1))
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
