@@ -370,6 +370,7 @@ table.round(2)
 # The solution to the chapter's exercise on attention reads a variable that nothing sets: the lines that would compute the
 # graph's embedding are left out, with a comment in their place. In the shortest form:
 
+
 # %%
 # NBVAL_CHECK_OUTPUT
 def forward(composition):

@@ -8,7 +8,7 @@ from example_crystals import double_batch, randomize, unweighted
 from torch import nn
 from torch_geometric.nn import CGConv
 
-from course_lib.models import CGCNN
+from course_lib.models import CGCNN, gated_sum
 from course_lib.models.cgcnn import CGCNNConv
 
 
@@ -117,6 +117,25 @@ def test_gradcheck():
     x, e = torch.randn(batch.num_nodes, 3).double(), torch.randn(len(batch.bond_count), 2).double()
     leaves = [tensor.clone().requires_grad_() for tensor in (x, e, conv.linear.weight.detach())]
     assert torch.autograd.gradcheck(function, leaves)
+
+
+@pytest.mark.parametrize("rows", [7, 10**6])
+def test_blocks_give_what_the_readable_form_gives(monkeypatch, rows):
+    """Outputs, gradients of everything, running statistics; many blocks and one; weights that are not counts."""
+    monkeypatch.setattr(gated_sum, "_ROWS", rows)
+    batch = double_batch()
+    blocks = randomize(CGCNNConv(6, 5)).train()
+    plain = copy.deepcopy(blocks)
+    plain._sums_in_blocks = plain.sums
+    results = []
+    for conv in (blocks, plain):
+        x = torch.randn(batch.num_nodes, 6, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
+        e = torch.randn(len(batch.bond_length), 5, generator=torch.Generator().manual_seed(2)).double().requires_grad_()
+        out = conv(x, batch.bond_index, batch.bond_weight, e)
+        (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+        results.append([out, x.grad, e.grad, *(p.grad for p in conv.parameters()), *conv.state_dict().values()])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-11)
 
 
 def test_number_of_parameters():

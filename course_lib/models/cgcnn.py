@@ -76,7 +76,8 @@ class CGCNNConv(nn.Module):
 
     def _sums_in_blocks(self, x: Tensor, bond_index: Tensor, bond_weight: Tensor, e: Tensor) -> Tensor:
         """Do what `sums` does in training, quicker on a processor."""
-        norm, total_weight = self.message_norm, sum_over_processes(bond_weight.sum())
+        norm, bond_weight = self.message_norm, bond_weight.to(x.dtype)
+        total_weight = sum_over_processes(bond_weight.sum())
         of_target, of_source, w_e = self._parts(x, e)
         total, mean, variance = GatedSum.apply(
             e, of_target, of_source, w_e, bond_index, bond_weight, bond_weight / total_weight, norm.weight, norm.bias,

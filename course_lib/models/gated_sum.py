@@ -28,8 +28,9 @@ class GatedSum(torch.autograd.Function):
 
     .. math::
 
-        z_m = W_e e_m + a_{i} + b_{j}, \qquad [u_m, v_m] = \gamma \odot \frac{z_m - \mu}{\sqrt{s^2 + \varepsilon}} + \beta,
-        \qquad t_i = \sum_m w_m\, \sigma(u_m) \odot \mathrm{softplus}(v_m)
+        z_m = W_e e_m + a_{i} + b_{j}, \qquad
+        [u_m, v_m] = \gamma \odot \frac{z_m - \mu}{\sqrt{s^2 + \varepsilon}} + \beta, \qquad
+        t_i = \sum_m w_m\, \sigma(u_m) \odot \mathrm{softplus}(v_m)
 
     with mean :math:`\mu` and variance :math:`s^2` over all bonds, by their weights :math:`w_m`, on all processes.
     """
