@@ -19,7 +19,7 @@ from course_lib.graphs import CrystalGraphs
 from course_lib.models import CGCNN
 from course_lib.models.atom_features import atom_feature_table
 
-TARGET = 6
+TARGET, TARGET_DISPLACED = 6, 4
 BATCH_SIZE = 256
 REPEATS = 9
 
@@ -95,7 +95,7 @@ def bench(name: str, structures: list[Structure]) -> float:
         clock=process_time,
     )
     n_edges, n_bonds = len(graphs.vector), len(graphs.count)
-    print(f"\n{name}, {n_edges / len(graphs.species):.1f} edges an atom, {n_edges / n_bonds:.2f} edges a bond:")
+    print(f"\n{name}, {n_edges / len(graphs.species):.1f} edges per atom, {n_edges / n_bonds:.2f} edges per bond:")
     print(table.round(1).to_string())
     return table["times faster"].iloc[-1]
 
@@ -108,9 +108,10 @@ def main() -> int:
         f"batches of {BATCH_SIZE} made before. One thread, CPU time, medians of {REPEATS} interleaved repeats."
     )
     ratio = bench("Bundled crystals", structures)
-    bench("The same with all atoms displaced, so that few edges are equivalent", displaced(structures))
+    ratio_displaced = bench("The same with all atoms displaced, as in most real crystals", displaced(structures))
     print()
-    return verdict("training on the bundled crystals", ratio, TARGET)
+    bundled = verdict("training on the bundled crystals", ratio, TARGET)
+    return max(bundled, verdict("training on displaced crystals", ratio_displaced, TARGET_DISPLACED))
 
 
 if __name__ == "__main__":
