@@ -421,7 +421,7 @@ gains.xs("cgcnn", level="method").round(3)
 # ## Exercises
 #
 # [Exercise 1: Feature dimensions](ex1_feature_dimensions.ipynb) has you count inputs and weights, and measure what helps
-# against overfitting. In JupyterLab, work in the copy in `notebooks/exercises`, which has no solutions.
+# against overfitting. In JupyterLab, work in the copy in `work/exercises`, which has no solutions.
 #
 # ## Further reading
 #

@@ -367,7 +367,7 @@ difference.round(4)
 # ## Exercises
 #
 # [Exercise 2: Reading alpha](ex2_reading_alpha.ipynb) asks what a weight says, derives the best one, and hunts bugs in a
-# procedure that finds the wrong one. In JupyterLab, work in the copy in `notebooks/exercises`, which has no solutions.
+# procedure that finds the wrong one. In JupyterLab, work in the copy in `work/exercises`, which has no solutions.
 #
 # ## Further reading
 #

@@ -412,7 +412,7 @@ price.rename(index=LABELS).to_frame("an epoch, times CGCNN").round(2)
 # [Exercise 6: Attention fusion](ex6_attention_fusion.ipynb) has you build the two weights, test whether they depend on the
 # crystal, and find what a colleague's layer breaks. [Exercise 8: Composition or structure?](ex8_block_importance.ipynb)
 # measures what a fitted hybrid owes to each of its two sources. In JupyterLab, work in the copies in
-# `notebooks/exercises`, which have no solutions.
+# `work/exercises`, which have no solutions.
 #
 # ## Further reading
 #

@@ -606,7 +606,7 @@ cost.rename(index=LABELS).round({"mae": 3, "seconds": 1})
 # ## Exercises
 #
 # [Exercise 3: Atom graph and line graph](ex3_line_graph.ipynb) follows angles by hand through a chain of selenium, and
-# finds two crystals that only the angles tell apart. In JupyterLab, work in the copy in `notebooks/exercises`, which has
+# finds two crystals that only the angles tell apart. In JupyterLab, work in the copy in `work/exercises`, which has
 # no solutions.
 #
 # ## Further reading

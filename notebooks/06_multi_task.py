@@ -707,7 +707,7 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 #
 # [Exercise 4: Choosing lambda](ex4_task_weights.ipynb) makes two errors of different size count alike.
 # [Exercise 7: Negative transfer](ex7_negative_transfer.ipynb) compares networks with their twins, and tries what can be
-# done against harm. In JupyterLab, work in the copies in `notebooks/exercises`, which have no solutions.
+# done against harm. In JupyterLab, work in the copies in `work/exercises`, which have no solutions.
 #
 # ## Further reading
 #

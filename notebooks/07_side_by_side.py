@@ -342,7 +342,7 @@ assert smallest.idxmax() == "RF-SCM/Magpie"
 # ## Exercises
 #
 # [Exercise 5: Choosing a method](ex5_choosing_a_method.ipynb) gives you three situations, and these runs to argue from. In
-# JupyterLab, work in the copy in `notebooks/exercises`, which has no solutions.
+# JupyterLab, work in the copy in `work/exercises`, which has no solutions.
 #
 # ## Further reading
 #

@@ -480,7 +480,7 @@ assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
 # ## Exercises
 #
 # [Exercise 5: Choosing a method](ex5_choosing_a_method.ipynb) asks which method fits which situation, among them one with
-# 100,000 crystals and several GPUs. In JupyterLab, work in the copy in `notebooks/exercises`, which has no solutions.
+# 100,000 crystals and several GPUs. In JupyterLab, work in the copy in `work/exercises`, which has no solutions.
 #
 # ## Further reading
 #
