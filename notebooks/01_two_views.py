@@ -29,6 +29,8 @@
 #
 # > **Predict.** How far apart are the formation energies of two polymorphs: about 0.01, 0.1 or 1 eV/atom? For
 # > comparison: the thermal energy $k_\mathrm{B}T$ at room temperature is 0.026 eV.
+# >
+# > <!-- predict: polymorphs; about 0.01 eV/atom; about 0.1 eV/atom; about 1 eV/atom -->
 
 # %%
 from course_lib.datasets import folds, load_dataset
@@ -67,6 +69,11 @@ print(f"highest minus lowest of a formula: {spread.median():.2f} eV/atom (median
 print(f"least error of a composition-only model: {floor:.2f} eV/atom")
 assert 0.1 < np.median(apart) < 1, "ten times the thermal energy at room temperature"
 assert floor > 0.05, "the formula alone would nearly settle the energy"
+
+# %%
+from course_lib.teaching.predictions import measured
+
+measured("polymorphs", f"{np.median(apart):.2f} eV/atom (median of all pairs)")
 
 # %% [markdown]
 # So of the three guesses, 0.1 is too small and 1 too large: polymorphs here differ by some ten times the thermal energy
@@ -185,6 +192,8 @@ plot_neighbor_weights(rocksalt)
 #
 # > **Predict.** Rock salt has two atoms in its smallest cell. How many edges does its graph have? (An edge and its way
 # > back count as two.)
+# >
+# > <!-- predict: edges; 12; 18; 24; 36 -->
 
 # %%
 from course_lib.graphs import CrystalGraphs
@@ -196,6 +205,9 @@ for ends, length, count, weight in zip(
     one.bond_index.T, one.bond_length, one.bond_count, one.bond_weight, strict=True
 ):
     print(f"{ends.tolist()}: {count:2d} edges of {length:.3f} Å count {weight:.1f}")
+
+# %%
+measured("edges", f"{n_edges} edges")
 
 # %% mystnb={"image": {"alt": "Left: a rock salt crystal with lines from one atom to its neighbours, also to those outside of the cell. Right: its graph, two nodes joined by an arc that stands for 6 edges, and a loop at each node that stands for 12."}}
 from course_lib.teaching.figures.crystals import plot_crystal_and_graph
@@ -217,6 +229,8 @@ plot_crystal_and_graph(rocksalt)
 #
 # > **Predict.** You double the radius that just takes in the first shell of 6. How many neighbours are there then: 12, 24
 # > or more? And where in between does the number change?
+# >
+# > <!-- predict: radius; 12; 24; more than 24 -->
 
 # %%
 from course_lib.teaching.explorers.crystal import graph_explorer
@@ -250,6 +264,9 @@ for structure in (rocksalt, largest):
     )
 assert edges_per_atom(rocksalt, 2.75) > 12
 assert edges_per_atom(largest, 2.75) == 0, "one radius does not suit all"
+
+# %%
+measured("radius", f"{edges_per_atom(rocksalt, 2 * nearest):.0f} neighbours")
 
 # %% [markdown]
 # The same radius gives one crystal more than twelve neighbours per atom and the other none: a graph without edges, from
@@ -344,7 +361,9 @@ importance.nlargest(5).round(3)
 # crystal of two atoms, each with six edges to the other. To keep the numbers few, an atom has a vector of two numbers, and
 # an edge tells one number.
 #
-# > **Predict.** Both atoms start with different vectors. Can the network make them equal in one round?
+# > **Predict.** Both atoms start with different vectors. Does one round with the weights below make them more alike?
+# >
+# > <!-- predict: round; yes, closer; no, further apart; as far apart as before -->
 
 # %%
 x = np.array([[1.0, 0.0], [0.0, 1.0]])  # the vectors of atoms 0 and 1
@@ -353,6 +372,7 @@ W = np.array(
     [[1, 0, 0, 1, 0], [0, 1, 1, 0, 0], [0, 0, 1, 0, -1], [1, 0, 0, -1, 1]], dtype=float
 )
 
+x_new = np.zeros_like(x)
 for i, j in ((0, 1), (1, 0)):
     z = W @ np.concatenate([x[i], x[j], e])  # the two atoms and the edge, concatenated
     gate = 1 / (1 + np.exp(-z[:2]))  # how much of the message passes
@@ -361,6 +381,11 @@ for i, j in ((0, 1), (1, 0)):
     new = np.log(1 + np.exp(x[i] + total))
     print(f"atom {i}: z {z}, gate {gate.round(3)}, core {core.round(3)}")
     print(f"        sum {total.round(3)}, new vector {new.round(3)}")
+    x_new[i] = new
+
+# %%
+before, after = (np.linalg.norm(v[0] - v[1]) for v in (x, x_new))
+measured("round", f"distance of the two vectors {before:.2f} before, {after:.2f} after")
 
 # %%
 from course_lib.teaching.explorers.convolution import convolution_explorer
@@ -368,8 +393,7 @@ from course_lib.teaching.explorers.convolution import convolution_explorer
 convolution_explorer(x, e, W, n_edges=6)
 
 # %% [markdown]
-# Move the slider through the seven steps, for both atoms. That is all that a convolution does. With these weights the two
-# vectors stay different; other weights could bring them together. Written as a formula, the edge from atom $j$ to atom $i$
+# Move the slider through the seven steps, for both atoms. That is all that a convolution does. Written as a formula, the edge from atom $j$ to atom $i$
 # carries the message
 #
 # $$ m_{ij} = \sigma(u_{ij}) \odot \operatorname{softplus}(v_{ij}), \qquad [u_{ij}, v_{ij}] = \mathrm{BN}\bigl(W\,[x_i, x_j, e_{ij}] + b\bigr). $$
@@ -512,6 +536,8 @@ plot_parity(
 #   test crystals. The model has never met the formula.
 #
 # > **Predict.** Which of the two tests is harder? Which model does the harder one hit more?
+# >
+# > <!-- predict: tests; random, and the forest; random, and CGCNN; formula, and the forest; formula, and CGCNN -->
 
 # %%
 from course_lib.experiments.runs import load_results
@@ -548,6 +574,10 @@ assert (mean_error.loc["formula"] > mean_error.loc["random"]).all(), (
 )
 assert formula["mean"] > random["mean"], "and CGCNN's lead is smaller there on average"
 
+# %%
+harder = (mean_error.loc["formula"] / mean_error.loc["random"] - 1).rename(LABELS)
+measured("tests", "; ".join(f"{k}: {v:+.0%} on formula" for k, v in harder.items()))
+
 # %% [markdown]
 # The structure view wins on both tests: both intervals lie below zero. But new formulas are harder for both models, and
 # there the lead of CGCNN is smaller on average. The same two models, the same crystals, and only the question has changed.
@@ -564,7 +594,9 @@ assert formula["mean"] > random["mean"], "and CGCNN's lead is smaller there on a
 # a crystal are $|\bar{\hat y} - \bar y|$ and $|(\hat y - \bar{\hat y}) - (y - \bar y)|$. Formulas with one structure only have
 # no differences, and are left out of both.
 #
-# > **Predict.** Which of the two can a composition-only model never get right? Which of the two will it do well?
+# > **Predict.** Which of the two can a composition-only model never get right?
+# >
+# > <!-- predict: parts; the level; the differences; both -->
 
 # %% mystnb={"image": {"alt": "Two panels for formulas never met in training. Differences between polymorphs: CGCNN has clearly the smaller error. Level of a formula: CGCNN's is the smaller one on average, and the two come closer."}}
 from course_lib.experiments.analysis import level_and_difference_errors

@@ -522,3 +522,42 @@ def test_buttons_of_an_exercise_lead_to_the_copy_without_solutions(browser, addr
     downloaded = next(target for target in targets if target.startswith(address))
     given = (site / downloaded.removeprefix(f"{address}/")).read_bytes()
     assert given == (ROOT / copy).read_bytes()
+
+
+# --- guesses ------------------------------------------------------------------------------------------
+
+
+def test_a_guess_is_kept_and_shown_with_the_result(browser, address):
+    """By mouse and by keyboard; after a reload it is still there, on this page only."""
+    open_page(browser, address, "notebooks/01_two_views")
+    browser.execute_script("localStorage.clear()")
+    open_page(browser, address, "notebooks/01_two_views")
+    boxes = browser.find_elements(By.CSS_SELECTOR, "blockquote .guess-form")
+    assert len(boxes) == len(
+        [quote for quote in browser.find_elements(By.TAG_NAME, "blockquote") if "Predict." in quote.text]
+    )
+    first = boxes[0].find_elements(By.TAG_NAME, "input")
+    assert [choice.get_attribute("value") for choice in first] == [
+        "about 0.01 eV/atom", "about 0.1 eV/atom", "about 1 eV/atom",
+    ]  # fmt: skip
+    first[1].send_keys(Keys.SPACE)
+    result = browser.find_element(By.CSS_SELECTOR, ".measured[data-prediction=polymorphs]")
+    assert result.text.startswith("Your guess: about 0.1 eV/atom. Measured: 0.")
+    assert "Noted" in boxes[0].text
+    open_page(browser, address, "notebooks/01_two_views")
+    result = browser.find_element(By.CSS_SELECTOR, ".measured[data-prediction=polymorphs]")
+    assert result.text.startswith("Your guess: about 0.1 eV/atom.")
+    assert (
+        browser.find_element(By.CSS_SELECTOR, ".guess-form input:checked").get_attribute("value") == "about 0.1 eV/atom"
+    )
+    open_page(browser, address, "notebooks/02_early_fusion")
+    assert not browser.find_elements(By.CSS_SELECTOR, ".guess-form input:checked")
+
+
+def test_a_box_without_choices_takes_words(browser, address):
+    open_page(browser, address, "notebooks/02_early_fusion")
+    field = browser.find_element(By.CSS_SELECTOR, ".guess-form input[type=text]")
+    field.send_keys("twice as large", Keys.TAB)
+    open_page(browser, address, "notebooks/02_early_fusion")
+    field = browser.find_element(By.CSS_SELECTOR, ".guess-form input[type=text]")
+    assert field.get_attribute("value") == "twice as large"
