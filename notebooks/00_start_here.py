@@ -45,6 +45,8 @@
 #
 # > **Predict.** Two crystals have the same formula, but their atoms are arranged differently. Which of the two
 # > experts must give both the same answer? Keep your answer; notebook 1 opens with it.
+# >
+# > <!-- predict: experts; the one who reads the formula; the one who sees the structure; both -->
 
 # %% [markdown]
 # ## The course at a glance

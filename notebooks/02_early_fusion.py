@@ -54,6 +54,8 @@ assert n_inputs == n_composition + n_embedding
 # > **Predict.** Will the hybrid beat both its parents? A reason for yes: it has all the information of both. A reason
 # > for no: CGCNN already sees the elements, as its node features. So what is new to it in the composition features?
 # > Write down your guess, and by how many percent.
+# >
+# > <!-- predict: hybrid; worse than both; between them; better than both by less than 5 %; better than both by 5 % or more -->
 
 # %% [markdown]
 # ## Scaling, and whose numbers to use
@@ -142,6 +144,8 @@ def train_by_hand(network, epochs=12, batch_size=32, learning_rate=3e-3):
 # We run it twice from the same random start: once with the features as they are, once standardised.
 #
 # > **Predict.** How do the two curves differ?
+# >
+# > <!-- predict: scaling; hardly; without scaling it learns worse; with scaling it learns worse -->
 
 # %% mystnb={"image": {"alt": "Validation error by epoch of two early fusion networks trained by hand from one random start: the one with standardised composition features lies clearly below the one with raw features."}}
 import pandas as pd
@@ -292,6 +296,8 @@ best.rename(index=LABELS).round(3)
 # energy up. So compare the error on the crystals that it learned from with that on others, for one fold of each kind.
 #
 # > **Predict.** Which of the three methods has the smallest error on crystals that it learned from?
+# >
+# > <!-- predict: memory; random forest; CGCNN; early fusion -->
 
 # %%
 memory = load_results(study="training_predictions", crystals=crystals, methods=methods)
@@ -319,6 +325,8 @@ remembers.rename(columns=LABELS).round(3)
 # which only structure knows. Chemistry that CGCNN lacks should show in the level.
 #
 # > **Predict.** On which of the two should the hybrid be better than CGCNN, if on any?
+# >
+# > <!-- predict: parts; on the differences; on the level; on both; on neither -->
 
 # %% mystnb={"image": {"alt": "Error of the three methods on formulas never met in training, in two panels: differences between polymorphs, and level of the formula. In both, early fusion and CGCNN lie close together, below the forest."}}
 from course_lib.experiments.analysis import level_and_difference_errors
@@ -341,6 +349,8 @@ part.rename(index=LABELS).round(3)
 # and a sixteenth of the crystals, in equally many steps each, with the settings that are best for all crystals.
 #
 # > **Predict.** Where do the lines of CGCNN and the hybrid cross, if they do? Where does the forest come close?
+# >
+# > <!-- predict: crossing; below 100 crystals; between 100 and 400; above 400; nowhere -->
 
 # %% mystnb={"image": {"alt": "Mean absolute error against the number of crystals to learn from, on logarithmic axes, one panel for random folds and one for folds by formula. All lines fall. With 100 crystals CGCNN's error is the largest by far, and those of forest and early fusion lie close together. With all crystals CGCNN and early fusion lie close together, and the forest far above."}}
 from course_lib.teaching.figures.comparison import plot_learning_curves

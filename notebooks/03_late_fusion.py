@@ -52,6 +52,8 @@ print(f"{blended:.1f} eV/atom")
 #
 # > **Predict.** CGCNN had the smaller error in notebook 1. Should the forest, the weaker model, get any weight at all?
 # > Write down an $\alpha$ for crystals with known formulas (random folds), and one for new formulas.
+# >
+# > <!-- predict: weight; none; about a tenth; about a third; half -->
 
 # %% [markdown]
 # ## Where do the predictions come from?
@@ -129,6 +131,8 @@ assert errors.loc[FOREST, ("random", "training set")] > floor
 #
 # > **Predict.** On its training set of random folds, the network remembers better than the forest can. Will $\alpha$ come
 # > out too small or too large there?
+# >
+# > <!-- predict: leak; too small; too large; about right -->
 #
 # Find out by hand first. Choose the folds and the predictions, and move $\alpha$ with the mouse or the arrow keys.
 
@@ -250,6 +254,8 @@ assert abs(median - right) < 1e-6
 # {cite:p}`bates1969combination`, cut to the range from 0 to 1. [Exercise 2](ex2_reading_alpha.ipynb) derives it.
 #
 # > **Predict.** Are the errors of forest and CGCNN alike? Think of what each of them cannot see.
+# >
+# > <!-- predict: correlation; hardly (correlation below 0.3); somewhat (0.3 to 0.7); very much (above 0.7) -->
 
 # %% mystnb={"image": {"alt": "Error of CGCNN against error of the random forest, one dot per crystal, in two panels for random folds and folds by formula. Both clouds are long and lean along the diagonal."}}
 from course_lib.experiments.analysis import errors_by_crystal

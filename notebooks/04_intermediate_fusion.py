@@ -41,6 +41,8 @@ plot_fusion_places()
 #
 # > **Predict.** Four kinds of fusion, the same crystals, the same trunk. Which one would you expect to have the smallest
 # > error on new formulas? Write down a reason, too.
+# >
+# > <!-- predict: fusion; early; late; intermediate; attention; no difference to be seen -->
 
 # %% [markdown]
 # ## Scale and shift
@@ -77,6 +79,8 @@ print(inspect.getsource(IntermediateFusion.forward))
 # Why $1 + \gamma$, and not $\gamma$ alone? The layer that makes $\gamma$ and $\beta$ starts with all its weights zero.
 #
 # > **Predict.** Then what does the network compute before it has learned anything? Does it use the composition?
+# >
+# > <!-- predict: start; the prediction of a plain CGCNN; the mean energy; noise made of the composition -->
 
 # %%
 from course_lib.composition import magpie
@@ -145,6 +149,8 @@ assert strong > 0
 
 # %% [markdown]
 # > **Predict.** Two polymorphs of one formula: same factors or different ones? Same prediction or different ones?
+# >
+# > <!-- predict: factors; same factors, same prediction; same factors, different predictions; different factors, different predictions -->
 
 # %%
 formula = crystals.loc[test.names, "formula"]
@@ -236,6 +242,8 @@ assert pair.max() - pair.min() > 1e-3, "so have polymorphs"
 # random weights and the order of the batches are others.
 #
 # > **Predict.** Will the three networks agree on which crystals lean on the composition? And on the energies?
+# >
+# > <!-- predict: agree; on both; on the energies only; on the weights only; on neither -->
 
 # %% mystnb={"image": {"alt": "Weight of the composition by prototype for three networks from three random starts. The order of the prototypes by the first network is not the order by the others, and one network may give more weight to the composition everywhere."}}
 plot_weights_by_group(dict(weights.items()), prototypes, label)

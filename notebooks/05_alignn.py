@@ -44,6 +44,8 @@ plot_surroundings(nickel, "V")
 
 # %% [markdown]
 # > **Predict.** CGCNN knows the elements and the distances. Will it give these two crystals the same energy?
+# >
+# > <!-- predict: energy; yes, the same; no, two energies -->
 #
 # We count what an atom of each element sees in the graph:
 
@@ -158,6 +160,8 @@ assert torch.isclose(cosine, cosines[PAIR], atol=1e-6)
 #
 # > **Predict.** Two atoms with four neighbours each. How many edges, and how many pairs? And with the course's twelve
 # > neighbours, which become sixteen here because twelve atoms at one distance share eight places?
+# >
+# > <!-- predict: pairs; 8 edges, 16 pairs; 8 edges, 32 pairs; 16 edges, 64 pairs -->
 
 
 # %%
@@ -181,6 +185,12 @@ counts = pd.DataFrame(
 assert counts["4 neighbours"].tolist() == [2, 2 * 4, 2 * 4 * 4]
 assert counts["12 neighbours"].tolist() == [2, 2 * 16, 2 * 16 * 16]
 counts.T
+
+# %%
+from course_lib.teaching.predictions import measured
+
+_, n_edges, n_pairs = counts["4 neighbours"]
+measured("pairs", f"{n_edges} edges, {n_pairs} pairs")
 
 # %% [markdown]
 # An atom with $k$ neighbours has $k$ edges in and $k$ edges out, so $k^2$ pairs meet in it. Atoms, edges, pairs: every
@@ -323,6 +333,8 @@ print(inspect.getsource(ALIGNNSimple.embed))
 
 # %% [markdown]
 # > **Predict.** Can the simplified model tell the two alloys apart?
+# >
+# > <!-- predict: simplified; yes; no -->
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -390,6 +402,8 @@ curves.iloc[[0, 39, 59, 79, -1]].round(3)
 #
 # > **Predict.** Will ALIGNN learn to tell these two apart? Look at the formula for $h_i$ before you answer. All atoms
 # > are copper.
+# >
+# > <!-- predict: copper; yes; no -->
 
 # %%
 from course_lib.teaching.examples import close_packings
@@ -459,6 +473,8 @@ assert apart["ALIGNN (small)"] > rounding
 # all crystals, five folds of both kinds, three random starts, each method with the best of eight settings.
 #
 # > **Predict.** By how many percent is ALIGNN's error smaller than that of CGCNN, if it is? And on which test more?
+# >
+# > <!-- predict: lead; not smaller; by less than 10 %; by 10 to 20 %; by more than 20 % -->
 
 # %%
 from course_lib.experiments.runs import load_results
@@ -509,6 +525,8 @@ simple.round(3)
 # equal: the line graph, the number of weights, the settings.
 #
 # > **Predict.** How much of ALIGNN's lead over CGCNN is left when it sees no angles: all of it, half, nothing?
+# >
+# > <!-- predict: angles; all of it; about half; nothing -->
 
 # %% mystnb={"image": {"alt": "Difference in mean absolute error to ALIGNN without angles on new formulas, for CGCNN and for ALIGNN (small): one dot per fold, mean and corrected 95 percent interval, and a line at zero. ALIGNN with its angles is a little better on every fold; CGCNN is worse on every fold, by about five times as much."}}
 trio = ["cgcnn", "alignn_no_angles", "alignn"]

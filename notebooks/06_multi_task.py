@@ -46,6 +46,8 @@ plot_multi_task()
 #
 # > **Predict.** Strongly bound crystals, such as oxides and halides, often have wide gaps. Does a network that knows
 # > the energies predict gaps better? And the other way round? Write down a guess for each, in percent.
+# >
+# > <!-- predict: sharing; both are predicted better; the gap only; the energy only; neither -->
 
 # %% [markdown]
 # ## Two labels for one crystal
@@ -89,6 +91,8 @@ by_position.assign(correct=labels[GAP]).iloc[8:13].round(2)
 # crystal.
 #
 # > **Predict.** How wrong are these labels on average, compared with saying "0 eV" for every crystal?
+# >
+# > <!-- predict: pairing; less wrong; about as wrong; more wrong -->
 
 # %% mystnb={"image": {"alt": "Band gap against formation energy, one dot per crystal, in two panels. Joined by id, wide gaps stand at low energies only, and most crystals lie on the line of gap zero. Paired by position, wide gaps are scattered over all energies, and the correlation is near zero."}}
 from course_lib.teaching.figures.multitask import plot_task_pairs
@@ -258,6 +262,8 @@ assert torch.allclose(total, torch.ones_like(total), atol=1e-5)
 # out what the neighbours bring.
 #
 # > **Predict.** Copper, and copper stretched by 5 %. All atoms are equal, so all messages are. Can GAT tell the two apart?
+# >
+# > <!-- predict: stretched; yes; no -->
 
 # %%
 from pymatgen.core import Lattice, Structure
@@ -277,6 +283,11 @@ with torch.no_grad():
         print(f"{type(network).__name__:6s}{first:.6f} and {second:.6f}")
         told_apart = abs(first - second) > 1e-5
         assert told_apart == (type(network) is CGCNN)
+
+# %%
+from course_lib.teaching.predictions import measured
+
+measured("stretched", "GAT predicts the same for both")
 
 # %% [markdown]
 # It cannot, with any weights: a mean of equal messages is that message, however it is weighted. In a compound the
@@ -376,6 +387,8 @@ print(dedent(inspect.getsource(MultiTask.forward)))
 # accident of its spread and of its unit.
 #
 # > **Predict.** Someone writes the gaps in meV and leaves $\lambda = (1, 1)$. What does the trunk learn?
+# >
+# > <!-- predict: unit; both equally; the energy only; the gap only -->
 
 # %%
 from course_lib.losses import make_task_weights
@@ -538,6 +551,8 @@ assert not moved(network.heads[1]), "no gap, nothing to learn for the head of th
 # %% [markdown]
 # > **Predict.** We keep the gaps of one training crystal in six. Two networks: one learns from the crystals with both
 # > labels only, one from all crystals, with the mask. Which errors differ, and by how much?
+# >
+# > <!-- predict: mask; neither; the energy's; the gap's; both -->
 
 # %%
 chosen = np.random.default_rng(0).permutation(learn_from)

@@ -203,6 +203,8 @@ assert on_front[best], "nothing is better"
 # numbers again, on new formulas.
 #
 # > **Predict.** Does the order of the table above hold for 100 crystals?
+# >
+# > <!-- predict: hundred; yes; no, the forest moves up; no, another order -->
 
 # %%
 from course_lib.experiments.analysis import training_set_size
@@ -234,6 +236,8 @@ assert many.idxmin() == "cgcnn", "with many, it is the best of the three"
 # size. (The record holds the errors, not the crystals.)
 #
 # > **Predict.** Which of the four gains most from more crystals? And is the hybrid still level with CGCNN?
+# >
+# > <!-- predict: gains; random forest; CGCNN; early fusion; ALIGNN (small) -->
 
 # %% mystnb={"image": {"alt": "Mean absolute error against the number of crystals to learn from, 500, 2,000 and 8,000, on logarithmic axes, for random forest, CGCNN, early fusion and ALIGNN (small) on crystals of the Materials Project. All lines fall. The forest's error is the largest throughout. CGCNN and early fusion lie close together, ALIGNN below them, and its lead grows with the number of crystals."}}
 from course_lib.teaching.figures.comparison import plot_learning_curves

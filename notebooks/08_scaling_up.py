@@ -36,6 +36,8 @@
 #
 # > **Predict.** Where is the forest closest to the best graph network: on the small tasks or on the large ones? Is there a
 # > task that no graph network wins?
+# >
+# > <!-- predict: closest; on the small tasks; on the large ones; size does not decide -->
 
 # %% mystnb={"image": {"alt": "Errors of five models on eight Matbench tasks, from 636 to 132,752 crystals, divided by the error of a dummy. On two of the three smallest tasks the models lie close together; on the largest one the graph networks have a third of the forest's error and less."}}
 import pandas as pd
@@ -163,6 +165,8 @@ assert len(fold) + sum(map(len, others)) == len(graphs), "and none is left out"
 #
 # > **Predict.** A crystal graph of 30 atoms has about 400 edges, and an edge takes some 20 bytes: two atoms, three
 # > coordinates. How much memory do the graphs of 130,000 such crystals take, and how much has to be in memory at a time?
+# >
+# > <!-- predict: memory; about 10 MB; about 100 MB; about 1 GB; about 10 GB -->
 #
 # Start with one batch of the crystals of this page, which are smaller. A training step needs 64 of them, and no more:
 
@@ -263,6 +267,8 @@ assert off > 0.3
 # once in this process, once in two; the commands are those of a terminal, after the word `course-lib`.
 #
 # > **Predict.** To how many digits will the two validation errors agree?
+# >
+# > <!-- predict: digits; two; four; all -->
 
 # %%
 import io

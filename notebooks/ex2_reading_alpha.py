@@ -52,6 +52,8 @@ assert (errors.abs().mean().round(6) == [0.035, 0.028]).all()
 # %% [markdown]
 # > **Predict.** The forest's error is larger by a quarter. Without looking further: does that alone explain a weight as
 # > small as 0.20?
+# >
+# > <!-- predict: explain; yes; no -->
 
 # %% [markdown] tags=["task"]
 # ## Task 1: Blend one prediction

@@ -42,6 +42,8 @@ plot_chains(chains)
 # %% [markdown]
 # > **Predict.** A network sees the elements and the distances between neighbours, two neighbours an atom. Can it tell these
 # > two crystals apart?
+# >
+# > <!-- predict: chains; yes; no -->
 
 # %% [markdown] tags=["task"]
 # ## Task 1: The cosine of an angle

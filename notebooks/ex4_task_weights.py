@@ -40,6 +40,8 @@ plot_loss_parts({"λ₁ = λ₂ = 1": error})
 # %% [markdown]
 # > **Predict.** A step of training lowers one error by a tenth and leaves the other as it is. For which of the two does the
 # > loss fall more? So for which will the network work harder?
+# >
+# > <!-- predict: louder; the task with the larger number; the task with the smaller number; both alike -->
 
 # %% [markdown] tags=["task"]
 # ## Task 1: Whose voice is heard?
