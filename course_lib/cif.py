@@ -20,9 +20,11 @@ from course_lib.validation import CLOSEST, MOST_ATOMS, check_occupancy, is_eleme
 if TYPE_CHECKING:
     from pymatgen.core import Composition, Structure
 
+_MOST_LINES = 200_000  # of atoms, diffraction data and so on; reading more takes too long
 _MOST_OPERATIONS = 192  # of a space group, in the cell of any of its settings
 _ONE_ATOM = 0.1  # angstrom; images of a site nearer than this are one atom whose special position was rounded
 _FARTHEST = 1000  # cells; where coordinates are larger, their digits are lost
+_SAME_TRANSLATION = 0.01  # cells; translations are rounded, too
 _ABSENT = {"", ".", "?"}
 
 _TOKEN = re.compile(
@@ -59,6 +61,7 @@ _MIXED = re.compile(r"[A-Z][a-z]?[^A-Za-z]*[/,+][^A-Za-z]*[A-Z]")  # Na/K, Na0.5
 _OPERATION = re.compile(r"[-+0-9./xyzXYZ ]*[xyzXYZ][-+0-9./xyzXYZ ]*")
 
 _OPERATIONS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
+_OLD_NAMES = {191: "A b m 2", 203: "A b a 2", 304: "C m c a", 316: "C m m a"}  # before 1992, by spglib's numbers
 _NAMES = {
     "hall": ("_space_group_name_hall", "_symmetry_space_group_name_hall"),
     "hermann_mauguin": ("_space_group_name_h_m_alt", "_symmetry_space_group_name_h_m"),
@@ -137,6 +140,9 @@ def read_cif(text: str) -> Structure:
     """
     from pymatgen.core import Lattice, Structure
 
+    lines = re.sub(r"^;.*?^;", "", text, flags=re.MULTILINE | re.DOTALL).count("\n")
+    if lines > _MOST_LINES:
+        raise ValueError(f"it has {lines} lines outside texts; a crystal of up to {MOST_ATOMS} atoms has fewer")
     blocks = [block for block in _blocks(text) if block.has_atoms]
     if len(blocks) != 1:
         names = ", ".join(block.name for block in blocks)
@@ -326,7 +332,24 @@ def _operations(block: _Block) -> tuple[np.ndarray, np.ndarray]:
     if len(parsed[0]) > _MOST_OPERATIONS:
         raise ValueError(f"it has {len(parsed[0])} symmetry operations; no space group has more than 192")
     matrices = np.array(parsed[0], dtype=float)
+    _check_group(matrices[:, :, :3], matrices[:, :, 3])
     return matrices[:, :, :3], matrices[:, :, 3]
+
+
+def _check_group(rotations: np.ndarray, translations: np.ndarray) -> None:
+    """Raise ``ValueError`` when two operations make one that is not listed: a list that was cut drops atoms."""
+    digits = 3 ** np.arange(9)
+    codes = (rotations.reshape(-1, 9) + 1) @ digits  # one number for each rotation
+    products = np.einsum("aij,bjk->abik", rotations, rotations).reshape(-1, 9)
+    product_codes = (np.clip(products, -1, 1) + 1) @ digits
+    moved = (np.einsum("aij,bj->abi", rotations, translations) + translations[:, None]).reshape(-1, 3)
+    for code in np.unique(product_codes):
+        between = moved[product_codes == code][:, None] - translations[codes == code]
+        between -= np.round(between)
+        if not (np.abs(between) < _SAME_TRANSLATION).all(axis=-1).any(axis=-1).all():
+            raise ValueError(
+                f"its {len(rotations)} symmetry operations are no group: some are missing or wrong ({_OPERATIONS[0]})"
+            )
 
 
 def _operation(text: str) -> list[list[float]]:
@@ -389,6 +412,10 @@ def _settings() -> dict[tuple[str, str], set[int]]:
         names = [*(names or [first]), *(re.sub(r"^(\w) 1 (\S+) 1$", r"\1 \2", name) for name in names)]
         if not group.choice:
             names.append(group.international_full)
+        if setting in _OLD_NAMES:
+            names.append(_OLD_NAMES[setting])
+        if group.pointgroup_international in ("m-3", "m-3m"):
+            names += [name.replace("-3", "3") for name in names]  # F m 3 m, as before 1983
         names += [f"{name}:{group.choice}" for name in names if group.choice in ("1", "2", "H", "R")]
         for kind, one in (
             ("hall", group.hall_symbol),

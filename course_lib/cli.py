@@ -13,7 +13,7 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stdout
 from glob import glob
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -490,7 +490,8 @@ def _file_names(given: list[str]) -> Iterator[str]:
     """Yield the names of files, those of patterns and those on standard input among them."""
     for name in given:
         if name == "-":
-            yield from filter(None, (line.strip("\r\n\ufeff") for line in sys.stdin))
+            lines = (line.strip("\ufeff").replace("\r", "\n").split("\n") for line in sys.stdin)
+            yield from filter(None, chain.from_iterable(lines))
         elif not os.path.exists(name) and glob(name):
             yield from sorted(glob(name))
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -154,6 +155,9 @@ def structure_from_dict(content: object) -> Structure:
     """
     from pymatgen.core import Element, Species
 
+    n_sites = len(content["sites"]) if isinstance(content, dict) and isinstance(content.get("sites"), list) else 0
+    if n_sites > MOST_ATOMS:
+        raise ValueError(f"{n_sites} atoms; crystals have at most {MOST_ATOMS} here. Drop the row.")
     try:
         kind, matrix, sites = content.get("@class", "Structure"), content["lattice"]["matrix"], content["sites"]
         species = [
@@ -165,7 +169,7 @@ def structure_from_dict(content: object) -> Structure:
         if kind not in ("Structure", "IStructure"):
             raise TypeError(kind)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{repr(content)[:60]} is not a pymatgen Structure. Convert it or drop the row.") from error
+        raise ValueError(f"{reprlib.repr(content)} is not a pymatgen Structure. Convert it or drop the row.") from error
     names = []
     for number, parts in enumerate(species):
         if len(parts) != 1:

@@ -332,9 +332,10 @@ def test_file_names_from_input_and_patterns(run, trained, small, monkeypatch):
     assert run("predict", "--model", trained, small / "rocksalt*.cif")[1] == expected
     monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{file}\n" for file in files)))
     assert run("predict", "--model", trained, "-")[1] == expected
-    windows = "\ufeff" + "\r\n".join([*files[:1], "", *files[1:]])
-    monkeypatch.setattr(sys, "stdin", io.StringIO(windows, newline=""))
-    assert run("predict", "--model", trained, "-")[1] == expected
+    for end in ("\r\n", "\r"):
+        text = "\ufeff" + end.join([*files[:1], "", *files[1:]])
+        monkeypatch.setattr(sys, "stdin", io.StringIO(text, newline="\n"))
+        assert run("predict", "--model", trained, "-")[1] == expected
 
 
 def test_bad_files_are_named_and_the_others_predicted(run, trained, small, tmp_path, monkeypatch):

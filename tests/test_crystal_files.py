@@ -294,6 +294,20 @@ def test_what_is_not_one_structure(text, message):
         read_cif(text)
 
 
+def test_a_million_atoms_are_refused_at_once(tmp_path):
+    (tmp_path / "a.cif").write_text(cif(ATOMS * 500_000))
+    (tmp_path / "POSCAR").write_text(POSCAR.replace("1 1", "500000 500000") + "0.5 0.5 0.5\n" * 999_998)
+    for name in ("a.cif", "POSCAR"):
+        begin = time.perf_counter()
+        with pytest.raises(ValueError, match=f"cannot read .*{name}"):
+            read_structure(tmp_path / name)
+        assert time.perf_counter() - begin < 5  # a second on an idle machine
+    with pytest.raises(ValueError, match="1000000 atoms; crystals have at most 20000"):
+        structure_from_dict(changed(sites=NACL.as_dict()["sites"] * 125_000))
+    with pytest.raises(ValueError, match="it has 20001 sites"):
+        read_cif(cif("Na1 Na 0 0 0 1\n" * 20_001))
+
+
 @pytest.mark.parametrize("name", ["a.cif", "a.cif.gz", "a.CIF.bz2", "a.mcif", "a.cif.txt"])
 def test_compressed_files_and_other_names(tmp_path, name):
     squeeze = {"gz": gzip.compress, "bz2": bz2.compress}.get(name[-3:].strip("."), lambda content: content)
@@ -324,6 +338,7 @@ def test_other_kinds_of_files_are_refused(tmp_path, name):
         ("_space_group_name_H-M_alt 'F m -3 m'\n_space_group_IT_number 225\n", "Na4 Cl4"),
         ("_space_group_IT_number 225\n", "Na4 Cl4"),
         ("_space_group_name_Hall '-F 4 2 3'\n", "Na4 Cl4"),
+        (named("F m 3 m"), "Na4 Cl4"),  # as before 1983
         (named("P 1"), "Na1 Cl1"),
         (named("P m -3 m") + "_symmetry_Int_Tables_number ?\n", "Na1 Cl1"),
         (named("F d -3 m") + P1, "Na1 Cl1"),  # the operations count
@@ -358,6 +373,9 @@ def test_a_name_of_several_settings_is_refused(name):
         (P1.replace("x, y, z", "x, y, 1/0+z"), "is not a symmetry operation"),
         (P1.replace("x, y, z", "x, y, 2z"), "is not a symmetry operation"),
         (P1 + "loop_\n_space_group_symop_operation_xyz\nx,y,z\n-x,-y,-z\n", "differ"),
+        (P1 + "-x,-y,z\nx+1/2,y,z\n", "3 symmetry operations are no group: some are missing"),
+        (P1 + "-x+1/2,-y,z\n-x,-y,z\n", "3 symmetry operations are no group: some are missing"),
+        (P1 + "-y,x,z\n", "2 symmetry operations are no group: some are missing"),
         ("loop_\n_space_group_symop_magn_operation.xyz\nx,y,z,+1\n", "magnetic"),
         ("loop_\n_symmetry_equiv_pos_as_xyz\n" + "x,y,z\n" * 200, "200 symmetry operations"),
     ],
@@ -376,6 +394,7 @@ def test_symmetry_that_is_not_certain(symmetry, message):
         (["R -3 m :H", "R -3 m H", "R-3m:h"], (0, 0, 0), 3, (4, 4, 10, 90, 90, 120)),
         (["P 21/c", "P 1 21/c 1", "P2(1)/c", "P2_1/c"], (0.1, 0.2, 0.3), 4, (5, 6, 7, 90, 100, 90)),
         (["P 21/n", "P 1 21/n 1"], (0.1, 0.2, 0.3), 4, (5, 6, 7, 90, 100, 90)),
+        (["C m c e", "C m c a"], (0.1, 0.2, 0.3), 16, (5, 6, 7, 90, 90, 90)),
         (["P n m a", "P b n m", "P n a m"], (0.1, 0.2, 0.3), 8, (5, 6, 7, 90, 90, 90)),
     ],
 )
