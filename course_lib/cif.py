@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -326,14 +326,21 @@ def _operations(block: _Block) -> tuple[np.ndarray, np.ndarray]:
     given = [operations for tag in _OPERATIONS if set(operations := block.get(tag)) - _ABSENT]
     if not given:
         return _operations_by_name(block)
-    parsed = [[_operation(text) for text in operations] for operations in given]
-    if len({frozenset(str(one) for one in operations) for operations in parsed}) > 1:
+    groups = [_group(tuple(operations)) for operations in given]
+    if not np.array_equal(*(np.unique(np.round(group, 4), axis=0) for group in (groups[0], groups[-1]))):
         raise ValueError(f"{_OPERATIONS[0]} and {_OPERATIONS[1]} differ")
-    if len(parsed[0]) > _MOST_OPERATIONS:
-        raise ValueError(f"it has {len(parsed[0])} symmetry operations; no space group has more than 192")
-    matrices = np.array(parsed[0], dtype=float)
+    return groups[0][:, :, :3], groups[0][:, :, 3]
+
+
+@lru_cache(maxsize=100)  # many files list the same ones
+def _group(texts: tuple[str, ...]) -> np.ndarray:
+    """Return the matrices of a list of symmetry operations, shape (k, 3, 4), which must be a group."""
+    if len(texts) > _MOST_OPERATIONS:
+        raise ValueError(f"it has {len(texts)} symmetry operations; no space group has more than {_MOST_OPERATIONS}")
+    matrices = np.array([_operation(text) for text in texts])
+    matrices[:, :, 3] %= 1
     _check_group(matrices[:, :, :3], matrices[:, :, 3])
-    return matrices[:, :, :3], matrices[:, :, 3]
+    return matrices
 
 
 def _check_group(rotations: np.ndarray, translations: np.ndarray) -> None:
@@ -352,8 +359,8 @@ def _check_group(rotations: np.ndarray, translations: np.ndarray) -> None:
             )
 
 
-def _operation(text: str) -> list[list[float]]:
-    """Return a symmetry operation such as ``-x, y+1/2, z`` as a matrix of three rows and four columns."""
+def _operation(text: str) -> np.ndarray:
+    """Return a symmetry operation such as ``-x, y+1/2, z`` as a matrix, shape (3, 4)."""
     matrix = np.zeros((3, 4))
     parts = re.sub(r"\s", "", text).lower().split(",")
     readable = len(parts) == 3 and all(
@@ -365,7 +372,7 @@ def _operation(text: str) -> list[list[float]]:
     rotation = matrix[:, :3]
     if not (np.isin(rotation, (-1, 0, 1)).all() and round(abs(np.linalg.det(rotation))) == 1):
         raise ValueError(f"{text!r} is not a symmetry operation")
-    return np.round(matrix, 6).tolist()
+    return matrix
 
 
 def _operations_by_name(block: _Block) -> tuple[np.ndarray, np.ndarray]:
@@ -429,14 +436,17 @@ def _settings() -> dict[tuple[str, str], set[int]]:
 def _images(site: _Site, rotations: np.ndarray, translations: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Return the fractional coordinates of a site and its images in the cell, shape (m, 3)."""
     places = rotations @ site.position + translations  # (k, 3)
-    between = places[None] - places[:, None]  # (k, k, 3)
-    between -= np.round(between)
-    same = np.linalg.norm(between @ matrix, axis=-1) < _ONE_ATOM
-    if len(set(same.sum(axis=1))) > 1:
+    images, counts = [], set()
+    while len(places):
+        between = places - places[0]
+        between -= np.round(between)
+        same = np.linalg.norm(between @ matrix, axis=1) < _ONE_ATOM
+        images.append(places[0] + between[same].mean(axis=0))
+        counts.add(int(same.sum()))
+        places = places[~same]
+    if len(counts) > 1:
         raise ValueError(f"{site.name} is next to a special position, but not on it: give its coordinates more digits")
-    first = np.flatnonzero(same.argmax(axis=1) == np.arange(len(places)))
-    exact = places + (between * same[..., None]).sum(axis=1) / same.sum(axis=1, keepdims=True)
-    return exact[first] % 1
+    return np.array(images) % 1
 
 
 def _check_places(sites: list[_Site], images: list[np.ndarray], matrix: np.ndarray) -> None:

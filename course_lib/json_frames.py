@@ -24,10 +24,12 @@ def _plain(pairs: list[tuple[str, object]]) -> dict:
     if len(plain) != len(pairs):
         keys = [key for key, _ in pairs]
         raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is repeated")
-    if "@callable" in plain or str(plain.get("@module", "pymatgen")).partition(".")[0] not in _DATA_MODULES:
-        raise ValueError(
-            f"it names the Python module {plain.get('@module')!r}; only pymatgen structures and plain values are read"
-        )
+    if "@module" in plain or "@callable" in plain:
+        module = str(plain.get("@module"))
+        if "@callable" in plain or module.partition(".")[0] not in _DATA_MODULES:
+            raise ValueError(
+                f"it names the Python module {module!r}; only pymatgen structures and plain values are read"
+            )
     return plain
 
 

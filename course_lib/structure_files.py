@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import re
 import reprlib
+import zlib
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,8 +48,7 @@ def read_structure(path: str | os.PathLike, where: str = "") -> Structure:
         raise FileNotFoundError(f"{begin}{path} is missing. Add the file or leave it out.")
     try:
         return _reader(path.name)(_text(path))
-    # gzip, lzma and pymatgen raise many kinds of errors: which one depends on where a file is broken.
-    except Exception as error:
+    except (ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, RecursionError) as error:
         what = str(error).rstrip(".") or type(error).__name__
         raise ValueError(f"{begin}cannot read {path}: {what}. Fix the file or leave it out.") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import json
+import lzma
 import re
 import time
 
@@ -319,6 +320,16 @@ def test_compressed_files_and_other_names(tmp_path, name):
         read_structure(path, "row 7")
 
 
+@pytest.mark.parametrize("name", ["a.cif.gz", "a.cif.bz2", "a.cif.xz"])
+def test_damaged_compression(tmp_path, name):
+    squeeze = {"gz": gzip.compress, "z2": bz2.compress, "xz": lzma.compress}[name[-2:]]
+    content = squeeze((cif() + "# " + "x" * 999).encode())
+    for damage in (content[:-20], content[:20] + b"\0\1\2\3" + content[24:], b"plain", b""):
+        (tmp_path / name).write_bytes(damage)
+        with pytest.raises(ValueError, match=f"cannot read .*{name}: "):
+            read_structure(tmp_path / name)
+
+
 @pytest.mark.parametrize("name", ["a.txt", "XDATCAR", "vasprun.xml", "a.xyz", "a.yaml", "a.cssr", "cif"])
 def test_other_kinds_of_files_are_refused(tmp_path, name):
     (tmp_path / name).write_text(cif())
@@ -341,6 +352,11 @@ def test_other_kinds_of_files_are_refused(tmp_path, name):
         (named("F m 3 m"), "Na4 Cl4"),  # as before 1983
         (named("P 1"), "Na1 Cl1"),
         (named("P m -3 m") + "_symmetry_Int_Tables_number ?\n", "Na1 Cl1"),
+        (
+            "loop_\n_symmetry_equiv_pos_as_xyz\nx,y,z\n1/2-x,-y,z\nloop_\n_space_group_symop_operation_xyz\n"
+            "-x-0.5,-Y,+z\nX,Y,Z\n",
+            "Na2 Cl2",
+        ),
         (named("F d -3 m") + P1, "Na1 Cl1"),  # the operations count
     ],
 )
@@ -373,6 +389,7 @@ def test_a_name_of_several_settings_is_refused(name):
         (P1.replace("x, y, z", "x, y, 1/0+z"), "is not a symmetry operation"),
         (P1.replace("x, y, z", "x, y, 2z"), "is not a symmetry operation"),
         (P1 + "loop_\n_space_group_symop_operation_xyz\nx,y,z\n-x,-y,-z\n", "differ"),
+        (P1 + "-x,-y,-z\nloop_\n_space_group_symop_operation_xyz\nx,y,z\n-x,-y,z\n", "differ"),
         (P1 + "-x,-y,z\nx+1/2,y,z\n", "3 symmetry operations are no group: some are missing"),
         (P1 + "-x+1/2,-y,z\n-x,-y,z\n", "3 symmetry operations are no group: some are missing"),
         (P1 + "-y,x,z\n", "2 symmetry operations are no group: some are missing"),
