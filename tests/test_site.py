@@ -561,3 +561,47 @@ def test_a_box_without_choices_takes_words(browser, address):
     open_page(browser, address, "notebooks/02_early_fusion")
     field = browser.find_element(By.CSS_SELECTOR, ".guess-form input[type=text]")
     assert field.get_attribute("value") == "twice as large"
+
+
+# --- answers on the page ------------------------------------------------------------------------------
+
+
+def answer_forms(browser) -> list[WebElement]:
+    return browser.find_elements(By.CSS_SELECTOR, ".answer-form")
+
+
+def press(form: WebElement, name: str) -> str:
+    """Press a button of the form and return what the form says then."""
+    next(button for button in form.find_elements(By.TAG_NAME, "button") if button.text == name).send_keys(Keys.ENTER)
+    return form.find_element(By.TAG_NAME, "output").text
+
+
+def test_a_number_is_checked_on_the_page(browser, address):
+    """Wrong, with the hint of the checker; then the answer on request; then right; in three ways of writing it."""
+    open_page(browser, address, "notebooks/ex4_task_weights")
+    form = answer_forms(browser)[0]
+    field = form.find_element(By.CSS_SELECTOR, "input")
+    assert press(form, "Check") == "Give a number, such as 0.25 or 1/4."
+    field.send_keys("6")
+    assert "how many times larger the band gap's part is" in press(form, "Check")
+    assert press(form, "Show the answer") == "share_gap = 0.8571"
+    for text in ("0.857", "0,857", "6/7"):
+        field.clear()
+        field.send_keys(text)
+        assert press(form, "Check") == "Right."
+
+
+def test_statements_are_judged_on_the_page(browser, address):
+    open_page(browser, address, "notebooks/ex4_task_weights")
+    form = next(form for form in answer_forms(browser) if form.find_elements(By.CSS_SELECTOR, ".answer-row"))
+    rows = form.find_elements(By.CSS_SELECTOR, ".answer-row")
+    assert all(len(row.find_element(By.TAG_NAME, "legend").text) > 40 for row in rows), "the statements are there"
+    assert "still to judge" in press(form, "Check")
+    for row in rows:
+        row.find_elements(By.TAG_NAME, "input")[0].send_keys(Keys.SPACE)  # all true
+    assert "are right. Think again about" in press(form, "Check")
+    answer = press(form, "Show the answer")
+    for row in rows:
+        key = row.find_element(By.TAG_NAME, "code").text
+        row.find_elements(By.TAG_NAME, "input")[f"{key}: false" in answer].send_keys(Keys.SPACE)
+    assert press(form, "Check") == "All right."
