@@ -519,7 +519,25 @@ plot_parity(
     },
 )
 
+# %%
+from sklearn.metrics import mean_absolute_error, r2_score
+
+of_model = {"random forest": forest_prediction, "CGCNN": cgcnn_prediction}
+scores = {"MAE (eV/atom)": mean_absolute_error, "R²": r2_score}
+pd.DataFrame(
+    {
+        score: {name: function(truth, p) for name, p in of_model.items()}
+        for score, function in scores.items()
+    }
+).round(3)
+
 # %% [markdown]
+# Two numbers for one cloud. The mean absolute error has the unit of the target, so you can hold it against what you need,
+# but it does not say whether a model does better than the mean of all crystals. The coefficient of determination
+# $R^2 = 1 - \sum (y - \hat y)^2 / \sum (y - \bar y)^2$ says just that: 1 is perfect, 0 is as good as the mean $\bar y$. But it has
+# no unit and depends on the spread of the test crystals: the same errors give a higher $R^2$ where energies vary more. And
+# its squares give the largest errors the most weight. We use the mean absolute error, and $R^2$ never alone.
+#
 # This is **one** training on **one** split. Would another split, or another seed, reverse the order? One run
 # cannot say.
 

@@ -293,9 +293,9 @@ best.rename(index=LABELS).round(3)
 # ## Suspect 2: it remembers instead of learning
 #
 # A formula is easily recognised by 145 numbers. A network that recognises a formula need not understand it; it can look its
-# energy up. So compare the error on the crystals that it learned from with that on others, for one fold of each kind.
+# energy up. So compare the error on the training crystals with that on others, for one fold of each kind.
 #
-# > **Predict.** Which of the three methods has the smallest error on crystals that it learned from?
+# > **Predict.** Which of the three methods has the smallest error on its training crystals?
 # >
 # > <!-- predict: memory; random forest; CGCNN; early fusion -->
 
@@ -314,7 +314,7 @@ assert (unknown["early_fusion"] > unknown["cgcnn"]).all()
 remembers.rename(columns=LABELS).round(3)
 
 # %% [markdown]
-# The hybrid knows best what it learned from, better than CGCNN, and does no better on other crystals. So the additional
+# The hybrid is best on its training crystals, better than CGCNN, and does no better on others. So the additional
 # numbers do help: to fit the training set. That is *overfitting*, though the weights kept are those of the epoch with the
 # smallest validation error, and dropout is there against just that. (Part of it is the longer training, which the hybrid
 # was given because it served the validation error.) This suspect stays.
