@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
 _PATIENCE = 60.0  # seconds for a server to answer, and after which its speed is looked at, again and again
+_SILENCE = 1.0  # seconds to wait for another process before the user is told
 _SLOWEST = 500  # bytes a second; a time limit for each byte would let a server send one a second without end
 
 
@@ -41,11 +43,17 @@ def download(url: str, sha256: str, path: Path) -> None:
     ValueError
         If the hash differs.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     if not path.exists():
         _check_writable(path.parent)
-        with FileLock(f"{path}.lock"):
+        lock = FileLock(f"{path}.lock")
+        try:
+            held = lock.acquire(timeout=_SILENCE)
+        except Timeout:
+            print(f"Another process downloads {path.name}: waiting for it.", file=sys.stderr, flush=True)
+            held = lock.acquire()  # that ends: the other gives up a server that is too slow
+        with held:
             if not path.exists():  # another process may have fetched it while this one waited
                 part = path.with_name(path.name + ".part")
                 _fetch(url, sha256, part, path)

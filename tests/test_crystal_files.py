@@ -441,6 +441,26 @@ def test_rounded_special_positions(digits):
     np.testing.assert_allclose(structure.frac_coords, [[1 / 3, 2 / 3, 0.5]], atol=1e-6)
 
 
+def test_three_digits_in_a_large_cell_are_one_atom():
+    operations = "loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z'\n'-y,x-y,z'\n'-x+y,-x,z'\n"
+    size = cell("25", "25", "10", gamma="120")
+    structure = read_cif(cif("O1 O 0.333 0.667 0.5 1\n", symmetry=operations, cell=size))  # images 0.025 angstrom apart
+    np.testing.assert_allclose(structure.frac_coords, [[1 / 3, 2 / 3, 0.5]], atol=1e-6)
+
+
+def test_a_site_next_to_a_special_position():
+    # Of the six images around the axis, some are nearer than 0.1 angstrom and some are not.
+    operations = "loop_\n_symmetry_equiv_pos_as_xyz\nx,y,z\n-y,x-y,z\n-x+y,-x,z\ny,x,z\nx-y,-y,z\n-x,-x+y,z\n"
+    size = cell("10", "10", "10", gamma="120")
+    with pytest.raises(ValueError, match=r"site 0 \(O1\) is next to a special position, but not on it"):
+        read_cif(cif("O1 O 0.0060 0.0030 0.5 1\n", symmetry=operations, cell=size))
+
+
+def test_a_coordinate_far_outside_the_cell():
+    with pytest.raises(ValueError, match=r"site 0 \(Na1\) has the coordinate 1e\+12, far outside the cell"):
+        read_cif(cif("Na1 Na 1e12 0 0 1\n"))
+
+
 def test_a_position_that_is_rounded_too_much_names_its_site():
     operations = "loop_\n_symmetry_equiv_pos_as_xyz\n'x,y,z'\n'-y,x-y,z'\n'-x+y,-x,z'\n"
     size = cell("25", "25", "10", gamma="120")

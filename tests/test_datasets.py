@@ -216,7 +216,9 @@ def download_elsewhere(server, path):
         "import sys, pathlib; from course_lib.downloads import download; "
         "download(*sys.argv[1:3], pathlib.Path(sys.argv[3]))"
     )
-    return subprocess.Popen([sys.executable, "-c", code, server.url, digest(server.content), path])
+    return subprocess.Popen(
+        [sys.executable, "-c", code, server.url, digest(server.content), path], stderr=subprocess.PIPE, text=True
+    )
 
 
 def wait_for(condition):
@@ -231,10 +233,12 @@ def test_processes_that_ask_at_once_share_one_download(server, tmp_path):
     server.stop_after = 100_000
     processes = [download_elsewhere(server, path) for _ in range(3)]
     wait_for(lambda: server.ranges)
-    time.sleep(1)  # for the others to come and wait
+    time.sleep(4)  # for the others to come and wait
     assert not path.exists()
     server.released.set()
-    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert sorted(said) == ["", *["Another process downloads file.bin: waiting for it.\n"] * 2]
     assert path.read_bytes() == server.content
     assert server.ranges == [None]
 
@@ -246,7 +250,7 @@ def test_a_killed_download_continues(server, tmp_path):
     process = download_elsewhere(server, path)
     wait_for(lambda: part.exists() and part.stat().st_size)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     assert not path.exists()
     have = part.stat().st_size
     server.stop_after = None
