@@ -515,7 +515,7 @@ def _prediction_tables(names: Iterator[str], models: dict, bad: list[str]) -> It
             outside = ["unknown"] * len(files) if known is None else known.outside(graphs)
             for number, file in enumerate(files):
                 for target, unit in predictor.units.items():
-                    value = float(values[target].iloc[number])
+                    value = f"{values[target].iloc[number]:.12g}"  # differences may be small beside the value
                     about = (path, predictor.method, outside[number] or "no")
                     rows.append((number, file, made_of[number], target, value, unit, *about))
         rows.sort(key=lambda row: row[0])  # file by file; within a file, the models as given

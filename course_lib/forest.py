@@ -16,7 +16,10 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from course_lib.composition import magpie
+from course_lib.scaling import mean_and_std
 from course_lib.validation import check_same_length, check_targets, check_unique_ids
+
+_OFFSET = 1024  # standard deviations: how large a mean is left where it is
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,31 @@ class ForestResult:
     seconds: float
 
 
+class Forest(RandomForestRegressor):
+    """A random forest (Breiman, 2001) that learns targets of any size and on any offset as well.
+
+    scikit-learn stops to split where the variance is below 2e-16, in whatever unit, and rounding hides small
+    differences on a large offset. So it gets the targets in units of about their standard deviation; a setting such as
+    ``min_impurity_decrease`` is in the square of that. The unit is a power of two, and the offset is left where it is
+    small: then nothing is rounded, and the trees are those that scikit-learn grows.
+    """
+
+    def fit(self, X: np.ndarray, y: np.ndarray, sample_weight: np.ndarray | None = None) -> Forest:
+        """Grow the trees on features ``X`` (B, n_features) and targets ``y`` (B,) or (B, n_targets)."""
+        targets = np.asarray(y, dtype=float)
+        mean, std = mean_and_std(targets.reshape(len(targets), -1), [f"target {k}" for k in range(targets[:1].size)])
+        scale = np.exp2(np.round(np.log2(std)))
+        step = _OFFSET * scale
+        self.scale_, self.offset_ = scale, np.round(mean / step) * step
+        scaled = (targets.reshape(len(targets), -1) - self.offset_) / scale
+        return super().fit(X, scaled.reshape(targets.shape), sample_weight)
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Return predictions in the unit of the targets, (B,) or (B, n_targets)."""
+        values = super().predict(X)
+        return (values.reshape(len(values), -1) * self.scale_ + self.offset_).reshape(values.shape)
+
+
 def forest_pipeline(seed: int = 0) -> Pipeline:
     """Return the model, not yet fitted: Magpie features, then a random forest of 100 trees, at most 30 deep.
 
@@ -46,7 +74,7 @@ def forest_pipeline(seed: int = 0) -> Pipeline:
     seed : int, default 0
         Seed of the trees.
     """
-    forest = RandomForestRegressor(n_estimators=100, max_depth=30, random_state=seed, n_jobs=-1)
+    forest = Forest(n_estimators=100, max_depth=30, random_state=seed, n_jobs=-1)
     return Pipeline([("magpie", FunctionTransformer(magpie)), ("forest", forest)])
 
 
@@ -132,7 +160,7 @@ class FlatForest:
     target_names: np.ndarray
 
     @classmethod
-    def of(cls, forest: RandomForestRegressor, target_names: Sequence[str]) -> FlatForest:
+    def of(cls, forest: Forest, target_names: Sequence[str]) -> FlatForest:
         """Lay the trees of a fitted forest end to end."""
         trees = [estimator.tree_ for estimator in forest.estimators_]
         root = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
@@ -141,7 +169,7 @@ class FlatForest:
             threshold=np.concatenate([tree.threshold for tree in trees]),
             left=np.concatenate([tree.children_left + start for tree, start in zip(trees, root, strict=True)]),
             right=np.concatenate([tree.children_right + start for tree, start in zip(trees, root, strict=True)]),
-            value=np.concatenate([tree.value[:, :, 0] for tree in trees]),
+            value=np.concatenate([tree.value[:, :, 0] for tree in trees]) * forest.scale_ + forest.offset_,
             root=root,
             target_names=np.asarray(target_names, dtype=str),
         )

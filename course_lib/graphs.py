@@ -111,7 +111,7 @@ class CrystalGraphs:
         From the target atom to this periodic image of the source atom, in angstrom.
     composition : numpy.ndarray of float32, shape (B, n_features)
         Composition features, not scaled; ``n_features`` is 0 where none were given.
-    y : numpy.ndarray of float32, shape (B, n_targets)
+    y : numpy.ndarray of float64, shape (B, n_targets)
         Targets in their own units; NaN marks a missing label.
     target_names : tuple of str
         Names of the columns of `y`.
@@ -224,7 +224,7 @@ class CrystalGraphs:
         y = np.zeros((n_crystals, 0)) if given.y is None else given.y
         check_same_length(structures=range(n_crystals), ids=ids)
         check_same_length(structures=range(n_crystals), composition=composition, targets=y)
-        rest = {"composition": composition.astype(np.float32), "y": y.astype(np.float32), "attrs": given.attrs}
+        rest = {"composition": composition.astype(np.float32), "y": y.astype(np.float64), "attrs": given.attrs}
         return cls(**arrays | rest, ids=ids, target_names=given.target_names, rows=np.arange(n_crystals))
 
     def __len__(self) -> int:
@@ -278,7 +278,7 @@ class CrystalGraphs:
 
     @property
     def targets(self) -> np.ndarray:
-        """Targets of the crystals in this view, float32, shape (len(self), n_targets), NaN where missing."""
+        """Targets of the crystals in this view, float64, shape (len(self), n_targets), NaN where missing."""
         return self.y[self.rows]
 
     @property
@@ -330,7 +330,7 @@ class CrystalGraphs:
             edge_index=torch.from_numpy(np.repeat(bond_index, count, axis=1)),
             edge_vector=torch.from_numpy(vector),
             composition=torch.from_numpy(self.composition[rows]),
-            y=torch.from_numpy(np.where(known, y, np.float32(0))),
+            y=torch.from_numpy(np.where(known, y, 0).astype(np.float32)),
             y_mask=torch.from_numpy(known),
             batch=torch.from_numpy(np.repeat(np.arange(len(rows)), n_atoms)),
             ptr=torch.from_numpy(ptr),

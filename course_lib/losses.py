@@ -7,6 +7,9 @@ standard deviation :math:`s_k` over the training set, or :math:`L_k / s_k^2` for
 same:
 
 .. math:: \sum_k \lambda_k L_k = \sum_k w_k\, \ell_k, \qquad w_k = \lambda_k s_k \ (\text{or } \lambda_k s_k^2)
+
+(divided by a constant where you choose the weights, see `FixedWeights`). Training is the same in whatever unit a target
+is given.
 """
 
 from __future__ import annotations
@@ -70,8 +73,11 @@ class TaskWeights(nn.Module):
 
     @property
     def lambda_k(self) -> Tensor:
-        """The weights of the tasks, (T,): factors in front of the errors in the units of the targets."""
-        return self.relative_weights.detach() / self._unit
+        """The weights of the tasks, (T,): factors in front of the errors in the units of the targets.
+
+        In double precision: in joule, the weight of a squared error is beyond single precision.
+        """
+        return self.relative_weights.detach().cpu().double() / self._unit
 
     @property
     def shares(self) -> Tensor:
@@ -102,12 +108,16 @@ class TaskWeights(nn.Module):
 
     @property
     def _unit(self) -> Tensor:
-        """What one unit of the standardised error is in the unit of the target, or its square."""
-        return self.scale if self.loss == "mae" else self.scale.square()
+        """What one unit of the standardised error is in the unit of the target, or its square, in double precision."""
+        scale = self.scale.cpu().double()
+        return scale if self.loss == "mae" else scale.square()
 
 
 class FixedWeights(TaskWeights):
-    """Weights that you choose, in front of the errors in their own units.
+    r"""Weights that you choose, in front of the errors in their own units.
+
+    The loss is divided by a constant, the mean over the tasks of :math:`\lambda_k s_k` (or :math:`\lambda_k s_k^2`), so
+    that the size of its gradients depends neither on the units nor on whether all weights are made ten times as large.
 
     Parameters
     ----------
@@ -130,12 +140,19 @@ class FixedWeights(TaskWeights):
                 f"task_weights has {len(weights)} numbers, {tuple(weights)}, for {len(scale)} targets. "
                 "Give one for each target."
             )
-        self.register_buffer("weights", torch.tensor(weights, dtype=scale.dtype))
+        self._weights = torch.tensor(weights, dtype=torch.float64)
+        relative = self._weights * self._unit
+        self.register_buffer("relative", (relative / relative.mean()).to(scale.dtype))
 
     @property
     def relative_weights(self) -> Tensor:
-        """The factors w_k in front of the errors of standardised targets, (T,)."""
-        return self.weights * self._unit
+        """The factors w_k in front of the errors of standardised targets, (T,): in the mean one."""
+        return self.relative
+
+    @property
+    def lambda_k(self) -> Tensor:
+        """The weights as they were given, (T,)."""
+        return self._weights
 
     @property
     def shares(self) -> Tensor:

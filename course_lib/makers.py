@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from sklearn.ensemble import RandomForestRegressor
 
-from course_lib.forest import forest_pipeline
+from course_lib.forest import Forest, forest_pipeline
 from course_lib.methods import METHODS, Method, trained
 from course_lib.models import CrystalModel
 from course_lib.training import FitConfig
@@ -104,7 +103,7 @@ def make_forest(
     seed: int = 0,
     settings: Mapping[str, object] | None = None,
     sizes: Mapping[str, object] | None = None,
-) -> RandomForestRegressor:
+) -> Forest:
     """Make the forest of a method, untrained.
 
     Parameters

@@ -19,14 +19,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from lightning.pytorch.utilities import rank_zero_only
-from sklearn.ensemble import RandomForestRegressor
 from tqdm import tqdm
 
 from course_lib import __version__, training
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import Folds, folds, stream_dataset
 from course_lib.files import write_atomically
-from course_lib.forest import FlatForest
+from course_lib.forest import FlatForest, Forest
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import SETTINGS, make_config, make_forest, make_network, method_named
 from course_lib.methods import METHODS, trained
@@ -295,9 +294,7 @@ def _check_labels(*parts: CrystalGraphs) -> None:
         raise ValueError("a forest cannot learn from missing labels. Drop these crystals, or train a network.")
 
 
-def _fit_forest(
-    forest: RandomForestRegressor, train: CrystalGraphs, validation: CrystalGraphs, path: Path
-) -> FlatForest:
+def _fit_forest(forest: Forest, train: CrystalGraphs, validation: CrystalGraphs, path: Path) -> FlatForest:
     features = np.concatenate([train.features, validation.features])
     targets = np.concatenate([train.targets, validation.targets])
     forest.fit(features, targets[:, 0] if targets.shape[1] == 1 else targets)

@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import lightning
@@ -48,14 +48,14 @@ from course_lib.lightning_parts import (
 )
 from course_lib.losses import LOSSES, check_task_weights, make_task_weights, task_errors
 from course_lib.models import CrystalModel, build, describe
-from course_lib.models.layers import Standardize
 from course_lib.parallel import (
     from_all_processes,
     from_first_process,
     n_processes,
     sum_over_processes,
 )
-from course_lib.validation import check_number, check_seed, named, plain
+from course_lib.scaling import mean_and_std
+from course_lib.validation import LARGEST, check_number, check_seed, describe_row, named, plain
 
 _PREDICT_BATCH = 128  # crystals; the result does not depend on it, and 512 of 30 atoms would take 300 MB more
 _HASTE = 10  # of learned task weights: at the rate of the network they would still be on their way when it stops
@@ -182,6 +182,54 @@ class FitResult:
     seconds: float
 
 
+class TargetScaler(torch.nn.Module):
+    """Mean and standard deviation of the targets over the training set, which predictions return to.
+
+    Both are in double precision and stay on the CPU, whatever device the network is on: total energies may differ by
+    little on a large offset, and not every device has such numbers. They are saved with the model.
+
+    Parameters
+    ----------
+    n_targets : int
+        Number of targets, T.
+    """
+
+    def __init__(self, n_targets: int):
+        super().__init__()
+        # No buffers: those would follow the network to its device.
+        self.mean = torch.zeros(n_targets, dtype=torch.float64)
+        self.std = torch.ones(n_targets, dtype=torch.float64)
+
+    def fit(self, graphs: CrystalGraphs) -> TargetScaler:
+        """Take mean and standard deviation from the known labels of `graphs`; returns itself."""
+        self.mean, self.std = map(torch.from_numpy, mean_and_std(graphs.targets, graphs.target_names, graphs.names))
+        return self
+
+    def standardised(self, graphs: CrystalGraphs) -> CrystalGraphs:
+        """Return the same crystals with standardised targets; raise ``ValueError`` where one is beyond all others."""
+        with np.errstate(over="ignore"):
+            y = (graphs.y - self.mean.numpy()) / self.std.numpy()
+        beyond = np.argwhere(np.abs(y[graphs.rows]) > LARGEST)
+        if len(beyond):
+            row, column = beyond[0]
+            value = graphs.targets[row, column]
+            raise ValueError(
+                f"{graphs.target_names[column]}: {describe_row(row, graphs.names)} is {value}; so far from the "
+                "training set, single precision does not reach. Fix the value or drop the row."
+            )
+        return replace(graphs, y=y)
+
+    def inverse(self, values: Tensor) -> Tensor:
+        """Return standardised ``values`` (B, T) to the units of the targets, in double precision on the CPU."""
+        return values.cpu().double() * self.std + self.mean
+
+    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+        destination[f"{prefix}mean"], destination[f"{prefix}std"] = self.mean, self.std
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *others: object) -> None:
+        self.mean, self.std = (state_dict[prefix + name].cpu().double() for name in ("mean", "std"))
+
+
 class CrystalRegressor(lightning.LightningModule):
     """A network with all that turns its output into predictions: target scaler, target names, training settings.
 
@@ -189,7 +237,7 @@ class CrystalRegressor(lightning.LightningModule):
     ----------
     network : CrystalModel
         Works on standardised targets.
-    target_scaler : Standardize
+    target_scaler : TargetScaler
         Mean and standard deviation of the targets over the training set.
     task_weights : TaskWeights or None
         Makes one loss of the errors of all targets; None where the network was not trained here.
@@ -204,33 +252,35 @@ class CrystalRegressor(lightning.LightningModule):
         config: dict,
         checksums: dict[str, str] | None = None,
         network: CrystalModel | None = None,
-        target_scaler: Standardize | None = None,
+        target_scaler: TargetScaler | None = None,
     ):
         super().__init__()
         self.save_hyperparameters(ignore=["network", "target_scaler"])
         self.network = build(description) if network is None else network
         self.target_names = target_names
-        self.target_scaler = Standardize(len(target_names)) if target_scaler is None else target_scaler
+        self.target_scaler = TargetScaler(len(target_names)) if target_scaler is None else target_scaler
         self.task_weights = (
-            make_task_weights(config["task_weights"], self.target_scaler.std, config["loss"]) if config else None
+            make_task_weights(config["task_weights"], self.target_scaler.std.float(), config["loss"])
+            if config
+            else None
         )
         # An error that is NaN must show in the mean; by default the metric would leave it out. (What the metric calls
         # "disable" would do as well, but torchmetrics 1.9 then forgets the weights.)
         self.train_loss = MeanMetric(nan_strategy=math.nan)
-        self.val_mae = torch.nn.ModuleList(MeanMetric(nan_strategy=math.nan) for _ in target_names)
+        self.val_errors = torch.nn.ModuleList(MeanMetric(nan_strategy=math.nan) for _ in target_names)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Move a batch; Lightning's own way looks at every entry of it in Python first."""
         return batch.to(device)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Predict in the units of the targets: (B, n_targets)."""
+        """Predict in the units of the targets: (B, n_targets), in double precision on the CPU."""
         return self.target_scaler.inverse(self.network(batch))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch, over the labels that are known."""
+        """Return the loss of one batch with standardised targets, over the labels that are known."""
         known = batch.y_mask
-        output, wanted = self.network(batch), self.target_scaler(batch.y)
+        output, wanted = self.network(batch), batch.y
         n_labels = sum_over_processes(known.sum(0))  # the processes may hold different numbers of them
         per_process = n_labels.clamp(min=1) / n_processes()
         errors = task_errors(output, wanted, known, self.task_weights.loss, per_process)
@@ -239,21 +289,21 @@ class CrystalRegressor(lightning.LightningModule):
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add the absolute errors of one batch to the epoch's means."""
-        error = (self(batch) - batch.y).abs()
-        for k, metric in enumerate(self.val_mae):
+        """Add the absolute errors of one batch with standardised targets to the epoch's means."""
+        error = (self.network(batch) - batch.y).abs()
+        for k, metric in enumerate(self.val_errors):
             metric.update(error[:, k][batch.y_mask[:, k]])
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's training loss, error and weight of each target, and by what the best epoch is chosen."""
-        found = {"train_loss": self.train_loss.compute()}
-        self.train_loss.reset()
-        errors = torch.stack([metric.compute() for metric in self.val_mae])
-        weights = self.task_weights.lambda_k
-        for name, metric, error, weight in zip(self.target_names, self.val_mae, errors, weights, strict=True):
-            found |= {f"val_mae_{name}": error, f"lambda_{name}": weight}
+        """Log the epoch's training loss and by what the best epoch is chosen; keep the rest for the history."""
+        errors = torch.stack([metric.compute() for metric in self.val_errors])
+        in_units = errors.cpu().double() * self.target_scaler.std
+        self.epoch = {}
+        for name, error, weight in zip(self.target_names, in_units, self.task_weights.lambda_k, strict=True):
+            self.epoch |= {f"val_mae_{name}": error.item(), f"lambda_{name}": weight.item()}
+        found = {"train_loss": self.train_loss.compute(), "val_error": (self.task_weights.shares * errors).sum()}
+        for metric in (self.train_loss, *self.val_errors):
             metric.reset()
-        found["val_error"] = (self.task_weights.shares * errors / self.target_scaler.std).sum()
         # The metrics have joined the processes already; `sync_dist` is only what silences Lightning.
         self.log_dict(found, sync_dist=True)
 
@@ -310,7 +360,8 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     config = FitConfig() if config is None else config
     _check(model, train, val)
     lightning.seed_everything(config.seed, verbose=False)
-    scaler = Standardize(len(train.target_names)).fit(torch.from_numpy(train.targets))
+    scaler = TargetScaler(len(train.target_names)).fit(train)
+    scaled_train, scaled_val = scaler.standardised(train), scaler.standardised(val)
     checksums = {"training": train.checksum, "validation": val.checksum}
     regressor = CrystalRegressor(
         describe(model), list(train.target_names), _plain(config), checksums, network=model, target_scaler=scaler
@@ -331,8 +382,8 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
         start = time.perf_counter()
         trainer.fit(
             regressor,
-            _training_loader(train, config.batch_size, trainer.world_size),
-            _loader(val),
+            _training_loader(scaled_train, config.batch_size, trainer.world_size),
+            _loader(scaled_val),
             ckpt_path=last_checkpoint if resume else None,
             weights_only=True,
         )
@@ -383,8 +434,8 @@ def predict(model: CrystalRegressor, graphs: CrystalGraphs) -> pd.DataFrame:
     """
     model.eval()
     with torch.inference_mode():
-        parts = [model(batch.to(model.device)).float().cpu().numpy() for batch in _loader(graphs)]
-    values = np.zeros((len(graphs), len(model.target_names)), np.float32)
+        parts = [model(batch.to(model.device)).numpy() for batch in _loader(graphs)]
+    values = np.zeros((len(graphs), len(model.target_names)))
     for number, part in enumerate(from_all_processes(np.concatenate(parts) if parts else values[:0])):
         values[number :: n_processes()] = part
     return pd.DataFrame(values, index=pd.Index(graphs.names, name="id"), columns=model.target_names)
@@ -474,7 +525,8 @@ class _History(Callback):
         self.rows: list[dict] = []
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: CrystalRegressor) -> None:
-        self.rows.append({name: float(value) for name, value in trainer.callback_metrics.items()})
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.rows.append({"train_loss": logged["train_loss"], **pl_module.epoch, "val_error": logged["val_error"]})
 
     def state_dict(self) -> dict:
         cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None

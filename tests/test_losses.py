@@ -94,6 +94,8 @@ def test_the_loss_is_the_weighted_sum_of_the_errors_in_their_own_units(loss):
     own_units = task_errors(output * SCALE, target * SCALE, known, loss)
     for weights in of_each_kind(loss):
         expected = (weights.lambda_k * own_units).sum()
+        if isinstance(weights, FixedWeights):  # but for a constant, so that gradients have one size in any unit
+            expected = expected / (weights.lambda_k * (SCALE if loss == "mae" else SCALE**2)).mean()
         if isinstance(weights, UncertaintyWeights):  # the logarithms are zero where it starts
             assert not weights.lambda_k.requires_grad
         torch.testing.assert_close(weights(task_errors(output, target, known, loss), ALL), expected)
@@ -106,7 +108,21 @@ def test_weights_by_hand():
     assert InverseScaleWeights(SCALE, "mse").lambda_k.tolist() == [4.0, 0.0625, 0.01]
     assert UncertaintyWeights(SCALE, "mae").lambda_k.tolist() == [2.0, 0.25, 0.1]
     assert UncertaintyWeights(SCALE, "mse").lambda_k.tolist() == [2.0, 0.03125, 0.005]
-    assert FixedWeights((2.0, 0.0, 0.25), SCALE, "mae")(torch.tensor([1.0, 7.0, 2.0]), ALL) == 2 * 0.5 + 0.25 * 10 * 2
+    found = FixedWeights((2.0, 0.0, 0.25), SCALE, "mae")(torch.tensor([1.0, 7.0, 2.0]), ALL).item()
+    assert found == pytest.approx((2 * 0.5 + 0.25 * 10 * 2) / ((2 * 0.5 + 0.25 * 10) / 3))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("unit", [1e-30, 1.602176634e-19, 1e30])
+def test_the_loss_is_the_same_in_any_unit(loss, unit):
+    errors, scale = normal(3).abs().float(), torch.tensor([0.5, 4.0, 10.0])
+    power = 1 if loss == "mae" else 2
+    fixed = np.array((2.0, 0.0, 0.25))
+    for kind, other in (("inverse_scale",) * 2, ("uncertainty",) * 2, (fixed.tolist(), (fixed / unit**power).tolist())):
+        here, there = make_task_weights(kind, scale, loss), make_task_weights(other, scale * unit, loss)
+        torch.testing.assert_close(here(errors, ALL), there(errors, ALL))
+        np.testing.assert_allclose(there.lambda_k, here.lambda_k / unit**power, rtol=1e-6)
+        torch.testing.assert_close(here.shares, there.shares)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -120,11 +136,13 @@ def test_a_task_without_label_in_the_batch_contributes_nothing(loss):
             "inverse_scale" if isinstance(weights, InverseScaleWeights) else "uncertainty", SCALE[:2], loss
         )
         if isinstance(weights, FixedWeights):
+            # One task less makes the mean of the factors, by which they are divided, larger.
             alone = FixedWeights((2.0, 0.0), SCALE[:2], loss)
+            share = (weights.relative_weights / alone.relative_weights[0])[0]
         for parameter in alone.parameters():
             parameter.data.fill_(0.3)
         expected = alone(task_errors(output[:, :2], target[:, :2], known[:, :2], loss), ALL[:2])
-        torch.testing.assert_close(found, expected)
+        torch.testing.assert_close(found, expected * (share if isinstance(weights, FixedWeights) else 1))
         found.backward()
         assert all(parameter.grad[2] == 0 for parameter in weights.parameters())
         empty = weights(task_errors(output, target, torch.zeros_like(known), loss), ~ALL)
@@ -219,11 +237,12 @@ def test_scales_and_weights_are_saved(loss):
     for weights in of_each_kind(loss):
         for parameter in weights.parameters():
             parameter.data = normal(3)
-        kind = weights.weights.mul(0).add(1).tolist() if isinstance(weights, FixedWeights) else None
+        kind = weights.lambda_k.tolist() if isinstance(weights, FixedWeights) else None
         name = "uncertainty" if isinstance(weights, UncertaintyWeights) else "inverse_scale"
         other = make_task_weights(kind or name, torch.ones(3, dtype=torch.double), loss)
         other.load_state_dict(weights.state_dict())
         torch.testing.assert_close(other.lambda_k, weights.lambda_k)
+        torch.testing.assert_close(other.relative_weights, weights.relative_weights)
 
 
 def test_the_scale_is_a_copy():

@@ -82,7 +82,7 @@ def test_the_forest_is_that_of_the_library(tmp_path):
     expected = forest_pipeline(5).set_params(
         **{f"forest__{name}": value for name, value in METHODS["random_forest"].settings.items()}
     )
-    expected.fit(frame["structure"][:32], frame[TARGET][:32].astype(np.float32))
+    expected.fit(frame["structure"][:32], frame[TARGET][:32])
     np.testing.assert_allclose(found[TARGET], expected.predict(frame["structure"][32:]), rtol=1e-9)
 
 
