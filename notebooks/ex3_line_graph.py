@@ -265,7 +265,7 @@ check_straight_or_bent(statements)
 # </details>
 
 # %% [markdown] tags=["after"]
-# We let two networks try: 100 steps of training on nothing but these two crystals, with the targets 1 and −1. A network to
+# We let two networks try: 150 steps of training on nothing but these two crystals, with the targets 1 and −1. A network to
 # which both look alike must predict one number for both; the best it can do is 0, with a squared error of 1. So read the
 # table like this: near 0, the network tells the two crystals apart; near 1, it does not. Which of your answers does each of
 # the four numbers bear out?
@@ -283,7 +283,7 @@ def squared_error_after_training(network, batch):
     wanted = torch.tensor([[1.0], [-1.0]])
     network.eval()  # else batch norm would blow rounding up until even twins differ
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
-    for _ in range(100):
+    for _ in range(150):
         optimizer.zero_grad()
         loss = mse_loss(network(batch), wanted)
         loss.backward()
