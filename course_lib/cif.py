@@ -21,7 +21,27 @@ if TYPE_CHECKING:
     from pymatgen.core import Composition, Structure
 
 _MOST_LINES = 200_000  # of atoms, diffraction data and so on; reading more takes too long
-_MOST_OPERATIONS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
+_MOST_OPERATIONS = 192  # of a space group, in the cell of any of its settings
+_ONE_ATOM = 0.1  # angstrom; images of a site nearer than this are one atom whose special position was rounded
+_FARTHEST = 1000  # cells; where coordinates are larger, their digits are lost
+_SAME_TRANSLATION = 0.01  # cells; translations are rounded, too
+_ABSENT = {"", ".", "?"}
+
+_TOKEN = re.compile(
+    r"""^;(?P<text>.*?)^;(?=\s|\Z)            # lines between semicolons
+      | (?P<comment>\#[^\n]*)
+      | '(?P<single>(?:[^'\n]|'(?=\S))*)'(?=\s|\Z)
+      | "(?P<double>(?:[^"\n]|"(?=\S))*)"(?=\s|\Z)
+      | (?P<bare>\S+)""",
+    re.VERBOSE | re.MULTILINE | re.DOTALL,
+)
+_NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?:\([0-9]+\))?")  # 0.25(3): 0.25 +- 0.03
+_TYPE = re.compile(r"([A-Z][a-z]?)(?:[0-9]+(?:\.[0-9]+)?[+-]?|[+-][0-9]*)?")  # Na, Na1, Na1+, O2-
+_LABEL = re.compile(r"([A-Z][a-z]?)((?:[^a-z].*)?)")
+_MIXED = re.compile(r"[A-Z][a-z]?[^A-Za-z]*[/,+][^A-Za-z]*[A-Z]")  # Na/K, Na0.5+K0.5
+_TERM = re.compile(r"([+-]?)(?:([xyz])|([0-9]+/[1-9][0-9]*|[0-9]*\.?[0-9]+))")
+
+_OPERATIONS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
 _OLD_NAMES = {191: "A b m 2", 203: "A b a 2", 304: "C m c a", 316: "C m m a"}  # before 1992, by spglib's numbers
 _NAMES = {
     "hall": ("_space_group_name_hall", "_symmetry_space_group_name_hall"),
