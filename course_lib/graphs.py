@@ -240,8 +240,10 @@ class CrystalGraphs:
         Raises
         ------
         ValueError
-            If no target has one of the names.
+            If no target has one of the names, or a name stands there twice.
         """
+        if len(set(names)) < len(names):
+            raise ValueError(f"the targets {', '.join(names)} name one of them twice.")
         unknown = [name for name in names if name not in self.target_names]
         if unknown:
             raise ValueError(f"no target {unknown[0]!r}; there are {', '.join(self.target_names) or 'none'}.")

@@ -39,7 +39,7 @@ _NETWORK, _FOREST = "best.ckpt", "forest.npz"
 CONFIG = "config.yaml"
 _KNOWN_OF_A_MODEL = ("method", "units", "training_range")  # what ``run.json`` must say to predict with a model,
 _KNOWN_OF_A_RUN = (*_KNOWN_OF_A_MODEL, "network", "settings", "seed", "checksums", "version")  # to go on with a run,
-_OBJECTS = ("units", "settings", "checksums", "files", "training_range")  # and what is a mapping in it
+_OBJECTS = ("units", "network", "settings", "checksums", "files", "training_range")  # and what is a mapping in it
 _WHERE = ("accelerator", "devices", "num_nodes", "n_jobs", "verbose")  # settings that may change when a run goes on
 _ROUNDING = 1e-6  # a feature is beyond its range by more than this share of it
 
@@ -362,7 +362,9 @@ def _read_run(folder: Path, needed: Sequence[str]) -> dict:
         missing = [name for name in needed if name not in about] if isinstance(about, dict) else needed
         if missing:
             raise ValueError(f"it does not say {', '.join(missing)}, as a file of this library does. Fetch it again.")
-        wrong = [name for name in _OBJECTS if not isinstance(about.get(name, {}), dict)]
+        wrong = [name for name in _OBJECTS if name in about and not isinstance(about[name], dict)]
+        if about.get("network") is None:  # of a forest
+            wrong = [name for name in wrong if name != "network"]
         if wrong:
             raise ValueError(f"{wrong[0]} is {about[wrong[0]]!r}, not an object. Fetch it again.")
         TrainingRange(**about["training_range"])

@@ -372,27 +372,32 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
         last_checkpoint = folder / "last.ckpt"
         resume = config.resume and last_checkpoint.exists()
         if resume:
-            with named(last_checkpoint):
-                _check_same_run(last_checkpoint, regressor)
+            for checkpoint in filter(Path.exists, (last_checkpoint, folder / "best.ckpt")):
+                with named(checkpoint):
+                    _check_same_run(checkpoint, regressor)
         trainer = _trainer(config, history, folder)
         _check_shares(trainer.world_size, config.batch_size, train, val)
         if not resume:  # were this run killed before its first epoch ends, an earlier one is not to go on in its place
             for name in ("best.ckpt", "last.ckpt"):
                 (folder / name).unlink(missing_ok=True)
         start = time.perf_counter()
-        trainer.fit(
-            regressor,
-            _training_loader(scaled_train, config.batch_size, trainer.world_size),
-            _loader(scaled_val),
-            ckpt_path=last_checkpoint if resume else None,
-            weights_only=True,
-        )
-        seconds = time.perf_counter() - start
-        rows = pd.DataFrame(history.rows).rename_axis("epoch")
-        if rows["val_error"].isna().all():
+        history.begun = not resume
+        with _restoring(last_checkpoint, history):
+            trainer.fit(
+                regressor,
+                _training_loader(scaled_train, config.batch_size, trainer.world_size),
+                _loader(scaled_val),
+                ckpt_path=last_checkpoint if resume else None,
+                weights_only=True,
+            )
+            seconds = time.perf_counter() - start
+            rows = pd.DataFrame(history.rows).rename_axis("epoch")
+            not_learned = rows["val_error"].isna().all()
+        if not_learned:
             raise FloatingPointError("the validation error was never a number: lower the learning rate.")
-        best = _read(folder / "best.ckpt")["state_dict"] if trainer.is_global_zero else None
-        regressor.load_state_dict(from_first_process(best))
+        with named(folder / "best.ckpt"):
+            best = _read(folder / "best.ckpt")["state_dict"] if trainer.is_global_zero else None
+            regressor.load_state_dict(from_first_process(best))
     return FitResult(regressor.eval(), rows, int(rows["val_error"].idxmin()), seconds)
 
 
@@ -411,6 +416,8 @@ def load(checkpoint: str | os.PathLike) -> CrystalRegressor:
     with named(checkpoint):
         content = _read(Path(checkpoint))
         model = CrystalRegressor(**content["hyper_parameters"])
+        if not all(isinstance(name, str) for name in model.target_names):
+            raise ValueError(f"the target names are {model.target_names!r}, not text.")
         model.load_state_dict(content["state_dict"])
     return model.eval()
 
@@ -523,6 +530,10 @@ class _History(Callback):
 
     def __init__(self):
         self.rows: list[dict] = []
+        self.begun = False  # whether what comes now is training, and no longer reading a checkpoint
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: CrystalRegressor) -> None:
+        self.begun = True
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: CrystalRegressor) -> None:
         logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
@@ -537,6 +548,18 @@ class _History(Callback):
         torch.set_rng_state(state_dict["rng"])  # next, Lightning makes the loader's iterator, which draws from it
         if state_dict["cuda_rng"] is not None and torch.cuda.is_available():
             torch.cuda.set_rng_state(state_dict["cuda_rng"])
+
+
+@contextmanager
+def _restoring(checkpoint: Path, history: _History) -> Iterator[None]:
+    """Name the checkpoint in errors of before the training goes on: they are about what stands in it."""
+    try:
+        yield
+    except Exception:
+        if history.begun:
+            raise
+        with named(checkpoint):
+            raise
 
 
 def _trainer(config: FitConfig, history: _History, folder: Path) -> lightning.Trainer:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tomllib
@@ -21,12 +22,14 @@ import yaml
 from example_crystals import TARGET, bundled
 from local_server import FileServer, in_matbench_format, serve_as
 from pymatgen.core import Element, Lattice, Structure
+from sklearn.ensemble import RandomForestRegressor
 
 from course_lib import cli, datasets, predictors
 from course_lib.composition import magpie
 from course_lib.datasets import load_dataset
 from course_lib.graphs import CrystalGraphs
 from course_lib.methods import METHODS
+from course_lib.training import CrystalRegressor
 
 QUICK = ["--set", "epochs=1", "--size", "hidden=4", "n_conv=1"]
 
@@ -457,6 +460,16 @@ def test_data_build_of_a_bad_folder(run, tmp_path):
         (["train", "--folder", "{}", "--dataset", "pbe_prototype"], "unknown dataset 'pbe_prototype'.*Nearest names"),
         (["train", "--folder", "{}", "--method", "cgcn"], "there is no method 'cgcn'; choose one of"),
         (["train", "--folder", "{}", "--target", "gap"], "no target 'gap'; there are formation_energy_per_atom, band"),
+        (["train", "--folder", "{}", "--target", TARGET, TARGET], "targets .* name one of them twice"),
+        (["train", "--folder", "{}", "--set", "epochs=1.5"], "epochs is 1.5, not a whole number"),
+        (["train", "--folder", "{}", "--set", "task_weights={}"], "task_weights is .*; choose one of"),
+        (["train", "--folder", "{}", "--set", "epochs=" + "9" * 5000], "--set epochs: .*digits"),
+        (["train", "--folder", "{}", "--size", "n_conv=0"], "sizes of cgcnn: n_conv is 0; it must be at least 1"),
+        (["train", "--folder", "{}", "--method", "late_fusion"], "there is no method 'late_fusion'; choose one of"),
+        (["train", "--folder", "{}", "--seed", "-1"], "seed is -1; it must be at least 0"),
+        (["train", "--folder", "{}", "--jobs", "0"], "n_jobs is 0; it must be at least 1"),
+        (["benchmark", "--task", "matbench_phonons", "--folder", "{}", "--set", "patience=-1"], "patience is -1"),
+        (["data", "build", "pbe_prototypes", "--folder", "{}/g", "--jobs", "0"], "n_jobs is 0"),
         (["train", "--folder", "{}", "--set", "epochs"], "--set epochs: write NAME=VALUE"),
         (["train", "--folder", "{}", "--set", "epoch=1"], "no setting 'epoch' of a network; there are epochs"),
         (["train", "--folder", "{}", "--set", "epochs=0"], "epochs is 0; it must be at least 1"),
@@ -487,6 +500,11 @@ def test_bad_input_is_named(run, tmp_path, arguments, message):
         ("- 1\n- 2", "config.yaml holds no options. Write them as 'name: value'"),
         ("a: [", "config.yaml is neither YAML nor JSON"),
         ("seed: many", "argument --seed: invalid int value: 'many'"),
+        ("seed: [1, 2]", "config.yaml: seed has 2 values. Give it one"),
+        ("help: true", "config.yaml: there is no option 'help'"),
+        ("set: {epochs: 2020-01-01}", "config.yaml: TypeError"),
+        ("a: " + "[" * 5000, "config.yaml: RecursionError"),
+        ("set: {epochs: 1.5}", "epochs is 1.5, not a whole number"),
         (None, "No such file.*config.yaml"),
     ],
 )
@@ -501,6 +519,78 @@ def test_bad_configuration_is_named(run, tmp_path, content, message):
 def test_debug_shows_where(tmp_path):
     with pytest.raises(ValueError, match="unknown dataset"):
         cli.main(["train", "--dataset", "nowhere", "--folder", str(tmp_path), "--debug"])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("method", ["cgcnn", "random_forest"])
+def test_told_to_end(run, small, tmp_path, monkeypatch, method, number, code):
+    """The message says so; the folder is then that of a run to go on with, or free."""
+
+    def told(*arguments, **options):
+        signal.raise_signal(number)
+
+    where = (CrystalRegressor, "on_validation_epoch_end") if method == "cgcnn" else (RandomForestRegressor, "fit")
+    options = (
+        "train",
+        "--dataset",
+        small,
+        "--method",
+        method,
+        "--folder",
+        tmp_path,
+        *(QUICK if method == "cgcnn" else ()),
+    )
+    handler = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, told)
+        found, output, messages = run(*options)
+    assert (found, output) == (code, "")
+    word = "ended by SIGTERM" if code == 143 else "interrupted"
+    assert messages.splitlines()[-1] == f"course-lib: {word}. The last checkpoint is kept; go on with --resume."
+    assert signal.getsignal(signal.SIGTERM) == handler
+    assert run("predict", "--model", tmp_path, next(small.glob("*.cif")))[0] == 2
+    assert run(*options, "--resume")[0] == 0
+
+
+def test_a_full_disk(run, small, trained):
+    """Output that cannot be written is an error, as is a checkpoint."""
+    files = sorted(str(file) for file in small.glob("*.cif"))[:3]
+    command = [sys.executable, "-m", "course_lib", "predict", "--model", str(trained), *files]
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "course-lib: error: [Errno 28] No space left on device\n"
+
+
+def test_the_description_of_a_run_is_that_of_its_model(run, small, tmp_path):
+    """``config.yaml`` and ``run.json`` of what came to nothing go, those of a run stay."""
+    forest = ("train", "--dataset", small, "--method", "random_forest", "--folder", tmp_path)
+    assert run("train", "--dataset", small, "--folder", tmp_path, "--set", "accelerator=mps")[0] == 2
+    assert run(*forest, "--set", "n_estimators=2", "n_jobs=1")[0] == 0
+    kept = [(tmp_path / name).read_text() for name in ("config.yaml", "run.json")]
+    assert yaml.safe_load(kept[0])["method"] == json.loads(kept[1])["method"] == "random_forest"
+    for other in (
+        ("train", "--dataset", small, "--folder", tmp_path, *QUICK),
+        (*forest, "--set", "n_estimators=2", "n_jobs=1", "--seed", 1),
+        (*forest, "--set", "n_estimators=2", "n_jobs=1", "--fold", 1),
+        (*forest, "--set", "n_estimators=2", "n_jobs=1", "--split", "formula"),
+        ("benchmark", "--task", "matbench_phonons", "--folder", tmp_path),
+        ("data", "build", small, "--folder", tmp_path),
+    ):
+        code, _, messages = run(*other, *(["--resume"] if other[0] == "train" else []))
+        assert code == 2
+        assert re.search("was begun with|holds a run", messages), messages
+    assert [(tmp_path / name).read_text() for name in ("config.yaml", "run.json")] == kept
+
+
+def test_the_recorded_studies_end_in_the_same_way(monkeypatch, capsys):
+    from course_lib.experiments import __main__ as studies
+
+    assert studies.main(["comparison", "--dataset", "nowhere"]) == 2
+    assert "course-lib: error: unknown dataset 'nowhere'" in capsys.readouterr().err
+    monkeypatch.setattr(studies, "run_study", lambda *_: signal.raise_signal(signal.SIGTERM))
+    assert studies.main(["comparison"]) == 143
+    assert "ended by SIGTERM. What is recorded is kept; the same command goes on." in capsys.readouterr().err
 
 
 def test_an_interruption_has_its_own_exit_code(run, monkeypatch, tmp_path):

@@ -656,6 +656,19 @@ def test_damaged_checkpoint(tmp_path):
         load(tmp_path / "best.ckpt")
 
 
+@pytest.mark.parametrize("part", ["state_dict", "loops", "callbacks", "optimizer_states", "lr_schedulers"])
+@pytest.mark.parametrize("value", [None, 3, [1]], ids=str)
+def test_a_checkpoint_to_go_on_from_with_a_part_that_is_none(tmp_path, part, value):
+    config = replace(QUICK, epochs=1, folder=tmp_path)
+    fit(small(), *split(), config)
+    content = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    if content[part] == value:
+        pytest.skip("this is what stands there")
+    torch.save(content | {part: value}, tmp_path / "last.ckpt")
+    with pytest.raises(ValueError, match=r"last\.ckpt|Tried to step"):
+        fit(small(), *split(), replace(config, resume=True))
+
+
 @pytest.mark.parametrize("content", [{"state_dict": {}}, torch.zeros(3)], ids=["dict", "tensor"])
 def test_checkpoint_of_something_else(tmp_path, content):
     torch.save(content, tmp_path / "model.pth.tar")
