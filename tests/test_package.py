@@ -20,7 +20,7 @@ FLOORS = (
     {"crystal_files"},
     {"dataset_sources"},
     {"datasets", "composition", "graphs"},
-    {"models", "losses", "lightning_parts", "local_environments", "pretrained"},
+    {"models", "losses", "lightning_parts", "local_environments", "pretrained", "scaling"},
     {"training", "forest", "tabular"},
     {"late_fusion", "interpret", "invariance", "published"},
     {"methods"},
