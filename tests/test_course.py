@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import venv
@@ -16,6 +17,7 @@ from conftest import ROOT
 import course
 
 PYTHON = {"version": list(sys.version_info[:2]), "path": sys.executable, "machine": "x86_64", "venv": True}
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 ODD_NAME = "Kurs & Übung 1"
 
 
@@ -293,6 +295,7 @@ def test_makefile_has_every_command_of_course_py():
     assert set(targets.split()) == set(course.COMMANDS)
 
 
+@needs_make
 @pytest.mark.parametrize("command", ["book", "test", "lab"])
 def test_make_hands_its_settings_on(command):
     settings = ["JOBS=3", "PYTHON=/a python", "TORCH=cu128", "PY=other"]
@@ -301,6 +304,7 @@ def test_make_hands_its_settings_on(command):
     assert '--env "other"' in plan.stdout
 
 
+@needs_make
 def test_settings_of_make_in_the_environment_do_not_name_an_environment():
     env = {**os.environ, "PY": "other"}
     plan = subprocess.run(["make", "-n", "book"], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
