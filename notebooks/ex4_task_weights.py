@@ -18,7 +18,7 @@
 # - compute weights from the spread of the targets, also where labels are missing;
 # - train with three choices of weights and read off what they change.
 #
-# **You need** notebook 6. **Difficulty:** medium. **Time to work:** 45 min. **Time to run:** at most 60 s on two cores.
+# **You need** notebook 6. **Difficulty:** medium. **Time to work:** 45 min. **Time to run:** at most 80 s on two cores.
 
 # %% [markdown]
 # ## The picture

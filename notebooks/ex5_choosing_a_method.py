@@ -18,7 +18,7 @@
 # - tell methods that are shown to be worse from those that are not;
 # - choose for three situations, and name the evidence for each.
 #
-# **You need** notebook 7. **Difficulty:** medium. **Time to work:** 60 min. **Time to run:** at most 20 s on two cores.
+# **You need** notebook 7. **Difficulty:** medium. **Time to work:** 60 min. **Time to run:** at most 30 s on two cores.
 
 # %% [markdown]
 # ## The three
