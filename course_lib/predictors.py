@@ -11,8 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -25,7 +24,7 @@ from tqdm import tqdm
 from course_lib import __version__, training
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import Folds, folds, stream_dataset
-from course_lib.files import locked, write_atomically
+from course_lib.files import write_atomically
 from course_lib.forest import FlatForest, Forest
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import SETTINGS, make_config, make_forest, make_network, method_named
@@ -253,8 +252,6 @@ def train(
     ValueError
         If the method, a size or a setting is not known, or has a value that it cannot have; or if the run to go on
         with is another.
-    TimeoutError
-        If another process trains in `folder`.
     """
     folder = Path(folder)
     if method_named(method).network is None:
@@ -278,30 +275,18 @@ def train(
         "version": __version__,
         "training_range": asdict(TrainingRange.of(train)),
     }
-    with _alone_in(folder):
-        before = _begin(folder, about, resume, config)
-        if _finished(before):
-            return load(folder)
-        start = time.perf_counter()
-        if parts is None:
-            kept, details = _fit_forest(model, train, validation, folder / _FOREST), {}
-        else:
-            result = training.fit(model, train, validation, how)
-            kept, details = result.model, {"best_epoch": result.best_epoch}
-        details["seconds"] = round(time.perf_counter() - start, 2)
-        _finish(folder, before, details)
+    before = _begin(folder, about, resume, config)
+    if _finished(before):
+        return load(folder)
+    start = time.perf_counter()
+    if parts is None:
+        kept, details = _fit_forest(model, train, validation, folder / _FOREST), {}
+    else:
+        result = training.fit(model, train, validation, how)
+        kept, details = result.model, {"best_epoch": result.best_epoch}
+    details["seconds"] = round(time.perf_counter() - start, 2)
+    _finish(folder, before, details)
     return Predictor(kept, method, before["units"], TrainingRange(**before["training_range"]))
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Refuse a folder in which another process trains; the first of several processes that train together asks."""
-    if rank_zero_only.rank > 0:
-        yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / ".lock", f"the run in {folder}", seconds=0):
-        yield
 
 
 def _check_labels(*parts: CrystalGraphs) -> None:

@@ -8,10 +8,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 import pytest
-from forked import fork, wait
 from scipy import stats
 
-from course_lib import files
 from course_lib.datasets import folds, load_dataset
 from course_lib.experiments import runs
 from course_lib.experiments.__main__ import main
@@ -218,16 +216,6 @@ def small(monkeypatch, tmp_path):
     runs._ids.cache_clear()
     yield frame
     runs._ids.cache_clear()
-
-
-def test_one_process_at_a_time_records_a_study(small, monkeypatch, capfd):
-    monkeypatch.setattr(runs, "_PATIENCE", 0.2)
-    with files.locked(runs.RESULTS / "study_small.lock", "the runs", 0):
-        assert wait(fork(run_study, "study", "small")) == 99
-    said = capfd.readouterr().err
-    assert "Another process works on the runs in" in said
-    assert "TimeoutError" in said
-    assert not list(runs.RESULTS.glob("*.jsonl"))
 
 
 def test_killed_study_goes_on_where_it_was(small, tmp_path, capsys):

@@ -19,7 +19,6 @@ FLOORS = (
     {"structure_files"},
     {"crystal_files"},
     {"dataset_sources"},
-    {"graph_files"},
     {"datasets", "composition", "graphs"},
     {"models", "losses", "lightning_parts", "local_environments", "pretrained", "scaling"},
     {"training", "forest", "tabular"},

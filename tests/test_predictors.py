@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from example_crystals import TARGET, bundled, bundled_graphs
-from forked import fork, wait
 from pymatgen.core import Lattice, Structure
 
 import course_lib
-from course_lib import files, predictors
+from course_lib import predictors
 from course_lib.composition import magpie
 from course_lib.datasets import folds
 from course_lib.forest import forest_pipeline
@@ -86,18 +84,6 @@ def test_the_forest_is_that_of_the_library(tmp_path):
     )
     expected.fit(frame["structure"][:32], frame[TARGET][:32])
     np.testing.assert_allclose(found[TARGET], expected.predict(frame["structure"][32:]), rtol=1e-9)
-
-
-def test_a_folder_in_which_another_process_trains_is_refused(tmp_path, capfd):
-    learn, validate, _ = parts()
-    run = tmp_path / "run"
-    run.mkdir()
-    with files.locked(run / ".lock", "the run", 0):
-        assert wait(fork(partial(train, settings=FOREST), "random_forest", learn, validate, run)) == 99
-    assert "another process works on the run in" in capfd.readouterr().err
-    assert not list(run.iterdir())
-    train("random_forest", learn, validate, run, settings=FOREST)
-    assert sorted(path.name for path in run.iterdir()) == ["forest.npz", "run.json"]
 
 
 def test_several_targets(tmp_path):

@@ -25,7 +25,7 @@ from course_lib import __version__
 from course_lib.composition import magpie
 from course_lib.datasets import DATA, Fold, folds, load_dataset
 from course_lib.experiments.provenance import code_sha256, git_commit
-from course_lib.files import locked, write_atomically
+from course_lib.files import write_atomically
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import make_config, make_forest, make_network
 from course_lib.methods import METHODS, trained, twins
@@ -33,8 +33,6 @@ from course_lib.training import FitConfig, fit, predict
 from course_lib.validation import check_jobs, named
 
 RESULTS = DATA / "results"
-
-_PATIENCE = 10  # seconds to wait for another process that records runs of the same study
 
 ONE_OF_EACH_KIND = ("random_forest", "cgcnn", "early_fusion")
 """Composition, structure and hybrid, for the studies that need no more."""
@@ -206,24 +204,10 @@ def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> No
         multi-task runs.
     n_jobs : int, default 1
         Runs at a time, each on one core.
-
-    Raises
-    ------
-    TimeoutError
-        If another process records runs of this study: nothing is to be recorded twice.
     """
     check_jobs(n_jobs)
     with named(dataset):
-        frame = load_dataset(dataset)
-    path = results_file(Path(frame.attrs["name"]).name.split(".")[0], name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_suffix(".lock"), f"the runs in {path}", _PATIENCE):
-        _run_missing(name, frame, n_jobs)
-
-
-def _run_missing(name: str, frame: pd.DataFrame, n_jobs: int) -> None:
-    """Do what `run_study` does, while no other process does."""
-    study = STUDIES[name]
+        frame, study = load_dataset(dataset), STUDIES[name]
     dataset = Path(frame.attrs["name"]).name.split(".")[0]
     wanted = study.runs(len(frame))
     recorded = _recorded(results_file(dataset, name), wanted, frame.attrs["sha256"])
