@@ -1,9 +1,27 @@
-"""Writing files so that nothing is ever lost half-way."""
+"""Writing files so that nothing is lost half-way or in a race, and reading them so that damage is noticed."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import platform
+import secrets
+import sys
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
+
+import psutil
+from filelock import FileLock, Timeout
+
+CHECKSUM = "checksum"
+"""Key under which an object in a JSON file holds the SHA-256 hash of all else in it."""
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -11,7 +29,121 @@ def write_atomically(path: Path, text: str) -> None:
 
     The folder is made where it is missing. Line ends are written as they stand in ``text``.
     """
+    with replacing(path) as temporary:
+        temporary.write_bytes(text.encode("utf-8"))
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """Give an empty temporary file that takes the place of `path` in the end; after an error `path` is as it was.
+
+    Every temporary file has a name of its own, so any number of processes may write to one path: the last one counts.
+    A symbolic link at `path` is replaced, and what it points to stays. What killed processes left there is removed.
+    """
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(text.encode("utf-8"))
-    os.replace(temporary, path)
+    _remove_leftovers(path)
+    temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}.tmp")
+    temporary.touch(exist_ok=False)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporary files of `path` whose process, on this machine, has ended."""
+    for file in path.parent.glob(f".{escape(path.name)}.*-*-*.tmp"):
+        node, process, _ = file.name.removeprefix(f".{path.name}.").rsplit("-", 2)
+        if node == platform.node() and process.isdecimal() and not psutil.pid_exists(int(process)):
+            file.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(path: Path, what: str, seconds: float) -> Iterator[None]:
+    """Hold a lock, so that one process at a time does what stands within; it may take the same lock again there.
+
+    Whoever has to wait is told on standard error. The lock of a process that was killed is free.
+
+    Parameters
+    ----------
+    path : path
+        The file that stands for the lock; its folder must exist.
+    what : str
+        What is locked, for messages.
+    seconds : float
+        How long to wait for another process; 0: not at all.
+
+    Raises
+    ------
+    TimeoutError
+        If another process has it for longer.
+    """
+    lock = FileLock(path, is_singleton=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if seconds > 0:
+            print(f"Another process works on {what}: waiting up to {seconds:.0f} s.", file=sys.stderr, flush=True)
+        try:
+            lock.acquire(timeout=seconds)
+        except Timeout:
+            raise TimeoutError(f"another process works on {what}. Try again when it has ended.") from None
+    try:
+        yield
+    finally:
+        # Removed while it is held: who opened it meanwhile sees that its name is gone, and makes it again. Where an
+        # open file cannot be removed (Windows), or not by this user, it stays, and does no harm.
+        if lock.lock_counter == 1 and isinstance(lock, FileLock):
+            with suppress(OSError):
+                path.unlink()
+        lock.release()
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def reading(path: str | os.PathLike, advice: str) -> Iterator[None]:
+    """Make a ``ValueError`` that names the file, and gives advice, of whatever a reader raises at a damaged one.
+
+    What the operating system says, such as a missing permission, passes unchanged; it names the file already.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        why = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise ValueError(f"{os.fspath(path)} is damaged: {why[0][:300]}. {advice}") from error
+
+
+def check_zip(path: str | os.PathLike) -> None:
+    """Raise an error when a part of a zip file, as checkpoints and forests are, does not have its checksum.
+
+    What reads them looks at the checksums of some parts only, or of none.
+    """
+    with zipfile.ZipFile(path) as file:
+        broken = file.testzip()
+    if broken is not None:
+        raise ValueError(f"its part {broken} does not have its checksum")
+
+
+def with_checksum(content: dict) -> dict:
+    """Return the content of a JSON file, or of a line in one, together with its checksum."""
+    content = json.loads(json.dumps(content))  # as it is read again: tuples are lists then, and keys are strings
+    return content | {CHECKSUM: _checksum(content)}
+
+
+def without_checksum(content: dict) -> dict:
+    """Return what `with_checksum` was given; raise ``ValueError`` when it is something else now."""
+    rest = {name: value for name, value in content.items() if name != CHECKSUM}
+    if content.get(CHECKSUM) != _checksum(rest):
+        raise ValueError("its content does not have its checksum")
+    return rest
+
+
+def _checksum(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -14,9 +14,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -29,6 +28,7 @@ from joblib import Parallel, delayed
 from torch_geometric.data import Batch
 from vesin import NeighborList
 
+from course_lib import graph_files
 from course_lib.validation import (
     CLOSEST,
     MOST_ATOMS,
@@ -66,13 +66,7 @@ _CROWD = 500  # atoms of a crystal from which on it is looked whether they are i
 _CUBE, _MOST_IN_CUBE = 4.0, 30  # angstrom; atoms: there are 11 in diamond
 _MOST_PAIRS = 5_000_000  # of atoms within the radius
 _CHUNK = 250  # crystals searched together, and handed to a worker process
-_FORMAT = 3  # of the folder that save() writes
-_META = "meta.json"  # the file in it that is not an array
 _COUNTS = {"n_atoms": "atom_offset", "n_bonds": "bond_offset", "n_edges": "edge_offset"}  # of a chunk; of all
-_ARRAYS = (
-    "species", "cutoff", "atom_offset", "bond_offset", "edge_offset", "source", "target", "count", "weight", "vector",
-    "composition", "y",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +204,7 @@ class CrystalGraphs:
         chunks = _chunks(structures, given, neighbors, n_jobs)
         if folder is None:
             return cls._from_arrays(_join(chunks), given)
-        with _replaced(folder) as new:
+        with graph_files.replaced(folder) as new:
             cls._from_arrays(_write(chunks, new), given)._write_rest(new)
         return cls.load(folder)
 
@@ -344,56 +338,46 @@ class CrystalGraphs:
     def save(self, folder: str | os.PathLike) -> None:
         """Write the graphs to `folder` (made new, or replaced): one ``.npy`` file an array, no pickle.
 
-        Everything is written alongside the folder first and renamed at the end, so an interruption loses nothing.
+        The old set changes into the new one in one step (`course_lib.graph_files`), so an interruption loses nothing.
         Graphs that are memory-mapped pass through the memory a few hundred at a time.
 
         Raises
         ------
         FileExistsError
             If `folder` exists and holds something else than graphs.
+        TimeoutError
+            If another process writes there.
         """
         parts = np.array_split(self.rows, -(-len(self) // _CHUNK) or 1)
-        with _replaced(folder) as new:
-            arrays = _write(map(self._gather, parts), new)
-            replace(self, ids=self.names, y=self.targets, rows=np.arange(len(self)), **arrays)._write_rest(new)
+        with graph_files.replaced(folder) as new:
+            rest = {"ids": self.names, "y": self.targets, "rows": np.arange(len(self))}
+            replace(self, **rest, **_write(map(self._gather, parts), new))._write_rest(new)
 
     def _write_rest(self, folder: Path) -> None:
         """Write to `folder` what `_write` has not written there."""
-        for name in _ARRAYS:
+        for name in graph_files.ARRAYS:
             if not (folder / f"{name}.npy").exists():
-                np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
-        meta = {"format": _FORMAT, "target_names": self.target_names, "ids": self.ids.tolist(), "attrs": self.attrs}
-        (folder / _META).write_text(json.dumps(meta))
+                np.save(folder / f"{name}.npy", np.ascontiguousarray(getattr(self, name)), allow_pickle=False)
+        about = {"target_names": self.target_names, "ids": self.ids.tolist(), "attrs": self.attrs}
+        graph_files.finish(folder, about)
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> CrystalGraphs:
-        """Open graphs that `save` wrote; the arrays are memory-mapped, so only what a batch needs is read.
+        """Open graphs that `save` wrote; the arrays are checked once and then memory-mapped.
+
+        Another process may replace the folder meanwhile: what is opened is the old set or the new one.
 
         Raises
         ------
         FileNotFoundError
             If the folder or one of its files is missing.
         ValueError
-            If the files are of another format or do not fit together.
+            If a file is damaged or of another format, or the files do not fit together.
         """
-        folder = Path(folder)
-        if not (folder / _META).is_file():
-            raise FileNotFoundError(f"no crystal graphs in {folder}: no {_META} there. Make them with graphs.save().")
-        meta = json.loads((folder / _META).read_text())
-        if meta.get("format") != _FORMAT:
-            raise ValueError(
-                f"{folder} has format {meta.get('format')!r}; this library reads {_FORMAT}. Save it again."
-            )
-        ids = np.asarray(meta["ids"], dtype=str)
-        arrays = {}
-        for name in _ARRAYS:
-            try:
-                arrays[name] = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-            except ValueError as error:  # numpy's message names no file
-                raise ValueError(f"{folder / name}.npy is damaged: {error}. Save the graphs again.") from None
-        _check_lengths(folder, len(ids), arrays)
-        names = tuple(meta["target_names"])
-        return cls(**arrays, ids=ids, target_names=names, rows=np.arange(len(ids)), attrs=meta["attrs"])
+        about, arrays = graph_files.read(folder)
+        ids = np.asarray(about["ids"], dtype=str)
+        names = tuple(about["target_names"])
+        return cls(**arrays, ids=ids, target_names=names, rows=np.arange(len(ids)), attrs=about["attrs"])
 
     def _rows_at(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return which crystals stand at `positions` of this view; a mask of its length picks where it is true."""
@@ -734,34 +718,13 @@ class _NpyFile:
             self._write_header()
 
     def _write_header(self) -> None:
-        header = np.lib.format.header_data_from_array_1_0(self._like)
+        header = np.lib.format.header_data_from_array_1_0(self._like) | {"fortran_order": False}
         np.lib.format.write_array_header_1_0(self._file, header | {"shape": (self._length, *self._like.shape[1:])})
 
     def append(self, rows: np.ndarray) -> None:
         """Write some more rows."""
         self._file.write(rows.tobytes())
         self._length += len(rows)
-
-
-@contextmanager
-def _replaced(folder: str | os.PathLike) -> Iterator[Path]:
-    """Give a new folder that takes the place of `folder` in the end; after an error `folder` is as it was before."""
-    folder = Path(folder)
-    if folder.exists() and not (folder / _META).is_file():
-        raise FileExistsError(f"{folder} exists and holds no crystal graphs. Choose another folder.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as alongside:
-        new, old = Path(alongside, "new"), Path(alongside, "old")
-        new.mkdir()
-        yield new
-        if folder.exists():
-            os.replace(folder, old)
-        try:
-            os.replace(new, folder)
-        except BaseException:
-            if old.exists():
-                os.replace(old, folder)
-            raise
 
 
 def _join_equivalent(source: np.ndarray, target: np.ndarray, vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -775,7 +738,7 @@ def _join_equivalent(source: np.ndarray, target: np.ndarray, vector: np.ndarray)
 
 
 def _build_chunk(crystals: list[tuple], features: np.ndarray | None, neighbors: int) -> dict[str, np.ndarray]:
-    """Return the arrays of some crystals, laid end to end: one entry of `_ARRAYS` each, with lengths for offsets."""
+    """Return the arrays of some crystals, laid end to end: of `graph_files.ARRAYS`, with lengths for offsets."""
     names, numbers, positions, cells = (list(column) for column in zip(*crystals, strict=True))
     source, target, vector, cutoff = _search(positions, cells, neighbors, names)
     order, count = _join_equivalent(source, target, vector)
@@ -799,22 +762,6 @@ def _build_chunk(crystals: list[tuple], features: np.ndarray | None, neighbors: 
         "vector": vector[order].astype(np.float32),
     }
     return chunk if features is None else chunk | {"composition": features}
-
-
-def _check_lengths(folder: Path, n_crystals: int, arrays: dict[str, np.ndarray]) -> None:
-    """Raise ``ValueError`` when arrays from files do not fit together."""
-    wanted = dict.fromkeys(("atom_offset", "bond_offset", "edge_offset"), n_crystals + 1)
-    wanted |= dict.fromkeys(("composition", "y"), n_crystals)
-    parts = {"atom_offset": ("species", "cutoff"), "edge_offset": ("vector",)}
-    parts["bond_offset"] = ("source", "target", "count", "weight")
-    for offset, names in parts.items():
-        wanted |= dict.fromkeys(names, int(arrays[offset][-1]) if len(arrays[offset]) else 0)
-    for name, length in wanted.items():
-        if len(arrays[name]) != length:
-            raise ValueError(
-                f"{folder / name}.npy is damaged: its length is {len(arrays[name])} and should be {length}. "
-                "Save the graphs again."
-            )
 
 
 def _no_crystals() -> dict[str, np.ndarray]:
