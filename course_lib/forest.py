@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,8 +15,9 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from course_lib.composition import magpie
+from course_lib.files import check_zip, replacing
 from course_lib.scaling import mean_and_std
-from course_lib.validation import check_same_length, check_targets, check_unique_ids
+from course_lib.validation import check_same_length, check_targets, check_unique_ids, named
 
 _OFFSET = 1024  # standard deviations: how large a mean is left where it is
 
@@ -190,10 +190,8 @@ class FlatForest:
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the forest to an ``.npz`` file, in one step."""
-        temporary = Path(f"{os.fspath(path)}.tmp")
-        with temporary.open("wb") as file:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **vars(self))
-        os.replace(temporary, path)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> FlatForest:
@@ -204,10 +202,34 @@ class FlatForest:
         FileNotFoundError
             If there is no such file.
         ValueError
-            If it holds something else.
+            If it is damaged, or holds something else.
         """
+        with named(path):
+            return cls._read(path)
+
+    @classmethod
+    def _read(cls, path: str | os.PathLike) -> FlatForest:
+        check_zip(path)
         with np.load(path, allow_pickle=False) as file:
             missing = set(cls.__dataclass_fields__) - set(file)
             if missing:
                 raise ValueError(f"{path} holds no forest: it lacks {', '.join(sorted(missing))}.")
-            return cls(**{name: file[name] for name in cls.__dataclass_fields__})
+            forest = cls(**{name: file[name] for name in cls.__dataclass_fields__})
+        forest._check()
+        return forest
+
+    def _check(self) -> None:
+        """Raise ``ValueError`` when the arrays make no trees, on which every way ends at a leaf."""
+        n_nodes = len(self.feature)
+        for name in ("threshold", "left", "right", "value"):
+            if len(getattr(self, name)) != n_nodes:
+                raise ValueError(f"it has {n_nodes} features, but {len(getattr(self, name))} of {name}.")
+        if self.value.shape != (n_nodes, len(self.target_names)) or not np.isfinite(self.value).all():
+            raise ValueError(f"its values are not {len(self.target_names)} finite numbers per node.")
+        inner = np.flatnonzero(self.feature >= 0)
+        for name in ("left", "right"):
+            after = getattr(self, name)[inner]
+            if ((after <= inner) | (after >= n_nodes)).any():
+                raise ValueError(f"a node of it has none of the later nodes on its {name}.")
+        if not len(self.root) or ((self.root < 0) | (self.root >= n_nodes)).any():
+            raise ValueError("its trees do not begin at nodes of it.")

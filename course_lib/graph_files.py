@@ -46,7 +46,7 @@ class _Kind(NamedTuple):
     may_be_nan: bool = False
 
 
-_FLOAT = float(np.finfo(np.float32).max)
+_FLOAT, _DOUBLE = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
 _KINDS = {
     "atom_offset": _Kind("int64", "offset", 0),
     "bond_offset": _Kind("int64", "offset", 0),
@@ -59,7 +59,7 @@ _KINDS = {
     "weight": _Kind("float32", "bond", 0, 1),
     "vector": _Kind("float32", "edge", -_FLOAT, _FLOAT),
     "composition": _Kind("float32", "crystal", -_FLOAT, _FLOAT),
-    "y": _Kind("float32", "crystal", -_FLOAT, _FLOAT, may_be_nan=True),
+    "y": _Kind("float64", "crystal", -_DOUBLE, _DOUBLE, may_be_nan=True),
 }
 ARRAYS = tuple(_KINDS)
 """Names of the arrays, as attributes of `course_lib.graphs.CrystalGraphs`."""

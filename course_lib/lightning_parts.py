@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import current_thread, main_thread
 from types import FrameType
 
@@ -19,6 +17,7 @@ from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import Sampler
 
+from course_lib.files import replacing
 from course_lib.parallel import from_first_process, n_processes, process_number
 
 
@@ -30,14 +29,11 @@ class WholeFiles(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict, path: str, storage_options: object = None) -> None:
         """Write the file whole; raise ``OSError`` where that cannot be done."""
-        temporary = Path(f"{path}.tmp")
         try:
-            torch.save(checkpoint, temporary)
-            os.replace(temporary, path)
+            with replacing(path) as temporary:
+                torch.save(checkpoint, temporary)
         except RuntimeError as error:  # what PyTorch raises where the disk is full
             raise OSError(f"{path} cannot be written; is the disk full? {str(error).splitlines()[0]}") from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 class EndAtSigterm(Callback):

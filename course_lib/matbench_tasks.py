@@ -16,19 +16,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from filelock import FileLock
 from lightning.pytorch.utilities import rank_zero_only
 from sklearn.metrics import roc_auc_score
 
 from course_lib import __version__, predictors
 from course_lib.datasets import catalogue
-from course_lib.files import write_atomically
+from course_lib.files import locked, replacing, with_checksum, without_checksum, write_atomically
+from course_lib.graph_files import META
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import check_settings, method_named
 from course_lib.validation import check_jobs, check_same_length, named
 
 if TYPE_CHECKING:
     from matbench.bench import MatbenchBenchmark
+
+_SHORT, _LONG = 10, 24 * 3600  # seconds to wait for another process: while it looks at a folder, and builds graphs
 
 BENCHMARK = "benchmark.json"
 """Name of the file that tells what is run in a folder."""
@@ -125,7 +127,7 @@ def benchmark(
             predictor = predictors.train(method, learn, validate, folder / f"fold_{number}", **options)
             values = predictor.predict(graphs.subset(fold.test)).iloc[:, 0].astype(float)
             values = values.clip(0, 1) if is_class else values
-            _write(_fold_file(folder, number), json.dumps(values.to_dict()) + "\n")
+            _write(_fold_file(folder, number), json.dumps(with_checksum({"predictions": values.to_dict()})) + "\n")
     return _record(task, run, folder, graphs)
 
 
@@ -133,8 +135,15 @@ def benchmark(
 _write = rank_zero_only(write_atomically)
 
 
+@rank_zero_only
 def _begin(path: Path, run: dict, config: str | None) -> None:
     """Keep what is run in the folder; raise an error when something else was run there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_name(".lock"), f"the benchmark in {path.parent}", _SHORT):  # folds may begin together
+        _keep_or_compare(path, run, config)
+
+
+def _keep_or_compare(path: Path, run: dict, config: str | None) -> None:
     if not path.exists():
         predictors.check_free(path.parent)
         if config is not None:
@@ -152,8 +161,8 @@ def _begin(path: Path, run: dict, config: str | None) -> None:
 
 def _graphs(task: str, folder: Path, n_jobs: int) -> CrystalGraphs:
     """Open the task's graphs, memory-mapped; the first to come builds them."""
-    with FileLock(folder / "graphs.lock"):
-        if not (folder / "graphs").exists():
+    with locked(folder / "graphs.lock", f"the graphs of {task}", _LONG):
+        if not (folder / "graphs" / META).exists():
             predictors.open_graphs(task, folder=folder / "graphs", n_jobs=n_jobs)
     return CrystalGraphs.load(folder / "graphs")
 
@@ -176,7 +185,8 @@ def _record(task: str, run: dict, folder: Path, graphs: CrystalGraphs) -> pd.Dat
         if _fold_file(folder, number).exists():
             ids = recorder.get_test_data(number).index
             with named(_fold_file(folder, number)):
-                values = json.loads(_fold_file(folder, number).read_text(encoding="utf-8"))
+                recorded = json.loads(_fold_file(folder, number).read_text(encoding="utf-8"))
+                values = without_checksum(recorded)["predictions"]
                 check_same_length(predictions=values, test_crystals=ids)
                 predicted = np.array([values[name] for name in ids], dtype=float)
             recorder.record(number, predicted, params=run)
@@ -186,9 +196,8 @@ def _record(task: str, run: dict, folder: Path, graphs: CrystalGraphs) -> pd.Dat
     if recorder.all_folds_recorded and rank_zero_only.rank == 0:
         bench.add_metadata(run)
         recorder.validate()
-        temporary = folder / f"{RESULTS}.tmp"
-        bench.to_file(temporary)
-        os.replace(temporary, folder / RESULTS)
+        with replacing(folder / RESULTS) as temporary:
+            bench.to_file(temporary)
     return pd.DataFrame.from_dict(scores, orient="index").rename_axis("fold")
 
 

@@ -249,6 +249,8 @@ def train(
     ------
     FileExistsError
         If `folder` holds a run and `resume` is false, or holds something else.
+    TimeoutError
+        If another training is going on in `folder`.
     ValueError
         If the method, a size or a setting is not known, or has a value that it cannot have; or if the run to go on
         with is another.
@@ -275,17 +277,18 @@ def train(
         "version": __version__,
         "training_range": asdict(TrainingRange.of(train)),
     }
-    before = _begin(folder, about, resume, config)
-    if _finished(before):
-        return load(folder)
-    start = time.perf_counter()
-    if parts is None:
-        kept, details = _fit_forest(model, train, validation, folder / _FOREST), {}
-    else:
-        result = training.fit(model, train, validation, how)
-        kept, details = result.model, {"best_epoch": result.best_epoch}
-    details["seconds"] = round(time.perf_counter() - start, 2)
-    _finish(folder, before, details)
+    with training.alone_in(folder):
+        before = _begin(folder, about, resume, config)
+        if _finished(before):
+            return load(folder)
+        start = time.perf_counter()
+        if parts is None:
+            kept, details = _fit_forest(model, train, validation, folder / _FOREST), {}
+        else:
+            result = training.fit(model, train, validation, how)
+            kept, details = result.model, {"best_epoch": result.best_epoch}
+        details["seconds"] = round(time.perf_counter() - start, 2)
+        _finish(folder, before, details)
     return Predictor(kept, method, before["units"], TrainingRange(**before["training_range"]))
 
 

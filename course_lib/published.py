@@ -10,12 +10,14 @@ import io
 import os
 import pickle
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from course_lib.files import check_zip
 from course_lib.models import PublishedCGCNN, describe
 from course_lib.training import CrystalRegressor
 
@@ -102,9 +104,11 @@ def _read(path: Path) -> dict:
         raise FileNotFoundError(f"no checkpoint at {path}.")
     content = io.BytesIO(path.read_bytes())
     try:
+        if zipfile.is_zipfile(path):  # what PyTorch before 1.6 wrote is none, and has no checksums
+            check_zip(path)
         with torch.serialization.safe_globals(_NUMPY_NUMBER):
             checkpoint = torch.load(content, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError) as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         why = f"it holds {found[1]}, which might run code" if found else "it is damaged or no file of torch.save"
         raise ValueError(f"{path} is not read: {why}. Fetch it again from where it was published.") from error

@@ -19,6 +19,7 @@ import os
 import pickle
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -30,6 +31,7 @@ import pandas as pd
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_only
 from packaging.version import Version
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -37,6 +39,7 @@ from torch_geometric.data import Batch
 from torchmetrics import MeanMetric
 
 from course_lib import __version__
+from course_lib.files import check_zip, locked
 from course_lib.graphs import CrystalGraphs
 from course_lib.lightning_parts import (
     EndAtSigterm,
@@ -353,7 +356,7 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     FloatingPointError
         If the validation error is not a number after every epoch.
     OSError
-        If a checkpoint cannot be written.
+        If a checkpoint cannot be written, or another training is going on in the folder (``TimeoutError``).
     SystemExit
         With code 143, when the process is told to end (SIGTERM); the last checkpoint stays.
     """
@@ -599,8 +602,9 @@ def _read(checkpoint: Path) -> dict:
             f"no checkpoint at {checkpoint}. fit(..., FitConfig(folder=...)) writes best.ckpt there."
         )
     try:
+        check_zip(checkpoint)
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError) as error:
         raise ValueError(f"{checkpoint} is damaged, or not a checkpoint: {error}") from error
     if not isinstance(content, dict) or "course_lib" not in content:
         raise ValueError(
@@ -620,5 +624,22 @@ def _checkpoint_folder(config: FitConfig) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
     else:
-        Path(config.folder).mkdir(parents=True, exist_ok=True)
-        yield Path(config.folder)
+        with alone_in(config.folder):
+            yield Path(config.folder)
+
+
+@contextmanager
+def alone_in(folder: str | os.PathLike) -> Iterator[None]:
+    """Keep other trainings out of a folder, which is made where it is missing; processes that train together are one.
+
+    Raises
+    ------
+    TimeoutError
+        If another training is going on there.
+    """
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    if rank_zero_only.rank > 0:
+        yield
+        return
+    with locked(Path(folder, ".lock"), f"the run in {folder}", seconds=0):
+        yield

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from forked import fork, wait
 from scipy import stats
 
 from course_lib.datasets import folds, load_dataset
@@ -428,3 +431,81 @@ def test_twins_differ_in_one_thing():
     alignn, blind = METHODS["alignn"], METHODS["alignn_no_angles"]
     assert blind.settings == alignn.settings
     assert blind.network().config == alignn.network().config | {"angles": False}
+
+
+def keys_of(path):
+    return [runs._key(json.loads(line)) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.5])
+def test_a_study_that_is_started_twice_records_every_run_once(small, tmp_path, delay):
+    def start(delay: float) -> None:
+        time.sleep(delay)
+        run_study("study", "small")
+
+    codes = [wait(child, 120) for child in [fork(start, 0.0), fork(start, delay)]]
+    assert 0 in codes
+    assert set(codes) <= {0, 99}
+    keys = keys_of(tmp_path / "study_small.jsonl")
+    assert len(keys) == len(set(keys)) == 30
+    assert sorted(os.listdir(tmp_path)) == ["folds_small.json", "study_small.jsonl"]
+
+
+def test_who_waits_for_a_study_is_told_and_refused_in_time(small, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(runs, "_PATIENCE", 0.2)
+    with runs.locked(tmp_path / ".study_small.jsonl.lock", "it", 0):
+        assert wait(fork(run_study, "study", "small")) == 99
+    said = capfd.readouterr().err
+    assert "Another process works on the study in" in said
+    assert "TimeoutError: another process works on the study in" in said
+    assert not (tmp_path / "study_small.jsonl").exists()
+
+
+def test_a_run_that_was_recorded_twice_is_kept_once(tmp_path, monkeypatch):
+    path, run = record_of(tmp_path, monkeypatch)
+    line = path.read_text()
+    path.write_text(line + line)
+    assert runs._recorded(path, [run], "data") == {run}
+    assert path.read_text() == line
+
+
+def test_results_are_not_written_through_a_link(small, tmp_path):
+    theirs = tmp_path / "theirs.jsonl"
+    theirs.touch()
+    (tmp_path / "study_small.jsonl").symlink_to(theirs)
+    with pytest.raises(FileExistsError, match=r"study_small.jsonl is a symbolic link"):
+        run_study("study", "small")
+    assert theirs.read_text() == ""
+
+
+@pytest.mark.parametrize("name", ["study_small.jsonl", "folds_small.json"])
+def test_every_flipped_bit_of_a_record_is_noticed_or_changes_nothing(small, tmp_path, name):
+    run_study("study", "small")
+    path, reference = tmp_path / name, load_results("small", "study")
+    good, rng, noticed = path.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(60):
+        bad = bytearray(good)
+        bad[int(rng.integers(len(bad) - 1))] ^= 1 << int(rng.integers(8))  # not the end of the last line
+        path.write_bytes(bad)
+        runs._ids.cache_clear()
+        runs._read_folds.cache_clear()
+        said = ""
+        try:
+            found = load_results("small", "study")
+        except ValueError as error:
+            said = str(error)
+        if said:
+            noticed += 1
+            assert name in said
+        else:
+            pd.testing.assert_frame_equal(found, reference)
+    runs._read_folds.cache_clear()
+    assert noticed > 40
+
+
+def test_a_line_that_is_being_written_is_left_out(small, tmp_path):
+    run_study("study", "small")
+    path, whole = tmp_path / "study_small.jsonl", load_results("small", "study")
+    with path.open("a") as file:
+        file.write(path.read_text()[:100])
+    pd.testing.assert_frame_equal(load_results("small", "study"), whole)

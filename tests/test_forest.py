@@ -164,3 +164,24 @@ def test_file_that_is_no_forest(tmp_path):
         FlatForest.load(tmp_path / "pickle.npz")
     with pytest.raises(FileNotFoundError):
         FlatForest.load(tmp_path / "nowhere.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("left", lambda array: np.zeros_like(array), "a node of it has none of the later nodes on its left"),
+        ("right", lambda array: array + len(array), "a node of it has none of the later nodes on its right"),
+        ("root", lambda array: array - 1, "trees do not begin at nodes"),
+        ("root", lambda array: array[:0], "trees do not begin at nodes"),
+        ("threshold", lambda array: array[1:], "features, but .* of threshold"),
+        ("value", lambda array: array * np.nan, "values are not 1 finite numbers per node"),
+        ("target_names", lambda array: np.array(["a", "b"]), "values are not 2 finite numbers per node"),
+    ],
+)
+def test_a_forest_that_would_not_end_or_has_no_values_is_refused(tmp_path, name, change, message):
+    forest = forest_pipeline(0)["forest"].set_params(n_estimators=2, n_jobs=1)
+    forest.fit(np.eye(9)[:, :3], np.arange(9.0))
+    arrays = vars(FlatForest.of(forest, ["energy"]))
+    np.savez(tmp_path / "forest.npz", **arrays | {name: change(arrays[name])})
+    with pytest.raises(ValueError, match=rf"forest.npz: .*{message}"):
+        FlatForest.load(tmp_path / "forest.npz")

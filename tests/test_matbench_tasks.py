@@ -14,6 +14,7 @@ from matbench.bench import MatbenchBenchmark
 from course_lib import matbench_tasks, predictors
 from course_lib.dataset_sources import matbench_folds
 from course_lib.datasets import load_dataset
+from course_lib.files import with_checksum
 from course_lib.matbench_tasks import benchmark
 
 TASK = "matbench_jdft2d"  # the smallest; its folds are for 636 crystals
@@ -88,7 +89,7 @@ def test_no_label_of_a_test_set_has_a_say(serve, crystals, spoilt, tmp_path, met
     for number, frame in enumerate((crystals, spoilt)):
         serve(frame)
         scores = benchmark(TASK, method, tmp_path / str(number), fold_numbers=[0], **options)
-        predictions.append(json.loads((tmp_path / str(number) / "fold_0.json").read_text()))
+        predictions.append(json.loads((tmp_path / str(number) / "fold_0.json").read_text())["predictions"])
         about = json.loads((tmp_path / str(number) / "fold_0" / "run.json").read_text())
         assert about["n_train"] + about["n_validation"] == 636 - len(TEST_IDS)
     assert predictions[0] == predictions[1]
@@ -161,12 +162,17 @@ def test_classification_predicts_probabilities(serve, crystals, tmp_path, monkey
     settings = {"epochs": 6, "learning_rate": 2e-2}
     scores = benchmark(TASK, "cgcnn", tmp_path, fold_numbers=[2], sizes={"hidden": 16}, settings=settings)
     assert list(scores.columns) == ["accuracy", "balanced_accuracy", "f1", "rocauc"]
-    values = np.array(list(json.loads((tmp_path / "fold_2.json").read_text()).values()))
+    file = tmp_path / "fold_2.json"
+    predicted = json.loads(file.read_text())["predictions"]
+    values = np.array(list(predicted.values()))
     assert ((values >= 0) & (values <= 1)).all()
     assert scores["rocauc"].item() > 0.6
     # A model that is never sure ranks as well as one that is: the area is that of the probabilities.
-    file = tmp_path / "fold_2.json"
-    file.write_text(json.dumps({name: 0.4 * value for name, value in json.loads(file.read_text()).items()}))
+    less_sure = {"predictions": {name: 0.4 * value for name, value in predicted.items()}}
+    file.write_text(json.dumps(less_sure | {"checksum": "of others"}))
+    with pytest.raises(ValueError, match=r"fold_2.json: its content does not have its checksum"):
+        benchmark(TASK, "cgcnn", tmp_path, fold_numbers=[2], sizes={"hidden": 16}, settings=settings)
+    file.write_text(json.dumps(with_checksum(less_sure)))
     again = benchmark(TASK, "cgcnn", tmp_path, fold_numbers=[2], sizes={"hidden": 16}, settings=settings)
     assert again["rocauc"].item() == pytest.approx(scores["rocauc"].item())
     assert again["accuracy"].item() < scores["accuracy"].item()

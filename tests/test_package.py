@@ -19,6 +19,7 @@ FLOORS = (
     {"structure_files"},
     {"crystal_files"},
     {"dataset_sources"},
+    {"graph_files"},
     {"datasets", "composition", "graphs"},
     {"models", "losses", "lightning_parts", "local_environments", "pretrained", "scaling"},
     {"training", "forest", "tabular"},

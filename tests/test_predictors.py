@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +12,14 @@ import pandas as pd
 import pytest
 import torch
 from example_crystals import TARGET, bundled, bundled_graphs
+from forked import fork, wait
 from pymatgen.core import Lattice, Structure
 
 import course_lib
 from course_lib import predictors
 from course_lib.composition import magpie
 from course_lib.datasets import folds
+from course_lib.files import locked
 from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import method_named
@@ -352,3 +356,73 @@ def test_saved_graphs_are_opened(tmp_path):
     assert whole.target_names == (TARGET, "band_gap")
     assert whole.attrs["units"][TARGET] == "eV/atom"
     assert method_named("cgcnn") is METHODS["cgcnn"]
+
+
+@pytest.mark.parametrize(("method", "settings"), [("cgcnn", QUICK), ("random_forest", FOREST)])
+@pytest.mark.parametrize("alone", [False, True])
+def test_every_flipped_bit_of_a_model_is_noticed_or_changes_nothing(tmp_path, method, settings, alone):
+    learn, validate, rest = parts()
+    train(method, learn, validate, tmp_path / "run", settings=settings)
+    model = next(tmp_path.glob("run/best.ckpt" if method == "cgcnn" else "run/forest.npz"))
+    if alone:  # a model without run.json, which holds its checksum
+        (tmp_path / "run" / "run.json").unlink()
+    rng, reference, noticed = np.random.default_rng(0), load(model).predict(rest), 0
+    for path in [model] if alone else [model, tmp_path / "run" / "run.json"]:
+        good = path.read_bytes()
+        for _ in range(40):
+            bad = bytearray(good)
+            bad[int(rng.integers(len(bad)))] ^= 1 << int(rng.integers(8))
+            path.write_bytes(bad)
+            said = ""
+            try:
+                found = load(model).predict(rest)
+            except (ValueError, OSError) as error:
+                said = str(error)
+            if said:
+                noticed += 1
+                assert path.name in said
+            else:
+                np.testing.assert_array_equal(found.to_numpy(), reference.to_numpy())
+        path.write_bytes(good)
+    assert noticed > 20
+
+
+@pytest.mark.parametrize(("method", "settings"), [("cgcnn", QUICK), ("random_forest", FOREST)])
+def test_a_second_training_in_a_folder_in_use_is_refused(tmp_path, method, settings, monkeypatch):
+    learn, validate, _ = parts()
+    folder = tmp_path / "run"
+
+    def first() -> None:
+        for name in ("fit", "_fit_forest"):
+            module = predictors.training if name == "fit" else predictors
+            work = getattr(module, name)
+            monkeypatch.setattr(module, name, lambda *a, work=work: (time.sleep(3), work(*a))[1])
+        train(method, learn, validate, folder, settings=settings)
+
+    child = fork(first)
+    while not (folder / "run.json").exists():
+        time.sleep(0.01)
+    for resume in (False, True):
+        with pytest.raises(TimeoutError, match=r"another process works on the run in .*run\. Try again when it has"):
+            train(method, learn, validate, folder, settings=settings, resume=resume)
+    if method == "cgcnn":
+        model = method_named(method).network()
+        with pytest.raises(TimeoutError, match="another process works on the run in"):
+            fit(model, learn, validate, FitConfig(epochs=1, folder=folder))
+    assert wait(child) == 0
+    assert load(folder).method == method
+    assert not any(name.startswith(".") for name in os.listdir(folder))
+
+
+def test_leftovers_and_locks_of_killed_trainings_do_not_stand_in_the_way(tmp_path):
+    learn, validate, _ = parts()
+
+    def die() -> None:
+        with locked(tmp_path / ".lock", "the run", 0):
+            os.kill(os.getpid(), 9)
+
+    assert wait(fork(die)) == -9
+    (tmp_path / "forest.npz.tmp").symlink_to(tmp_path / "theirs")
+    train("random_forest", learn, validate, tmp_path, settings=FOREST)
+    assert not (tmp_path / "theirs").exists()
+    load(tmp_path)

@@ -25,7 +25,7 @@ from course_lib import __version__
 from course_lib.composition import magpie
 from course_lib.datasets import DATA, Fold, folds, load_dataset
 from course_lib.experiments.provenance import code_sha256, git_commit
-from course_lib.files import write_atomically
+from course_lib.files import CHECKSUM, locked, with_checksum, without_checksum, write_atomically
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import make_config, make_forest, make_network
 from course_lib.methods import METHODS, trained, twins
@@ -33,6 +33,8 @@ from course_lib.training import FitConfig, fit, predict
 from course_lib.validation import check_jobs, named
 
 RESULTS = DATA / "results"
+
+_PATIENCE = 10  # seconds to wait for the end of another process that writes to a file of results
 
 ONE_OF_EACH_KIND = ("random_forest", "cgcnn", "early_fusion")
 """Composition, structure and hybrid, for the studies that need no more."""
@@ -71,6 +73,13 @@ class Run:
     part: str = "test"
     n_train: int | None = None
     settings: tuple[tuple[str, object], ...] = ()
+
+
+_ENTRIES = frozenset(Run.__dataclass_fields__) | {
+    "configuration", "mae", "seconds", "n_parameters", "best_epoch", "n_learned", "predictions", "data_sha256",
+    "version", "commit", "code_sha256",
+}  # fmt: skip
+"""What a record has, its checksum left out."""
 
 
 # --- studies ------------------------------------------------------------------------------------------------------
@@ -204,13 +213,32 @@ def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> No
         multi-task runs.
     n_jobs : int, default 1
         Runs at a time, each on one core.
+
+    Raises
+    ------
+    FileExistsError
+        If the file of results is a symbolic link.
+    TimeoutError
+        If another process runs the same study on the same dataset.
+    ValueError
+        If the file of results is damaged.
     """
     check_jobs(n_jobs)
     with named(dataset):
         frame, study = load_dataset(dataset), STUDIES[name]
     dataset = Path(frame.attrs["name"]).name.split(".")[0]
-    wanted = study.runs(len(frame))
-    recorded = _recorded(results_file(dataset, name), wanted, frame.attrs["sha256"])
+    path = results_file(dataset, name)
+    if path.is_symlink():
+        raise FileExistsError(f"{path} is a symbolic link, through which nothing is written. Remove the link.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with locked(path.with_name(f".{path.name}.lock"), f"the study in {path}", _PATIENCE):
+        _run_missing(name, study, dataset, frame, n_jobs)
+
+
+def _run_missing(name: str, study: Study, dataset: str, frame: pd.DataFrame, n_jobs: int) -> None:
+    """Do what `run_study` does, as the only writer of the file of results."""
+    path, wanted = results_file(dataset, name), study.runs(len(frame))
+    recorded = _recorded(path, wanted, frame.attrs["sha256"])
     missing = [run for run in wanted if run not in recorded]
     print(f"{name}: {len(wanted) - len(missing)} of {len(wanted)} runs are recorded.", flush=True)
     if not missing:
@@ -222,13 +250,13 @@ def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> No
         frame["structure"], ids=frame.index, composition=magpie(frame["structure"]), targets=frame[targets]
     )
     frame = frame[[*targets, "formula"]]  # the workers need no structures
-    with results_file(dataset, name).open("a") as file:
+    with path.open("a", encoding="utf-8") as file:
         for record in Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
             delayed(execute)(run, frame, graphs) for run in missing
         ):
             if not study.predictions:
                 record["predictions"] = None
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(with_checksum(record)) + "\n")
             file.flush()
             print("{method} {split} fold {fold} seed {seed} MAE {mae} {seconds} s".format(**record), flush=True)
 
@@ -376,8 +404,7 @@ def load_results(
             f"no runs of {study!r} on {dataset!r} are recorded. Make them: python -m course_lib.experiments {study}."
         )
     rows, outdated = [], set()
-    for line in path.read_text().splitlines():
-        record = json.loads(line)
+    for _, record in _read_records(path):
         if record["method"] in METHODS and record.get("code_sha256") not in (None, _code(record["method"])):
             outdated.add(record["method"])
         of_run, errors = record["target"].split("+"), record.pop("mae")
@@ -426,13 +453,14 @@ def _write_folds(frame: pd.DataFrame, dataset: str) -> None:
         content[split] = [
             {part: getattr(fold, part).tolist() for part in ("train", "validation", "test")} for fold in parts
         ]
-    write_atomically(_folds_file(dataset), json.dumps(content) + "\n")
+    write_atomically(_folds_file(dataset), json.dumps(with_checksum(content)) + "\n")
     _read_folds.cache_clear()
 
 
 @cache
 def _read_folds(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+    with named(path):
+        return _checked(json.loads(path.read_text(encoding="utf-8")), frozenset({"ids", *SPLITS}))
 
 
 @cache
@@ -447,23 +475,50 @@ def _recorded(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
     Runs that are not wanted are dropped from the file, too, and so is a last line without its end: it was being written
     when the run was killed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    if not path.is_file():
+        return set()
     wanted, runs, kept = set(wanted), set(), []
-    for line in lines:
-        if not line.endswith("\n"):
-            continue
-        record = json.loads(line)
+    for line, record in _read_records(path):
         run = _key(record)
         same = record["data_sha256"] == sha256 and record["configuration"] == _as_json(_configuration(run))
         # Runs of before there was a hash are kept: nothing tells which code made them.
         same = same and record.get("code_sha256") in (None, _code(run.method))
-        if same and run in wanted:
+        if same and run in wanted and run not in runs:
             runs.add(run)
             kept.append(line)
-    if kept != lines:
+    if "".join(kept) != path.read_text(encoding="utf-8"):
         write_atomically(path, "".join(kept))
     return runs
+
+
+def _read_records(path: Path) -> list[tuple[str, dict]]:
+    """Return the lines of a file of results with what they hold, but for a last line without its end.
+
+    Raises
+    ------
+    ValueError
+        If a line is damaged; it names the file and the line.
+    """
+    with named(path):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    found = []
+    for number, line in enumerate(lines, start=1):
+        if line.endswith("\n"):
+            with named(f"{path}, line {number}"):
+                record = _checked(json.loads(line), _ENTRIES)
+                _key(record)
+            found.append((line, record))
+    return found
+
+
+def _checked(content: dict, known: frozenset[str]) -> dict:
+    """Return what was recorded; raise ``ValueError`` where it is something else now."""
+    if CHECKSUM in content:  # what was recorded before there were checksums has none
+        content = without_checksum(content)
+    unknown = sorted(set(content) - known)
+    if unknown:
+        raise ValueError(f"it has an entry {unknown[0]!r}, which this library does not write")
+    return content
 
 
 def _as_json(value: dict) -> dict:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from course_lib import __version__
-from course_lib.files import write_atomically
+from course_lib.files import locked, write_atomically
 
 
 def ran_on() -> dict:
@@ -35,6 +35,7 @@ def _processor() -> str:
 
 def record(path: Path, row: dict, keys: Sequence[str]) -> None:
     """Add a row to the recorded ones; it replaces an earlier one that has the same values of `keys`."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    rows = {tuple(one[key] for key in keys): one for one in [*map(json.loads, lines), row]}
-    write_atomically(path, "".join(json.dumps(one) + "\n" for one in rows.values()))
+    with locked(path.with_name(f".{path.name}.lock"), path.name, seconds=10):
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        rows = {tuple(one[key] for key in keys): one for one in [*map(json.loads, lines), row]}
+        write_atomically(path, "".join(json.dumps(one) + "\n" for one in rows.values()))

@@ -1,0 +1,154 @@
+"""Writing and reading files: races, kills, locks, links, checksums."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import time
+import zipfile
+
+import numpy as np
+import pytest
+from forked import fork, wait
+
+from course_lib.files import check_zip, locked, replacing, with_checksum, without_checksum, write_atomically
+
+
+def test_three_writers_and_a_reader_see_whole_versions(tmp_path):
+    path = tmp_path / "small.json"
+    write_atomically(path, "0" * 20000)
+
+    def write(letter: str) -> None:
+        for _ in range(300):
+            write_atomically(path, letter * 20000)
+
+    writers, seen = [fork(write, letter) for letter in "abc"], set()
+    while any(os.waitid(os.P_PID, writer, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None for writer in writers):
+        text = path.read_text()
+        assert len(text) == 20000
+        assert len(set(text)) == 1
+        seen.add(text[0])
+    assert [wait(writer) for writer in writers] == [0, 0, 0]
+    assert seen & set("abc")
+    assert os.listdir(tmp_path) == ["small.json"]
+
+
+def test_a_killed_writer_leaves_the_old_file_and_the_next_one_tidies(tmp_path):
+    path = tmp_path / "run.json"
+    write_atomically(path, "old")
+
+    def write_and_die() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert wait(fork(write_and_die)) == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert len(os.listdir(tmp_path)) == 2
+    of_another_machine = tmp_path / f".run.json.not-{platform.node()}-1-0123456789abcdef.tmp"
+    of_another_machine.touch()
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert sorted(os.listdir(tmp_path)) == sorted([of_another_machine.name, "run.json"])
+
+
+def test_an_error_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "a" / "file.txt"
+    write_atomically(path, "old")
+
+    def fail() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
+    assert path.read_text() == "old"
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_links_are_not_followed(tmp_path):
+    theirs, path = tmp_path / "theirs.txt", tmp_path / "mine.txt"
+    theirs.write_text("irreplaceable")
+    path.symlink_to(theirs)
+    (tmp_path / "mine.txt.tmp").symlink_to(theirs)
+    write_atomically(path, "new")
+    assert theirs.read_text() == "irreplaceable"
+    assert path.read_text() == "new"
+    assert not path.is_symlink()
+    (tmp_path / ".lock").symlink_to(theirs)
+    with pytest.raises(OSError, match="lock"), locked(tmp_path / ".lock", "it", 0):
+        pass
+    assert theirs.read_text() == "irreplaceable"
+
+
+def test_a_lock_is_held_by_one_and_who_waits_is_told(tmp_path, capfd):
+    path = tmp_path / ".lock"
+
+    def hold() -> None:
+        with locked(path, "the folder", 0):
+            (tmp_path / "held").touch()
+            time.sleep(1)
+
+    holder = fork(hold)
+    while not (tmp_path / "held").exists():
+        time.sleep(0.01)
+    with pytest.raises(TimeoutError, match=r"works on the folder\. Try again"), locked(path, "the folder", 0):
+        pass
+    assert capfd.readouterr().err == ""
+    with locked(path, "the folder", 20):
+        assert wait(holder) == 0
+        with locked(path, "the folder", 0):  # once more, by the same process
+            pass
+        assert path.exists()
+        assert wait(fork(hold)) == 99
+    assert "Another process works on the folder: waiting up to 20 s." in capfd.readouterr().err
+    assert not path.exists()
+
+
+def test_a_lock_counts_right_under_contention(tmp_path):
+    count = tmp_path / "count"
+    count.write_text("0")
+
+    def add() -> None:
+        for _ in range(15):
+            with locked(tmp_path / ".lock", "the count", 30):
+                number = int(count.read_text())
+                time.sleep(0.001)
+                count.write_text(str(number + 1))
+
+    assert [wait(child) for child in [fork(add) for _ in range(4)]] == [0] * 4
+    assert count.read_text() == "60"
+
+
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
+    def hold_and_die() -> None:
+        with locked(tmp_path / ".lock", "it", 0):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    assert wait(fork(hold_and_die)) == -signal.SIGKILL
+    with locked(tmp_path / ".lock", "it", 0):
+        pass
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_flipped_bit_of_a_part_is_noticed(tmp_path, compression):
+    path, content = tmp_path / "some.zip", np.random.default_rng(0).bytes(500)
+    with zipfile.ZipFile(path, "w", compression) as file:
+        file.writestr("part", content)
+    check_zip(path)
+    good = path.read_bytes()
+    for at in range(40, 40 + 400, 7):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 4]) + good[at + 1 :])
+        with pytest.raises((ValueError, zipfile.BadZipFile, zipfile.zlib.error)):
+            check_zip(path)
+
+
+def test_checksums_of_objects():
+    content = {"b": [1.5, float("inf")], "a": {1: (2, None)}}
+    sealed = with_checksum(content)
+    assert without_checksum(sealed) == {"b": [1.5, float("inf")], "a": {"1": [2, None]}}
+    for changed in (sealed | {"b": [1.5, 2.0]}, sealed | {"c": 1}, {"a": sealed["a"], "b": sealed["b"]}):
+        with pytest.raises(ValueError, match="does not have its checksum"):
+            without_checksum(changed)
