@@ -275,7 +275,7 @@ from course_lib.models.equivalent_edges import CountedGraph
 
 
 def edge_gated(conv, x, y, index, weight):
-    """Update nodes x and edges y of a graph; `weight` says how much each edge counts."""
+    """Update nodes x and edges y; `weight` says how much each edge counts."""
     j, i = index
     m = conv.gate_source(x)[j] + conv.gate_target(x)[i] + conv.gate_edge(y)
     gate = weight[:, None] * torch.sigmoid(m)
@@ -286,7 +286,7 @@ def edge_gated(conv, x, y, index, weight):
 
 
 def alignn_layer(layer, x, y, z, edges, pairs, weight):
-    """Update atoms x, edges y and angles z: first the atom graph, then the line graph."""
+    """Update atoms, edges and angles: atom graph first, then line graph."""
     x, y = edge_gated(layer.atoms, x, y, edges, weight)
     y, z = edge_gated(layer.edges, y, z, pairs, weight[pairs[0]])
     return x, y, z

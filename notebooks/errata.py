@@ -339,16 +339,17 @@ outputs = network(batch)
 
 
 def shares(truth, power):
-    """Return the second task's share in the loss and in the gradient of the shared part."""
+    """Return the second task's share in the loss and in the gradient."""
     losses = (outputs - truth).abs().pow(power).mean(0)
     sizes = []
     for loss in losses:
         found = torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)
-        sizes.append(sum(g.square().sum() for g in found if g is not None).sqrt())
+        squares = [g.square().sum() for g in found if g is not None]
+        sizes.append(sum(squares).sqrt())
     return (losses[1] / losses.sum()).item(), (sizes[1] / sum(sizes)).item()
 
 
-# A second task whose errors are as large as those of the first, and one with errors ten times as large.
+# A second task whose errors are as large as the first one's, then ten times.
 error = 2.0
 rows = {}
 for factor in (1, 10):
@@ -356,7 +357,7 @@ for factor in (1, 10):
     for power, name in ((1, "absolute error"), (2, "squared error")):
         rows[f"{name}, errors times {factor}"] = shares(truth, power)
 table = pd.DataFrame(rows, index=["share in the loss", "share in the gradient"]).T
-absolute = table.loc[[name for name in table.index if name.startswith("absolute")]]
+absolute = table[table.index.str.startswith("absolute")]
 assert absolute["share in the loss"].max() > 0.9
 assert np.ptp(absolute["share in the gradient"]) < 0.01
 table.round(2)

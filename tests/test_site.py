@@ -467,7 +467,7 @@ def test_explorers_fit_a_narrow_screen(browser, explorer_address, page):
             [...panel.querySelectorAll('img, svg')].map(layer => {
                 const {x, y, width, height} = layer.getBoundingClientRect(); return [x, y, width, height]}))"""
     )
-    for picture, layer in places:
+    for picture, layer in filter(None, places):  # a table has neither
         assert picture == pytest.approx(layer, abs=1.5), "a layer does not lie on its picture"
         assert picture[2] > 0.75 * NARROW, "a picture is too small to read"
 
@@ -555,10 +555,10 @@ def test_a_guess_is_kept_and_shown_with_the_result(browser, address):
 
 
 def test_a_box_without_choices_takes_words(browser, address):
-    open_page(browser, address, "notebooks/02_early_fusion")
+    open_page(browser, address, "notebooks/ex6_attention_fusion")
     field = browser.find_element(By.CSS_SELECTOR, ".guess-form input[type=text]")
     field.send_keys("twice as large", Keys.TAB)
-    open_page(browser, address, "notebooks/02_early_fusion")
+    open_page(browser, address, "notebooks/ex6_attention_fusion")
     field = browser.find_element(By.CSS_SELECTOR, ".guess-form input[type=text]")
     assert field.get_attribute("value") == "twice as large"
 

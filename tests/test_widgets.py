@@ -173,7 +173,7 @@ def test_without_scripts_the_first_frame_and_all_values_are_there(name):
         for layer in layers:
             assert layer in still
     assert re.findall("<strong>(.*?)</strong>", still) == list(made.default.values.values())
-    (table,) = pd.read_html(io.StringIO(page), keep_default_na=False, converters=dict.fromkeys(made.table, str))
+    *_, table = pd.read_html(io.StringIO(page), keep_default_na=False, converters=dict.fromkeys(made.table, str))
     pd.testing.assert_frame_equal(table, made.table.astype(object), check_dtype=False)
     for frame in made.frames.values():
         assert (table == pd.Series(frame.values)).all(axis=1).sum() == 1

@@ -54,7 +54,7 @@ def convolution_explorer(x: np.ndarray, e: np.ndarray, weight: np.ndarray, n_edg
     for atom in range(2):
         results = convolution_steps(x, e, weight, n_edges, atom)
         for step, name in enumerate(STEPS):
-            values = {"atom": str(atom), "step": f"{step + 1}, {name}", "result": _written(results[step])}
+            values = {"atom that receives": str(atom), "step": f"{step + 1}. {name}", "result": _written(results[step])}
             frames[atom, step] = Frame(((_table(results, step),),), values)
     choices = [
         Choice("atom that receives", ("0", "1")),
