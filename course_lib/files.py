@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from glob import escape
 from pathlib import Path
 
-import psutil
-from filelock import FileLock, Timeout
+# What few callers need is imported where it is used: the generator of the crystals writes files with this module on a
+# Python that has GPAW and little else.
 
 CHECKSUM = "checksum"
 """Key under which an object in a JSON file holds the SHA-256 hash of all else in it."""
@@ -55,7 +55,12 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
 
 def _remove_leftovers(path: Path) -> None:
     """Remove the temporary files of `path` whose process, on this machine, has ended."""
-    for file in path.parent.glob(f".{escape(path.name)}.*-*-*.tmp"):
+    leftovers = list(path.parent.glob(f".{escape(path.name)}.*-*-*.tmp"))
+    if not leftovers:
+        return
+    import psutil
+
+    for file in leftovers:
         node, process, _ = file.name.removeprefix(f".{path.name}.").rsplit("-", 2)
         if node == platform.node() and process.isdecimal() and not psutil.pid_exists(int(process)):
             file.unlink(missing_ok=True)
@@ -81,6 +86,8 @@ def locked(path: Path, what: str, seconds: float) -> Iterator[None]:
     TimeoutError
         If another process has it for longer.
     """
+    from filelock import FileLock, Timeout
+
     lock = FileLock(path, is_singleton=True)
     try:
         lock.acquire(timeout=0)

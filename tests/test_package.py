@@ -81,6 +81,16 @@ def test_networks_and_training_need_no_materials_packages():
     assert not loaded & {"pymatgen", "matminer", "matbench", "ase", "spglib"}
 
 
+def test_the_generator_of_the_crystals_needs_numpy_alone():
+    """It runs on a Python that has GPAW, which has none of the course's packages; files are written there, too."""
+    loaded = loaded_by(
+        "import tempfile, pathlib, data.pbe_prototypes.compute as c\n"
+        "c.write_atomically(pathlib.Path(tempfile.mkdtemp(), 'file'), 'text')"
+    )
+    assert "numpy" in loaded
+    assert not loaded & (HEAVY | {"psutil", "filelock", "requests", "joblib"}) - {"numpy"}
+
+
 def test_checkers_load_what_they_need_when_they_are_asked():
     names = ", ".join(f"course_lib.teaching.checkers.{path.stem}" for path in CHECKERS)
     loaded = loaded_by(f"import {names}")
