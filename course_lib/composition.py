@@ -119,6 +119,12 @@ def element_properties() -> pd.DataFrame:
     return pd.DataFrame(tables.values[numbers], index=symbols, columns=tables.properties)
 
 
+def by_atomic_number(values: pd.DataFrame | pd.Series) -> np.ndarray:
+    """Return rows of `element_properties`, or what was made of them, by atomic number: (113, ...), row 0 is zero."""
+    rows = values.to_numpy()
+    return np.concatenate([np.zeros_like(rows[:1]), rows])
+
+
 # ---------------------------------------------------------------- what matminer knows about the elements
 
 

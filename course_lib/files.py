@@ -127,6 +127,12 @@ def reading(path: str | os.PathLike, advice: str) -> Iterator[None]:
         raise ValueError(f"{os.fspath(path)} is damaged: {why[0][:300]}. {advice}") from error
 
 
+def sha256_of(path: str | os.PathLike) -> str:
+    """Return the SHA-256 hash of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def check_zip(path: str | os.PathLike) -> None:
     """Raise an error when a part of a zip file, as checkpoints and forests are, does not have its checksum.
 

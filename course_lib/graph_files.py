@@ -22,8 +22,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from course_lib.files import locked, reading, with_checksum, without_checksum
-from course_lib.validation import HEAVIEST
+from course_lib.files import locked, reading, sha256_of, with_checksum, without_checksum
+from course_lib.validation import HEAVIEST, LARGEST
 
 META = "meta.json"
 """The file that is not an array."""
@@ -46,19 +46,19 @@ class _Kind(NamedTuple):
     may_be_nan: bool = False
 
 
-_FLOAT, _DOUBLE = float(np.finfo(np.float32).max), float(np.finfo(np.float64).max)
+_DOUBLE = float(np.finfo(np.float64).max)
 _KINDS = {
     "atom_offset": _Kind("int64", "offset", 0),
     "bond_offset": _Kind("int64", "offset", 0),
     "edge_offset": _Kind("int64", "offset", 0),
     "species": _Kind("uint8", "atom", 1, HEAVIEST),
-    "cutoff": _Kind("float32", "atom", 0, _FLOAT),
+    "cutoff": _Kind("float32", "atom", 0, LARGEST),
     "source": _Kind("int32", "bond", 0),
     "target": _Kind("int32", "bond", 0),
     "count": _Kind("int32", "bond", 1),
     "weight": _Kind("float32", "bond", 0, 1),
-    "vector": _Kind("float32", "edge", -_FLOAT, _FLOAT),
-    "composition": _Kind("float32", "crystal", -_FLOAT, _FLOAT),
+    "vector": _Kind("float32", "edge", -LARGEST, LARGEST),
+    "composition": _Kind("float32", "crystal", -LARGEST, LARGEST),
     "y": _Kind("float64", "crystal", -_DOUBLE, _DOUBLE, may_be_nan=True),
 }
 ARRAYS = tuple(_KINDS)
@@ -141,10 +141,7 @@ def finish(new: Path, about: dict) -> None:
     about : dict
         All that is not an array, in plain values; with the ``ids``.
     """
-    sums = {}
-    for name in ARRAYS:
-        with (new / f"{name}.npy").open("rb") as file:
-            sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    sums = {name: sha256_of(new / f"{name}.npy") for name in ARRAYS}
     content = {"format": _FORMAT, "files_in": new.name, "sha256": sums} | about
     (new / META).write_text(json.dumps(with_checksum(content)), encoding="utf-8")
 

@@ -286,6 +286,11 @@ class CrystalGraphs:
                 digest.update(array.tobytes())
         return digest.hexdigest()
 
+    def species_of(self, row: int) -> np.ndarray:
+        """Return the atomic numbers of the atoms of the crystal at position `row` of this view, uint8, shape (n,)."""
+        b = self.rows[row]
+        return self.species[self.atom_offset[b] : self.atom_offset[b + 1]]
+
     def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
         """Gather the crystals at positions `indices` of this view into one disconnected graph.
 

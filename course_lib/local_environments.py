@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from torch_geometric.data import Batch
 
-from course_lib.composition import element_properties
+from course_lib.composition import by_atomic_number, element_properties
 from course_lib.graphs import CrystalGraphs
 
 _STATISTICS = ("minimum", "maximum", "range", "mean", "avg_dev")  # of the atoms of a crystal; matminer's names
@@ -57,8 +57,7 @@ def _labels() -> list[str]:
 def _features(batch: Batch) -> np.ndarray:
     """Return the features of a batch from `CrystalGraphs.batch`, (B, 158)."""
     table = element_properties()
-    properties = np.vstack([np.zeros(table.shape[1]), table.to_numpy()])  # (Z + 1, 22)
-    radius = properties[:, table.columns.get_loc("CovalentRadius")] / 100  # angstrom
+    properties, radius = by_atomic_number(table), by_atomic_number(table["CovalentRadius"] / 100)  # radius in angstrom
     species, (source, target) = batch.species.numpy(), batch.bond_index.numpy()
     length, weight = batch.bond_length.double().numpy(), batch.bond_weight.double().numpy()
     ptr = batch.ptr.numpy()

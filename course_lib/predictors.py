@@ -7,7 +7,6 @@ it goes on, and in the end it has the model's checksum. Reading them runs no cod
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -24,7 +23,7 @@ from tqdm import tqdm
 from course_lib import __version__, training
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import Folds, folds, stream_dataset
-from course_lib.files import write_atomically
+from course_lib.files import sha256_of, write_atomically
 from course_lib.forest import FlatForest, Forest
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import SETTINGS, make_config, make_forest, make_network, method_named
@@ -73,7 +72,7 @@ class TrainingRange:
     def of(cls, graphs: CrystalGraphs) -> TrainingRange:
         """Return the range of some crystals."""
         features = graphs.features
-        elements = set().union(*(_species(graphs, row).tolist() for row in range(len(graphs))))
+        elements = set().union(*(graphs.species_of(row).tolist() for row in range(len(graphs))))
         return cls(sorted(elements), features.min(axis=0).tolist(), features.max(axis=0).tolist())
 
     def outside(self, graphs: CrystalGraphs) -> list[str]:
@@ -86,7 +85,7 @@ class TrainingRange:
         names = list(chain(*feature_groups().values()))
         words = []
         for row, features in enumerate(beyond):
-            unknown = sorted(set(_species(graphs, row).tolist()) - set(self.elements))
+            unknown = sorted(set(graphs.species_of(row).tolist()) - set(self.elements))
             if unknown:
                 words.append("element " + ", ".join(Element.from_Z(number).symbol for number in unknown))
             elif features.any():
@@ -95,12 +94,6 @@ class TrainingRange:
             else:
                 words.append("")
         return words
-
-
-def _species(graphs: CrystalGraphs, row: int) -> np.ndarray:
-    """Return the atomic numbers of the atoms of one crystal of a view."""
-    b = graphs.rows[row]
-    return graphs.species[graphs.atom_offset[b] : graphs.atom_offset[b + 1]]
 
 
 @dataclass(frozen=True)
@@ -196,7 +189,7 @@ def formulas(graphs: CrystalGraphs) -> list[str]:
     """Return the reduced formula of each crystal."""
     from pymatgen.core import Composition, Element
 
-    counts = (np.unique(_species(graphs, row), return_counts=True) for row in range(len(graphs)))
+    counts = (np.unique(graphs.species_of(row), return_counts=True) for row in range(len(graphs)))
     return [
         Composition({Element.from_Z(int(number)): int(n) for number, n in zip(*count, strict=True)}).reduced_formula
         for count in counts
@@ -346,13 +339,8 @@ def _begin(folder: Path, about: dict, resume: bool, config: str | None) -> dict:
 def _finish(folder: Path, about: dict, details: dict) -> None:
     """Add to ``run.json`` what is known in the end, with the checksum of the model."""
     model = next(name for name in (_NETWORK, _FOREST) if (folder / name).exists())
-    about = about | details | {"files": {model: _sha256(folder / model)}}
+    about = about | details | {"files": {model: sha256_of(folder / model)}}
     write_atomically(folder / RUN, json.dumps(about, indent=1) + "\n")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_run(folder: Path, needed: Sequence[str]) -> dict:
@@ -438,7 +426,7 @@ def load(path: str | os.PathLike) -> Predictor:
 def _load_of_run(path: Path, about: dict) -> Predictor:
     """Load a model that ``run.json`` tells of; raise ``ValueError`` where it is another model."""
     known = about.get("files", {}).get(path.name)
-    if path.is_file() and known not in (None, _sha256(path)):
+    if path.is_file() and known not in (None, sha256_of(path)):
         raise ValueError(f"{path} is damaged, or not the model that {RUN} tells of (by checksum). Fetch it again.")
     with named(path):
         if about["method"] in trained() and METHODS[about["method"]].network:

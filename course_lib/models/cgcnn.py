@@ -69,7 +69,9 @@ class CGCNNConv(nn.Module):
         """Add up the messages that each atom receives, (N, F); arguments as for `forward`."""
         source, target = bond_index
         of_target, of_source, w_e = self._parts(x, e)
-        z = e @ w_e.T + of_target.index_select(0, target) + of_source.index_select(0, source)  # (M, 2F)
+        z = e @ w_e.T  # (M, 2F)
+        z += of_target.index_select(0, target)
+        z += of_source.index_select(0, source)
         gate, core = self.message_norm(z, bond_weight).chunk(2, dim=1)  # (M, F) each
         message = torch.sigmoid(gate) * softplus(core) * bond_weight[:, None]
         return message.new_zeros(x.shape).index_add(0, target, message)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 
-from course_lib.composition import element_properties
+from course_lib.composition import by_atomic_number, element_properties
 from course_lib.models.alignn import ALIGNN, Embedding
 from course_lib.models.cgcnn import CGCNN, CGCNNConv
 from course_lib.models.equivalent_edges import CrystalLineGraph
@@ -54,10 +54,13 @@ class Chemistry(nn.Module):
         if electronegativity:
             self.bases["electronegativity"] = GaussianBasis(-3.2, 3.2, 17)
         # Saved with the weights: a model predicts the same if the tables of a later matminer differ.
-        self.register_buffer("radius", _by_number(table["CovalentRadius"].to_numpy() / 100))  # angstrom
-        self.register_buffer("electronegativity", _by_number(table["Electronegativity"].to_numpy()))
-        properties = ((table - table.mean()) / table.std(ddof=0)).to_numpy() if atoms else table.to_numpy()[:, :0]
-        self.register_buffer("properties", _by_number(properties))  # (Z + 1, 22) or (Z + 1, 0)
+        properties = (table - table.mean()) / table.std(ddof=0) if atoms else table.iloc[:, :0]
+        for name, values in {
+            "radius": table["CovalentRadius"] / 100,  # angstrom
+            "electronegativity": table["Electronegativity"],
+            "properties": properties,  # (Z + 1, 22) or (Z + 1, 0)
+        }.items():
+            self.register_buffer(name, torch.as_tensor(by_atomic_number(values), dtype=torch.float32))
         self.n_atom = self.properties.shape[1]
         self.n_bond = sum(len(basis.centers) for basis in self.bases.values())
 
@@ -88,12 +91,6 @@ class Chemistry(nn.Module):
         }
         told = [basis(values[name].to(length.dtype)) for name, basis in self.bases.items()]
         return torch.cat([length.new_zeros(len(length), 0), *told], dim=1)  # which may be none
-
-
-def _by_number(values: object) -> Tensor:
-    """Return the values of the elements H to Cn as a table whose row is the atomic number; row 0 is zero."""
-    values = torch.as_tensor(values, dtype=torch.float32)
-    return torch.cat([torch.zeros_like(values[:1]), values])
 
 
 class ChemicalCGCNN(CGCNN):

@@ -122,13 +122,14 @@ def crystal_line_graph(batch: Batch, rounds: int) -> CrystalLineGraph:
     )
     atom_count, edge_count, pair_count = (count.to(length.dtype) for count in (atom_count, edge_count, pair_count))
     edge_weight = _class_sum(weight, edge_class, edge_count)
-    first_weight, second_weight = weight.index_select(0, first), weight.index_select(0, second)
-    pair_weight = _class_sum(first_weight * second_weight, pair_class, pair_count)
     # a -> b -> c and c -> b -> a have one angle, as have many others.
     cosine, pair_cosine = torch.unique(_class_sum(cosine, pair_class, pair_count) / pair_count, return_inverse=True)
     atoms_index = atom_class[edge_index[:, some_edge]]
     edges_index = edge_class[torch.stack([first, second])[:, some_pair]]
-    to_edge = _class_sum(first_weight, pair_class, pair_count)
+    # The edges of a class have one weight, so those of the pairs follow from their counts.
+    first_weight, second_weight = (edge_weight / edge_count)[edges_index]
+    to_edge = pair_count * first_weight
+    pair_weight = to_edge * second_weight
     return CrystalLineGraph(
         atom_class=atom_class,
         species=batch.species[some_atom],

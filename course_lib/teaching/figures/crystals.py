@@ -566,26 +566,19 @@ def _weights_on_path(
     structure: Structure, site: int, neighbors: int, strains: np.ndarray
 ) -> list[tuple[int, np.ndarray]]:
     """Return, for each group of neighbours with equal weights all along, how many they are and their weights."""
-    cells = [structure.lattice.matrix @ (np.eye(3) + s * _along(structure.lattice.matrix[2])) for s in strains]
-    pairs = nearest_neighbors(structure.cart_coords, structure.lattice.matrix, 2 * neighbors)
-    mine = pairs.target == site
-    offset = pairs.vector[mine]
+    cell = structure.lattice.matrix
+    axis = cell[2] / np.linalg.norm(cell[2])
+    offset = np.array([vector for _, vector in neighbors_of(structure, site, 2 * neighbors)])
     weights = []
-    for cell in cells:
-        stretch = np.linalg.inv(structure.lattice.matrix) @ cell  # takes positions, as rows, along
-        cutoff = nearest_neighbors(structure.cart_coords @ stretch, cell, neighbors).cutoff[site]
+    for strain in strains:
+        stretch = np.eye(3) + strain * np.outer(axis, axis)
+        cutoff = nearest_neighbors(structure.cart_coords @ stretch, cell @ stretch, neighbors).cutoff[site]
         weights.append(neighbor_weight(np.linalg.norm(offset @ stretch, axis=1), np.full(len(offset), cutoff)))
     groups: dict[tuple, list[np.ndarray]] = {}
     for path in np.array(weights).T:
         if path.max() > 0:
             groups.setdefault(tuple(path.round(3)), []).append(path)
     return [(len(paths), paths[0]) for paths in groups.values()]
-
-
-def _along(vector: np.ndarray) -> np.ndarray:
-    """Return the matrix that projects onto the direction of `vector`."""
-    unit = vector / np.linalg.norm(vector)
-    return np.outer(unit, unit)
 
 
 def shells_of(structure: Structure, site: int, neighbors: int) -> list[Shell]:
