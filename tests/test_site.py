@@ -373,8 +373,9 @@ return {
   readout: readout.map(value => [value.previousSibling.textContent.replace("·", "").trim(), value.textContent]),
   said: [...explorer.querySelectorAll("[role=slider]")].map(s => [s.ariaLabel, s.ariaValueText]),
   alts: [...explorer.querySelectorAll("img, svg")].map(p => p.alt || p.getAttribute("aria-label")),
-  layers: [...explorer.querySelectorAll(".widget-gridbox")].map(p => p.querySelectorAll("img, svg").length),
-  pictures: [...explorer.querySelectorAll("img, svg")].map(p => p.outerHTML).join("")}
+  tables: [...explorer.querySelectorAll(".widget-gridbox table")].map(p => p.innerText),
+  layers: [...explorer.querySelectorAll(".widget-gridbox")].map(p => p.querySelectorAll("img, svg, table").length),
+  pictures: [...explorer.querySelectorAll(".widget-gridbox :is(img, svg, table)")].map(p => p.outerHTML).join("")}
 """
 
 
@@ -414,9 +415,13 @@ def move_through(browser: Chrome, index: int, table: pd.DataFrame) -> None:
             shown = wait_for_readout(browser, index, by_slider, row[by_slider])
             assert dict(shown["readout"]) == row.to_dict()
             assert shown["said"] == [[by_slider, row[by_slider]]]
-            assert set(shown["layers"]) == {2}, "a picture is drawn twice, or not at all"
+            layers = 1 if shown["tables"] else 2  # a picture has one that stays and one that changes
+            assert set(shown["layers"]) == {layers}, "a picture is drawn twice, or not at all"
             assert all(shown["alts"])
-            assert any(row[by_slider] in alt for alt in shown["alts"])
+            if shown["tables"]:
+                assert all(row["result"] in text for text in shown["tables"])
+            else:
+                assert any(row[by_slider] in alt for alt in shown["alts"])
             seen[tuple(row)] = shown["pictures"]
     assert len(seen) == len(table), "some settings are not reached"
     assert len(set(seen.values())) == len(table), "two settings show the same pictures"
