@@ -19,7 +19,8 @@
 # - whether your computer has all it needs.
 #
 # **You need** some Python, NumPy and pandas, a first idea of PyTorch, and of how a neural network is trained (epochs,
-# learning rate). No chemistry beyond the periodic table. Words of the field stand in the [glossary](../pages/glossary.md).
+# learning rate). No chemistry beyond the periodic table. The [glossary](../pages/glossary.md) explains the terms of the
+# field.
 #
 # **Time to read:** 10 min. **Time to run:** at most 30 s on two cores.
 
@@ -29,22 +30,22 @@
 # Ask two experts how stable a crystal of table salt is.
 #
 # The first knows only the formula, NaCl. She thinks of sodium, which gives an electron away easily, and of
-# chlorine, which takes one eagerly. That alone tells her: these two will bind strongly. A few numbers about each
-# element were enough. This is the **composition view**.
+# chlorine, which takes one eagerly. That alone tells her that the two will bind strongly. A few numbers about each
+# element are enough. This is the **composition view**.
 #
 # The second looks at the crystal itself. Each sodium has six chlorine neighbours, 2.8 Å away, at the corners of an
-# octahedron. He thinks about distances and neighbours. This is the **structure view**. In this course a *graph
-# neural network* takes it: atoms are the nodes, neighbours are joined by edges.
+# octahedron. He thinks about distances and neighbours. This is the **structure view**. In this course a *graph neural
+# network* takes this view: atoms are nodes, and edges join neighbours.
 #
-# A **hybrid model** listens to both. The course asks when that pays, how much, and in which of three ways the two
-# should be joined:
+# A **hybrid model** uses both. The course asks when that pays off, by how much, and which of three ways to join them is
+# best:
 #
 # - **early fusion** joins the two descriptions, then one model predicts;
 # - **late fusion** lets two models predict, then averages their answers;
-# - **intermediate fusion** mixes the two while the network is still thinking.
+# - **intermediate fusion** mixes the two inside the network, before it predicts.
 #
 # > **Predict.** Two crystals have the same formula, but their atoms are arranged differently. Which of the two
-# > experts must give both the same answer? Keep your answer; notebook 1 opens with it.
+# > experts must give both crystals the same answer? Remember your guess; notebook 1 starts from it.
 # >
 # > <!-- predict: experts; the one who reads the formula; the one who sees the structure; both -->
 
@@ -73,7 +74,7 @@ plot_course_map(chapters)
 # ## The crystals
 #
 # The course brings its own data: crystals whose energy was computed for it with density-functional theory (the PBE
-# functional), the usual method for such databases. Nothing has to be downloaded. Let us look at a few rows.
+# functional), the usual method for such databases. There is nothing to download. Let us look at a few rows.
 
 # %%
 from course_lib.datasets import load_dataset
@@ -86,16 +87,16 @@ crystals[["formula", "prototype", "formation_energy_per_atom", "band_gap"]].head
 # %% [markdown]
 # - **formula**: the elements and their amounts.
 # - **prototype**: the name of the arrangement of the atoms, for example *rocksalt*, the structure of NaCl.
-# - **formation energy per atom**, in eV/atom: the energy of the crystal minus that of its pure elements. Negative
-#   means that energy is released when the crystal forms from them. This is what the course predicts first.
-# - **band gap**, in eV: the energy an electron needs to become free to move; 0 for a metal. It comes in when two
+# - **formation energy per atom**, in eV/atom: the energy of the crystal minus that of its pure elements. A negative
+#   value means that energy is released when the crystal forms from them. This is the first target of the course.
+# - **band gap**, in eV: the energy an electron needs to become free to move; 0 for a metal. We use it where two
 #   properties are learned together.
 
 # %% [markdown]
-# ## Is everything here?
+# ## Is everything installed?
 #
-# The next cell looks at your installation. Every line should say `True`. If one does not, its last column says
-# what to do.
+# The next cell checks your installation. Every row should say `True`. Where one does not, its last column says what to
+# do.
 
 # %%
 from course_lib.teaching.environment import check_environment
@@ -111,22 +112,22 @@ print("All is here." if missing.empty else missing["fix"].to_string())
 # ## How to work through the course
 #
 # 1. Read a notebook from top to bottom, and run each cell with <kbd>Shift</kbd>+<kbd>Enter</kbd>.
-# 2. When you meet a box that says **Predict**, stop. Say a number or a sentence before you go on. A wrong guess
-#    that you remember teaches more than a right answer that you read.
-# 3. Change something and run the cell again. Nothing can break: `make lab` opened copies of the notebooks, in the
-#    folder `work`. Delete `work/02_early_fusion.ipynb` and run `make lab` again, and notebook 2 is back as it was.
+# 2. When you meet a box that says **Predict**, stop. Commit to a number or a sentence before you go on. A wrong guess
+#    that you remember teaches more than a right answer that you only read.
+# 3. Change something and run the cell again. You cannot break anything: `make lab` opened copies of the notebooks, in
+#    the folder `work`. To get notebook 2 back as it was, delete `work/02_early_fusion.ipynb` and run `make lab` again.
 #
-# Two promises hold on every page. *Every number was computed*: by a cell on the page, or by a recorded run under
-# `data/results/` that one command makes again. *Every claim is tested*: where a page says that one model beats
-# another, a cell checks it, and would stop with an error if it were not so.
+# Two promises hold on every page. *Every number was computed*, either by a cell on the page or by a recorded run in
+# `data/results/` that one command repeats. *Every claim is tested*: where a page says that one model beats another, a
+# cell checks it and stops with an error if it is not so.
 #
-# If a cell fails, the page *When something fails* of the website and `README.md` list the usual causes.
+# If a cell fails, look at the usual causes in `README.md` or on the website's page *When something fails*.
 
 # %% [markdown]
 # ## What we saw
 #
 # - A hybrid model reads the formula and the structure of a crystal together.
-# - Whether that helps is a question for measurement, with several runs and their spread.
+# - Whether that helps has to be measured, with several runs and their spread.
 # - Your computer is ready, or you know what it lacks.
 #
 # Next: *Two views of a crystal*.

@@ -41,18 +41,18 @@ n_polymorphs = by_formula.size().sort_values(ascending=False, kind="stable")
 print(f"{len(crystals)} crystals, {len(n_polymorphs)} formulas")
 print(f"{(n_polymorphs > 1).sum()} formulas with polymorphs")
 
-# %% mystnb={"image": {"alt": "For eight formulas, the formation energy of each of their structures: one row per formula, one marker a structure. In most rows the markers spread over several tenths of an electronvolt an atom, in one over two."}}
+# %% mystnb={"image": {"alt": "For eight formulas, the formation energy of each of their structures: one row per formula, one marker per structure. In most rows the markers spread over several tenths of an electronvolt per atom, in one over two."}}
 from course_lib.teaching.figures.features import plot_polymorphs
 
 plot_polymorphs(crystals, n_polymorphs.index[:8])
 
 # %% [markdown]
-# Every row is one formula, every marker one way to stack its atoms. The markers of a row are far apart. Now think of
-# a model that sees nothing but the formula. It must give all crystals of a row the same number. Whatever number it
-# picks, it is wrong for most of them.
+# Every row is one formula, every marker one way to stack its atoms. The markers in a row are far apart. Now think of a
+# model that sees only the formula. It must give all crystals of a row the same number. Whatever number it picks, it is
+# wrong for most of them.
 #
-# How wrong at least? The best single number for a row, in mean absolute error, is the median of the row. A model
-# that knew all these medians would still make this error:
+# How large is its error at least? The single number with the smallest mean absolute error for a row is the median of
+# the row. A model that knew all these medians would still make this error:
 
 # %%
 import numpy as np
@@ -76,13 +76,13 @@ from course_lib.teaching.predictions import measured
 measured("polymorphs", f"{np.median(apart):.2f} eV/atom (median of all pairs)")
 
 # %% [markdown]
-# So of the three guesses, 0.1 is too small and 1 too large: polymorphs here differ by some ten times the thermal energy
-# at room temperature. The last number is a floor for the composition view, whatever the model, on the crystals that have
-# polymorphs here. (They were chosen to have many, some of which nature would never make. In a database of known materials
-# the floor is lower.)
+# So of the three guesses, 0.1 is too small and 1 too large: polymorphs here differ by about ten times the thermal
+# energy at room temperature. The last number is a floor for every composition-only model, on those of our crystals that
+# have polymorphs. (They were chosen to have many, some of which would never form in nature. In a database of known
+# materials the floor is lower.)
 #
-# Before we look at the two views one by one, here is what is usually said of them. Keep a doubt about each line; at the
-# end of the notebook we put our own numbers alongside.
+# Before we look at each view in turn, here is what is usually said about them. Doubt each line for now; at the end of
+# the notebook we put our own numbers alongside.
 #
 # | | composition view | structure view |
 # |---|---|---|
@@ -103,7 +103,7 @@ measured("polymorphs", f"{np.median(apart):.2f} eV/atom (median of all pairs)")
 #
 # $$\bar p = \sum_i f_i\, p_i \qquad \text{(mean)}, \qquad\qquad \sum_i f_i\, |p_i - \bar p| \qquad \text{(average deviation)}.$$
 #
-# For NaCl, $f_{\mathrm{Na}} = f_{\mathrm{Cl}} = 1/2$. We do it by hand, then let the library do it.
+# For NaCl, $f_{\mathrm{Na}} = f_{\mathrm{Cl}} = 1/2$. We compute both by hand, then with the library.
 
 # %%
 from course_lib.composition import element_properties, magpie
@@ -119,8 +119,8 @@ names = ["MagpieData mean Electronegativity", "MagpieData avg_dev Electronegativ
 magpie(formulas, ids=formulas)[names].round(3)
 
 # %% [markdown]
-# The average deviation tells an ionic crystal (NaCl: large) from a metal alloy (AuCu₃: small). With 22 properties and
-# 6 summaries we get 132 numbers. Three further groups make 145:
+# The average deviation tells an ionic crystal (NaCl: large) from a metal alloy (AuCu₃: small). With 22 properties and 6
+# summaries we get 132 numbers. Three more groups bring the total to 145:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -140,12 +140,12 @@ plot_feature_groups(groups)
 # - **Stoichiometry norms** (6): how many elements, and how unequal their amounts. No element data at all.
 # - **Element statistics** (132): minimum, maximum, range, mean, average deviation and mode of 22 properties.
 # - **Valence orbitals** (4): what share of the valence electrons is in s, p, d and f orbitals.
-# - **Ionic character** (3): can charges balance, and how ionic are the bonds by Pauling's formula.
+# - **Ionic character** (3): whether charges can balance, and how ionic the bonds are by Pauling's formula.
 #
-# A warning: the preset called `magpie` of the matminer package gives only the 132. Texts that say "145 Magpie
-# features" and call just that preset are thirteen features short.
+# A warning: the preset `magpie` of the matminer package gives only the 132. Texts that speak of "145 Magpie features"
+# but call only that preset are thirteen features short.
 #
-# And now the point of the first figure. Polymorphs have one formula, so they have the same 145 numbers:
+# Now back to the first figure. Polymorphs share one formula, so they share all 145 numbers:
 
 # %%
 pair = crystals[crystals["formula"] == n_polymorphs.index[0]].iloc[:2]
@@ -168,15 +168,16 @@ assert rocksalt.reduced_formula == "BeO"
 plot_shells(rocksalt)
 
 # %% [markdown]
-# The first rock salt crystal of our data is BeO. Its atoms are small, so they sit closer than those of table salt.
+# The first rock salt crystal of our data is BeO. Its atoms are small, so they sit closer together than those of table
+# salt.
 #
 # Neighbours come in *shells*: several at exactly the same distance. CGCNN takes the twelve nearest. In rock salt the
 # first shell has 6 atoms and the second 12, so a cut at twelve takes 6 of the 12 in the second shell. Which six?
 # That would depend on the order in which a program lists them, and the prediction with it.
 #
-# So our rule is: **twelve neighbours, and those at one distance share.** Each neighbour has a weight between 0 and 1, and
-# the weights of an atom's neighbours add up to 12. In rock salt the first 6 count fully. The next 12 share the 6 places
-# that are left, so each counts ½. The graph then depends on the crystal alone, not on how somebody wrote it down.
+# So our rule is: **twelve neighbours, and those at the same distance share.** Each neighbour has a weight between 0 and
+# 1, and the weights of an atom's neighbours add up to 12. In rock salt the first 6 count fully. The next 12 share the 6
+# places that are left, so each counts ½. The graph then depends only on the crystal, not on how somebody wrote it down.
 #
 # What if two distances differ a little? Then the nearer atom must count more, but not suddenly: an atom that moves away
 # should fade out. So the weight falls smoothly from 1 to 0 over 0.3 Å:
@@ -188,7 +189,7 @@ plot_neighbor_weights(rocksalt)
 
 # %% [markdown]
 # Each atom's cutoff, where a neighbour counts ½, is chosen so that its weights add up to 12. As we stretch the crystal,
-# neighbours fade in and out, and what a network predicts changes without a jump.
+# neighbours fade in and out, and the prediction of a network changes without a jump.
 #
 # > **Predict.** Rock salt has two atoms in its smallest cell. How many edges does its graph have? (An edge and its way
 # > back count as two.)
@@ -209,7 +210,7 @@ for ends, length, count, weight in zip(
 # %%
 measured("edges", f"{n_edges} edges")
 
-# %% mystnb={"image": {"alt": "Left: a rock salt crystal with lines from one atom to its neighbours, also to those outside of the cell. Right: its graph, two nodes joined by an arc that stands for 6 edges, and a loop at each node that stands for 12."}}
+# %% mystnb={"image": {"alt": "Left: a rock salt crystal with lines from one atom to its neighbours, also to those outside the cell. Right: its graph, two nodes joined by an arc that stands for 6 edges, and a loop at each node that stands for 12."}}
 from course_lib.teaching.figures.crystals import plot_crystal_and_graph
 
 plot_crystal_and_graph(rocksalt)
@@ -220,15 +221,15 @@ plot_crystal_and_graph(rocksalt)
 # one atom to the other and the bond back as one line, so it counts three bonds where the batch has four.)
 #
 # All edges between the same two atoms at the same distance carry the same message. We store them once, as a
-# **bond**, with the sum of their weights. That changes no result and saves most of the work in crystals as symmetric as
+# **bond**, with the sum of their weights. This changes no result and saves most of the work in crystals as symmetric as
 # these.
 #
 # ### Why not all atoms within a radius?
 #
-# That is the other common rule: an atom is joined to all others within a *cutoff* radius. It splits no shell either.
+# The other common rule joins an atom to all others within a *cutoff* radius. It does not split shells either.
 #
-# > **Predict.** You double the radius that just takes in the first shell of 6. How many neighbours are there then: 12, 24
-# > or more? And where in between does the number change?
+# > **Predict.** You double the radius that just takes in the first shell of 6. How many neighbours are there then: 12,
+# > 24 or more? And at which radii in between does the number change?
 # >
 # > <!-- predict: radius; 12; 24; more than 24 -->
 
@@ -238,12 +239,13 @@ from course_lib.teaching.explorers.crystal import graph_explorer
 graph_explorer(rocksalt)
 
 # %% [markdown]
-# Move the slider (with the mouse, or with the arrow keys). Left: the crystal and the sphere. Right: the number of
-# neighbours by radius; the dotted line is at twelve.
+# Move the slider with the mouse or the arrow keys. Left: the crystal and the sphere. Right: the number of neighbours
+# against the radius; the dotted line is at twelve.
 #
-# Nothing changes until the sphere reaches the next shell, and then a whole shell comes in at once. The number of
-# neighbours goes roughly with the volume of the sphere (the shells make it jump), so every further ångström costs more
-# edges than the one before. And which radius is right? Let us take one that suits this crystal to a larger one of the same prototype:
+# Nothing changes until the sphere reaches the next shell, and then a whole shell comes in at once. Apart from these
+# jumps, the number of neighbours grows with the volume of the sphere, so every further ångström costs more edges than
+# the one before. And which radius is right? Let us apply one that suits this crystal to a larger crystal of the same
+# prototype:
 
 
 # %%
@@ -269,14 +271,14 @@ assert edges_per_atom(largest, 2.75) == 0, "one radius does not suit all"
 measured("radius", f"{edges_per_atom(rocksalt, 2 * nearest):.0f} neighbours")
 
 # %% [markdown]
-# The same radius gives one crystal more than twelve neighbours per atom and the other none: a graph without edges, from
-# which a network learns nothing about the structure. Our rule counts neighbours instead of ångströms, and gives both the
-# same graph, with longer edges in the larger crystal.
+# The same radius gives one crystal more than twelve neighbours per atom and the other none. From a graph without edges,
+# a network learns nothing about the structure. Our rule counts neighbours instead of ångströms, and gives both the same
+# graph, with longer edges in the larger crystal.
 #
 # ### What an edge tells
 #
-# An edge tells the network a distance. A network learns badly from a bare number such as 2.81, so the distance $d$ is
-# spread over 41 numbers, each asking "is $d$ close to $\mu_k$?":
+# An edge tells the network a distance. A network learns poorly from a bare number such as 2.81, so the distance $d$ is
+# expanded into 41 numbers. Each of them asks "is $d$ close to $\mu_k$?":
 #
 # $$ e_k(d) = \exp\!\left(-\frac{(d - \mu_k)^2}{w^2}\right), \qquad \mu_k = 0,\ 0.2,\ \dots,\ 8\ \text{Å}, \qquad w = 0.2\ \text{Å}. $$
 
@@ -288,9 +290,9 @@ plot_gaussian_basis([2.4, 2.8, 5.0])
 # %% [markdown]
 # ### What a node tells
 #
-# A node tells which element it is, by 92 yes-or-no answers: which column of the periodic table, which row, is the
-# electronegativity between 0.85 and 1.20, and so on. Similar elements share answers, so what the network learns
-# about sodium is of use for potassium.
+# A node tells the network its element, by 92 yes-or-no answers: which column of the periodic table, which row, is the
+# electronegativity between 0.85 and 1.20, and so on. Similar elements share answers, so what the network learns about
+# sodium also helps with potassium.
 
 # %% mystnb={"image": {"alt": "The 92 binary features of six elements, one row per element, grouped in nine blocks from group to atomic volume. Sodium and potassium share four of their nine dark cells, among them those of group and valence electrons."}}
 from course_lib.teaching.figures.features import plot_atom_features
@@ -300,7 +302,7 @@ plot_atom_features(["Na", "K", "Cl", "O", "Fe", "Cu"])
 # %% [markdown]
 # ## What do the two views cost?
 #
-# We compute both for all our crystals, and take the time.
+# We compute both for all our crystals and measure the time.
 
 # %%
 import time
@@ -320,12 +322,12 @@ print(f"composition features: {(middle - start) * per_crystal:.2f} ms per crysta
 print(f"graph:                {(end - middle) * per_crystal:.2f} ms per crystal")
 
 # %% [markdown]
-# Both are cheap. The training is what differs, as we will see now.
+# Both are cheap. What differs is the training, as we will see now.
 #
 # ## Two models, one test
 #
-# We split the crystals into three parts: training crystals, validation crystals, by which the best epoch is chosen, and
-# test crystals. The models never see the test crystals.
+# We split the crystals into three parts: training crystals, validation crystals, which serve to choose the best epoch,
+# and test crystals. The models never see the test crystals.
 #
 # ### A random forest on the composition
 #
@@ -343,7 +345,7 @@ print(f"{len(fold.validation)} validation crystals, for CGCNN only")
 print(f"forest fitted in {forest.seconds:.1f} s")
 
 # %% [markdown]
-# A forest tells which features it used most:
+# A forest can say which features it used most:
 
 # %%
 import pandas as pd
@@ -357,11 +359,12 @@ importance.nlargest(5).round(3)
 # ### CGCNN on the structure
 #
 # CGCNN {cite:p}`xie2018cgcnn` gives every atom a vector $x_i$ of 64 numbers, at first made from its 92 bits. Then each
-# atom receives messages from its neighbours, three times. Before we write down the rule, here is one round by hand: a
-# crystal of two atoms, each with six edges to the other. To keep the numbers few, an atom has a vector of two numbers, and
-# an edge tells one number.
+# atom receives messages from its neighbours, three times. Before we write down the rule, here is one round by hand, for
+# a crystal of two atoms, each with six edges to the other. To keep it short, the vector of an atom has two numbers, and
+# an edge carries one number.
 #
-# > **Predict.** Both atoms start with different vectors. Does one round with the weights below make them more alike?
+# > **Predict.** The two atoms start with different vectors. Does one round with the weights below make them more
+# > similar?
 # >
 # > <!-- predict: round; yes, closer; no, further apart; as far apart as before -->
 
@@ -393,18 +396,18 @@ from course_lib.teaching.explorers.convolution import convolution_explorer
 convolution_explorer(x, e, W, n_edges=6)
 
 # %% [markdown]
-# Move the slider through the seven steps, for both atoms. That is all that a convolution does. Written as a formula, the edge from atom $j$ to atom $i$
-# carries the message
+# Move the slider through the seven steps, for both atoms. That is all that a convolution does. In a formula, the edge
+# from atom $j$ to atom $i$ carries the message
 #
 # $$ m_{ij} = \sigma(u_{ij}) \odot \operatorname{softplus}(v_{ij}), \qquad [u_{ij}, v_{ij}] = \mathrm{BN}\bigl(W\,[x_i, x_j, e_{ij}] + b\bigr). $$
 #
 # - $[x_i, x_j, e_{ij}]$: the two atoms' vectors and the 41 distance numbers, concatenated;
-# - $W$, $b$: weights that are learned; $\mathrm{BN}$: batch normalisation, which keeps the numbers in a handy range (we
-#   left it out above);
+# - $W$, $b$: weights that are learned; $\mathrm{BN}$: batch normalisation, which keeps the numbers in a convenient
+#   range (we left it out above);
 # - $\sigma(u) = 1/(1 + e^{-u})$, between 0 and 1: the *gate*. It decides how much of the message passes;
 # - $\operatorname{softplus}(v) = \ln(1 + e^{v})$: the *core*, the message itself; $\odot$ multiplies number by number.
 #
-# The atom adds up its messages, each by the weight $w_{ij}$ of its edge, and updates itself:
+# The atom adds up its messages, each multiplied by the weight $w_{ij}$ of its edge, and updates its own vector:
 # $x_i' = \operatorname{softplus}\bigl(x_i + \mathrm{BN}(\sum_j w_{ij}\, m_{ij})\bigr)$. The library's layer gives the same
 # numbers:
 
@@ -424,7 +427,7 @@ print(by_library.numpy().round(3))
 assert np.allclose(by_library[1], new, atol=1e-3)
 
 # %% [markdown]
-# And this is the layer again, for any number of atoms and bonds, written to be read:
+# Here is the layer again, for any number of atoms and bonds, written to be read:
 
 
 # %%
@@ -445,14 +448,14 @@ with torch.no_grad():
     assert torch.allclose(convolution(layer, *arguments), layer(*arguments), atol=1e-5)
 
 # %% [markdown]
-# `bond_weight` is the sum of the weights of a bond's edges, and `index_add` is the sum over $j$. The library computes the
-# same with less work: it applies $W$ in three parts, so that what belongs to an atom is computed once per atom and not
-# once per bond.
+# `bond_weight` is the sum of the weights of a bond's edges, and `index_add` is the sum over $j$. The library computes
+# the same with less work: it applies $W$ in three parts, so that the part that depends only on an atom is computed once
+# per atom instead of once per bond.
 #
 # <details><summary>The same in PyG</summary>
 #
-# PyTorch Geometric has this layer as `CGConv`, without the batch norm on the messages and without the last softplus. Its
-# graphs hold every edge by itself:
+# PyTorch Geometric has this layer as `CGConv`, without the batch norm on the messages and without the last softplus.
+# Its graphs store every edge separately:
 #
 # ```python
 # from torch_geometric.data import Data
@@ -475,14 +478,15 @@ with torch.no_grad():
 # loader = DataLoader(list_of_data, batch_size=64, shuffle=True)  # each Data(x=..., edge_index=..., edge_attr=..., y=...)
 # ```
 #
-# What differs: neighbours have no weights, and what symmetry repeats is computed again.
+# There are two differences: neighbours have no weights, and symmetry-equivalent edges are computed again.
 #
 # </details>
 #
-# After three rounds an atom knows of atoms three steps away. The mean over the atoms of a cell (64 numbers) is widened to
-# 128 numbers by one layer: the vector of the crystal, its *embedding*. Another layer turns it into the prediction. We train
-# it on the same crystals, 50 times over: 50 *epochs* (to spare your time; the runs further down take 100). What counts in
-# the end is the network as it was after the epoch with the smallest error on the validation crystals.
+# After three rounds the vector of an atom depends on atoms three steps away. One layer maps the mean over the atoms of
+# a cell (64 numbers) to 128 numbers, the vector of the crystal: its *embedding*. Another layer turns it into the
+# prediction. We train the network on the same crystals 50 times over, that is for 50 *epochs*. (This saves you time;
+# the runs further down take 100.) In the end we keep the network as it was after the epoch with the smallest error on
+# the validation crystals.
 
 # %%
 from course_lib.models import CGCNN
@@ -532,28 +536,29 @@ pd.DataFrame(
 ).round(3)
 
 # %% [markdown]
-# Two numbers for one cloud. The mean absolute error has the unit of the target, so you can hold it against what you need,
-# but it does not say whether a model does better than the mean of all crystals. The coefficient of determination
-# $R^2 = 1 - \sum (y - \hat y)^2 / \sum (y - \bar y)^2$ says just that: 1 is perfect, 0 is as good as the mean $\bar y$. But it has
-# no unit and depends on the spread of the test crystals: the same errors give a higher $R^2$ where energies vary more. And
-# its squares give the largest errors the most weight. We use the mean absolute error, and $R^2$ never alone.
+# These are two numbers for one cloud of points. The mean absolute error has the unit of the target, so you can compare
+# it with the accuracy you need, but it does not say whether a model does better than the mean of all crystals. The
+# coefficient of determination $R^2 = 1 - \sum (y - \hat y)^2 / \sum (y - \bar y)^2$ says just that: 1 is perfect, 0 is
+# as good as the mean $\bar y$. But it has no unit and depends on the spread of the test crystals: the same errors give
+# a higher $R^2$ where energies vary more. And because errors are squared, the largest ones count most. We use the mean
+# absolute error, and never $R^2$ alone.
 #
-# This is **one** training on **one** split. Would another split, or another seed, reverse the order? One run
-# cannot say.
+# This is **one** training run on **one** split. Would another split, or another seed, reverse the order? One run cannot
+# tell.
 
 # %% [markdown]
 # ## Where does each view win?
 #
-# For an answer we need many runs. These were made once, on the same data, with
-# `python -m course_lib.experiments`: five splits, three seeds for each model.
+# To answer that we need many runs. These were made once, on the same data, with `python -m course_lib.experiments`:
+# five splits, and three seeds for each model.
 #
-# And we ask two different questions:
+# They ask two different questions:
 #
 # - **random**: test crystals are drawn at random. The model may have seen another polymorph of the same formula.
-# - **formula**: all polymorphs of a formula stay together, either all among the training crystals or all among the
-#   test crystals. The model has never met the formula.
+# - **formula**: all polymorphs of a formula stay together, either all among the training crystals or all among the test
+#   crystals. The model has never seen the formula.
 #
-# > **Predict.** Which of the two tests is harder? Which model does the harder one hit more?
+# > **Predict.** Which of the two tests is harder? Which model suffers more on the harder one?
 # >
 # > <!-- predict: tests; random, and the forest; random, and CGCNN; formula, and the forest; formula, and CGCNN -->
 
@@ -573,9 +578,9 @@ plot_errors(runs, "eV/atom")
 
 # %% [markdown]
 # Are the differences more than luck? Some splits are hard for every model, so we compare on equal terms: the same test
-# crystals, CGCNN minus forest, averaged over the seeds. That gives five differences, one per fold, and an
-# interval for their mean. (The folds share training crystals, which makes the plain interval too narrow; this one is
-# corrected for it {cite:p}`nadeau2003inference`. Here and below it is a 95 % interval, in eV/atom.)
+# crystals, CGCNN minus forest, averaged over the seeds. That gives five differences, one per fold, and an interval for
+# their mean. The folds share training crystals, which makes the plain interval too narrow; this one is corrected for
+# that {cite:p}`nadeau2003inference`. Here and below it is a 95 % interval, in eV/atom.
 
 # %%
 from course_lib.experiments.analysis import summarize_differences
@@ -598,25 +603,25 @@ measured("tests", "; ".join(f"{k}: {v:+.0%} on formula" for k, v in harder.items
 
 # %% [markdown]
 # The structure view wins on both tests: both intervals lie below zero. But new formulas are harder for both models, and
-# there the lead of CGCNN is smaller on average. The same two models, the same crystals, and only the question has changed.
-# Whoever reports just one of the two tests tells half of the story.
+# there the lead of CGCNN is smaller on average. The models and the crystals are the same; only the question has
+# changed. A report of just one of the two tests tells half the story.
 #
-# ## Why? Level and differences
+# ## Why? The error between formulas and within a formula
 #
-# We can look closer, because most test formulas have several polymorphs. Split each error in two:
+# We can look more closely, because most test formulas have several polymorphs. We split each error in two:
 #
-# - the **level**: is the mean over a formula's polymorphs right?
-# - the **differences**: given the level, is each polymorph placed rightly above or below it?
+# - the **between-formula error**: is the mean over a formula's polymorphs right? (`level` in the figure and the table.)
+# - the **within-formula error**: given that mean, is each polymorph placed correctly above or below it? (`difference`.)
 #
-# With the mean $\bar y$ of the polymorphs of a formula, and $\bar{\hat y}$ that of their predictions, the two errors of
-# a crystal are $|\bar{\hat y} - \bar y|$ and $|(\hat y - \bar{\hat y}) - (y - \bar y)|$. Formulas with one structure only have
-# no differences, and are left out of both.
+# Let $\bar y$ be the mean of the polymorphs of a formula, and $\bar{\hat y}$ that of their predictions. The two errors
+# of a crystal are $|\bar{\hat y} - \bar y|$ and $|(\hat y - \bar{\hat y}) - (y - \bar y)|$. Formulas with only one
+# structure have no within-formula error, so they are left out of both.
 #
 # > **Predict.** Which of the two can a composition-only model never get right?
 # >
-# > <!-- predict: parts; the level; the differences; both -->
+# > <!-- predict: parts; the between-formula error; the within-formula error; both -->
 
-# %% mystnb={"image": {"alt": "Two panels for formulas never met in training. Differences between polymorphs: CGCNN has clearly the smaller error. Level of a formula: CGCNN's is the smaller one on average, and the two come closer."}}
+# %% mystnb={"image": {"alt": "Two panels for formulas never seen in training. Differences between polymorphs: CGCNN has clearly the smaller error. Level of a formula: CGCNN's is the smaller one on average, and the two come closer."}}
 from course_lib.experiments.analysis import level_and_difference_errors
 
 parts = level_and_difference_errors(runs[runs["split"] == "formula"], crystals)
@@ -634,14 +639,15 @@ assert lead["difference"] > lead["level"], "but there its lead is smaller"
 part.round(3)
 
 # %% [markdown]
-# The forest predicts no differences at all, so its error there is the whole difference. CGCNN, which sees the structure,
-# is better, which is no surprise. But it is better on the level as well, where we might have backed the forest: Magpie hands
-# it its chemistry ready-made, and CGCNN has to learn from these crystals what each element is like. Two things speak for
-# CGCNN there. The level is a mean over the structures that we *have* of a formula, so it is not a matter of composition
-# alone. And the 92 bits of an atom (group, period, electronegativity and so on) are prepared chemistry, too.
+# The forest predicts no differences within a formula at all, so its error there is the whole difference. CGCNN sees the
+# structure, so it is no surprise that it is better. But its between-formula error is smaller as well. There we might
+# have bet on the forest: Magpie gives it ready-made chemistry, whereas CGCNN has to learn from these crystals what each
+# element is like. Two things help CGCNN there. The mean is over the structures that we *have* of a formula, so it does
+# not depend on composition alone. And the 92 bits of an atom (group, period, electronegativity and so on) are prepared
+# chemistry, too.
 #
-# **Structure adds to both parts, and most to the differences.** Does prepared chemistry, for its part, add anything to a
-# network that sees the structure? That is the question of the next notebooks, and you may doubt it by now.
+# **Structure improves both parts, most of all the one within a formula.** Does prepared chemistry, in turn, add
+# anything to a network that sees the structure? The next notebooks ask that question, and by now you may doubt it.
 #
 # ## The table again, with numbers
 
@@ -665,33 +671,35 @@ pd.DataFrame(
 ).rename(index=LABELS).round(2).T
 
 # %% [markdown]
-# (The recorded forests were trained on the validation crystals, too, and the machine had other work.) Of the usual table,
-# granularity and sensitivity hold. The costs differ, but on crystals as small as ours neither of them hurts. And *data it
-# needs* does not hold as it stands: with fewer than two thousand crystals CGCNN is ahead, on both parts of the error.
+# (The recorded forests were trained on the validation crystals, too, and the machine was also doing other work.) Of the
+# usual table, granularity and sensitivity hold. The costs differ, but on crystals as small as ours neither is a burden.
+# And *data it needs* does not hold as it stands: with fewer than two thousand crystals CGCNN is ahead, on both parts of
+# the error.
 #
 # ## What we saw
 #
-# - Polymorphs have one formula and different energies. A composition-only model cannot tell them apart, and we
-#   computed the error that this costs at least.
+# - Polymorphs have one formula and different energies. A composition-only model cannot tell them apart, and we computed
+#   the least error that this costs.
 # - 145 Magpie features describe a formula; a graph, in which each atom has twelve neighbours by weight, describes a
 #   structure.
 # - On these crystals the structure view is ahead on both kinds of test. New formulas are harder than random crystals, for
 #   both models.
-# - It is better on the level of a new formula, and has its largest lead on the differences between polymorphs, which the
-#   composition cannot tell. The composition view trains in a fraction of the time.
+# - It is better between formulas, and its lead is largest within a formula, where composition says nothing. The
+#   composition view trains in a fraction of the time.
 #
-# **When this stops being true.** With a few hundred crystals a graph network has little to learn the elements from; it falls
-# behind the forest (notebook 2). With many more its lead grows: on the largest task of Matbench, more than 100,000
-# crystals, CGCNN beats a forest on Magpie by far, on random folds {cite:p}`dunn2020matbench`. In a database of known materials polymorphs are rarer and closer in energy, so composition
-# alone does better there than here. And our crystals are all small and highly symmetric.
+# **When this stops being true.** With a few hundred crystals a graph network cannot learn the elements well, and it
+# falls behind the forest (notebook 2). With many more its lead grows: on the largest task of Matbench, with more than
+# 100,000 crystals and random folds, CGCNN beats a forest on Magpie by far {cite:p}`dunn2020matbench`. In a database of
+# known materials polymorphs are rarer and closer in energy, so composition alone does better there than here. Our
+# crystals are also all small and highly symmetric.
 #
 # ## Check yourself
 #
 # 1. Two crystals have the same 145 features. Must they be the same crystal?
 # 2. Why is a cut at exactly twelve neighbours a bad idea in rock salt?
 # 3. A colleague reports a graph network's error on a random split, for a database full of polymorphs. What do you ask?
-# 4. You are handed the same rock salt again, with a cell twice as long. What becomes of the 145 features, of the edges, and
-#    of CGCNN's prediction?
+# 4. You get the same rock salt again, with a cell twice as long. What happens to the 145 features, to the edges, and to
+#    CGCNN's prediction?
 # 5. Where does a composition-only model make an error that no training can fix, and where does it not?
 #
 # <details><summary>Answers</summary>
@@ -699,12 +707,12 @@ pd.DataFrame(
 # 1. No. All polymorphs of a formula have the same features, and so do MgO and Mg₂O₂: only fractions count.
 # 2. Six atoms are nearest and twelve share the next distance. A cut at twelve keeps six of those twelve, and which six
 #    depends on the order in which the program meets them, not on the crystal.
-# 3. How large is the error on formulas that were not in the training set? Polymorphs of the test formulas in the training
-#    set give the level of the formula away.
-# 4. The features stay: they know fractions only. There are twice as many atoms and twice as many edges, but each atom sees
-#    the same neighbours as before. The mean over the atoms is the same, and so is the prediction.
-# 5. In the differences between polymorphs of one formula: it must give all of them one number. The level of a formula has
-#    no such floor; there more crystals, or better features, can help.
+# 3. How large is the error on formulas that were not in the training set? If the training set holds polymorphs of the
+#    test formulas, it gives away the mean energy of the formula.
+# 4. The features stay the same: they depend only on fractions. There are twice as many atoms and twice as many edges,
+#    but each atom has the same neighbours as before. The mean over the atoms is the same, and so is the prediction.
+# 5. Within a formula: it must give all its polymorphs one number. The between-formula error has no such floor; there,
+#    more crystals or better features can help.
 #
 # </details>
 #

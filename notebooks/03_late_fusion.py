@@ -9,29 +9,30 @@
 # %% [markdown]
 # # Late fusion
 #
-# **Question.** Two models are finished, one on composition and one on structure. Is a weighted mean of their
+# **Question.** We have two trained models, one on composition and one on structure. Is a weighted mean of their
 # predictions better than either, and which weight is the right one?
 #
 # **You will learn to**
 #
-# - blend the predictions of two finished models with one number, $\alpha$;
+# - blend the predictions of two trained models with one number, $\alpha$;
 # - choose $\alpha$ from predictions that the models did not train on, and see what goes wrong otherwise;
 # - find the best $\alpha$ exactly, without trying values;
-# - tell from the correlation of two models' errors how much a blend can gain.
+# - estimate from the correlation of two models' errors how much a blend can gain.
 #
 # **You need** notebooks 1 and 2. **Time to read:** 40 min. **Time to run:** at most 40 s on two cores.
 
 # %% [markdown]
 # ## The idea
 #
-# Early fusion trained one network on both views. Late fusion leaves the two models of notebook 1 as they are and mixes
-# their answers:
+# Early fusion trained one network on both views. Late fusion leaves the two models of notebook 1 as they are and
+# averages their predictions:
 #
 # $$ \hat y = \alpha\, \hat y_{\text{RF}} + (1 - \alpha)\, \hat y_{\text{GNN}}, \qquad 0 \le \alpha \le 1 $$
 #
 # - $\hat y_{\text{RF}}$: what the random forest predicts from the composition;
 # - $\hat y_{\text{GNN}}$: what the graph network, here CGCNN, predicts from the structure;
-# - $\alpha$: the weight of the forest. With $\alpha = 0$ the network decides alone, with $\alpha = 1$ the forest does.
+# - $\alpha$: the weight of the forest. With $\alpha = 0$ the blend is the network alone, with $\alpha = 1$ it is the
+#   forest alone.
 
 # %% mystnb={"image": {"alt": "Two rows. Above: composition, 145 Magpie features, random forest, prediction of the forest, times alpha. Below: crystal graph, CGCNN convolutions, mean and dense layers, prediction of the network, times one minus alpha. Both arrows meet in a sum, which is the prediction."}}
 from course_lib.teaching.figures.late_fusion import plot_late_fusion
@@ -39,7 +40,7 @@ from course_lib.teaching.figures.late_fusion import plot_late_fusion
 plot_late_fusion()
 
 # %% [markdown]
-# An example. The forest says −1.0 eV/atom, CGCNN says −1.5 eV/atom, and $\alpha = 0.2$:
+# For example, the forest says −1.0 eV/atom, CGCNN says −1.5 eV/atom, and $\alpha = 0.2$:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -48,7 +49,8 @@ blended = alpha * forest_says + (1 - alpha) * cgcnn_says
 print(f"{blended:.1f} eV/atom")
 
 # %% [markdown]
-# The blend lies between the two. It is better than both where one is too high and the other too low: their errors cancel.
+# The blend lies between the two. Where one is too high and the other too low, their errors partly cancel, and the blend
+# can be better than both.
 #
 # > **Predict.** CGCNN had the smaller error in notebook 1. Should the forest, the weaker model, get any weight at all?
 # > Write down an $\alpha$ for crystals with known formulas (random folds), and one for new formulas.
@@ -58,16 +60,16 @@ print(f"{blended:.1f} eV/atom")
 # %% [markdown]
 # ## Where do the predictions come from?
 #
-# $\alpha$ is learned from data, like any other parameter. So we need predictions of both models and the true values
-# alongside. There are two places to take them from:
+# $\alpha$ is fitted to data, like any other parameter. So we need predictions of both models together with the true
+# values. We can take them from two places:
 #
-# - the **training set**: both models have predictions for it at once;
-# - **out-of-fold** predictions: the data are cut in five folds, and each crystal is predicted by models trained on the
-#   other four.
+# - the **training set**: both models give predictions for it right away;
+# - **out-of-fold** predictions: the data are split into five folds, and each crystal is predicted by models trained on
+#   the other four.
 #
-# Which crystals belong together is settled by their ids, never by their place in a list. A training loader shuffles, so
-# what comes out of it is in another order than the table. `course_lib.late_fusion` takes pandas Series and joins them by
-# id.
+# Predictions are matched by the ids of their crystals, never by their place in a list. A training loader shuffles, so
+# what comes out of it is in a different order from the table. `course_lib.late_fusion` takes pandas Series and joins
+# them by id.
 
 # %%
 import pandas as pd
@@ -104,7 +106,7 @@ errors = pd.DataFrame(
 errors.T.round(3)
 
 # %% [markdown]
-# Mean absolute errors in eV/atom. Both models are better on their training crystals than on others: they remember.
+# Mean absolute errors in eV/atom. Both models are better on their training crystals than on others: they memorise.
 
 # %%
 for split in ("random", "formula"):
@@ -113,10 +115,10 @@ for split in ("random", "formula"):
     assert (flattery > 1.3).all(), "both flatter themselves on their training set"
 
 # %% [markdown]
-# (*Training set* is that of the first fold; *out of fold* are the test crystals of all five.) Fully grown trees remember their
-# training set almost by heart. This forest does not, for two reasons. First, polymorphs are the same to it. Even the best
-# guess that sees the composition only, the median of each formula's polymorphs, misses these crystals by this much (less
-# than in notebook 1, because crystals without polymorphs are among them):
+# (*Training set* is that of the first fold; *out of fold* are the test crystals of all five.) Fully grown trees know
+# their training set almost by heart. This forest does not, for two reasons. First, it cannot tell polymorphs apart. The
+# best guess from the composition alone is the median of each formula's polymorphs, and even this guess has the error
+# below. (It is smaller than in notebook 1, because some of these crystals have no polymorphs.)
 
 # %%
 seen = predictions["random", "training set"].index
@@ -126,8 +128,8 @@ print(f"{floor:.3f} eV/atom")
 assert errors.loc[FOREST, ("random", "training set")] > floor
 
 # %% [markdown]
-# Second, its trees are not fully grown: a leaf holds at least three crystals, and each tree sees a random draw of them. How
-# much that does shows where the first reason is gone, on one crystal of each formula:
+# Second, its trees are not fully grown: a leaf holds at least three crystals, and each tree sees a random sample of the
+# crystals. To see how much that does, we remove the first reason by keeping one crystal of each formula:
 
 # %%
 from course_lib.composition import magpie
@@ -145,12 +147,12 @@ assert by_leaf[3] > by_leaf[1] > 0.05
 # %% [markdown]
 # ## Wrong: alpha from the training set
 #
-# > **Predict.** On its training set of random folds, the network remembers better than the forest can. Will $\alpha$ come
-# > out too small or too large there?
+# > **Predict.** On random folds, the network fits its training set better than the forest can. Will the $\alpha$ from
+# > that training set be too small or too large?
 # >
 # > <!-- predict: leak; too small; too large; about right -->
 #
-# Find out by hand first. Choose the folds and the predictions, and move $\alpha$ with the mouse or the arrow keys.
+# First find out by hand. Choose the folds and the predictions, and move $\alpha$ with the mouse or the arrow keys.
 
 # %%
 from course_lib.teaching.explorers.late_fusion import alpha_explorer, live_alpha
@@ -159,23 +161,23 @@ pairs = {key: table[[FOREST, NETWORK]] for key, table in predictions.items()}
 alpha_explorer(y, pairs, unit="eV/atom")
 
 # %% [markdown]
-# Left: the error along $\alpha$; the star is its smallest value, the dashed line belongs to the other predictions. Right:
-# each dot is a crystal of the blend, then of CGCNN and of the forest alone.
+# Left: the error against $\alpha$. The star marks its smallest value, and the dashed line belongs to the other
+# predictions. Right: one dot per crystal, for the blend, for CGCNN alone and for the forest alone.
 #
-# 1. Training set, random folds: move to the star. Which $\alpha$ is it?
-# 2. Leave $\alpha$ there and switch to *out of fold*. What becomes of the cloud of CGCNN, and of its error? How far is it
-#    to the new star?
+# 1. Training set, random folds: move to the star. What is its $\alpha$?
+# 2. Leave $\alpha$ there and switch to *out of fold*. What happens to the cloud of CGCNN, and to its error? How far
+#    away is the new star?
 # 3. Do the same with the folds by formula. Does $\alpha$ change in the same direction?
 #
-# The slider above moves in steps, and needs no Python. With Python running, any $\alpha$ can be set, on whichever
-# predictions you name:
+# The slider above moves in steps, and needs no Python. With Python running, you can set any $\alpha$, for any of the
+# predictions:
 
 # %%
 table = predictions["formula", "out of fold"]
 live_alpha(y, table[FOREST], table[NETWORK], "eV/atom")
 
 # %% [markdown]
-# And now by computation, for all four:
+# Now we compute it, for all four:
 
 # %%
 from course_lib.late_fusion import blend, optimal_alpha
@@ -198,19 +200,20 @@ assert ratio["random"] > 2
 assert ratio["formula"] < 1 / 2
 
 # %% [markdown]
-# The training set compares how well two models *remember*. That says little about how well they *predict*. Both weights
+# The training set compares how well two models *memorise*. That says little about how well they *predict*. Both weights
 # from it are wrong by more than a factor of two: too large on random folds, too small on folds by formula, where the
-# network remembers so well that the forest seems to be of no use. Which way it goes depends on the data and the models. The chapter that this course started from ([errata](errata.ipynb)) chose $\alpha$ in this way,
-# and out of a shuffled loader besides, so that predictions and true values did not even belong to the same crystals.
+# network memorises so well that the forest seems to be of no use. The direction depends on the data and the models. The
+# chapter that this course started from ([errata](errata.ipynb)) chose $\alpha$ in this way. It also took the
+# predictions from a shuffled loader, so predictions and true values did not even belong to the same crystals.
 #
-# Here the harm is small, because all of these weights are: CGCNN is far ahead, and what becomes of the forest hardly
-# matters. You cannot know that before you have looked at predictions for crystals that the models have not seen.
+# Here the harm is small, because all of these weights are small: CGCNN is far ahead, and the forest hardly matters. You
+# cannot know that before you have looked at predictions for crystals that the models have not seen.
 #
 # ## Right: alpha from the other folds
 #
-# There is one trap left. If $\alpha$ is chosen on all out-of-fold predictions and judged on the same ones, each crystal
-# has had a say in its own weight. With one number and many crystals this is a small sin, and easily avoided: the weight
-# for a fold comes from the other four folds. This is *cross-fitting*.
+# One trap is left. If $\alpha$ is chosen on all out-of-fold predictions and judged on the same ones, each crystal has
+# influenced its own weight. With one parameter and many crystals the bias is small, and it is easily avoided: the
+# weight for a fold comes from the other four folds. This is *cross-fitting*.
 
 # %%
 from course_lib.late_fusion import cross_fitted
@@ -232,14 +235,16 @@ alpha_of_fold.round(3)
 # %% [markdown]
 # ## No grid needed
 #
-# One could try $\alpha = 0, 0.01, 0.02, \dots$ There is an exact way. With the rest $r_i = y_i - \hat y_{\text{GNN},i}$
-# and the difference $d_i = \hat y_{\text{RF},i} - \hat y_{\text{GNN},i}$, the error of crystal $i$ is $r_i - \alpha d_i$:
+# One could try $\alpha = 0, 0.01, 0.02, \dots$, but there is an exact way. With the residual $r_i = y_i - \hat
+# y_{\text{GNN},i}$ of the network and the difference $d_i = \hat y_{\text{RF},i} - \hat y_{\text{GNN},i}$, the error of
+# crystal $i$ is $r_i - \alpha d_i$:
 #
 # $$ \sum_i |r_i - \alpha d_i| = \sum_i |d_i| \left| \frac{r_i}{d_i} - \alpha \right| $$
 #
-# This is the distance of $\alpha$ from the points $r_i / d_i$, each with the weight $|d_i|$. The number with the smallest
-# weighted distance from given points is their **weighted median**: sort the points, and go up until half of the weight is
-# reached. Sorting is all the work there is. Crystals on which the two models agree ($d_i = 0$) have no say.
+# This is the sum of the distances of $\alpha$ from the points $r_i / d_i$, each with the weight $|d_i|$. The number
+# with the smallest weighted distance from given points is their **weighted median**: sort the points, and go up until
+# half of the weight is reached. Sorting is all the work. Crystals on which the two models agree ($d_i = 0$) do not
+# count.
 
 # %%
 import numpy as np
@@ -261,15 +266,15 @@ assert abs(median - right) < 1e-6
 # %% [markdown]
 # ## When does blending help?
 #
-# Errors cancel only where they differ. If both models are wrong about the same crystals, by the same amounts, a mean of
-# the two is as wrong. What counts is the **correlation** $\rho$ of their errors. For the squared error, with the standard
-# deviations $s_a$ and $s_b$ of the two models' errors, the best weight of model $a$ is
+# Errors cancel only where they differ. If both models are wrong about the same crystals, by the same amounts, their
+# mean is just as wrong. What counts is the **correlation** $\rho$ of their errors. For the squared error, with the
+# standard deviations $s_a$ and $s_b$ of the two models' errors, the best weight of model $a$ is
 #
 # $$ \alpha = \frac{s_b^2 - \rho\, s_a s_b}{s_a^2 + s_b^2 - 2 \rho\, s_a s_b} $$
 #
-# {cite:p}`bates1969combination`, cut to the range from 0 to 1. [Exercise 2](ex2_reading_alpha.ipynb) derives it.
+# {cite:p}`bates1969combination`, clipped to the range from 0 to 1. [Exercise 2](ex2_reading_alpha.ipynb) derives it.
 #
-# > **Predict.** Are the errors of forest and CGCNN alike? Think of what each of them cannot see.
+# > **Predict.** How similar are the errors of forest and CGCNN? Think of what each of them cannot see.
 # >
 # > <!-- predict: correlation; hardly (correlation below 0.3); somewhat (0.3 to 0.7); very much (above 0.7) -->
 
@@ -308,14 +313,15 @@ assert all(rho > 0.3 for rho, _ in measured.values()), "both models err alike"
 assert all(0 < gain < 0.02 for _, gain in measured.values()), "little is left to gain"
 
 # %% [markdown]
-# The formula above says when the worse model $a$ gets no weight at all: when $\rho \ge s_b / s_a$. Both errors lean the same
-# way, for a formula that is unlike all others is hard for both models. And the errors of the forest are much larger. So the
-# correlations lie below the limits, but not by much: whatever the forest knows, the network knows nearly all of it, and a
-# blend of the two gains next to nothing. The curves show what two equally good models with the same correlation would gain.
+# The formula above says when the worse model $a$ gets no weight at all: when $\rho \ge s_b / s_a$. The errors are
+# correlated, because a formula that is unlike all others is hard for both models. And the errors of the forest are much
+# larger. So the correlations lie below the limits, but not by much. The network knows nearly everything that the forest
+# knows, and a blend of the two gains next to nothing. The curves show what two equally good models with the same
+# correlation would gain.
 #
 # ## Late fusion against its parents
 #
-# Now all folds and all random starts, each blend with a weight from the other folds.
+# Now we use all folds and all seeds, and each blend takes its weight from the other folds.
 
 # %%
 from course_lib.experiments.analysis import summarize_differences, with_late_fusion
@@ -324,7 +330,7 @@ late = with_late_fusion(runs, y)
 blends = late[late["method"] == "late_fusion"].groupby("split", sort=False)["alpha"]
 blends.agg(["mean", "std"]).round(2)
 
-# %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and late fusion on random and on formula-grouped folds, one dot per run, with mean and standard deviation. CGCNN and late fusion look alike on both; the forest lies far above."}}
+# %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and late fusion on random and on formula-grouped folds, one dot per run, with mean and standard deviation. CGCNN and late fusion look the same on both; the forest lies far above."}}
 from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(late, "eV/atom")
@@ -344,31 +350,33 @@ assert (against[NETWORK]["low"] > -0.01).all(), "nor does it cost much"
 difference.round(4)
 
 # %% [markdown]
-# Each row is parent minus blend, in eV/atom. Against the forest the blend wins, but so does CGCNN alone. Against CGCNN the
-# difference is about a hundredth of its error, and its interval reaches to both sides of zero. **On these crystals late
-# fusion is CGCNN with a grain of forest.** It does no harm: the weight from the other folds knows that the forest has
-# little to say. Give it two models that are equally good and differ in their errors, and it has more to do.
+# Each row is parent minus blend, in eV/atom. The blend beats the forest, but so does CGCNN alone. Compared with CGCNN
+# the difference is about a hundredth of its error, and its interval includes zero. **On these crystals late fusion is
+# CGCNN with a pinch of forest.** It does no harm: the weight from the other folds reflects that the forest has little
+# to add. With two models that are equally good and differ in their errors, it would gain more.
 #
 # ## What we saw
 #
-# - One number joins two finished models. Nothing is trained again.
-# - $\alpha$ comes from predictions for crystals that the models did not learn from. The training set gives another
-#   number, because there the models remember.
-# - The best $\alpha$ for the absolute error is a weighted median: exact, and as quick as sorting.
-# - The less two models err alike, and the closer they are in quality, the more their blend gains.
+# - One number joins two trained models. Nothing is trained again.
+# - $\alpha$ comes from predictions for crystals that the models were not trained on. The training set gives another
+#   number, because there the models memorise.
+# - The best $\alpha$ for the absolute error is a weighted median: exact, and as fast as sorting.
+# - The less correlated the errors of two models are, and the closer the models are in quality, the more their blend
+#   gains.
 #
 # | strengths | weaknesses |
 # |---|---|
-# | works with any two models, also with those that cannot be retrained | out-of-fold predictions cost one training a fold |
-# | two opinions: where they differ much, take care | two models to keep and to run |
-# | nothing to tune but one number, and that exactly | one weight for all crystals, though some need structure more than others |
+# | works with any two models, also with those that cannot be retrained | out-of-fold predictions cost one training run per fold |
+# | two opinions: where they differ a lot, take care | two models to keep and to run |
+# | only one number to tune, with an exact solution | one weight for all crystals, though some need structure more than others |
 #
 # **When this stops being true.** With fewer crystals the two parents come closer (the learning curves of notebook 2), and
-# the forest gets more weight. With more, or on a property that depends on the composition alone, look again.
+# the forest gets more weight. With more crystals, or for a property that depends on the composition alone, measure
+# again.
 #
 # ## Check yourself
 #
-# 1. A blend has $\alpha = 0.2$. What does that say about the two models, and what not?
+# 1. A blend has $\alpha = 0.2$. What does that say about the two models, and what does it not say?
 # 2. Two models have errors with correlation 1. What is the best blend?
 # 3. Why can the forest not memorise our training set, and on what dataset could it?
 # 4. In the explorer, the error of the blend on the training set is far smaller than out of fold. Why not report that one?
@@ -377,21 +385,22 @@ difference.round(4)
 #
 # 1. The network gets four times the weight of the forest. It does not say that the network is four times as good: the
 #    weight depends on both errors *and* on their correlation.
-# 2. If the errors are equally large, every blend is the same. If they are not, the better model alone, unless negative
-#    weights are allowed.
+# 2. If the errors are equally large, every blend is the same. If they are not, the best blend is the better model
+#    alone, unless negative weights are allowed.
 # 3. The polymorphs of a formula have the same composition, so it must give them one prediction. Where every crystal has
-#    a formula of its own, nothing keeps it from memorising.
-# 4. It says how well the two models remember crystals that they were shown. Nobody needs a prediction for those. What
-#    counts are crystals that neither model has seen, and out-of-fold predictions are made for just these.
+#    its own formula, and the trees are fully grown, nothing keeps it from memorising.
+# 4. It says how well the two models remember crystals that they were trained on. Nobody needs a prediction for those.
+#    What counts is crystals that neither model has seen, and out-of-fold predictions are for exactly those.
 #
 # </details>
 #
 # ## Exercises
 #
-# [Exercise 2: Reading alpha](ex2_reading_alpha.ipynb) asks what a weight says, derives the best one, and hunts bugs in a
-# procedure that finds the wrong one. In JupyterLab, work in the copy in `work/exercises`, which has no solutions.
+# [Exercise 2: Reading alpha](ex2_reading_alpha.ipynb) asks what a weight means, derives the best one, and lets you find
+# the bugs in a procedure that gives the wrong one. In JupyterLab, work in the copy in `work/exercises`, which has no
+# solutions.
 #
 # ## Further reading
 #
-# Combining forecasts by the correlation of their errors: {cite:t}`bates1969combination`. Learning how to combine from
+# Combining forecasts by the correlation of their errors: {cite:t}`bates1969combination`. Learning the combination from
 # out-of-fold predictions: {cite:t}`wolpert1992stacked`.

@@ -9,15 +9,15 @@
 # %% [markdown]
 # # Intermediate fusion
 #
-# **Question.** Composition and structure can also meet inside the network, before it has made up its mind. Does the
+# **Question.** Composition and structure can also meet inside the network, before it makes its prediction. Does the
 # place where they meet matter?
 #
 # **You will learn to**
 #
-# - name the place in the network where each kind of fusion joins the two views;
+# - say where in the network each kind of fusion joins the two views;
 # - let the composition set scale and shift of every atom, and follow one number through it;
-# - give each crystal its own two weights, one a view;
-# - say why weights that a network gives to its sources do not explain its predictions;
+# - give each crystal its own two weights, one per view;
+# - explain why the weights that a network gives to its sources do not explain its predictions;
 # - compare four kinds of fusion when the differences are small.
 #
 # **You need** notebooks 1 to 3. **Time to read:** 40 min. **Time to run:** at most 80 s on two cores.
@@ -25,21 +25,21 @@
 # %% [markdown]
 # ## Four places to meet
 #
-# Early fusion put two vectors side by side, late fusion averaged two predictions. Between the first layer and the last
+# Early fusion concatenated two vectors, late fusion averaged two predictions. Between the first layer and the last
 # there are more places. Below, each row is the same graph network; the orange circle is where the composition comes in.
 
-# %% mystnb={"image": {"alt": "Four rows, each the same network: graph, three convolutions, mean, dense layers, prediction. Intermediate fusion: the composition enters before every convolution, as scale and shift of every atom. Early fusion: behind the mean, side by side. Attention fusion: behind the mean, as a sum with weights of this crystal. Late fusion: a forest and the network each predict, and the predictions are added with one weight for all crystals."}}
+# %% mystnb={"image": {"alt": "Four rows, each the same network: graph, three convolutions, mean, dense layers, prediction. Intermediate fusion: the composition enters before every convolution, as scale and shift of every atom. Early fusion: after the mean, side by side. Attention fusion: after the mean, as a sum with weights of this crystal. Late fusion: a forest and the network each predict, and the predictions are added with one weight for all crystals."}}
 from course_lib.teaching.figures.intermediate_fusion import plot_fusion_places
 
 plot_fusion_places()
 
 # %% [markdown]
-# The names are a little odd: in our networks, *early* fusion meets behind the convolutions, and *intermediate* fusion
-# before them. "Early" means that there is one model only, which reads both. What counts is this: in intermediate fusion
-# the composition has a say in **what the atoms tell each other**. In the other three it comes in when they have
-# finished.
+# The names are a little odd: in our networks, *early* fusion joins the views after the convolutions, and *intermediate*
+# fusion before them. "Early" means that there is only one model, which reads both. What counts is this: in intermediate
+# fusion the composition influences **the messages between the atoms**. In the other three it comes in when the messages
+# are finished.
 #
-# > **Predict.** Four kinds of fusion, the same crystals, the same trunk. Which one would you expect to have the smallest
+# > **Predict.** Four kinds of fusion, the same crystals, the same trunk. Which one do you expect to have the smallest
 # > error on new formulas? Write down a reason, too.
 # >
 # > <!-- predict: fusion; early; late; intermediate; attention; no difference to be seen -->
@@ -47,17 +47,19 @@ plot_fusion_places()
 # %% [markdown]
 # ## Scale and shift
 #
-# How can one row of composition features speak to every atom? A simple way is to let it turn knobs. Each atom $i$ has a
-# vector $x_i$ of 64 numbers. Before convolution $l$, every number is multiplied and shifted:
+# How can one row of composition features act on every atom? A simple way is to let it scale and shift the atoms'
+# features. Each atom $i$ has a vector $x_i$ of 64 numbers. Before convolution $l$, every number is multiplied and
+# shifted:
 #
 # $$ x_i \leftarrow \bigl(1 + \gamma^{(l)}(\tilde c)\bigr) \odot x_i + \beta^{(l)}(\tilde c) $$
 #
 # - $\tilde c$: the standardised composition features, as in notebook 2;
-# - $\gamma^{(l)}, \beta^{(l)}$: 64 numbers each, made of $\tilde c$ by a small network;
-# - $\odot$: number by number.
+# - $\gamma^{(l)}, \beta^{(l)}$: 64 numbers each, computed from $\tilde c$ by a small network;
+# - $\odot$: multiplication number by number.
 #
-# All atoms of a crystal get the same $\gamma$ and $\beta$, for they have one composition. This is *feature-wise linear
-# modulation*, FiLM {cite:p}`perez2018film`. One number as an example, with $\gamma = 0.5$ and $\beta = -0.5$:
+# All atoms of a crystal get the same $\gamma$ and $\beta$, because the crystal has one composition. This is
+# *feature-wise linear modulation*, FiLM {cite:p}`perez2018film`. Here is one number as an example, with $\gamma = 0.5$
+# and $\beta = -0.5$:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -65,8 +67,8 @@ x, gamma, beta = 2.0, 0.5, -0.5
 print(f"{x} becomes {(1 + gamma) * x + beta}")
 
 # %% [markdown]
-# With $\beta = 0$ and $1 + \gamma$ between 0 and 1, the knob is a **gate**: it lets a feature through, dims it, or
-# shuts it. So a gate is a special case of scale and shift. Here is the network's own code:
+# With $\beta = 0$ and $1 + \gamma$ between 0 and 1, this is a **gate**: it lets a feature through, weakens it, or
+# blocks it. So a gate is a special case of scale and shift. Here is the network's own code:
 
 # %%
 import inspect
@@ -76,9 +78,10 @@ from course_lib.models import IntermediateFusion
 print(inspect.getsource(IntermediateFusion.forward))
 
 # %% [markdown]
-# Why $1 + \gamma$, and not $\gamma$ alone? The layer that makes $\gamma$ and $\beta$ starts with all its weights zero.
+# Why $1 + \gamma$, and not $\gamma$ alone? In the layer that computes $\gamma$ and $\beta$ all initial weights are
+# zero.
 #
-# > **Predict.** Then what does the network compute before it has learned anything? Does it use the composition?
+# > **Predict.** So what does the network compute before it has learned anything? Does it use the composition?
 # >
 # > <!-- predict: start; the prediction of a plain CGCNN; the mean energy; noise made of the composition -->
 
@@ -110,8 +113,9 @@ with torch.no_grad():
 assert torch.allclose(fused, plain), "at the start it is CGCNN, number by number"
 
 # %% [markdown]
-# It begins as plain CGCNN, and learns from there how far to let the composition in. Now we train it, on a part of the
-# crystals and for few epochs, to see the knobs turn. (So short a training says nothing about how good it is.)
+# It starts as plain CGCNN, and learns from there how much to use the composition. Now we train it, on a part of the
+# crystals and for a few epochs, to see how scale and shift develop. (Such a short training run says nothing about how
+# good the network is.)
 
 # %%
 from course_lib.training import FitConfig, fit, predict
@@ -134,10 +138,10 @@ factors = 1 + turned[:, 0, 0]  # before the first convolution
 plot_scales(factors, ionic, "mean deviation of electronegativity")
 
 # %% [markdown]
-# Each row is a crystal, metal alloys below, ionic crystals above. Each column is one of the 64 atom features. Bright
-# means: multiplied by more than in the average crystal. At the right stand features that the network has learned to use
-# more in ionic crystals, at the left those that it uses less. So one convolution works differently in an alloy and in a
-# salt.
+# Each row is a crystal: metal alloys at the bottom, ionic crystals at the top. Each column is one of the 64 atom
+# features. Bright means: multiplied by more than in the average crystal. On the right are features that the network has
+# learned to use more in ionic crystals, on the left those that it uses less. So the same convolution works differently
+# in an alloy and in a salt.
 
 # %%
 import numpy as np
@@ -148,7 +152,8 @@ print(f"{strong} of {len(correlation)} factors go with it (correlation beyond ±
 assert strong > 0
 
 # %% [markdown]
-# > **Predict.** Two polymorphs of one formula: same factors or different ones? Same prediction or different ones?
+# > **Predict.** Do two polymorphs of one formula get the same factors or different ones? The same prediction or
+# > different ones?
 # >
 # > <!-- predict: factors; same factors, same prediction; same factors, different predictions; different factors, different predictions -->
 
@@ -162,21 +167,21 @@ assert np.allclose(turned[first], turned[second], atol=1e-5), "same knobs"
 assert abs(predicted.iloc[first] - predicted.iloc[second]) > 1e-3, "other crystal"
 
 # %% [markdown]
-# The composition tunes the instrument, the structure plays it.
+# The composition tunes the instrument; the structure plays it.
 #
 # ## Attention: two weights for each crystal
 #
 # Late fusion had one $\alpha$ for all crystals, though some need structure more than others. Why not let each crystal
-# have its own? Attention fusion makes a vector of each view, $h_c$ of the composition and $h_s$ of the structure, gives
-# each a score, and adds them up by weight:
+# have its own? Attention fusion makes one vector from each view, $h_c$ from the composition and $h_s$ from the
+# structure. It gives each a score, and takes their weighted sum:
 #
 # $$ (w_c, w_s) = \operatorname{softmax}(a_c \cdot h_c + b_c,\; a_s \cdot h_s + b_s), \qquad \hat y = f(w_c h_c + w_s h_s) $$
 #
-# - $a_c, b_c, a_s, b_s$: learned; they make one number of a vector, its score;
+# - $a_c, b_c, a_s, b_s$: learned; they turn a vector into one number, its score;
 # - $\operatorname{softmax}(u, v)$: $e^u$ and $e^v$, divided by their sum, so the two weights add up to 1;
 # - $f$: a small network.
 #
-# An example: the composition scores 1.0, the structure 0.0.
+# For example, the composition scores 1.0 and the structure 0.0.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -186,7 +191,7 @@ print(f"gate:    {torch.sigmoid(scores[0] - scores[1]):.2f}")
 
 # %% [markdown]
 # With two views, the softmax is a **gate**: $w_c = \sigma(\text{difference of the scores})$ and $w_s = 1 - w_c$. So
-# "gated fusion" and "attention fusion" of two views are one thing. The code:
+# "gated fusion" and "attention fusion" of two views are the same thing. The code:
 
 # %%
 from course_lib.models import AttentionFusion
@@ -196,10 +201,10 @@ print(inspect.getsource(AttentionFusion.forward))
 
 # %% [markdown]
 # `norm` brings both vectors to the same size. Without it the network could give a view a small weight and a huge
-# vector, and the weight would say nothing at all.
+# vector, and the weight would mean nothing.
 #
 # > **Predict.** For which crystals does the composition get more weight? The [data card](data_card.ipynb) shows the
-# > prototypes: think of those whose energy the formula settles nearly alone. Write down three.
+# > prototypes: think of those whose energy depends almost on the formula alone. Write down three.
 
 # %%
 import pandas as pd
@@ -236,16 +241,16 @@ print(alike.iloc[0], pair.round(2).to_dict())
 assert pair.max() - pair.min() > 1e-3, "so have polymorphs"
 
 # %% [markdown]
-# Each crystal has weights of its own, and so have two polymorphs of one formula: the structure has a score, too. It is
+# Each crystal has its own weights, and so does each of two polymorphs, because the structure has a score, too. It is
 # tempting to read the figure as a finding about crystals: *these lean on composition, those on structure*. Before we
-# write that into a paper, we look at the other two starts. Same crystals, same network, same settings; only the first
-# random weights and the order of the batches are others.
+# write that into a paper, we look at the other two networks. They have the same crystals, the same layers and the same
+# settings; only the initial weights and the order of the batches differ.
 #
 # > **Predict.** Will the three networks agree on which crystals lean on the composition? And on the energies?
 # >
 # > <!-- predict: agree; on both; on the energies only; on the weights only; on neither -->
 
-# %% mystnb={"image": {"alt": "Weight of the composition by prototype for three networks from three random starts. The order of the prototypes by the first network is not the order by the others, and one network may give more weight to the composition everywhere."}}
+# %% mystnb={"image": {"alt": "Weight of the composition by prototype for three networks with different initial weights. The order of the prototypes by the first network is not the order by the others, and one network may give more weight to the composition everywhere."}}
 plot_weights_by_group(dict(weights.items()), prototypes, label)
 
 # %%
@@ -270,15 +275,15 @@ print("on all three lists:", ", ".join(sorted(shared)) or "none")
 assert len(shared) < 3, "the lists differ"
 
 # %% [markdown]
-# The table has rank correlations: 1 where two networks put the crystals in the same order. On the energies the networks
-# agree. On the weights they agree much less. Both views know the elements, the graph through its nodes. So there are
-# many ways to share the work which give much the same predictions, and chance decides which of them a training finds. So look
-# at the three prototypes that you wrote down: whether you were right depends on the network you ask. **The weights describe a
-# network, not the crystals** {cite:p}`jain2019attention`.
+# The table shows rank correlations: 1 where two networks put the crystals in the same order. On the energies the
+# networks agree. On the weights they agree much less. Both views know the elements, the graph through its nodes. So
+# there are many ways to share the work that give nearly the same predictions, and chance decides which of them a
+# training run finds. Look at the three prototypes that you wrote down: whether you were right depends on the network
+# you ask. **The weights describe a network, not the crystals** {cite:p}`jain2019attention`.
 #
-# What *can* be asked of a fitted model is how much worse it gets when it is given the composition of another crystal,
-# or the structure of another. Exercise 8 does that with care. Here is its method on our three networks: the *Shapley
-# value* of a view is its share in what the model gains from both, in eV/atom.
+# What we *can* ask of a fitted model is how much worse it gets when it is given the composition of another crystal, or
+# the structure of another. Exercise 8 does this carefully. Here is its method, applied to our three networks: the
+# *Shapley value* of a view is its share in what the model gains from both, in eV/atom.
 
 # %%
 from course_lib.interpret import block_errors, shapley_values
@@ -296,14 +301,14 @@ assert (shares["its share of the gain"] > 0.5).all()
 shares.round(2)
 
 # %% [markdown]
-# All three networks owe more than half of what they know to the composition features. The weights do not say by how much:
-# neighbours in the one column are not neighbours in the other. Both
-# views know the formula, for the nodes of the graph do, too. These networks read it mainly from the features.
+# In all three networks, more than half of the gain is attributed to the composition features. The weights do not say
+# how much: networks with similar weights need not have similar shares. Both views know the formula, because the nodes
+# of the graph hold it, too. These networks read it mainly from the features.
 #
 # ## Does the place matter?
 #
-# Now the recorded runs: all crystals, five folds of both kinds, three random starts, each method with the best of eight
-# settings. (The settings were chosen on validation crystals, as in notebook 2.)
+# Now we turn to the recorded runs: all crystals, five folds of both kinds, three seeds, each method with the best of
+# eight settings. (The settings were chosen on validation crystals, as in notebook 2.)
 
 # %%
 from course_lib.experiments.analysis import with_late_fusion
@@ -317,7 +322,7 @@ runs = with_late_fusion(runs, y)
 mean_error = runs.pivot_table(index="method", columns="split", values="mae", sort=False)
 mean_error.rename(index=LABELS).round(3)
 
-# %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and the four kinds of fusion on random and on formula-grouped folds, one dot per run, mean and standard deviation beside. The forest lies far behind; the dots of CGCNN and of the fusions overlap."}}
+# %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and the four kinds of fusion on random and on formula-grouped folds, one dot per run, mean and standard deviation alongside. The forest lies far behind; the dots of CGCNN and of the fusions overlap."}}
 from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(runs, "eV/atom")
@@ -328,9 +333,9 @@ from course_lib.teaching.figures.results import plot_paired_differences
 plot_paired_differences(runs, "intermediate_fusion", "eV/atom")
 
 # %% [markdown]
-# Five methods are compared with intermediate fusion. With five 95 % intervals on each test, the chance that one of them
-# misses its mark by accident is no longer 5 %. So for the verdict we ask more of each: an interval of $1 - 0.05/5 = 99$ %
-# (Bonferroni's correction).
+# Five methods are compared with intermediate fusion. With five 95 % intervals on each test, the chance that at least
+# one of them misses the true value is more than 5 %. So for the verdict we ask more of each: an interval of $1 - 0.05/5
+# = 99$ % (Bonferroni's correction).
 
 # %%
 from course_lib.experiments.analysis import summarize_differences
@@ -351,24 +356,24 @@ spread = hybrids.max() / hybrids.min() - 1
 print("worst over best of the four:", spread.map("+{:.0%}".format).to_dict())
 
 # %% [markdown]
-# A dash means: not shown, neither way.
+# A dash means that neither is shown to be better.
 #
 # - **Against the forest** intermediate fusion wins, as all networks do.
-# - **Against early and late fusion** no difference is shown, on either test. Their order may be chance. (Early fusion is behind
-#   on every random fold. An interval of 95 % would call that shown; one of 99 %, asked for here, does not.)
-# - **Attention fusion** is shown to be worse, on both tests. To weigh the two views for each crystal again is a freedom that has
-#   to be learned, too, and it did not pay here.
-# - **Against CGCNN**, which has no composition features at all, no difference is shown either. It is the finding of notebook 2
-#   once more: with so many crystals no gain by these features is shown, wherever they come in.
+# - **Against early and late fusion** no difference is shown, on either test. Their order may be chance. (Early fusion
+#   is behind on every random fold. An interval of 95 % would call that shown; the 99 % that we ask for does not.)
+# - **Attention fusion** is shown to be worse, on both tests. A separate weighting for each crystal also has to be
+#   learned, and here this did not pay off.
+# - **Against CGCNN**, which has no composition features at all, no difference is shown either. This is the finding of
+#   notebook 2 again: with so many crystals no gain from these features is shown, wherever they come in.
 #
-# If you predicted a clear winner, think of what the four have in common: the same two sources. The places differ; what there
-# is to know does not. So a good place gains little, but a clumsy joint can lose.
+# If you predicted a clear winner, think of what the four have in common: the same two sources. The place differs, but
+# the available information is the same. So a good place gains little, but a clumsy one can lose.
 #
 # ## What does it cost?
 #
-# The composition is one row per crystal; the work is in the edges, and there are many more of them. So what should the
-# knobs cost? Here is the CPU time of a training in the recorded runs. Some methods were trained for more epochs than
-# others, so we look at one epoch.
+# The composition is one row per crystal; most of the work is in the edges, and there are many more of them. So what
+# should scale and shift cost? Here is the CPU time of training in the recorded runs. Some methods were trained for more
+# epochs than others, so we look at one epoch.
 
 # %%
 epochs = runs["configuration"].map(lambda settings: settings.get("epochs"))
@@ -379,22 +384,22 @@ assert price.max() < 1.6, "no kind of fusion costs much more than the graph netw
 price.rename(index=LABELS).to_frame("an epoch, times CGCNN").round(2)
 
 # %% [markdown]
-# Late fusion is missing from the table: it costs its two parents.
+# Late fusion is missing from the table: it costs as much as its two parents.
 #
 # ## What we saw
 #
-# - The composition can come in before the convolutions, behind them, or after the prediction.
-# - Scale and shift start as "no change", so the network starts as CGCNN and learns how far to listen.
-# - A softmax over two views is a gate. It gives each crystal its own weights, but networks that predict alike can weigh
-#   differently: read such weights as a part of the network, not as a finding about crystals.
-# - All four have the same two sources. The places differ; what there is to know does not. Between early, intermediate and late
-#   fusion no difference is shown; attention fusion is behind.
+# - The composition can come in before the convolutions, after them, or after the prediction.
+# - Scale and shift start as "no change", so the network starts as CGCNN and learns how much to use the composition.
+# - A softmax over two views is a gate. It gives each crystal its own weights, but networks with similar predictions can
+#   have different weights. Read such weights as a part of the network, not as a finding about crystals.
+# - All four have the same two sources; only the place differs. Between early, intermediate and late fusion no
+#   difference is shown; attention fusion is behind.
 #
 # | strengths | weaknesses |
 # |---|---|
-# | the composition shapes every message, not just the end | must reach into the network: each trunk needs its own version |
+# | the composition shapes every message, not just the last layers | changes the inside of the network: each trunk needs its own version |
 # | an epoch costs little more than one of CGCNN | more to learn: scale and shift for each layer |
-# | attention: weights for each crystal, where late fusion has one for all | the weights look like an explanation and are none |
+# | attention: weights for each crystal, where late fusion has one for all | the weights look like an explanation, but are not one |
 #
 # **When this stops being true.** Our formulas have few elements and our crystals few atoms. Where the second view knows
 # something that the graph does not hold (a temperature, a spectrum, a text), the place may matter more. And with more folds
@@ -402,25 +407,26 @@ price.rename(index=LABELS).to_frame("an epoch, times CGCNN").round(2)
 #
 # ## Check yourself
 #
-# 1. A feature has $1 + \gamma = 0$ in all oxides. What does the network then know of it in an oxide?
-# 2. Late fusion has $\alpha = 0.4$. Attention fusion gives the composition 0.4 on average. Do the two say the same?
+# 1. A feature has $1 + \gamma = 0$ in all oxides. What does the network then know about it in an oxide?
+# 2. Late fusion has $\alpha = 0.4$. Attention fusion gives the composition 0.4 on average. Do the two mean the same?
 # 3. A colleague writes: "The attention weights prove that structure matters most in perovskites." What would you ask?
 #
 # <details><summary>Answers</summary>
 #
-# 1. Only the shift $\beta$, which is the same for all atoms of the crystal. What the atoms' own feature said is gone.
-# 2. No. $\alpha$ weighs two predictions in eV/atom, and is the best one for their errors. The attention weight mixes
+# 1. Only the shift $\beta$, which is the same for all atoms of the crystal. What the feature said about each atom is
+#    gone.
+# 2. No. $\alpha$ weights two predictions in eV/atom, and is the best one for their errors. The attention weight mixes
 #    two vectors before a network reads them; nothing makes it a share of the prediction.
-# 3. Whether a second random start says the same, and how the error changes when the structure is taken away.
+# 3. Whether a second seed gives the same result, and how the error changes when the structure is taken away.
 #
 # </details>
 #
 # ## Exercises
 #
-# [Exercise 6: Attention fusion](ex6_attention_fusion.ipynb) has you build the two weights, test whether they depend on the
-# crystal, and find what a colleague's layer breaks. [Exercise 8: Composition or structure?](ex8_block_importance.ipynb)
-# measures what a fitted hybrid owes to each of its two sources. In JupyterLab, work in the copies in
-# `work/exercises`, which have no solutions.
+# [Exercise 6: Attention fusion](ex6_attention_fusion.ipynb) asks you to build the two weights, to test whether they
+# depend on the crystal, and to find what a colleague's layer breaks. [Exercise 8: Composition or
+# structure?](ex8_block_importance.ipynb) attributes the gain of a fitted hybrid to its two sources. In JupyterLab,
+# work in the copies in `work/exercises`, which have no solutions.
 #
 # ## Further reading
 #
