@@ -50,6 +50,33 @@ def task_errors(output: Tensor, target: Tensor, known: Tensor, loss: str, n_labe
     return error.sum(0) / (known.sum(0).clamp(min=1) if n_labels is None else n_labels)
 
 
+def task_shares(terms: Tensor, shared: nn.Module) -> Tensor:
+    """Return how much each task counts in a loss, and in the gradient of the loss by shared weights.
+
+    The two differ: the derivative of an absolute error is 1 or -1, however large the error is.
+
+    Parameters
+    ----------
+    terms : Tensor, shape (T,)
+        What each task adds to the loss, such as its weight times its error, with the graph of its computation.
+    shared : Module
+        The part of the network that all tasks use, for example `MultiTask.trunk`.
+
+    Returns
+    -------
+    Tensor, shape (2, T)
+        Shares that add up to one in each row. First row: of the sum of the terms. Second row: of the sum of the
+        lengths of their gradients.
+    """
+    weights = [weight for weight in shared.parameters() if weight.requires_grad]
+    lengths = []
+    for term in terms:
+        gradients = torch.autograd.grad(term, weights, retain_graph=True, allow_unused=True)
+        lengths.append(torch.cat([one.flatten() for one in gradients if one is not None]).norm())
+    sizes = torch.stack([terms.detach(), torch.stack(lengths)])
+    return sizes / sizes.sum(1, keepdim=True)
+
+
 class TaskWeights(nn.Module):
     """What three ways to weigh tasks have in common; a subclass says what `relative_weights` are.
 

@@ -406,10 +406,52 @@ table.round(3)
 
 # %% [markdown]
 # The table has the shares $\lambda_k s_k / \sum_j \lambda_j s_j$, with the standard deviation $s_k$ of the labels in
-# the training set. In this proportion the tasks change the trunk when training begins, while the network knows little more
-# than the means. With the absolute error this is so for large and for small errors, because the derivative of $|r|$ is 1 or
-# −1 whatever the error $r$ is: not the task with the larger *error* has the larger share, but the one with the larger
-# $\lambda_k s_k$. (With the squared error the size of the error would count as well; see [errata](errata.ipynb), 13.) With meV it learns the gap and nothing else. Three ways to choose:
+# the training set. With meV the gap has nearly all of it. That the *errors* do not stand here is no slip. Training follows
+# the gradient, and the derivative of an absolute error $|r|$ is 1 or −1, however large $r$ is. So the task with the larger
+# $\lambda_k s_k$ changes the trunk more, not the task with the larger error. (With the squared error, whose derivative is $2r$,
+# the size of the error counts as well.)
+#
+# We measure it on the network trained above and on one that has just begun, for the loss with $\lambda = (1, 1)$: the gap's
+# share of the loss, and its share of the gradient by the weights of the trunk, as means over batches of 64 training crystals.
+
+# %%
+from course_lib.losses import task_errors, task_shares
+
+known = as_targets(labels).subset(learn_from)
+
+
+def gap_shares(model, loss):
+    """Return the gap's mean share of the loss and of the gradient, for lambda (1, 1)."""
+    found, scaler = [], model.target_scaler
+    for start in range(0, 512, 64):
+        batch = known.batch(range(start, start + 64))
+        predicted = scaler.std.float() * model.network(batch) + scaler.mean.float()
+        terms = task_errors(predicted, batch.y.float(), batch.y_mask, loss)
+        found.append(task_shares(terms, model.network.trunk)[:, 1])
+    return torch.stack(found).mean(0).tolist()
+
+
+begun, _ = train(as_targets(labels), epochs=3)
+measured_shares = pd.DataFrame(
+    {
+        (f"{name} error", when): gap_shares(result.model, loss)
+        for loss, name in {"mae": "absolute", "mse": "squared"}.items()
+        for when, result in {"3 epochs": begun, "25 epochs": joined_by_id}.items()
+    },
+    index=["gap's share of the loss", "gap's share of the gradient"],
+).T
+absolute = measured_shares.loc["absolute error"]
+of_loss, of_gradient = absolute.columns
+assert (absolute[of_loss] < 0.5).all()
+assert (absolute[of_gradient] > 0.5).all()
+measured_shares.round(2)
+
+# %% [markdown]
+# Of the absolute errors, the gap has less than half of the loss, but more than half of the gradient, as its larger spread
+# suggests. In training its share of the gradient drifts, since errors of different crystals cancel in part. Exercise 4 and
+# [errata](errata.ipynb), 13, make the errors of one task ten times as large, and the share of the gradient stays.
+#
+# Three ways to choose the weights:
 #
 # - **fixed**: you give the numbers $\lambda_k$. Right if you know what an error costs you;
 # - **inverse scale**: $\lambda_k = 1/s_k$. The unit drops out;
@@ -445,7 +487,7 @@ history.iloc[[0, 5, 10, 15, 20, 24]].round(2)
 # formulas, on five folds, with the weight of the gap from 1/30 to 30 times that of the energy, and with the two schemes. The
 # references are networks with the same trunk that learned one property only.
 #
-# > **Predict.** From left to right the gap gets louder. How far does each of the two errors move, in percent? Is one choice of
+# > **Predict.** From left to right the gap counts more. How far does each of the two errors move, in percent? Is one choice of
 # > $\lambda$ the best for both?
 
 # %%
@@ -518,7 +560,7 @@ print(
 # end, where the energy is hardly heard, its error is more than half as large again as at its best, and the gap gains nothing
 # by that. At the left end it is the gap that suffers, though less. It is learned all the same, much better than by saying zero. That is no
 # accident: its head gets its gradient from the gap alone, and the optimiser (AdamW) divides every gradient by its usual size,
-# so a head learns at full speed whatever $\lambda$ is. What $\lambda$ decides is whom the *trunk* listens to.
+# so a head learns at full speed whatever $\lambda$ is. What $\lambda$ decides is which task changes the *trunk* more.
 #
 # The choices that no other choice beats in both errors make up the *front*. Which point
 # of the front is yours, no scheme can tell you; that depends on what you need. Here the learned weights come out on the
@@ -532,8 +574,6 @@ print(
 # *masked*: it adds nothing to $L_k$, whatever stands in its place.
 
 # %%
-from course_lib.losses import task_errors
-
 no_gaps = as_targets(labels.assign(**{GAP: np.nan})).batch(range(64))
 network = MultiTask("gat")
 per_task = task_errors(network(no_gaps), no_gaps.y, no_gaps.y_mask, "mae")
@@ -681,7 +721,7 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 #   the others apart.
 # - GAT updates atoms; MEGNet updates bonds, atoms and the state of the crystal, and reads out with Set2Set. Either
 #   becomes multi-task by adding heads.
-# - The weights $\lambda_k$ decide whom the trunk listens to. Too small a weight harms its task, too large a one the other. Inverse scale
+# - The weights $\lambda_k$, times the spreads of the targets, decide which task changes the trunk more. Too small a weight harms its task, too large a one the other. Inverse scale
 #   removes the unit, uncertainty follows the errors, and neither knows your needs.
 # - A mask lets every crystal give what it has.
 # - Transfer is a difference with a sign and an interval. It needs twins and several runs. Here the gap gains by sharing,

@@ -14,7 +14,7 @@
 #
 # **You will**
 #
-# - see which task a loss listens to, and make both parts equal;
+# - tell a task's part of the loss from its pull on the shared trunk, for absolute and for squared errors;
 # - compute weights from the spread of the targets, also where labels are missing;
 # - train with three choices of weights and read off what they change.
 #
@@ -32,54 +32,73 @@
 # are usual on large datasets). With both weights 1, the loss is made of:
 
 # %% mystnb={"image": {"alt": "One bar, the loss with both weights 1, split in two parts: a small one from the formation energy and a large one from the band gap."}}
-from course_lib.teaching.figures.task_weights import plot_loss_parts
+from course_lib.teaching.figures.task_weights import plot_task_shares
 
 error = {"formation energy": 0.03, "band gap": 0.18}
-plot_loss_parts({"λ₁ = λ₂ = 1": error})
+plot_task_shares({"λ₁ = λ₂ = 1": error})
 
 # %% [markdown]
-# > **Predict.** A step of training lowers one error by a tenth and leaves the other as it is. For which of the two does the
-# > loss fall more? So for which will the network work harder?
+# > **Predict.** The network takes its next step downhill. What decides which task changes the shared trunk more?
 # >
-# > <!-- predict: louder; the task with the larger number; the task with the smaller number; both alike -->
+# > <!-- predict: louder; which task has the larger part; which has the smaller part; not the parts but their slopes -->
 
 # %% [markdown] tags=["task"]
-# ## Task 1: Whose voice is heard?
+# ## Task 1: Part and pull
 #
-# Take $L_1 = 0.03$ eV/atom and $L_2 = 0.18$ eV.
+# Training follows the *slope* of the loss, not its value. Take $L_1 = 0.03$ eV/atom, $L_2 = 0.18$ eV and both weights 1.
+# The network works on standardised numbers: head $k$ gives $z_k$, and the prediction is $m_k + s_k z_k$ with the mean $m_k$
+# and the standard deviation $s_k$ of the training targets, here $s_1 = 1.5$ eV/atom and $s_2 = 2.0$ eV. Through $z_k$ a task
+# reaches the trunk.
 #
-# 1. With $\lambda_1 = \lambda_2 = 1$: which share of the loss comes from the band gap? A number between 0 and 1.
-# 2. Keep $\lambda_1 = 1$. Which $\lambda_2$ makes both parts equal?
+# 1. `share_loss`: which share of the loss comes from the band gap? A number between 0 and 1.
+# 2. `share_absolute`: take one crystal whose prediction is off by $r_1 = 0.03$ eV/atom and $r_2 = 0.18$ eV. How steeply does
+#    $|r_k|$ change with $z_k$? Which share of the sum of both slopes is the band gap's? (Slopes without their sign.)
+# 3. `share_squared`: the same for the squared error $r_k^2$.
 
 # %% tags=["answer"]
-share_gap = 0.18 / (0.03 + 0.18)  # SOLUTION
-lambda_gap = 0.03 / 0.18  # SOLUTION
+share_loss = 0.18 / (0.03 + 0.18)  # SOLUTION
+share_absolute = 2.0 / (1.5 + 2.0)  # SOLUTION
+share_squared = 2 * 0.18 * 2.0 / (2 * 0.03 * 1.5 + 2 * 0.18 * 2.0)  # SOLUTION
 
 # %% tags=["check"]
 from course_lib.teaching.checkers.task_weights import check_contributions
 
-check_contributions(share_gap, lambda_gap)
+check_contributions(share_loss, share_absolute, share_squared)
 
 # %% [markdown] tags=["hint"]
-# <details><summary>Hint</summary>
+# <details><summary>Hint 1</summary>
 #
-# The parts are $\lambda_1 L_1$ and $\lambda_2 L_2$. For the second question, set one equal to the other.
+# The slope of $|r|$ with respect to $r$ is 1 or −1. By how much does $r_k$ change where $z_k$ changes by 1?
 #
 # </details>
 
-# %% tags=["after"] mystnb={"image": {"alt": "Two bars. With both weights 1, most of the loss comes from the band gap. With the smaller weight for the band gap, half of it comes from each."}}
+# %% [markdown] tags=["hint"]
+# <details><summary>Hint 2</summary>
+#
+# The slope of $r^2$ with respect to $r$ is $2r$. Then comes the same factor as in the second question.
+#
+# </details>
+
+# %% tags=["after"] mystnb={"image": {"alt": "Three bars with the shares of formation energy and band gap. Most of the loss is the band gap's. Of the slopes of the absolute errors little more than half is the band gap's, of those of the squared errors most."}}
 from IPython.display import display
 
-if check_contributions(share_gap, lambda_gap):  # once your answer is right
-    equal = {"formation energy": 0.03, "band gap": lambda_gap * 0.18}
-    display(plot_loss_parts({"λ₁ = λ₂ = 1": error, f"λ₂ = {lambda_gap:.2f}": equal}))
+if check_contributions(share_loss, share_absolute, share_squared):  # once it is right
+    shares = {
+        "value of the loss": share_loss,
+        "slope, absolute error": share_absolute,
+        "slope, squared error": share_squared,
+    }
+    bars = {
+        name: {"formation energy": 1 - share, "band gap": share}
+        for name, share in shares.items()
+    }
+    display(plot_task_shares(bars))
 
 # %% [markdown] tags=["task"]
 # ## Task 2: Weights from the targets
 #
-# Equal parts have a catch: the errors are known only after training, and change all the time. How far the *targets* spread
-# is known before. An error about as large as the spread is what one gets by guessing the mean, for either task. So
-# take
+# With absolute errors, a task pulls at the trunk in proportion to $\lambda_k s_k$. The size of its error does not count. So the
+# weights that make both pulls equal are known before training:
 #
 # $$ \lambda_k = \frac{1/s_k}{\sum_j 1/s_j} $$
 #
@@ -150,6 +169,49 @@ graphs = CrystalGraphs.from_structures(
 train, validation, test = (graphs.subset(part) for part in folds(crystals)[0])
 spread = train.targets.std(axis=0)
 print(f"spread: {spread[0]:.2f} eV/atom and {spread[1]:.2f} eV")
+
+# %% [markdown]
+# Is the rule of task 1 true for a whole network? Here is one after three epochs, with both weights 1, and 256 of its training
+# crystals. We measure each task's share of the loss and of its gradient by all weights of the trunk, for absolute and for
+# squared errors. Then we pretend that the errors of the band gap were ten times as large, and change nothing else.
+
+# %%
+from course_lib.losses import task_errors, task_shares
+
+torch.manual_seed(0)
+network = MultiTask(trunk=CGCNN(hidden=32, embedding=64))
+early = fit(
+    network, train, validation, FitConfig(epochs=3, task_weights=(1.0, 1.0))
+).model
+batch = train.batch(range(256))
+scaler = early.target_scaler
+predicted = scaler.std.float() * early.network(batch) + scaler.mean.float()
+error = batch.y.float() - predicted.detach()
+
+rows = {}
+for factor in (1, 10):
+    labels = predicted.detach() + error * torch.tensor([1, factor])
+    for loss, name in {"mae": "absolute", "mse": "squared"}.items():
+        terms = task_errors(predicted, labels, batch.y_mask, loss)
+        rows[f"{name} errors, gap's error times {factor}"] = task_shares(
+            terms, early.network.trunk
+        )[:, 1].tolist()
+measured_shares = pd.DataFrame(rows, index=["of the loss", "of the gradient"]).T
+measured_shares.sort_index().round(2)
+
+# %%
+absolute, squared = (
+    measured_shares[measured_shares.index.str.startswith(name)]
+    for name in ("absolute", "squared")
+)
+assert np.ptp(absolute["of the gradient"]) < 1e-4, "the size does not count"
+assert np.ptp(absolute["of the loss"]) > 0.3
+assert np.ptp(squared["of the gradient"]) > 0.1, "here it counts"
+
+# %% [markdown]
+# These are the band gap's shares. Of the absolute errors, the share of the loss grows with the gap's error, and the share of
+# the gradient stays where it was. Of the squared errors both grow. The share of the gradient is not exactly $s_2 / (s_1 + s_2)$,
+# since the two tasks do not use the trunk in the same way, and the errors of different crystals partly cancel.
 
 # %% [markdown] tags=["task"]
 # ## Task 3: Three losses
@@ -228,6 +290,7 @@ if check_three_losses(task_weights, train.targets, graphs.targets):
 #
 # Which of these are true? For some of them your own figure and table help; for the others, think.
 #
+# - `larger error`: with absolute errors and weights of 1, the task with the larger error changes the trunk more.
 # - `units`: with weights of 1, the choice of units decides which property is learned well.
 # - `must exist`: for any two tasks there is a $\lambda$ with which each of the two errors is as small as it can get.
 # - `common factor`: if both weights are multiplied by 10, the same network is the best one.
@@ -235,6 +298,7 @@ if check_three_losses(task_weights, train.targets, graphs.targets):
 
 # %% tags=["answer"]
 statements = {
+    "larger error": False,  # SOLUTION
     "units": True,  # SOLUTION
     "must exist": False,  # SOLUTION
     "common factor": True,  # SOLUTION
@@ -265,6 +329,7 @@ print(f"formation energy: {likeness:+.3f} eV/atom with inverse scales")
 assert abs(likeness) < cost / 3
 
 # %% [markdown] tags=["solution"]
+# - **The size of an error** does not count with absolute errors, as you measured; the unit does, since it changes the spread.
 # - **The gap in meV** drowns the formation energy: its error is far larger in every run. Nothing about the crystals
 #   changed, only how somebody wrote a number down.
 # - **Weights of 1 and inverse scales** are nearly the same *here*, because the two targets happen to spread by about as
@@ -276,7 +341,9 @@ assert abs(likeness) < cost / 3
 # %% [markdown]
 # ## What to remember
 #
-# - A loss listens to the task with the largest number in it. Numbers have units, so weights have units.
+# - With absolute errors, a task changes the trunk in proportion to its weight times the spread of its targets, however large
+#   its error is. With squared errors the size of the error counts as well. A share of the loss is not a share of the gradient.
+# - Spreads have units, so weights have units.
 # - Inverse standard deviations of the training targets take the units out. `fit` does that unless told otherwise.
 # - Only the ratio of the weights matters.
 #

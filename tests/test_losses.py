@@ -18,6 +18,7 @@ from course_lib.losses import (
     check_task_weights,
     make_task_weights,
     task_errors,
+    task_shares,
 )
 
 LOSSES = ("mae", "mse")
@@ -272,3 +273,28 @@ def test_bad_weights(weights, message):
 def test_a_weight_for_each_target():
     with pytest.raises(ValueError, match=r"task_weights has 2 numbers, \(1.0, 2.0\), for 3 targets. Give one for each"):
         make_task_weights((1.0, 2.0), SCALE, "mae")
+
+
+# ---------------------------------------------------------------- shares of the tasks
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_share_of_the_gradient_follows_the_size_of_squared_errors_only(loss):
+    shared, heads = torch.nn.Linear(3, 4).double(), torch.nn.Linear(4, 2).double()
+    output = heads(shared(normal(8, 3)))
+    known = torch.ones(8, 2, dtype=torch.bool)
+    found = []
+    for factor in (1.0, 10.0):
+        target = output.detach() + torch.tensor([1.0, factor], dtype=torch.double) * normal(8, 2, seed=1)
+        found.append(task_shares(task_errors(output, target, known, loss), shared))
+        np.testing.assert_allclose(found[-1].sum(1), 1.0)
+    (loss_before, before), (loss_after, after) = ((first[1], second[1]) for first, second in found)
+    assert loss_after > loss_before + 0.2
+    assert after - before > 0.2 if loss == "mse" else after == pytest.approx(before)
+
+
+def test_shares_of_the_gradient_are_those_of_finite_differences():
+    shared = torch.nn.Linear(1, 1, bias=False).double()
+    x = torch.tensor([[1.0], [2.0]], dtype=torch.double)
+    terms = torch.stack([(3 * shared(x)).sum(), (9 * shared(x)).sum()])  # slopes 9 and 27 by the one weight
+    assert task_shares(terms, shared)[1].tolist() == pytest.approx([0.25, 0.75])

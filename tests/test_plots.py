@@ -286,7 +286,7 @@ FIGURES = {
     "prediction_changes": lambda df: plots.plot_prediction_changes(
         pd.DataFrame([[1e-7, 0.4, 2e-6]], columns=[*list(TRANSFORMATIONS)[:2], BATCH])
     ),
-    "loss_parts": lambda df: plots.plot_loss_parts(
+    "task_shares": lambda df: plots.plot_task_shares(
         {"as they are": {"energy": 0.1, "gap": 0.9}, "each by its spread": {"energy": 0.5, "gap": 0.5}}
     ),
     "chains": lambda df: plots.plot_chains({"bent": chain(0.8), "straight": chain(0)}),

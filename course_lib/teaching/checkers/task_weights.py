@@ -21,6 +21,8 @@ from course_lib.teaching.checkers.feedback import Hint, as_array, as_dict, check
 
 LOSS_ENERGY, LOSS_GAP = 0.03, 0.18  # eV/atom and eV
 STD_ENERGY, STD_GAP = 1.5, 2.0  # eV/atom and eV
+_SHARE_LOSS = LOSS_GAP / (LOSS_ENERGY + LOSS_GAP)
+_SHARE_SQUARED = LOSS_GAP * STD_GAP / (LOSS_ENERGY * STD_ENERGY + LOSS_GAP * STD_GAP)
 
 _SHARES = (
     ("That is the share of the formation energy. The band gap's is asked for; the two add up to one.",
@@ -32,30 +34,44 @@ _SHARES = (
     ("One half would be equal parts. Both weights are 1, but are both errors equally large?", 0.5),
     ("You used the standard deviations. The loss is made of the mean absolute errors.",
      STD_GAP / (STD_ENERGY + STD_GAP)),
-    ("`share_gap` is {value:g}; a share lies between 0 and 1.", lambda share: not 0 <= share <= 1),
+    ("`share_loss` is {value:g}; a share lies between 0 and 1.", lambda share: not 0 <= share <= 1),
     ("{value:g} is not the band gap's part of the loss. The loss is 1 · 0.03 + 1 · 0.18: which part of that sum is the "
      "second term?", lambda share: True),
 )  # fmt: skip
 
-_LAMBDAS = (
-    ("That makes the larger part larger still. Which of the two errors must be turned down?", LOSS_GAP / LOSS_ENERGY),
-    ("With both weights 1 you have the first question again: one part is much larger than the other.", 1.0),
-    ("With this weight the gap's part is still not equal to the energy's: multiply it out. It would be one of two "
-     "weights that add up to one, but here λ of the formation energy stays 1.",
-     LOSS_ENERGY / (LOSS_ENERGY + LOSS_GAP)),
-    ("Try it: 0.5 · 0.18 is 0.09, and the formation energy's part is 0.03. What makes them equal?", 0.5),
-    ("That makes errors in units of the standard deviation count alike. Here the two parts of the loss itself are to "
-     "be equal; for that the errors are needed.", STD_ENERGY / STD_GAP),
-    (lambda weight: (
-        f"With λ = {weight:g} the gap's part is {weight * LOSS_GAP:.3g}, and the formation energy's is {LOSS_ENERGY}. "
-        "Which λ makes them equal?"), lambda weight: True),
+_ABSOLUTE = (
+    ("That is the share of the loss again. How steep is |r| where r is 0.03, and where it is 0.18?", _SHARE_LOSS),
+    ("Those are the slopes with respect to the errors themselves. Asked for are those with respect to z: by how much "
+     "does a prediction change, in eV, where z changes by 1?", 0.5),
+    ("That is the share of the formation energy. The band gap's is asked for.", STD_ENERGY / (STD_ENERGY + STD_GAP)),
+    ("That is the ratio of the two slopes. The share is the band gap's part of their *sum*.", STD_GAP / STD_ENERGY),
+    ("You multiplied by the errors: that is the slope of the squared error. What is that of |r|?", _SHARE_SQUARED),
+    ("`share_absolute` is {value:g}; a share lies between 0 and 1.", lambda share: not 0 <= share <= 1),
+    ("{value:g} is not it. Write the two slopes down, each for itself: which factor comes from |r|, which from the "
+     "prediction m + s z?", lambda share: True),
+)  # fmt: skip
+
+_SQUARED = (
+    ("Those are the slopes of the absolute errors. The slope of r² depends on r.", STD_GAP / (STD_ENERGY + STD_GAP)),
+    ("The slopes with respect to the errors are right: 0.06 and 0.36. There is a factor that is missing, the same as "
+     "in the second question.", _SHARE_LOSS),
+    ("That is the share of the formation energy. The band gap's is asked for.", 1 - _SHARE_SQUARED),
+    ("That is the share in the sum of the squared errors. Asked for are their slopes.",
+     LOSS_GAP**2 / (LOSS_ENERGY**2 + LOSS_GAP**2)),
+    ("That is the ratio of the two slopes. The share is the band gap's part of their *sum*.",
+     LOSS_GAP * STD_GAP / (LOSS_ENERGY * STD_ENERGY)),
+    ("`share_squared` is {value:g}; a share lies between 0 and 1.", lambda share: not 0 <= share <= 1),
+    ("{value:g} is not it. The slope of r² with respect to r is 2r: what is it for 0.03, and for 0.18? And then with "
+     "respect to z?", lambda share: True),
 )  # fmt: skip
 
 check_contributions = asks(
-    Number("share_gap", LOSS_GAP / (LOSS_GAP + LOSS_ENERGY), _SHARES),
-    Number("lambda_gap", LOSS_ENERGY / LOSS_GAP, _LAMBDAS),
-    shows=f"With both weights 1, {100 * LOSS_GAP / (LOSS_GAP + LOSS_ENERGY):.0f} % of the loss is the band gap's. A "
-    f"weight of {LOSS_ENERGY / LOSS_GAP:.2f} gives both tasks the same part.",
+    Number("share_loss", _SHARE_LOSS, _SHARES),
+    Number("share_absolute", STD_GAP / (STD_ENERGY + STD_GAP), _ABSOLUTE),
+    Number("share_squared", _SHARE_SQUARED, _SQUARED),
+    shows=f"{100 * _SHARE_LOSS:.0f} % of the loss is the band gap's, but only "
+    f"{100 * STD_GAP / (STD_ENERGY + STD_GAP):.0f} % of the slope. With squared errors the larger error pulls harder, "
+    "too.",
 )
 
 # --- weights from the targets ---------------------------------------------------------------------------------------
@@ -259,6 +275,8 @@ def check_three_losses(answer: object, targets: np.ndarray, all_targets: np.ndar
 
 check_weight_statements = asks(
     Judge("statements", {
+        "larger error": (False, "look at the shares that were measured. What happened to the gradient when the gap's "
+         "absolute errors were ten times as large?"),
         "units": (True, "look at the row for the gap in meV. The crystals, the network and the physics are the same; "
          "what else changed?"),
         "must exist": (False, "does anything guarantee it? Each error alone has a λ at which it is smallest; must "
