@@ -39,7 +39,7 @@ from course_lib.teaching.figures.block_importance import plot_block_orders, plot
 from course_lib.teaching.figures.choosing import plot_error_ratios
 from course_lib.teaching.figures.invariance import plot_prediction_changes
 from course_lib.teaching.figures.line_graphs import plot_chains, plot_line_graph, plot_numbered_edges
-from course_lib.teaching.figures.task_weights import plot_loss_parts
+from course_lib.teaching.figures.task_weights import plot_task_shares
 from tools.run_notebooks import NOTEBOOKS
 
 EXERCISES = sorted(path.stem for path in NOTEBOOKS.glob("ex[0-9]*.py"))
@@ -158,7 +158,9 @@ CHAIN_STATEMENTS = {
 
 # Exercise 4.
 
-WEIGHT_STATEMENTS = {"units": True, "must exist": False, "common factor": True, "always": False}
+WEIGHT_STATEMENTS = {
+    "larger error": False, "units": True, "must exist": False, "common factor": True, "always": False,
+}  # fmt: skip
 TARGETS = np.array([[0.0, 1.0], [2.0, 4.0], [-1.0, 0.5], [1.0, np.nan], [np.nan, 3.0]])
 ALL_TARGETS = np.concatenate([TARGETS, [[1.5, 1.0], [0.5, 2.0]]])
 SPREAD = np.nanstd(TARGETS, axis=0)
@@ -742,17 +744,22 @@ CASES: dict[str, Case] = {
         unfinished=((...,), (says(CHAIN_STATEMENTS, never=...),)),
     ),
     "check_contributions": Case(
-        right=((0.18 / 0.21, 0.03 / 0.18), (0.857, 0.167)),
+        right=((0.18 / 0.21, 2 / 3.5, 0.36 * 2 / (0.06 * 1.5 + 0.36 * 2)), (0.857, 0.571, 0.889)),
         wrong={
-            "the other task": ((0.03 / 0.21, 0.167), "formation energy"),
-            "ratio": ((6, 0.167), "how many times larger"),
-            "percent": ((85.7, 0.167), "percent"),
-            "the error": ((0.18, 0.167), "error itself"),
-            "no share": ((2.0, 0.167), "between 0 and 1"),
-            "some other share": ((0.3, 0.167), "second term"),
-            "some other weight": ((0.857, 0.3), "Which λ makes"),
+            "the other task": ((0.03 / 0.21, 0.571, 0.889), "formation energy"),
+            "ratio": ((6, 0.571, 0.889), "how many times larger"),
+            "percent": ((85.7, 0.571, 0.889), "percent"),
+            "the error": ((0.18, 0.571, 0.889), "error itself"),
+            "no share": ((2.0, 0.571, 0.889), "between 0 and 1"),
+            "some other share": ((0.3, 0.571, 0.889), "second term"),
+            "part for pull": ((0.857, 0.18 / 0.21, 0.889), "share of the loss again"),
+            "no spread": ((0.857, 0.5, 0.889), "with respect to z"),
+            "some other pull": ((0.857, 0.7, 0.889), "two slopes"),
+            "absolute for squared": ((0.857, 0.571, 2 / 3.5), "slopes of the absolute errors"),
+            "squared without spread": ((0.857, 0.571, 0.36 / 0.42), "factor that is missing"),
+            "some other square": ((0.857, 0.571, 0.7), "slope of r²"),
         },
-        unfinished=((..., ...), (0.857, ...)),
+        unfinished=((..., ..., ...), (0.857, ..., 0.889)),
     ),
     "check_inverse_scale": Case(
         right=(
@@ -839,6 +846,14 @@ CASES: dict[str, Case] = {
                 (lambda runs: with_interval(by_training(runs).groupby("fold").mean(), size=0.5), verdict), "0.50 times"
             ),
             "by position, seeds averaged": ((averaged_by_position, verdict), "same fold *and* the same seed"),
+            **{
+                f"level of {level:g}": (
+                    (lambda runs, level=level: with_interval(by_training(runs).groupby("fold").mean(), level=level),
+                     verdict),
+                    f"interval is one of {100 * level:g} %",
+                )
+                for level in (0.68, 0.9, 0.975, 0.99)
+            },
             "something else": ((lambda runs: (0.1, 0.0, 0.2), verdict), "mean difference is"),
             "mean only": ((lambda runs: transfer(runs)[0], verdict), "3 numbers"),
             "always": ((transfer, lambda m, lo, hi: "harm shown"), "On which side"),
@@ -960,6 +975,7 @@ CASES: dict[str, Case] = {
                 "two different tables",
             ),
             "seeds of its own": (toy_importance(own_seeds), "whichever generator"),
+            "table rounded": (toy_importance(lambda *a: importance_by()(*a).round(3)), "right, but rounded"),
             "fewer repeats": (toy_importance(n_repeats=5), "from 5 repeats"),
             "one repeat": (toy_importance(n_repeats=1), "as after one repeat"),
             "more repeats": (toy_importance(n_repeats=20), "from 20 repeats"),
@@ -986,6 +1002,9 @@ CASES: dict[str, Case] = {
             "s first": ((shapley_by(lambda n, c, s, b: s - b, lambda n, c, s, b: n - s),), "composition second"),
             "both first": ((shapley_by(lambda n, c, s, b: n - c, lambda n, c, s, b: n - s),), "counted twice"),
             "something else": ((shapley_by(lambda *v: 0.1, lambda *v: 0.3),), "there is to share"),
+            "percent": (
+                (lambda e: 100 * as_shares(np.array(shapley_by(of_composition, of_structure)(e))),), "as shares of"
+            ),
             "one number": ((lambda e: e["neither"] - e["both"],), "2 numbers"),
             "another key": ((lambda e: [e["none"], 1],), "stopped with KeyError"),
         },
@@ -1566,8 +1585,8 @@ def test_line_graph_shows_its_nodes_and_tells_cosines_apart():
     assert len(figure.axes[1].patches) == 6 + 12
 
 
-def test_loss_parts_are_shares():
-    figure = plot_loss_parts({"both": {"a": 0.03, "b": 0.18}, "other": {"a": 3.0, "b": 0.001}})
+def test_task_shares_add_up():
+    figure = plot_task_shares({"both": {"a": 0.03, "b": 0.18}, "other": {"a": 3.0, "b": 0.001}})
     bars = [(bar.get_x(), bar.get_width()) for bar in figure.axes[0].patches]
     assert np.allclose(bars, [(0, 1 / 7), (0, 3 / 3.001), (1 / 7, 6 / 7), (3 / 3.001, 0.001 / 3.001)])
 

@@ -392,6 +392,8 @@ def _check_table(table: np.ndarray, world: _World) -> None:
     right = summary(growth(_absolute))
     if close(table, right) or close(table, summary(growth(_absolute), ddof=0)):
         return
+    if any(close(table, summary(growth(_absolute), ddof).round(digits)) for ddof in (0, 1) for digits in range(6)):
+        raise Hint("Your table is right, but rounded. Leave the numbers as they are computed.")
     own = world.errors("own", "own", _absolute)[0]
     rms = growth(lambda difference: float(np.sqrt(_squared(difference))))
     mistakes = [
@@ -440,7 +442,7 @@ def _shapley(n: float, c: float, s: float, b: float) -> tuple[float, float]:
     return ((n - c) + (s - b)) / 2, ((n - s) + (c - b)) / 2
 
 
-_MISTAKEN_VALUES = tuple((hint, _values(formula)) for hint, formula in (
+_MISTAKEN_VALUES = tuple((hint, *map(_values, formulas)) for hint, *formulas in (
     ("Your values add up, but only one order is in them: composition first, structure second. Who comes second gets "
      "only what the first has left. What are they in the other order, and on average?",
      lambda n, c, s, b: (n - c, c - b)),
@@ -462,7 +464,7 @@ _MISTAKEN_VALUES = tuple((hint, _values(formula)) for hint, formula in (
      lambda n, c, s, b: ((s - c) / 2, (c - s) / 2)),
     ("Right as shares of the whole. Give the values themselves, in eV/atom: they should add up to `neither` minus "
      "`both`, not to one.",
-     lambda *v: np.array(_shapley(*v)) / (v[0] - v[3])),
+     *(lambda *v, whole=whole: whole * np.array(_shapley(*v)) / (v[0] - v[3]) for whole in (1, 100))),
     ("Half for each, whatever the blocks do? Look at what a block changes in each of the two orders.",
      lambda n, c, s, b: ((n - b) / 2, (n - b) / 2)),
     ("These are the errors that are left with one block alone. What a block *brings* is a difference of two errors.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import permutations
 from typing import TYPE_CHECKING
@@ -157,9 +157,6 @@ _TRANSFERS = (
      lambda runs: _transfer(runs) / runs.loc[runs["method"] == "alone", "mae"].mean()),
     ("The right numbers in another order. Asked for are the mean, then the low end, then the high one.",
      *(lambda runs, order=order: _transfer(runs)[list(order)] for order in permutations(range(3)) if order[0] != 0)),
-    ("Paired, averaged and corrected as it should be. But your interval is one of 99 %, or of 90 %; for 95 %, "
-     "`corrected_interval` needs no level.",
-     lambda runs: _summary(_paired(runs).mean(axis=1), 0.99), lambda runs: _summary(_paired(runs).mean(axis=1), 0.9)),
     ("Paired, averaged and corrected as it should be. But you used 1.96, or 2, which is for many folds. With few the "
      "factor is that of Student's t, larger; `corrected_interval` takes it.",
      lambda runs: _normal_interval(_paired(runs).mean(axis=1), 1.96),
@@ -178,10 +175,24 @@ def _made_up_runs(effect: float, seed: int, n_folds: int = 5, n_seeds: int = 3) 
     return runs.sample(frac=1, random_state=seed, ignore_index=True)
 
 
+def _level(probes: Sequence[tuple[pd.DataFrame]], widths: list[float]) -> float | None:
+    """Return of which level intervals are that are so many times as wide as those of 95 %; None where of no one."""
+    degrees = [runs["fold"].nunique() - 1 for (runs,) in probes]
+    level = 2 * stats.t.cdf(widths[0] * stats.t.ppf(0.975, degrees[0]), degrees[0]) - 1
+    expected = [stats.t.ppf((1 + level) / 2, d) / stats.t.ppf(0.975, d) for d in degrees]
+    return level if close(widths, expected, rtol=1e-4) else None
+
+
 def _about_the_transfer(found: Found) -> str:
-    _, values, right = found
+    probes, values, right = found
     if all(close(value[0], wanted[0]) for value, wanted in zip(values, right, strict=True)):
-        wide = (values[0][2] - values[0][1]) / (right[0][2] - right[0][1])
+        widths = [np.ptp(value[1:]) / np.ptp(wanted[1:]) for value, wanted in zip(values, right, strict=True)]
+        if level := _level(probes, widths):
+            return (
+                f"Paired, averaged and corrected as it should be. But your interval is one of {100 * level:.4g} %; for "
+                "95 %, `corrected_interval` needs no level."
+            )
+        wide = widths[0]
         look = (
             "Are the two errors that you subtract of the same fold *and* the same seed? The rows are in any order."
             if wide > 1
