@@ -9,17 +9,17 @@
 # %% [markdown]
 # # ALIGNN: bond angles
 #
-# **Question.** A crystal graph knows which atoms are neighbours and how far apart. It does not know angles. What do
-# they add, and what do they cost?
+# **Question.** A crystal graph holds which atoms are neighbours and how far apart they are. It does not hold angles.
+# What do angles add, and what do they cost?
 #
 # **You will learn to**
 #
-# - find two crystals that no network of distances can tell apart at twelve neighbours;
+# - find two crystals that no distance-based network can tell apart at twelve neighbours;
 # - follow one bond angle from three atoms to the numbers that a network reads;
-# - build the line graph, whose nodes are bonds, and count how fast it grows;
+# - build the line graph, whose nodes are bonds, and see how fast it grows;
 # - read the ALIGNN network, and its simplified namesake, which has no angles;
 # - measure what ALIGNN gains and what it costs;
-# - take the angles out of it, all else equal, to see how much of the gain is theirs.
+# - take the angles out of it, all else equal, to see how much of the gain is due to them.
 #
 # **You need** notebooks 1 and 2. **Time to read:** 45 min. **Time to run:** at most 60 s on two cores.
 
@@ -28,8 +28,8 @@
 #
 # Ni₃V is an alloy. Its atoms sit on the places of a cubic close-packed lattice, and the question is which places belong
 # to vanadium. Here are two answers: the order that Ni₃V has in nature, called D0₂₂, and the order of another alloy,
-# AuCu₃, called L1₂. Both on the same ideal lattice, so that only the order differs. Look at one nickel atom and the
-# vanadium atoms next to it.
+# AuCu₃, called L1₂. We put both on the same ideal lattice, so that only the order differs. Look at one nickel atom and
+# the vanadium atoms next to it.
 
 # %% mystnb={"image": {"alt": "Two crystals, each with one nickel atom in the middle and lines to the four vanadium atoms next to it. In D0-22 the four lines point to the corners of a stretched tetrahedron, in L1-2 to the corners of a square."}}
 from course_lib.teaching.examples import ordered_alloys
@@ -47,7 +47,7 @@ plot_surroundings(nickel, "V")
 # >
 # > <!-- predict: energy; yes, the same; no, two energies -->
 #
-# We count what an atom of each element sees in the graph:
+# We count the edges into an atom of each element:
 
 # %%
 import pandas as pd
@@ -73,9 +73,9 @@ assert (kinds["D0₂₂"] == kinds["L1₂"]).all(), "atoms see the same in both 
 kinds
 
 # %% [markdown]
-# To an atom, both crystals look alike: every V has 12 Ni around it, every Ni has 4 V and 8 Ni, all equally far. CGCNN
-# makes an atom's new vector from exactly this. So all Ni get one vector and all V get one, in both crystals, after one
-# round and after a hundred. No weights can change that:
+# For an atom, both crystals are the same: every V has 12 Ni around it, every Ni has 4 V and 8 Ni, all at the same
+# distance. CGCNN computes an atom's new vector from exactly this. So all Ni atoms share one vector and all V atoms
+# share another, in both crystals, after one round and after a hundred. No choice of weights can change that:
 
 # %%
 import torch
@@ -91,8 +91,8 @@ for seed in range(3):
     assert abs(first - second) < 1e-5
 
 # %% [markdown]
-# But the two are different crystals. What differs are the **angles** between the bonds of the nickel atoms (in D0₂₂ of two
-# nickel atoms in three):
+# But the two are different crystals. What differs are the **angles** between the bonds of the nickel atoms. (In D0₂₂
+# this concerns two nickel atoms in three.)
 
 # %%
 import numpy as np
@@ -112,16 +112,17 @@ for name, (structure, site) in nickel.items():
 assert sorted(angles(*nickel["L1₂: a square"])) == [90] * 4 + [180] * 2
 
 # %% [markdown]
-# (With more neighbours an atom, the distances would differ, too. Angles say it with the nearest atoms alone.)
+# (With more neighbours per atom, the distances would differ, too. Angles show the difference with the nearest atoms
+# alone.)
 #
 # ## From atom to number
 #
-# We follow one angle, in a crystal small enough to draw everything: zinc blende, with the four nearest neighbours of
-# each atom. An edge of the atom graph goes from its *source* to its *target*. Two edges make an angle when the first
-# ends where the second begins: a → b and b → c, with the angle $\theta$ at $b$.
+# We follow one angle in a crystal that is small enough to draw completely: zinc blende, with the four nearest
+# neighbours of each atom. An edge of the atom graph goes from its *source* to its *target*. Two edges make an angle
+# when the first ends where the second begins: a → b and b → c, with the angle $\theta$ at $b$.
 #
 # The **line graph** is the graph of these pairs. Its nodes are the *edges* of the atom graph, and its edges are pairs
-# of them, each with its angle. (A line in the third picture stands for two pairs, one in each direction.)
+# of such edges, each with its angle. (A line in the third picture stands for two pairs, one in each direction.)
 
 # %% mystnb={"image": {"alt": "Four steps. 1: a zinc blende crystal, an atom with four neighbours, two of its bonds heavy with an angle of 109.5 degrees between them. 2: its atom graph, two nodes and eight numbered arrows, four in each direction, two of them heavy. 3: its line graph, eight nodes and lines between them, the one between the two heavy edges drawn as an arrow. 4: the cosine, minus one third, as a row of 40 grey cells, dark around minus one third."}}
 from course_lib.datasets import folds, load_dataset
@@ -134,8 +135,9 @@ PAIR = 1
 plot_angle_to_number(zincblende, neighbors=4, pair=PAIR)
 
 # %% [markdown]
-# Now by hand. The graph stores for each edge the vector from its target to its source. At the middle atom $b$ we want
-# the vector to $a$ and the vector to $c$. The first is there. The second points from $c$ to $b$, so we turn it round:
+# Now we do it by hand. The graph stores for each edge the vector from its target to its source. At the middle atom $b$
+# we want the vector to $a$ and the vector to $c$. The first is stored as we need it. The second points from $c$ to $b$,
+# so we change its sign:
 #
 # $$ \cos\theta = \frac{\vec u \cdot \vec v}{|\vec u|\,|\vec v|}, \qquad \vec u = \text{vector of } a \to b, \quad
 # \vec v = -\,\text{vector of } b \to c $$
@@ -155,11 +157,11 @@ print(f"{cosine:.4f}, that is {torch.rad2deg(torch.arccos(cosine)):.1f}°")
 assert torch.isclose(cosine, cosines[PAIR], atol=1e-6)
 
 # %% [markdown]
-# The tetrahedral angle. `undirected` makes sure that each edge has its reverse: an atom may be among the nearest of
-# another but not the other way round. (It also returns the weight of each edge, which we leave out here.)
+# This is the tetrahedral angle. `undirected` makes sure that each edge has its reverse: an atom may be among the
+# nearest of another but not the other way round. (It also returns the weight of each edge, which we do not need here.)
 #
-# > **Predict.** Two atoms with four neighbours each. How many edges, and how many pairs? And with the course's twelve
-# > neighbours, which become sixteen here because twelve atoms at one distance share eight places?
+# > **Predict.** Two atoms have four neighbours each. How many edges are there, and how many pairs? And how many with
+# > the course's twelve neighbours, which become sixteen here because twelve atoms at one distance share eight places?
 # >
 # > <!-- predict: pairs; 8 edges, 16 pairs; 8 edges, 32 pairs; 16 edges, 64 pairs -->
 
@@ -193,12 +195,13 @@ _, n_edges, n_pairs = counts["4 neighbours"]
 measured("pairs", f"{n_edges} edges, {n_pairs} pairs")
 
 # %% [markdown]
-# An atom with $k$ neighbours has $k$ edges in and $k$ edges out, so $k^2$ pairs meet in it. Atoms, edges, pairs: every
-# step up multiplies by $k$. **That is the price of angles.** One pair in $k$ goes there and back ($c = a$, cosine 1).
-# Our ALIGNN keeps these, as its authors' code does.
+# An atom with $k$ neighbours has $k$ edges in and $k$ edges out, so $k^2$ pairs meet at it. From atoms to edges to
+# pairs, every step multiplies the number by $k$. **That is the price of angles.** One pair in $k$ goes there and back
+# ($c = a$, cosine 1). Our ALIGNN keeps these, as its authors' code does.
 #
-# In crystals as symmetric as ours, most of the pairs are copies of each other. The library finds out which ones no
-# network could tell apart, computes each kind once, and counts it. The result is the same to rounding.
+# In crystals as symmetric as ours, most of the pairs are equivalent to others. The library finds the pairs that no
+# network could tell apart, computes each kind once, and counts how often it occurs. The result is the same up to
+# rounding.
 
 # %%
 from course_lib.models.equivalent_edges import crystal_line_graph
@@ -210,7 +213,7 @@ print("atoms, edges and pairs:", dict(zip(counts.index, kept, strict=True)))
 assert kept[2] < counts.loc["pairs", "12 neighbours"] / 5
 
 # %% [markdown]
-# And over a tenth of our crystals:
+# For a tenth of our crystals we find:
 
 # %%
 some = CrystalGraphs.from_structures(crystals["structure"].iloc[::10])
@@ -225,8 +228,8 @@ assert share < 0.5
 #
 # ### Why the cosine?
 #
-# The cosine comes out of a product of two vectors, without an arccosine, whose slope has no bounds at 0° and 180°. Like
-# distances, cosines are spread over Gaussians, here 40 of them:
+# The cosine is a scalar product of two unit vectors. It needs no arccosine, whose slope is unbounded at 0° and 180°.
+# Like distances, cosines are expanded in Gaussians, here 40 of them:
 #
 # $$ z_k = \exp\!\left(-\frac{(\cos\theta - \mu_k)^2}{w^2}\right), \qquad \mu_k = -1, \dots, 1, \qquad w^2 = \mu_2 - \mu_1 $$
 #
@@ -241,8 +244,8 @@ plot_angle_basis([60, 90, 109.47, 120, 180])
 # ## The network
 #
 # ALIGNN {cite:p}`choudhary2021alignn` keeps a vector for every atom ($x$), every edge ($y$) and every pair ($z$). A
-# layer makes one convolution on the atom graph and one on the line graph. Both read and write the edges: there the
-# angles meet the atoms.
+# layer makes one convolution on the atom graph and one on the line graph. Both read and update the edges: this is where
+# the angles meet the atoms.
 
 # %% mystnb={"image": {"alt": "An ALIGNN layer. Atoms x and edges y enter a convolution on the atom graph, which gives new atoms and messages m on the edges. These and the angles z enter a convolution on the line graph, which gives new edges and new angles."}}
 from course_lib.teaching.figures.angles import plot_alignn_layer
@@ -250,7 +253,7 @@ from course_lib.teaching.figures.angles import plot_alignn_layer
 plot_alignn_layer()
 
 # %% [markdown]
-# Both convolutions are of one kind, *edge-gated*. For an edge $e$ from $j$ to $i$:
+# Both convolutions are of the same kind, *edge-gated*. For an edge $e$ from $j$ to $i$:
 #
 # $$ m_e = A x_j + B x_i + C y_e, \qquad
 # h_i = \frac{\sum_e \sigma(m_e) \odot D x_j}{\sum_e \sigma(m_e) + \varepsilon} $$
@@ -263,8 +266,8 @@ plot_alignn_layer()
 # - $h_i$: the messages of the neighbours, a *weighted mean* over the edges $e$ that end in $i$, with the gates as weights;
 # - $\mathrm{SiLU}(u) = u\,\sigma(u)$; the $x_i +$ and $y_e +$ are residual connections.
 #
-# On the line graph the same formulas hold, with edges in the place of atoms and angles in the place of edges. It reads the
-# edges $y_e'$ as the first convolution has left them, and what leaves it are the edges of the next layer. One layer,
+# On the line graph the same formulas hold, with edges in the place of atoms and angles in the place of edges. It reads
+# the edges $y_e'$ from the first convolution, and its output is the edges for the next layer. Here is one layer,
 # written out and compared with the library's, on a crystal whose atoms, edges and angles have random vectors:
 
 # %%
@@ -307,12 +310,12 @@ with torch.no_grad():
 print("atoms, edges and angles agree")
 
 # %% [markdown]
-# The paper and the authors' code differ in two places, and we follow the code, which the published numbers come from. In the
-# paper the line graph comes first in a layer; in the code it comes second. And in the paper the gate is made of the new
-# edge $y_e'$; in the code it is made of $m_e$, before the batch norm.
+# The paper and the authors' code differ in two places. We follow the code, because the published numbers come from it.
+# In the paper the line graph comes first in a layer; in the code it comes second. And in the paper the gate is computed
+# from the new edge $y_e'$; in the code it is computed from $m_e$, before the batch norm.
 #
-# The whole network, from the library, makes the graphs, embeds atoms, edges and angles, applies the layers and takes the mean
-# over the atoms. What symmetry makes equivalent is computed once, so each row goes along with a weight (`node_weight`,
+# The whole network, from the library, makes the graphs, embeds atoms, edges and angles, applies the layers and takes
+# the mean over the atoms. Symmetry-equivalent rows are computed once, so each row has a weight (`node_weight`,
 # `edge_weight`), which says how many copies it stands for.
 
 # %% tags=["hide-output"]
@@ -326,7 +329,7 @@ print(inspect.getsource(ALIGNN.embed))
 # ### The simplified model
 #
 # Some courses, among them the one that this course started from, teach an "ALIGNN simplified". It keeps the residual
-# idea, and has one small network for the messages and one for the update. There is no line graph in it:
+# connections, and has one small network for the messages and one for the update. It has no line graph:
 
 # %%
 print(inspect.getsource(ALIGNNSimple.embed))
@@ -350,17 +353,17 @@ assert n_parameters == 4_026_753
 
 # %% [markdown]
 # "ALIGNN (small)" is the same network with 64 features instead of 256, and 2 + 2 layers instead of 4 + 4. The published
-# size is made for more crystals than ours and for a GPU.
+# size is meant for more crystals than ours and for a GPU.
 #
-# ## Can they learn to tell?
+# ## Can they learn the difference?
 #
-# Training itself decides what "cannot tell apart" means. We give each network two crystals only, Ni₃V in both orders,
-# and ask for the answers 1 and −1. A network to which both look alike must give one answer to both. The best it can do
-# is 0, with a squared error of 1.
+# We can test by training what "cannot tell apart" means. We give each network only two crystals, Ni₃V in both orders,
+# and ask for the answers 1 and −1. A network for which both are the same must give both the same answer. The best it
+# can do is 0, with a squared error of 1.
 #
-# Beware: in training, batch norm divides by the spread of a batch. Where all atoms of a batch are equivalent, that spread is
-# nothing but rounding, and batch norm makes it so large that the network can learn from it: a network seems to see what it
-# cannot see. So we keep batch norm fixed (`eval`) in this test.
+# One warning: in training, batch norm divides by the spread of a batch. Where all atoms of a batch are equivalent, that
+# spread is only rounding error, and batch norm amplifies it so much that the network can learn from it. A network then
+# seems to see what it cannot see. So we keep batch norm fixed (`eval`) in this test.
 
 
 # %%
@@ -392,13 +395,13 @@ assert curves["ALIGNN (small)"].iloc[-1] < 0.01, "angles: two crystals"
 curves.iloc[[0, 39, 59, 79, -1]].round(3)
 
 # %% [markdown]
-# Squared errors after some steps. CGCNN and the simplified model end at 1, however long they learn. ALIGNN needs a while
-# to find the small difference, and then learns both answers.
+# The table shows squared errors after some steps. CGCNN and the simplified model end at 1, however long they train.
+# ALIGNN needs a while to find the small difference, and then learns both answers.
 #
 # ### What ALIGNN does not see
 #
 # Copper is cubic close-packed (fcc). The same spheres could be stacked in hexagonal close packing (hcp). The nearest
-# neighbours are equally far in both; their angles differ.
+# neighbours have the same distance in both; their angles differ.
 #
 # > **Predict.** Will ALIGNN learn to tell these two apart? Look at the formula for $h_i$ before you answer. All atoms
 # > are copper.
@@ -416,15 +419,15 @@ assert of_copper.iloc[-1] > 0.99
 
 # %% [markdown]
 # It does not. In ALIGNN an angle decides the *weight* of a message in a mean. Where all messages are equal, as between
-# equal atoms with equal bonds, their mean is the same whatever the weights. So ALIGNN sees more than CGCNN, and not
+# equal atoms with equal bonds, their mean is the same whatever the weights. So ALIGNN sees more than CGCNN, but not
 # everything. {cite:t}`pozdnyakov2022incompleteness` show how far such blind spots of graph networks go. Both our pairs
-# are ideal crystals, made for the purpose. In real ones the distances nearly always differ a little.
+# are ideal crystals, made for the purpose. In real crystals the distances nearly always differ a little.
 #
 # ## What does an angle cost?
 #
-# Now the three learn energies, from a part of the crystals and for few epochs, in one run on one machine. We take
-# CPU time, so that other programs count little. (The very first training in a session also loads what it needs;
-# it is not counted.)
+# Now we train the three networks on energies, with a part of the crystals and for a few epochs, in one run on one
+# machine. We measure CPU time, so that other programs hardly matter. (The first training in a session also loads
+# libraries, so it is not counted.)
 
 # %%
 from course_lib.training import FitConfig, fit, predict
@@ -451,8 +454,8 @@ print({LABELS[name]: f"{factor:.1f} times CGCNN" for name, factor in price.items
 assert price["alignn"] > 1.5
 
 # %% [markdown]
-# That is the price with the copies merged; expect a higher one for crystals with less symmetry. And how do these
-# networks, which have learned real energies, see the two orders of Ni₃V?
+# That is the price with equivalent pairs merged; expect a higher one for crystals with less symmetry. What do these
+# networks, which are now trained on real energies, predict for the two orders of Ni₃V?
 
 # %%
 two = {LABELS[name]: predict(model, alloys)[TARGET] for name, model in trained.items()}
@@ -463,16 +466,17 @@ assert apart["ALIGNN (small)"] > rounding
 (1000 * apart).rename("difference (meV/atom)").to_frame().round(5)
 
 # %% [markdown]
-# CGCNN and the simplified model give one number for two crystals, as they must (what is left is rounding). ALIGNN gives
-# two, if next to no difference yet. *How far* apart it puts them is learned, and in so short a training it has not learned
-# about the order of alloys.
+# CGCNN and the simplified model give the same number for both crystals, up to rounding, as they must. ALIGNN gives two
+# numbers, though they hardly differ yet. *How far* apart it puts them has to be learned, and such a short training run
+# has not taught it about the order of alloys.
 #
 # ## Accuracy against cost
 #
-# Whether ALIGNN makes smaller *errors* is another question. One short training does not answer it. Now the recorded runs:
-# all crystals, five folds of both kinds, three random starts, each method with the best of eight settings.
+# Whether ALIGNN makes smaller *errors* is another question, which one short training run does not answer. So we turn to
+# the recorded runs: all crystals, five folds of both kinds, three seeds, each method with the best of eight settings.
 #
-# > **Predict.** By how many percent is ALIGNN's error smaller than that of CGCNN, if it is? And on which test more?
+# > **Predict.** By how many percent is ALIGNN's error smaller than that of CGCNN, if it is? And on which of the two
+# > tests is the lead larger?
 # >
 # > <!-- predict: lead; not smaller; by less than 10 %; by 10 to 20 %; by more than 20 % -->
 
@@ -483,7 +487,7 @@ methods = ["random_forest", *NAMES, "early_fusion"]
 runs = load_results(crystals=crystals, target=TARGET, methods=methods)
 structural = runs[runs["method"].isin(NAMES)]
 
-# %% mystnb={"image": {"alt": "Mean absolute error of CGCNN, ALIGNN simplified and ALIGNN (small) on random and on formula-grouped folds, one dot per run, mean and standard deviation beside. ALIGNN has the smallest mean on both."}}
+# %% mystnb={"image": {"alt": "Mean absolute error of CGCNN, ALIGNN simplified and ALIGNN (small) on random and on formula-grouped folds, one dot per run, mean and standard deviation alongside. ALIGNN has the smallest mean on both."}}
 from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(structural, "eV/atom")
@@ -514,15 +518,16 @@ assert simple.loc["formula", "low"] < 0 < simple.loc["formula", "high"]
 simple.round(3)
 
 # %% [markdown]
-# ALIGNN is better than CGCNN, on both tests, on every fold, by much the same percentage. The last table has the simplified model
-# minus CGCNN: on random folds it is shown to be *worse*, and on new formulas neither is shown. So what makes ALIGNN better is not in the model that borrows its name.
+# ALIGNN is better than CGCNN on both tests and on every fold, by nearly the same percentage. The last table shows the
+# simplified model minus CGCNN: on random folds it is shown to be *worse*, and on new formulas neither is shown to be
+# better. So the model that borrows ALIGNN's name lacks what makes ALIGNN better.
 #
 # ### Is it the angles?
 #
-# They are what the network was made for. But it differs from CGCNN in more than that: edges have vectors that learn along,
-# the gates are others, there are more layers. To see what the angles are worth, the same network was trained once more on the
-# folds of new formulas, with its angles hidden: it reads *every* angle as a right angle (`ALIGNN(angles=False)`). All else is
-# equal: the line graph, the number of weights, the settings.
+# They are what the network was made for. But it differs from CGCNN in other ways, too: edges have vectors of their own,
+# which every layer updates; the gates are different; there are more layers. To see what the angles are worth, the same
+# network was trained again on the folds of new formulas, with its angles hidden: it reads *every* angle as a right
+# angle (`ALIGNN(angles=False)`). All else is equal: the line graph, the number of weights, the settings.
 #
 # > **Predict.** How much of ALIGNN's lead over CGCNN is left when it sees no angles: all of it, half, nothing?
 # >
@@ -546,19 +551,19 @@ assert share < 0.3
 to_blind.rename(index=LABELS).round(4)
 
 # %% [markdown]
-# The angles help: on every fold the network that sees them is the better one, and that is shown. But theirs is the small part
-# of the lead. Without a single angle the network still beats CGCNN. Where the large part comes from (the edges that learn
-# along, the gates, the layers, edges that hear of each other through the line graph) these runs do not say. That angles are
-# worth little *here* should not surprise you: in our prototypes symmetry fixes nearly all places, so that elements and
-# distances leave little open.
+# The angles help: the network that sees them is better on every fold, and that is shown. But they explain only a small
+# part of the lead. Without a single angle the network still beats CGCNN. These runs do not say where the large part
+# comes from. It may be the vectors of the edges, the gates, the number of layers, or the messages between edges on the
+# line graph. It is not surprising that angles are worth little *here*: in our prototypes symmetry fixes nearly all
+# positions, so elements and distances already settle most of the structure.
 #
-# Taking one part out of a network, all else equal, is called an *ablation*. "The network with the new part is better" does not
-# mean that the part is why.
+# Taking one part out of a network, all else equal, is called an *ablation*. "The network with the new part is better"
+# does not mean that the part is the reason.
 #
-# ### Does it pay?
+# ### Does it pay off?
 #
-# Is the smaller error worth the time? That has no general answer, but one can see which methods are out of the question: those
-# that another beats in error *and* time. The line joins the rest.
+# Is the smaller error worth the time? There is no general answer, but we can rule out some methods: those that another
+# beats in error *and* time. The line joins the rest.
 
 # %% mystnb={"image": {"alt": "Mean absolute error on new formulas against CPU time of one training, on a logarithmic time axis: random forest, CGCNN, ALIGNN simplified, early fusion and ALIGNN (small). The forest is far to the left with the largest error, ALIGNN far to the right with the smallest; a dashed line joins the methods that no other beats in both."}}
 from course_lib.teaching.figures.comparison import plot_error_against_time
@@ -578,54 +583,57 @@ assert steps["alignn"] > 2 * steps["cgcnn"] > 4 * steps["random_forest"]
 cost.rename(index=LABELS).round({"mae": 3, "seconds": 1})
 
 # %% [markdown]
-# Three of these five are on the front, and each costs several times as much as the one before. (The time is that of a whole
-# training with the best setting: CGCNN and ALIGNN were trained for 100 epochs, the other two networks for 200.) For one model the
-# time may not matter. For a search over many settings, with several folds and starts each, it does.
+# Three of these five are on the front, and each costs several times as much as the one before. (The time is that of a
+# whole training run with the best setting: CGCNN and ALIGNN were trained for 100 epochs, the other two networks for
+# 200.) For one model the time may not matter. For a search over many settings, with several folds and seeds each, it
+# does.
 #
 # ## What we saw
 #
-# - A network of distances to the nearest shells gives different crystals one number. Angles can tell them apart.
+# - A network that sees only distances to the nearest shells can give different crystals the same number. Angles can
+#   tell them apart.
 # - The line graph makes bonds into nodes and pairs of bonds into edges, each with the cosine of its angle.
-# - Atoms, edges, pairs: each step multiplies by the number of neighbours. That is what makes ALIGNN dear.
+# - From atoms to edges to pairs, each step multiplies by the number of neighbours. That is what makes ALIGNN expensive.
 # - With equal chances ALIGNN's error is smaller than CGCNN's, on random crystals and on new formulas, for several times the
 #   time.
-# - Only a small part of that lead is due to the angles. It takes an ablation to know.
-# - A model without a line graph is no ALIGNN, whatever it is called, and does not gain what ALIGNN gains.
+# - Only a small part of that lead is due to the angles. Only an ablation can show this.
+# - A model without a line graph is not an ALIGNN, whatever it is called, and does not gain what ALIGNN gains.
 # - Even with angles a network has blind spots.
 #
 # | strengths | weaknesses |
 # |---|---|
-# | sees angles, and needs no further neighbours for it | time and memory go with the square of the number of neighbours |
-# | tells crystals apart that no network of near distances can | several times the training time of CGCNN |
-# | edges and angles learn along with the atoms | no composition features: a hybrid could add them |
+# | sees angles, without needing more neighbours | time and memory grow with the square of the number of neighbours |
+# | tells crystals apart that a network of near distances cannot | several times the training time of CGCNN |
+# | edges and angles are updated together with the atoms | no composition features: a hybrid could add them |
 #
-# **When this stops being true.** The cost ratio is that of symmetric crystals, where copies are merged; with less
-# symmetry expect a larger one. And where the distances to further atoms already settle the structure, there is little
+# **When this stops being true.** The cost ratio is that of symmetric crystals, where equivalent pairs are merged; with
+# less symmetry expect a larger one. And where the distances to more atoms already settle the structure, there is little
 # left for angles to add.
 #
 # ## Check yourself
 #
-# 1. An atom has 12 neighbours. How many pairs of edges meet in it, and how many of them go there and back?
+# 1. An atom has 12 neighbours. How many pairs of edges meet at it, and how many of them go there and back?
 # 2. Three atoms lie on a line, b in the middle. What is the cosine of the angle at b? And of the pair a → b → a?
 # 3. Why can CGCNN with *more* neighbours tell D0₂₂ from L1₂?
-# 4. A new network has a new part and beats an old one. What would show that the part is why?
+# 4. A new network has a new part and beats an old one. What would show that the part is the reason?
 # 5. ALIGNN's pairs grow with the square of the number of neighbours. Is that a reason to take fewer neighbours?
 #
 # <details><summary>Answers</summary>
 #
 # 1. $12 \times 12 = 144$, of which 12 go there and back.
-# 2. −1: the two vectors point in opposite directions. There and back: 1, for both vectors point to a.
+# 2. −1: the two vectors point in opposite directions. There and back: 1, because both vectors point to a.
 # 3. The next shells hold different numbers of Ni and V, so the distances to them tell the two apart.
-# 4. The new network without the part (or with the part made blind), all else equal, on the same folds and starts.
-# 5. It saves time, and loses edges that carry information. Which is better is a question for validation data.
+# 4. The new network without the part (or with its input hidden), all else equal, on the same folds and with the same
+#    seeds.
+# 5. It saves time, but loses edges that carry information. Validation data can tell which is better.
 #
 # </details>
 #
 # ## Exercises
 #
-# [Exercise 3: Atom graph and line graph](ex3_line_graph.ipynb) follows angles by hand through a chain of selenium, and
-# finds two crystals that only the angles tell apart. In JupyterLab, work in the copy in `work/exercises`, which has
-# no solutions.
+# [Exercise 3: Atom graph and line graph](ex3_line_graph.ipynb) lets you follow angles by hand through a chain of
+# selenium, and find two crystals that only the angles tell apart. In JupyterLab, work in the copy in `work/exercises`,
+# which has no solutions.
 #
 # ## Further reading
 #

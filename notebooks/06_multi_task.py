@@ -9,23 +9,23 @@
 # %% [markdown]
 # # Multi-task learning
 #
-# **Question.** One crystal has many properties. Should one network learn several of them together, or is each better
-# off with a network of its own?
+# **Question.** A crystal has many properties. Should one network learn several of them together, or is each better off
+# with a network of its own?
 #
 # **You will learn to**
 #
 # - join the labels of two properties crystal by crystal, and see what happens when rows are joined by their position;
 # - write down the layers of two shared trunks, graph attention and MEGNet, and say what each of them updates;
-# - weigh two errors with different units in three ways, and turn the knob between two tasks;
-# - train on crystals of which only some have both labels;
-# - measure negative transfer: with twins, on several folds and starts, not from one run.
+# - weight two errors with different units in three ways, and vary the weight between two tasks;
+# - train on crystals when only some of them have both labels;
+# - measure negative transfer with twins, on several folds and with several seeds, not from one run.
 #
 # **You need** notebooks 1 and 2. **Time to read:** 55 min. **Time to run:** at most 80 s on two cores.
 
 # %% [markdown]
 # ## The idea
 #
-# So far each network had one property to learn. Here it has two, the formation energy $E$ and the band gap $E_g$. The
+# So far each network learned one property. Here it learns two, the formation energy $E$ and the band gap $E_g$. The
 # *trunk* turns the crystal graph into one vector, and both tasks use that vector. Each task has a small network of its
 # own on top, its *head*.
 
@@ -38,11 +38,11 @@ plot_multi_task()
 # $$ L = \sum_k \lambda_k L_k $$
 #
 # - $L_k$: the mean absolute error of task $k$ over the crystals whose label $k$ is known, in the unit of the task;
-# - $\lambda_k$: the weight of the task, in one over that unit, so that the terms can be added up;
-# - $L$: the one number that training makes small.
+# - $\lambda_k$: the weight of the task, in the inverse of that unit, so that the terms can be added up;
+# - $L$: the one number that training minimises.
 #
-# Each head learns from its own error. The trunk learns from all of them. What one task teaches it may help the other
-# (*positive transfer*). It may also be in the way (*negative transfer*).
+# Each head learns from its own error. The trunk learns from all of them. What one task teaches the trunk may help the
+# other task (*positive transfer*). It may also harm it (*negative transfer*).
 #
 # > **Predict.** Strongly bound crystals, such as oxides and halides, often have wide gaps. Does a network that knows
 # > the energies predict gaps better? And the other way round? Write down a guess for each, in percent.
@@ -68,11 +68,11 @@ assert (related["high"] < 0).all(), "related, in opposite directions"
 related.round(2)
 
 # %% [markdown]
-# The lower the energy, the wider the gap tends to be. The sign does not matter: a head can turn it round.
+# The lower the energy, the wider the gap tends to be. The sign does not matter: a head can change it.
 #
 # Often two properties come in two lists. Say that our second list lacks one crystal in twenty, because the calculation
-# of the gap failed. Otherwise the two lists have the same order. It is tempting to put row 1 beside row 1, row 2 beside
-# row 2, and so on. The chapter that this course started from does it with two Matbench lists of different crystals.
+# of the gap failed. Otherwise the two lists have the same order. It is tempting to put row 1 next to row 1, row 2 next
+# to row 2, and so on. The chapter that this course started from does so with two Matbench lists of different crystals.
 
 # %%
 import numpy as np
@@ -87,14 +87,14 @@ assert by_id[GAP].isna().sum() == len(labels) - n
 by_position.assign(correct=labels[GAP]).iloc[8:13].round(2)
 
 # %% [markdown]
-# The first ten rows of the whole table are right. From the first missing crystal on, each row has the gap of another
+# The first ten rows of the whole table are correct. From the first missing crystal on, each row has the gap of another
 # crystal.
 #
 # > **Predict.** How wrong are these labels on average, compared with saying "0 eV" for every crystal?
 # >
 # > <!-- predict: pairing; less wrong; about as wrong; more wrong -->
 
-# %% mystnb={"image": {"alt": "Band gap against formation energy, one dot per crystal, in two panels. Joined by id, wide gaps stand at low energies only, and most crystals lie on the line of gap zero. Paired by position, wide gaps are scattered over all energies, and the correlation is near zero."}}
+# %% mystnb={"image": {"alt": "Band gap against formation energy, one dot per crystal, in two panels. Joined by id, wide gaps occur only at low energies, and most crystals lie on the line of gap zero. Paired by position, wide gaps are scattered over all energies, and the correlation is near zero."}}
 from course_lib.teaching.figures.multitask import plot_task_pairs
 
 plot_task_pairs({"joined by id": by_id, "paired by position": by_position}, AXES)
@@ -108,9 +108,9 @@ assert label_noise > always_zero, "further off than zero is"
 assert abs(by_position.corr().iloc[0, 1]) < 0.5 * abs(by_id.corr().iloc[0, 1])
 
 # %% [markdown]
-# Nothing failed: the lengths agree, all numbers are gaps, the loss goes down. But the labels belong to other crystals, so they
-# say next to nothing about their own. We train a network on both tables, all else equal. Errors are measured against the
-# correct labels of the test crystals.
+# Nothing failed: the lengths agree, all numbers are gaps, the loss goes down. But the labels belong to other crystals,
+# so they say next to nothing about the crystals in their rows. We train a network on each table, all else equal. Errors
+# are measured against the correct labels of the test crystals.
 
 # %%
 import torch
@@ -161,14 +161,14 @@ assert wrong[GAP] > 1.15 * right[GAP], "wrong labels, wrong gaps"
 joined.rename(AXES).round(3)
 
 # %% [markdown]
-# The gap suffers. The energies are right in both tables; that their error is not the same shows how much a single training
-# varies. In this library tables are joined by their ids, and
-# `CrystalGraphs.from_structures` refuses a table whose ids stand in another order.
+# The gap suffers. The energies are correct in both tables; that their errors differ shows how much a single training
+# run varies. In this library tables are joined by their ids, and `CrystalGraphs.from_structures` refuses a table whose
+# ids are in a different order.
 #
 # ## Most gaps are zero
 #
-# Look at the picture again: many dots lie on the line at gap zero. These crystals are metals (or so PBE, the
-# approximation behind the data, says).
+# Look at the picture again: many dots lie on the line at gap zero. These crystals are metals, at least according to
+# PBE, the approximation behind the data.
 
 # %%
 metals = labels[GAP] == 0
@@ -185,11 +185,12 @@ assert mae["median"] < mae["mean"]
 # The constant with the smallest mean absolute error is the median. Where more than half of the gaps are zero, the
 # median *is* zero: a model that calls every crystal a metal is the best constant. So
 #
-# - a mean absolute error of the gap that looks small may be the work of the metals. Compare it with the row above;
-# - the error should be looked at for metals and the others separately;
-# - a regression must spend its effort on hitting zero exactly, which is really a question of yes or no.
+# - a mean absolute error of the gap that looks small may be due to the metals. Compare it with the row above;
+# - the error should be reported separately for metals and for the others;
+# - a regression model must spend its effort on hitting zero exactly, which is really a yes-or-no question.
 #
-# Here are the errors of the network that we just trained, on the test crystals, for metals and the others separately.
+# Here are the errors of the network that we just trained, on the test crystals, separately for metals and for the
+# others.
 
 # %%
 predicted = predict(joined_by_id.model, everything.subset(fold.test))[GAP]
@@ -216,8 +217,9 @@ by_kind.round(3)
 
 # %% [markdown]
 # On metals the constant cannot be beaten; what a network knows shows in the crystals with wide gaps. Setting negative
-# predictions to zero costs nothing and can only help, since no gap is negative. A cleaner way is two models: one
-# decides whether there is a gap, one says how wide it is. A classifier has no part in this notebook; keep it in mind.
+# predictions to zero costs nothing and can only help, since no gap is negative. A cleaner way is to use two models: one
+# decides whether there is a gap, the other predicts how wide it is. We do not use a classifier in this notebook, but
+# keep it in mind.
 #
 # ## Two trunks
 #
@@ -231,10 +233,10 @@ by_kind.round(3)
 # \alpha_{ij} = \frac{\exp s_{ij}}{\sum_k \exp s_{ik}}, \qquad x_i' = \sum_j \alpha_{ij} W x_j $$
 #
 # $W$ and $V$ are learned matrices, $a_t$, $a_s$ and $a_e$ learned vectors (for target, source and edge), and
-# $\mathrm{LeakyReLU}(s)$ is $s$ where it is positive and $0.2\,s$ where it is not. The atom itself is among its neighbours, at
-# distance zero. ($\alpha$ is not the weight of late fusion here.) Several such *heads* of attention, each with its own
-# scores and its own $W$, are averaged; they have nothing to do with the heads of the tasks. Written plainly, for five
-# crystals, and compared with the library's layer:
+# $\mathrm{LeakyReLU}(s)$ is $s$ where it is positive and $0.2\,s$ where it is not. The atom itself is among its
+# neighbours, at distance zero. ($\alpha$ is not the weight of late fusion here.) Several such *attention heads*, each
+# with its own scores and its own $W$, are averaged; they have nothing to do with the heads of the tasks. Here is the
+# layer written out for five crystals and compared with the library's:
 
 # %%
 from course_lib.models import GAT
@@ -258,10 +260,11 @@ print(f"sum of the weights an atom gives: {total.min():.4f} to {total.max():.4f}
 assert torch.allclose(total, torch.ones_like(total), atol=1e-5)
 
 # %% [markdown]
-# Look at the last formula again: the bond stands in the weight $\alpha_{ij}$, not in the message $W x_j$. Weights only share
-# out what the neighbours bring.
+# Look at the last formula again: the bond enters the weight $\alpha_{ij}$, but not the message $W x_j$. The weights
+# only decide the shares of the neighbours' messages.
 #
-# > **Predict.** Copper, and copper stretched by 5 %. All atoms are equal, so all messages are. Can GAT tell the two apart?
+# > **Predict.** Take copper, and copper stretched by 5 %. All atoms are equal, so all messages are equal, too. Can GAT
+# > tell the two crystals apart?
 # >
 # > <!-- predict: stretched; yes; no -->
 
@@ -291,24 +294,24 @@ measured("stretched", "GAT predicts the same for both")
 
 # %% [markdown]
 # It cannot, with any weights: a mean of equal messages is that message, however it is weighted. In a compound the
-# messages differ, and then the weights tell something of the distances.
+# messages differ, and then the weights carry some information about the distances.
 #
-# Atoms are updated. Bonds keep their features from the first layer to the last, and nothing stands for the crystal as a
+# GAT updates atoms. Bonds keep their features from the first layer to the last, and nothing represents the crystal as a
 # whole until the mean over its atoms at the end.
 #
 # ### MEGNet
 #
 # MEGNet {cite:p}`chen2019megnet` updates all three: bonds $e_{ij}$, atoms $v_i$ and a *state* $u$ of the whole crystal.
-# The order matters, since each update reads what the one before made.
+# The order matters, since each update reads the result of the one before.
 
-# %% mystnb={"image": {"alt": "The three updates of a MEGNet layer on three atoms, two bonds and a state. First, a bond is made new from its two atoms, itself and the state. Second, an atom from the mean of its new bonds, itself and the state. Third, the state from the means of all new bonds and atoms and itself."}}
+# %% mystnb={"image": {"alt": "The three updates of a MEGNet layer on three atoms, two bonds and a state. First, a bond is updated from its two atoms, itself and the state. Second, an atom is updated from the mean of its new bonds, itself and the state. Third, the state is updated from the means of all new bonds and atoms and itself."}}
 from course_lib.teaching.figures.multitask import plot_megnet_updates
 
 plot_megnet_updates()
 
 # %% [markdown]
-# $\phi_e$, $\phi_v$ and $\phi_u$ are small networks of three layers; a dash marks what is new. Again plainly, and
-# compared with the library's layer:
+# $\phi_e$, $\phi_v$ and $\phi_u$ are small networks of three layers; a prime marks an updated value. Again we write the
+# layer out and compare it with the library's:
 
 # %%
 from course_lib.models import MEGNet
@@ -342,20 +345,20 @@ with torch.no_grad():
         assert torch.allclose(ours, its, atol=1e-4)
 
 # %% [markdown]
-# The library's layer does the same, quicker: what belongs to an atom is computed once per atom and not once per bond. A
-# bond may stand for several periodic images at one distance; `count` is the sum of their weights, and all means are taken
-# with it.
+# The library's layer does the same, but faster: whatever depends only on an atom is computed once per atom instead of
+# once per bond. A bond may stand for several periodic images at one distance; `count` is the sum of their weights, and
+# all means are weighted with it.
 #
-# Through $u$ each atom receives something of the whole crystal after one layer. A temperature or a pressure could be written
-# there, too; here it starts empty. At the end, *Set2Set* {cite:p}`vinyals2016set2set` sums up the atoms, and another one the
-# bonds. Three times, $t = 1, 2, 3$, it asks a question $q_t$ of the set, gives each member a weight by how well it answers,
-# and refines the question:
+# Through $u$ each atom receives something of the whole crystal after one layer. A temperature or a pressure could be
+# stored there, too; here it starts empty. At the end, *Set2Set* {cite:p}`vinyals2016set2set` summarises the atoms, and
+# a second one the bonds. Three times, $t = 1, 2, 3$, it sends a query $q_t$ to the set, gives each member a weight by
+# how well it matches, and refines the query:
 #
 # $$ q_t = \mathrm{LSTM}(q_{t-1}^*), \qquad a_i = \frac{\exp(x_i \cdot q_t)}{\sum_k \exp(x_k \cdot q_t)}, \qquad
 # q_t^* = \bigl[q_t,\ \textstyle\sum_i a_i x_i\bigr], \qquad q_0^* = 0 $$
 #
-# LSTM is a small recurrent network, which remembers the questions before; $q_3^*$ is the result. Unlike a mean, Set2Set can
-# pick out single atoms. Like a mean, it does not depend on their order:
+# LSTM is a small recurrent network, which remembers the earlier queries; $q_3^*$ is the result. Unlike a mean, Set2Set
+# can pick out single atoms. Like a mean, it does not depend on their order:
 
 # %%
 megnet = MEGNet().eval()
@@ -371,8 +374,8 @@ for model in (GAT(), MEGNet()):
 
 # %% [markdown]
 # The network that the chapter calls MEGNet is a graph attention network. It has no update of bonds, no state and no
-# Set2Set. Both are fine networks; they are not the same. And neither is multi-task by itself: any trunk is, with
-# several heads on it. This is all of it:
+# Set2Set. Both are good networks, but they are not the same. And neither is multi-task by itself: any trunk becomes so
+# with several heads on it. This is all the code it takes:
 
 # %%
 import inspect
@@ -383,8 +386,8 @@ print(dedent(inspect.getsource(MultiTask.forward)))
 # %% [markdown]
 # ## Choosing the weights
 #
-# An eV of gap and an eV/atom of energy are not the same thing. With $\lambda = (1, 1)$, how much each task counts is an
-# accident of its spread and of its unit.
+# An eV of gap and an eV/atom of energy are not the same thing. With $\lambda = (1, 1)$, the importance of each task
+# depends by accident on its spread and its unit.
 #
 # > **Predict.** Someone writes the gaps in meV and leaves $\lambda = (1, 1)$. What does the trunk learn?
 # >
@@ -406,13 +409,14 @@ table.round(3)
 
 # %% [markdown]
 # The table has the shares $\lambda_k s_k / \sum_j \lambda_j s_j$, with the standard deviation $s_k$ of the labels in
-# the training set. With meV the gap has nearly all of it. That the *errors* do not stand here is no slip. Training follows
-# the gradient, and the derivative of an absolute error $|r|$ is 1 or −1, however large $r$ is. So the task with the larger
-# $\lambda_k s_k$ changes the trunk more, not the task with the larger error. (With the squared error, whose derivative is $2r$,
-# the size of the error counts as well.)
+# the training set. With meV the gap has nearly all of it. The *errors* are missing from this expression on purpose.
+# Training follows the gradient, and the derivative of an absolute error $|r|$ is 1 or −1, however large $r$ is. So the
+# task with the larger $\lambda_k s_k$ changes the trunk more, not the task with the larger error. (With the squared
+# error, whose derivative is $2r$, the size of the error counts as well.)
 #
-# We measure it on the network trained above and on one that has just begun, for the loss with $\lambda = (1, 1)$: the gap's
-# share of the loss, and its share of the gradient by the weights of the trunk, as means over batches of 64 training crystals.
+# We measure this for the network trained above and for one that has just started to train, with $\lambda = (1, 1)$: the
+# gap's share of the loss, and its share of the gradient with respect to the weights of the trunk, as means over batches
+# of 64 training crystals.
 
 # %%
 from course_lib.losses import task_errors, task_shares
@@ -447,21 +451,22 @@ assert (absolute[of_gradient] > 0.5).all()
 measured_shares.round(2)
 
 # %% [markdown]
-# Of the absolute errors, the gap has less than half of the loss, but more than half of the gradient, as its larger spread
-# suggests. In training its share of the gradient drifts, since errors of different crystals cancel in part. Exercise 4 and
-# [errata](errata.ipynb), 13, make the errors of one task ten times as large, and the share of the gradient stays.
+# With absolute errors, the gap has less than half of the loss, but more than half of the gradient, as its larger spread
+# suggests. During training its share of the gradient drifts, since the gradients of different crystals partly cancel.
+# Exercise 4 and [errata](errata.ipynb), 13, make the errors of one task ten times as large, and the share of the
+# gradient stays.
 #
-# Three ways to choose the weights:
+# There are three ways to choose the weights:
 #
-# - **fixed**: you give the numbers $\lambda_k$. Right if you know what an error costs you;
-# - **inverse scale**: $\lambda_k = 1/s_k$. The unit drops out;
+# - **fixed**: you choose the numbers $\lambda_k$. This is right if you know what an error costs you;
+# - **inverse scale**: $\lambda_k = 1/s_k$. The unit cancels;
 # - **uncertainty** {cite:p}`kendall2018multitask`: each task gets a spread $b_k$ that is learned with the network:
 #
 # $$ L = \sum_k \left( \frac{L_k}{b_k} + \ln b_k \right), \qquad \lambda_k = \frac{1}{b_k} $$
 #
-# Set the derivative by $b_k$ to zero and you find $b_k = L_k$: a task counts in units of its own present error. The
-# logarithm keeps $b_k$ from growing without end, which would make the first term vanish. Training begins at $b_k = s_k$. (For
-# the squared error the term is $L_k / 2 b_k^2 + \ln b_k$.)
+# Set the derivative with respect to $b_k$ to zero and you find $b_k = L_k$: each error is measured in units of its own
+# current value. The logarithm keeps $b_k$ from growing without limit, which would make the first term vanish. Training
+# starts from $b_k = s_k$. (For the squared error the term is $L_k / 2 b_k^2 + \ln b_k$.)
 
 # %%
 learned, _ = train(as_targets(labels), task_weights="uncertainty")
@@ -477,15 +482,15 @@ assert (history.iloc[-1] > history.iloc[0]).all(), "the smaller the error, the l
 history.iloc[[0, 5, 10, 15, 20, 24]].round(2)
 
 # %% [markdown]
-# Both weights grow while the errors on the training crystals shrink, and $b_k$ comes down towards the error of its task. Mind
-# what this scheme does *not* do: it does not know which task you care for.
+# Both weights grow while the errors on the training crystals shrink, and $b_k$ comes down towards the error of its
+# task. Note what this scheme does *not* know: which task matters to you.
 #
-# ### What can be had
+# ### The trade-off
 #
-# Now we turn the knob. One short training for each weight would tell little: where two choices differ by a few percent,
-# another start turns their order round. So `python -m course_lib.experiments lambda_sweep` trained a two-task GAT on new
-# formulas, on five folds, with the weight of the gap from 1/30 to 30 times that of the energy, and with the two schemes. The
-# references are networks with the same trunk that learned one property only.
+# Now we vary the weights. One short training run per weight would tell us little: where two choices differ by a few
+# percent, another seed can reverse their order. So `python -m course_lib.experiments lambda_sweep` trained a two-task
+# GAT on new formulas, on five folds, with the weight of the gap from 1/30 to 30 times that of the energy, and with the
+# two schemes. The references are networks with the same trunk that learned only one property.
 #
 # > **Predict.** From left to right the gap counts more. How far does each of the two errors move, in percent? Is one choice of
 # > $\lambda$ the best for both?
@@ -511,16 +516,16 @@ alone = alone.pivot(index="fold", columns="target", values="mae")
 lambda_explorer(sweep, alone, TASKS)
 
 # %% [markdown]
-# Left: both errors along $\lambda$, with the single-task networks as lines. Right: the same choices as places, error of the
-# energy against error of the gap; those that no other choice beats in both errors are filled.
+# Left: both errors against $\lambda$, with the single-task networks as lines. Right: the same choices as points, error
+# of the energy against error of the gap; those that no other choice beats in both errors are filled.
 #
-# 1. Move the slider from one end to the other. Which error is the first to rise at the left end, and which at the right?
-# 2. Stop where the error of the energy is smallest. How far is it to the single-task line?
-# 3. Choose the schemes that set the weights themselves. Where do they land?
+# 1. Move the slider from one end to the other. Which error rises first at the left end, and which at the right?
+# 2. Stop where the error of the energy is smallest. How far is it from the single-task line?
+# 3. Choose the schemes that set the weights themselves. Where are they?
 #
-# The slider above shows recorded trainings, and needs no Python. With Python running, you can train a network with a
-# $\lambda$ of your own; its place appears among the recorded ones. (It learns from fewer crystals and for fewer epochs, so
-# expect larger errors.)
+# The slider above shows recorded training runs, and needs no Python. With Python running, you can train a network with
+# a $\lambda$ of your own; its point appears among the recorded ones. (It is trained on fewer crystals and for fewer
+# epochs, so expect larger errors.)
 
 # %%
 both = as_targets(labels)
@@ -562,16 +567,16 @@ print(
 # accident: its head gets its gradient from the gap alone, and the optimiser (AdamW) divides every gradient by its usual size,
 # so a head learns at full speed whatever $\lambda$ is. What $\lambda$ decides is which task changes the *trunk* more.
 #
-# The choices that no other choice beats in both errors make up the *front*. Which point
-# of the front is yours, no scheme can tell you; that depends on what you need. Here the learned weights come out on the
-# front. Do not read more into it than it says: each choice is a mean over five folds with one start, and the middle of the
-# table is close together. Exercise 4 goes on from here.
+# The choices that no other choice beats in both errors make up the *front*. No scheme can tell you which point of the
+# front to choose; that depends on what you need. Here the learned weights are on the front. Do not read too much into
+# that: each choice is a mean over five folds with one seed, and the choices in the middle of the table are close
+# together. Exercise 4 continues from here.
 #
 # ## Crystals with one label
 #
-# The gap list lacked some crystals. Real data are worse: an energy is a by-product of every calculation, a gap needs
-# another one. Throwing out all crystals without a gap would throw out good energies. Instead, the missing label is
-# *masked*: it adds nothing to $L_k$, whatever stands in its place.
+# The gap list lacked some crystals. Real data are worse: every calculation gives an energy, but a gap needs another
+# calculation. If we dropped all crystals without a gap, we would lose good energies. Instead, the missing label is
+# *masked*: it adds nothing to $L_k$, whatever number stands in its place.
 
 # %%
 no_gaps = as_targets(labels.assign(**{GAP: np.nan})).batch(range(64))
@@ -589,8 +594,8 @@ assert moved(network.heads[0])
 assert not moved(network.heads[1]), "no gap, nothing to learn for the head of the gap"
 
 # %% [markdown]
-# > **Predict.** We keep the gaps of one training crystal in six. Two networks: one learns from the crystals with both
-# > labels only, one from all crystals, with the mask. Which errors differ, and by how much?
+# > **Predict.** We keep the gaps of one training crystal in six. One network is trained only on the crystals with both
+# > labels, another on all crystals, with the mask. Which errors differ, and by how much?
 # >
 # > <!-- predict: mask; neither; the energy's; the gap's; both -->
 
@@ -610,17 +615,18 @@ assert masked[ENERGY] < both_labels_only[ENERGY], "the energies were not thrown 
 result.rename(AXES).round(3)
 
 # %% [markdown]
-# With the mask, the trunk sees all crystals, and the energies profit at once. Whether the gap profits as well is the
-# question of transfer: the two networks have the same gaps to learn from. One run does not answer it.
+# With the mask, the trunk sees all crystals, and the energies benefit directly. Whether the gap benefits as well is the
+# question of transfer, since both networks are trained on the same gaps. One run does not answer it.
 #
 # ## Does sharing help or harm?
 #
-# *Negative transfer* means: the multi-task network is worse at a task than a network that learned that task alone. The
-# network to compare with is its **single-task twin**: same trunk, same head, same folds, same starts, same settings. A
-# single run of each says little: the next one may come out the other way. So here are all recorded runs of both trunks, five
-# folds with three starts each, on new formulas. (The settings are those that suited the two-task network best.)
+# *Negative transfer* means that the multi-task network is worse at a task than a network that learned only that task.
+# The network to compare with is its **single-task twin**: same trunk, same head, same folds, same seeds, same settings.
+# A single run of each says little: the next one may come out the other way. So here are all recorded runs of both
+# trunks, five folds with three seeds each, on new formulas. (The settings are those that suited the two-task network
+# best.)
 
-# %% mystnb={"image": {"alt": "Error of a two-task network minus that of its single-task twin, in a panel for the energy and one for the gap, a row for GAT and one for MEGNet: a dot a training, mean and corrected 95 percent interval, and a line at zero. The dots of the energy lie on both sides of zero, and so do both intervals. Nearly all dots of the gap lie on the side where sharing helps, those of MEGNet farther out; the interval of GAT lies there as a whole, the much wider one of MEGNet just crosses zero."}}
+# %% mystnb={"image": {"alt": "Error of a two-task network minus that of its single-task twin, in a panel for the energy and one for the gap, a row for GAT and one for MEGNet: one dot per training run, mean and corrected 95 percent interval, and a line at zero. The dots of the energy lie on both sides of zero, and so do both intervals. Nearly all dots of the gap lie on the side where sharing helps, those of MEGNet farther out; the interval of GAT lies there as a whole, the much wider one of MEGNet just crosses zero."}}
 from course_lib.teaching.figures.multitask import plot_negative_transfer
 
 plot_negative_transfer(runs, TASKS)
@@ -646,28 +652,31 @@ assert gap["verdict"].to_dict() == {"gat": "gain shown", "megnet": "neither show
 assert (gap["share_worse"] <= 0.2).all()
 
 # %% [markdown]
-# `mean`, `low` and `high` are in the unit of the task, `share_worse` is the share of trainings in which sharing did harm, and
-# `gain` is the gain in percent of the twin's error.
+# `mean`, `low` and `high` are in the unit of the task, `share_worse` is the share of training runs in which sharing did
+# harm, and `gain` is the gain in percent of the twin's error.
 #
-# - **Gap, GAT.** With the energies beside them the gaps are predicted better, and that is shown.
-# - **Gap, MEGNet.** The mean gain is much larger, and only few trainings were worse. But it was large on some folds and small on
-#   others, so the interval just reaches zero. By our rule that is "not shown". Do not read it as "no effect".
-# - **Energy.** Neither is shown, with either trunk: the effect, if there is one, is smaller than what five folds can show. That
-#   is an answer, too. About half of the trainings were worse: whoever had run it once could have reported negative transfer, or
-#   positive transfer, and both with a number.
+# - **Gap, GAT.** Trained together with the energies, the gaps are predicted better, and that is shown.
+# - **Gap, MEGNet.** The mean gain is much larger, and only a few training runs were worse. But it was large on some
+#   folds and small on others, so the interval just reaches zero. By our rule that is "not shown". Do not read it as "no
+#   effect".
+# - **Energy.** Neither is shown, with either trunk: the effect, if there is one, is smaller than what five folds can
+#   show. That is an answer, too. About half of the training runs were worse. A single run could have been reported as
+#   negative transfer or as positive transfer, each with a number.
 #
-# A guess why it is the gap that gains: three crystals of four have a gap of zero, and say little about what makes a gap wide.
-# Their energies differ, and the trunk can learn from them.
+# Here is a guess why the gap gains: three crystals in four have a gap of zero, so they say little about what makes a
+# gap wide. But their energies differ, and the trunk can learn from those.
 #
 # Two things in this comparison are not about sharing at all. The twins have the settings that were best for the two tasks
-# together; settings of their own might make them better, and the gain smaller. And there is the best epoch. Each training keeps its best epoch. Twins choose one each; the
-# two-task network has one for both tasks, and what is best for one need not be for the other. Exercise 7 measures transfer in
-# one direction, from the gap to the energy, and takes this effect out.
+# together; settings of their own might make them better, and the gain smaller. The other is the best epoch. Each
+# training run keeps its best epoch. Twins choose one each; the two-task network has one for both tasks, and the best
+# epoch for one task need not be the best for the other. Exercise 7 measures transfer in one direction, from the gap to
+# the energy, and removes this effect.
 #
 # The chapter that this course started from declares negative transfer from one run each, 0.0292 against 0.0286, without
-# spread. It then advises to share where the correlation between the tasks is above 0.5, and takes it from the network's own
-# predictions ([errata](errata.ipynb), 10 and 11). Here even that of the labels is far *below* zero, and the properties are as
-# related as with the other sign, for a head can turn it round: it is the size that counts.
+# spread. It then advises sharing where the correlation between the tasks is above 0.5, and takes the correlation from
+# the network's own predictions ([errata](errata.ipynb), 10 and 11). Here even the correlation of the labels is far
+# *below* zero. The properties are as closely related as with the other sign, because a head can change the sign: only
+# the size counts.
 
 # %%
 size = related.loc["Pearson", "correlation"]
@@ -676,7 +685,7 @@ print(f"correlation {size:.2f}: by that advice, do not share")
 print(f"with gaps of the other sign, {-size:.2f}: by that advice, share")
 
 # %% [markdown]
-# A word on the trunks. MEGNet's errors are the larger ones, for both properties and with or without sharing:
+# A word on the trunks: MEGNet's errors are larger, for both properties and with or without sharing:
 
 # %%
 both_trunks = runs.pivot_table(
@@ -698,12 +707,12 @@ table = relative.unstack("learning_rate").rename(index=LABELS)
 table.map("{:.2f}".format).replace("nan", "")
 
 # %% [markdown]
-# This table holds the validation errors of all eight settings that each was tried with, the mean over both tasks, where 1 is
-# the smallest error of the table in its task. MEGNet bears high learning rates badly, and its best training is the longest one
-# that was tried. A still longer one might bring it closer; we gave no method more than eight trials. So do not take this for a
-# verdict on MEGNet: its authors trained it on many more crystals.
+# This table holds the validation errors of all eight settings that were tried for each network, averaged over both
+# tasks, where 1 is the smallest error in the table for a task. MEGNet does not do well at high learning rates, and its
+# best training run is the longest that was tried. An even longer one might bring it closer; we gave no method more than
+# eight trials. So this is not a verdict on MEGNet: its authors trained it on many more crystals.
 #
-# What sharing surely saves is work. One network does what two did:
+# What sharing certainly saves is work. One network does what two did:
 
 # %%
 cost = runs.drop_duplicates(["method", "task", "split", "fold", "seed"])
@@ -717,27 +726,27 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 # ## What we saw
 #
 # - Labels of two properties are joined by crystal id. Paired by position, they say next to nothing.
-# - Most gaps are zero, so the best constant is zero, and an error of the gap means little without looking at metals and
-#   the others apart.
-# - GAT updates atoms; MEGNet updates bonds, atoms and the state of the crystal, and reads out with Set2Set. Either
-#   becomes multi-task by adding heads.
+# - Most gaps are zero, so the best constant is zero, and an error of the gap means little unless metals and the others
+#   are looked at separately.
+# - GAT updates atoms; MEGNet updates bonds, atoms and the state of the crystal, and pools with Set2Set. Either becomes
+#   multi-task by adding heads.
 # - The weights $\lambda_k$, times the spreads of the targets, decide which task changes the trunk more. Too small a weight harms its task, too large a one the other. Inverse scale
 #   removes the unit, uncertainty follows the errors, and neither knows your needs.
-# - A mask lets every crystal give what it has.
-# - Transfer is a difference with a sign and an interval. It needs twins and several runs. Here the gap gains by sharing,
-#   which is shown for one trunk of two; for the energy nothing is shown, though single runs would have told stories of both
-#   kinds.
+# - With a mask, every crystal contributes the labels that it has.
+# - Transfer is a difference with a sign and an interval. It needs twins and several runs. Here the gap gains from
+#   sharing, which is shown for one trunk of two. For the energy nothing is shown, though single runs could have been
+#   read either way.
 #
 # | strengths | weaknesses |
 # |---|---|
-# | one network and one training for several properties | the tasks can harm each other, and one must measure whether they do |
+# | one network and one training run for several properties | the tasks can harm each other, and you must measure whether they do |
 # | crystals with one label still teach the trunk | weights to choose, one more for each task |
-# | predictions that belong together: one embedding for all properties | a new property means training again, or a frozen trunk |
-# | a scarce label can profit from a plentiful one | the best epoch of one task is not that of the other |
+# | consistent predictions: one embedding for all properties | a new property needs another training run, or a frozen trunk |
+# | a scarce label can benefit from a plentiful one | the best epoch of one task is not that of the other |
 #
-# **When this stops being true.** We shared between two properties with about equally many labels. Sharing has most to
-# give where one label is scarce and the other plentiful, and least where each task has data enough for a network of its
-# own. With many tasks, finding out which to train together becomes a study of its own {cite:p}`standley2020tasks`.
+# **When this stops being true.** We shared between two properties with about equally many labels. Sharing helps most
+# where one label is scarce and the other plentiful, and least where each task has enough data for a network of its own.
+# With many tasks, finding out which to train together becomes a study of its own {cite:p}`standley2020tasks`.
 #
 # ## Check yourself
 #
@@ -749,20 +758,20 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 # <details><summary>Answers</summary>
 #
 # 1. $1/1$ and $1/2$ (atom/eV and 1/eV). Only their ratio matters for what is learned.
-# 2. For fixed weights only. Inverse scale divides by the standard deviation, which grows by the same factor;
+# 2. Only for fixed weights. Inverse scale divides by the standard deviation, which grows by the same factor;
 #    uncertainty starts from there and learns the rest.
-# 3. How far the results of several starts and folds scatter, whether the twin had the same trunk, settings and test
-#    crystals, and how $\lambda$ was chosen: perhaps only another point of the front was picked.
-# 4. No. The sign can be turned round by a head. A large size, of either sign, says that the properties are related, and
-#    still not that sharing helps.
+# 3. How much the results scatter over seeds and folds, whether the twin had the same trunk, settings and test crystals,
+#    and how $\lambda$ was chosen: perhaps it is just another point of the front.
+# 4. No. A head can change the sign. A large value of either sign says that the properties are related, but not that
+#    sharing helps.
 #
 # </details>
 #
 # ## Exercises
 #
-# [Exercise 4: Choosing lambda](ex4_task_weights.ipynb) makes two errors of different size count alike.
-# [Exercise 7: Negative transfer](ex7_negative_transfer.ipynb) compares networks with their twins, and tries what can be
-# done against harm. In JupyterLab, work in the copies in `work/exercises`, which have no solutions.
+# [Exercise 4: Choosing lambda](ex4_task_weights.ipynb) gives two tasks of different size the same importance. [Exercise
+# 7: Negative transfer](ex7_negative_transfer.ipynb) compares networks with their twins, and tries ways to reduce the
+# harm. In JupyterLab, work in the copies in `work/exercises`, which have no solutions.
 #
 # ## Further reading
 #
