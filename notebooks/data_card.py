@@ -201,7 +201,7 @@ print(f"mean absolute difference {gaps['either_insulates']['mean_absolute']:.2f}
 # With GPAW installed, one command computes recorded crystals again at their recorded cells and prints the difference:
 #
 # ```
-# python3 -m data.pbe_prototypes.compute --folder data/pbe_prototypes/raw check zincblende-Be-O
+# python3 -m data.pbe_prototypes.check row zincblende-Be-O --folder data/pbe_prototypes/raw
 # ```
 #
 # `python -m data.pbe_prototypes.build` makes the file of the course from the raw results; the same results give the same

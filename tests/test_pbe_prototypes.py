@@ -14,7 +14,7 @@ from pymatgen.core import Composition, Element, Lattice, Structure
 from pymatgen.core.molecule_structure_comparator import CovalentRadius
 
 from course_lib.datasets import load_dataset
-from data.pbe_prototypes import build, compute, validate
+from data.pbe_prototypes import build, check, compute, first, validate
 from data.pbe_prototypes.prototypes import ELEMENTS, PROTOTYPES, Decoration, start_volume, work_list
 
 SPECIES = {"A": "Na", "B": "Cl", "C": "O"}
@@ -91,13 +91,19 @@ def test_id_names_prototype_and_species():
 @pytest.fixture(scope="module")
 def raw_rows():
     """The committed results in the order of the work list."""
+    return [row for _, row in build.in_work_order(compute.read_lines(compute.NEXT.glob("crystals-*.jsonl")))]
+
+
+@pytest.fixture(scope="module")
+def first_rows():
+    """The first results, from which the bundled file is built so far; they are many."""
     return [row for _, row in build.in_work_order(compute.first_results(compute.RAW))]
 
 
 @pytest.fixture
 def raw_folder(tmp_path):
     """A folder of raw results to write ``crystals-0.jsonl`` into."""
-    shutil.copy(compute.RAW / "references.json", tmp_path)
+    shutil.copy(compute.NEXT / "references.json", tmp_path)
 
     def fill(rows, end=""):
         (tmp_path / "crystals-0.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + end)
@@ -106,19 +112,30 @@ def raw_folder(tmp_path):
     return fill
 
 
-def test_bundled_file_is_built_from_the_committed_results(raw_rows, raw_folder):
+def test_bundled_file_is_built_from_the_first_results(first_rows, tmp_path):
     bundled = json.loads((build.DATA / "pbe_prototypes.json").read_text())
-    assert bundled["raw_sha256"] == build.raw_hash()
-    rows, rejected = build.build(raw_folder(raw_rows[:60]))
+    assert bundled["raw_sha256"] == first.raw_hash()
+    shutil.copy(compute.RAW / "references.json", tmp_path)
+    (tmp_path / "crystals-0.jsonl").write_text("".join(json.dumps(row) + "\n" for row in first_rows[:60]))
+    rows, rejected = first.build(tmp_path)
     assert bundled["rows"][: len(rows)] == json.loads(json.dumps(rows))
     assert len(rows) + len(rejected) == 60
 
 
+def test_build_takes_the_results_in_the_order_of_the_work_list(raw_rows, raw_folder):
+    rows, rejected = build.build(raw_folder(raw_rows[40::-1]))
+    assert len(rows) + len(rejected) == 41
+    assert [row["id"] for row in rows] == [row["id"] for row in build.build(raw_folder(raw_rows[:41]))[0]]
+    first_row = raw_rows[0]
+    assert rows[0]["residual_strain"] == first_row["strain"]
+    assert rows[0]["n_kpoints"] == np.prod(first_row["mesh"])
+
+
 def test_formation_energy_by_hand(raw_rows):
-    references = json.loads((compute.RAW / "references.json").read_text())
+    references = json.loads((compute.NEXT / "references.json").read_text())
     row = next(row for row in raw_rows if len(row["numbers"]) == 3)
     symbols = [Element.from_Z(number).symbol for number in row["numbers"]]
-    by_hand = row["energy"] - sum(references[f"{symbol}-{row['ecut']}"]["energy_per_atom"] for symbol in symbols)
+    by_hand = row["energy"] - sum(references[symbol]["energy_per_atom"] for symbol in symbols)
     assert build.formation_energy(row, symbols, references) == pytest.approx(by_hand / 3, abs=1e-12)
 
 
@@ -132,8 +149,8 @@ def test_shortest_distance_counts_periodic_images():
     assert build.shortest_distance(flat) == pytest.approx(1.0 / (2 * 1.66))
 
 
-def n_kpoints(cell):
-    return int(np.prod(compute.kpoint_mesh(np.array(cell), compute.RELAXATION_DENSITY)))
+def mesh(cell):
+    return compute.kpoint_mesh(np.array(cell), compute.RELAXATION_DENSITY)
 
 
 def stretched(row):
@@ -143,7 +160,7 @@ def stretched(row):
 def scaled(factor):
     def change(row):
         row["cell"] = (np.array(row["cell"]) * factor).tolist()
-        row["nk"] = n_kpoints(row["cell"])
+        row["mesh"] = mesh(row["cell"])
 
     return change
 
@@ -153,7 +170,7 @@ def scaled(factor):
     [
         (stretched, "not the geometry of its prototype"),
         (lambda row: row["numbers"].reverse(), "not the elements of its name"),
-        (lambda row: row.update(nk=125), "k-mesh odd or too coarse"),
+        (lambda row: row.update(mesh=[9, 9, 9]), "k-mesh odd or too coarse"),
         (lambda row: row.update(gap=None), "band gap unknown: too few bands"),
         (scaled(0.5), "atoms too near or too far"),
         (lambda row: row.update(energy=row["energy"] + 20), "formation energy not believable"),
@@ -168,9 +185,9 @@ def test_bad_result_is_rejected_with_its_reason(raw_rows, raw_folder, change, re
 
 
 def test_tetragonal_crystal_that_became_cubic_is_rejected(raw_rows, raw_folder):
-    row = json.loads(json.dumps(next(row for row in raw_rows if row["id"] == "l10-Cu-Zr")))
+    row = json.loads(json.dumps(next(row for row in raw_rows if row["prototype"] == "l10")))
     row["cell"] = [[3.2, 0.0, 0.0], [0.0, 3.2, 0.0], [0.0, 0.0, 3.23]]
-    row["nk"] = n_kpoints(row["cell"])
+    row["mesh"] = mesh(row["cell"])
     _, rejected = build.build(raw_folder([row]))
     assert [entry["reason"] for entry in rejected] == ["relaxed into a prototype of higher symmetry"]
 
@@ -185,8 +202,8 @@ def test_same_crystal_under_two_names_is_kept_once(raw_rows, raw_folder):
     for name in (first, second):
         symbols = name.split("-")[1:]
         change = {"id": name, "species": dict(zip("AB", symbols, strict=True)), "cell": cell, "energy": -8.0}
-        change |= {"numbers": [ELEMENTS[symbol].number for symbol in symbols], "ecut": 400}
-        rows.append({**template, **change, "nk": n_kpoints(cell)})
+        change |= {"numbers": [ELEMENTS[symbol].number for symbol in symbols]}
+        rows.append({**template, **change, "mesh": mesh(cell)})
     kept, rejected = build.build(raw_folder(rows))
     assert [row["id"] for row in kept] == [first]
     assert rejected == [{"id": second, "reason": "the same crystal as an earlier row"}]
@@ -200,11 +217,10 @@ def test_kpoints_of_a_cube():
     cube = 5.0 * np.eye(3)
     assert compute.kpoint_mesh(cube, 2.4) == (4, 4, 4)
     assert compute.kpoint_mesh(cube, 6.0) == (8, 8, 8)
-    assert build.has_even_mesh(64, cube)
-    assert build.has_even_mesh(216, cube)
-    assert build.has_even_mesh(1000, cube)  # 10 x 10 x 10 is denser
-    assert not build.has_even_mesh(125, cube)  # 5 x 5 x 5 is odd
-    assert not build.has_even_mesh(8, cube)  # 2 x 2 x 2 is too coarse
+    assert build.has_even_mesh((4, 4, 4), cube)
+    assert build.has_even_mesh([6, 4, 4], cube)  # denser along one axis
+    assert not build.has_even_mesh((5, 5, 5), cube)
+    assert not build.has_even_mesh((4, 4, 2), cube)  # too coarse
 
 
 def test_kpoints_of_a_slanted_cell():
@@ -318,22 +334,22 @@ def test_relaxation_gives_up():
         compute.relax((5.0,), lambda a: ALWAYS_STRESSED)
 
 
-def test_volume_model_predicts_crystals_it_has_not_seen(raw_rows):
-    half = len(raw_rows) // 2
-    model = compute.volume_model(raw_rows[:half])
+def test_volume_model_predicts_crystals_it_has_not_seen(first_rows):
+    half = len(first_rows) // 2
+    model = compute.volume_model(first_rows[:half])
     error = [
         model(PROTOTYPES[row["prototype"]], row["species"]) / compute.volume_per_atom(row) - 1
-        for row in raw_rows[half:]
+        for row in first_rows[half:]
     ]
     assert np.median(np.abs(error)) < 0.08
 
 
-def test_growth_model_recovers_what_each_element_did(raw_rows):
-    first = {row["id"]: row for row in raw_rows}
-    oxygen = [0.02 * np.mean([number == 8 for number in row["numbers"]]) for row in raw_rows]
+def test_growth_model_recovers_what_each_element_did(first_rows):
+    first = {row["id"]: row for row in first_rows}
+    oxygen = [0.02 * np.mean([number == 8 for number in row["numbers"]]) for row in first_rows]
     grown = [
         {**row, "cell": (np.array(row["cell"]) * np.exp(strain)).tolist()}
-        for row, strain in zip(raw_rows, oxygen, strict=True)
+        for row, strain in zip(first_rows, oxygen, strict=True)
     ]
     oxide = first["rocksalt-Mg-O"]
     model = compute.growth_model([row for row in grown if row["id"] != oxide["id"]], first)
@@ -341,8 +357,8 @@ def test_growth_model_recovers_what_each_element_did(raw_rows):
     assert compute.growth_model(grown[:5], first)(PROTOTYPES["rocksalt"], oxide["species"]) == 1.0
 
 
-def test_stiffness_model_learns_from_what_was_measured(raw_rows):
-    rows = [{**row, "bulk_modulus": 100.0 if 8 in row["numbers"] else 25.0} for row in raw_rows]
+def test_stiffness_model_learns_from_what_was_measured(first_rows):
+    rows = [{**row, "bulk_modulus": 100.0 if 8 in row["numbers"] else 25.0} for row in first_rows]
     model = compute.stiffness_model(rows)
     assert model(PROTOTYPES["rocksalt"], {"A": "Mg", "B": "O"}) > 2 * model(
         PROTOTYPES["rocksalt"], {"A": "Na", "B": "Cl"}
@@ -396,7 +412,7 @@ def made_up_gpaw(monkeypatch):
         volume = 1.2 * start_volume(prototype, species)
         point = spring(prototype, np.array(compute.start_constants(prototype, volume)))(*constants)
         # Made up: a finer mesh lowers the energy by 1 eV per doubling along one axis.
-        return point._replace(energy=point.energy - np.log2(np.prod(mesh)))
+        return point._replace(energy=float(point.energy - np.log2(np.prod(mesh))))
 
     monkeypatch.setattr(compute, "band_gap", lambda calculator: 1.0)
     monkeypatch.setattr(compute, "converged_gap", lambda calculator: 1.0)
@@ -486,18 +502,77 @@ def test_a_metal_is_recorded_on_a_finer_mesh(made_up_gpaw, monkeypatch, gap, den
     assert row["energy"] == pytest.approx(-7.0 - np.log2(np.prod(row["mesh"])), abs=1e-5)
 
 
-def test_check_compares_with_the_recorded_row(made_up_gpaw, tmp_path, capsys):
+# --- the checks, with a made-up crystal in GPAW's place ---
+
+
+@pytest.fixture
+def some_rows(made_up_gpaw, tmp_path, monkeypatch):
+    """A folder with made-up results, and elements whose energy falls by 0.5 eV with the finer basis."""
     compute_all(tmp_path)
-    compute.check(["rocksalt-Be-O"], tmp_path)
-    assert "rocksalt-Be-O: energy differs by 0.00000 eV/atom, band gap by 0.0000 eV" in capsys.readouterr().out
-    row = next(compute.recorded(["rocksalt-Be-O"], tmp_path))
-    density = 4.5
-    finer = np.prod(compute.kpoint_mesh(np.array(row["cell"]), density)) / np.prod(row["mesh"])
-    assert finer > 1
-    compute.check(["rocksalt-Be-O"], tmp_path, density)
-    assert f"rocksalt-Be-O: energy differs by {-np.log2(finer) / 2:.5f} eV/atom" in capsys.readouterr().out
+    (tmp_path / "references.json").write_text(json.dumps({symbol: {"energy_per_atom": -1.0} for symbol in ELEMENTS}))
+    monkeypatch.setattr(check, "single_point", compute.single_point)
+    monkeypatch.setattr(check, "converged_gap", lambda calculator: 1.5)
+    monkeypatch.setattr(check, "reference_energy", lambda symbol, cutoff: {"energy_per_atom": -1.5})
+    return tmp_path
+
+
+def test_check_of_a_row_compares_with_the_recorded_one(some_rows, capsys):
+    check.run("row", ["rocksalt-Be-O"], some_rows)
+    assert capsys.readouterr().out == "rocksalt-Be-O {'energy': 0.0, 'gap': 0.5}\n"
     with pytest.raises(SystemExit, match="no result is named 'rocksalt-Xx-O'"):
-        compute.check(["rocksalt-Xx-O"], tmp_path)
+        check.run("row", ["rocksalt-Xx-O"], some_rows)
+
+
+def test_finer_check_takes_the_change_of_the_elements_off(some_rows):
+    record = some_rows / "checks.jsonl"
+    check.run("finer", ["rocksalt-Be-O"], some_rows, record)
+    (row,) = check.recorded(["rocksalt-Be-O"], some_rows)
+    beryllium, oxygen, line = compute.read_lines([record])
+    assert (beryllium["id"], oxygen["id"], oxygen["energy"], oxygen["cutoff"]) == ("Be", "O", -1.5, 800)
+    assert line["mesh"] == [2 * -(-size * 3 // 4) for size in row["mesh"]]  # half as many again, and even
+    # Made up: the mesh lowers the energy by 1 eV per doubling, and the elements fall by 0.5 eV each.
+    fall = np.log2(np.prod(line["mesh"]) / np.prod(row["mesh"]))
+    assert line["formation_energy"] == pytest.approx((-fall + 2 * 0.5) / 2, abs=2e-5)
+    assert line["gap"] == 0.5
+    check.run("finer", ["rocksalt-Be-O"], some_rows, record)
+    assert len(compute.read_lines([record])) == 3  # what is done is not done twice
+
+
+def test_check_of_volumes_finds_the_minimum_and_what_the_basis_does(some_rows, monkeypatch):
+    (row,) = check.recorded(["rocksalt-Be-O"], some_rows)
+    (a,) = compute.lattice_constants(PROTOTYPES["rocksalt"], np.array(row["cell"]))
+    bulk_modulus, volume = 250.0, a**3 / 4
+    pulay = 2 / 3 * 600 * compute.slope(["Be", "O"]) / volume * 160.21766
+
+    def single_point(prototype, species, constants, mesh, cutoff):
+        # The energy is lowest at 0.995 a; the corrected stress vanishes there, and at 400 eV nowhere near it.
+        strain = np.log(constants[0] / a) + 0.005
+        stress = 3 * bulk_modulus * strain + (0 if cutoff == 600 else 90)
+        return compute.Point(strain**2 + strain**3, np.array([stress] * 3 + [0.0] * 3), None)
+
+    monkeypatch.setattr(check, "single_point", single_point)
+    found = check.check_volumes(row)
+    assert found["recorded"] == pytest.approx(a, abs=1e-5)
+    assert found["energy"] == pytest.approx(a * np.exp(-0.005), abs=1e-4)
+    assert found["plain"] == pytest.approx(a * np.exp(-0.005 + pulay / (3 * bulk_modulus)), rel=2e-3)
+    assert found["plain"] < found["energy"]
+    assert found["coarse"] is None
+
+
+def test_random_rows_are_the_same_whatever_comes_later(raw_rows):
+    rows = {row["id"]: row for row in raw_rows}
+    chosen = check.random_ids(rows)
+    assert len(chosen) == len(set(chosen)) == 10
+    assert check.random_ids({name: rows[name] for name in reversed([*rows][:200] + chosen)}) == chosen
+
+
+def test_compounds_of_titanium_and_copper_are_the_least_stable_of_their_formula():
+    def row(name, energy):
+        symbols = name.split("-")[1:]
+        return {"id": name, "numbers": [ELEMENTS[symbol].number for symbol in symbols], "energy": energy}
+
+    rows = [row("rocksalt-Ti-O", -9.0), row("zincblende-Ti-O", -8.0), row("cscl-Cu-I", -3.0), row("cscl-Mg-O", 0.0)]
+    assert check.titanium_and_copper({row["id"]: row for row in rows}) == ["cscl-Cu-I", "zincblende-Ti-O"]
 
 
 def test_line_that_is_still_being_written_is_left_out(raw_rows, raw_folder):
@@ -558,7 +633,7 @@ def test_validation_recovers_known_differences(ours, tmp_path):
     assert energies["shift_per_anion_of_corrected_classes"]["oxide"]["mean"] == 0.7
     assert result["band_gap_ev"]["either_insulates"]["n"] == 2
     assert result["band_gap_ev"]["either_insulates"]["mean_absolute"] == 0.2
-    assert result["beyond_100_mev_without_correction"] == []
+    assert result["outliers"] == []
 
 
 def test_validation_names_outliers_and_obstacles(ours):
@@ -572,9 +647,9 @@ def test_validation_names_outliers_and_obstacles(ours):
         foreign(ours, "rocksalt-Ga-P", energy=0.2),
     ]
     result = validate.report(validate.pairs(ours, theirs))
-    reasons = {entry["id"]: entry["reason"] for entry in result["beyond_100_mev_without_correction"]}
+    reasons = {entry["id"]: entry["reason"] for entry in result["outliers"]}
     assert reasons[metal] == "magnetic there"
-    assert reasons["rocksalt-Ga-P"] == "not known"
+    assert reasons["rocksalt-Ga-P"] == ""
     assert reasons[half_heusler] == "other order of the sites, or other shape of the cell"
 
 
@@ -594,6 +669,70 @@ def test_lattice_constants_are_compared_with_published_ones(ours):
     assert validate.lattice_report(found) == {
         "n": 2, "mean_absolute": 0.495, "mean": 0.495, "largest": {"id": names[1], "difference": 0.99},
     }  # fmt: skip
+
+
+def test_dataset_of_another_folder_is_read(ours, tmp_path):
+    content = (build.DATA / "pbe_prototypes.json").read_bytes()
+    (tmp_path / "pbe_prototypes.json").write_bytes(content)
+    frame, sha256 = validate.read_dataset(tmp_path)
+    assert sha256 == ours.attrs["sha256"]
+    assert frame.loc["rocksalt-Ga-P", "structure"] == ours.loc["rocksalt-Ga-P", "structure"]
+
+
+def checks_file(path, ours, *lines):
+    """Write what `check` found of rows that have their present energy."""
+    rows = [{"row_energy": float(ours.loc[line["id"], "energy"]), **line} for line in lines]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_checks_are_read_and_summed_up(ours, tmp_path):
+    path = checks_file(
+        tmp_path / "checks.jsonl",
+        ours,
+        {"kind": "finer", "id": "rocksalt-Ga-P", "formation_energy": 0.004, "gap": 0.0},
+        {"kind": "finer", "id": "rocksalt-Ca-O", "formation_energy": -0.008, "gap": -0.1},
+        {"kind": "spin", "id": "rocksalt-Ga-P", "energy": -0.3, "moment": 2.0},
+        {"kind": "spin", "id": "rocksalt-Ca-O", "energy": 0.001, "moment": 0.0},
+    )
+    found = validate.check_report(validate.read_checks(ours, path))
+    assert found["finer"]["formation_energy"] == {"n": 2, "mean_absolute": 0.006, "mean": -0.002, "median": -0.002}
+    assert found["finer"]["largest"] == 0.008
+    assert found["spin"] == {
+        "n": 2, "lowered_by_more_than_10_mev": ["rocksalt-Ga-P"], "largest": {"id": "rocksalt-Ga-P", "energy": -0.3},
+    }  # fmt: skip
+
+
+def test_check_of_a_row_that_has_changed_is_an_error(ours, tmp_path):
+    line = {"kind": "spin", "id": "rocksalt-Ga-P", "row_energy": -1.0, "energy": 0.0, "moment": 0.0}
+    path = checks_file(tmp_path / "checks.jsonl", ours, line)
+    with pytest.raises(ValueError, match=r"rocksalt-Ga-P has changed since its check \(spin\).*spin rocksalt-Ga-P"):
+        validate.read_checks(ours, path)
+
+
+def test_crystal_in_another_space_group_than_its_prototype_is_found(ours):
+    frame = ours.loc[["rocksalt-Ga-P", "zincblende-Ga-P"]].copy()
+    assert validate.wrong_space_groups(frame) == []
+    frame["prototype"] = ["rocksalt", "rocksalt"]
+    assert validate.wrong_space_groups(frame) == ["zincblende-Ga-P"]
+
+
+def test_bars_that_are_met_and_missed(ours):
+    result = validate.report(validate.pairs(ours, [foreign(ours, "zincblende-Ga-P", energy=0.03, gap=0.2, scale=1.05)]))
+    result |= {"lattice_constants_percent": validate.lattice_report(validate.lattice_constants(ours)), "checks": {}}
+    bars = {bar.what: bar for bar in validate.bars(ours, result, ["rocksalt-Ga-P"])}
+    assert bars["prototypes"].met
+    assert bars["crystals"] == validate.Bar("crystals", len(ours), "at least", 2000)
+    missed = {what for what, bar in bars.items() if not bar.met}
+    assert missed >= {
+        "crystals in a wrong space group",
+        "median volume ratio, distance from 1",
+        "their mean absolute difference (eV/atom)",
+        "formation energies that were compared",
+        "mean absolute difference of the gaps (eV)",
+        "rows computed again with finer settings",
+        "rows computed again with spin",
+    }
 
 
 @pytest.mark.parametrize(

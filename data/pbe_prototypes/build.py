@@ -1,7 +1,8 @@
 """Build the bundled dataset from the raw results of `compute`.
 
 ``python -m data.pbe_prototypes.build``, run from the root of the repository, writes ``data/pbe_prototypes.json``,
-``data/checksums.sha256`` and ``data/results/pbe_build.json``. The same raw results give the same bytes.
+``data/checksums.sha256`` and ``data/results/pbe_build.json``. The same raw results give the same bytes. With ``--raw``
+and ``--data`` it reads and writes other folders.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import hashlib
 import json
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -22,7 +24,7 @@ from course_lib.files import write_atomically
 from data.pbe_prototypes.compute import (
     RAW,
     RELAXATION_DENSITY,
-    first_results,
+    finest,
     kpoint_mesh,
     lattice_constants,
     read_lines,
@@ -53,20 +55,14 @@ HEADER = {
         "formation_energy_per_atom": "eV/atom",
         "band_gap": "eV",
         "energy": "eV/cell",
-        "residual_stress": "GPa",
-        "cutoff": "eV",
     },
 }
 
 
-def has_even_mesh(n_kpoints: int, cell: np.ndarray) -> bool:
-    """Return whether ``n_kpoints`` is that of an even mesh for a ``cell`` of shape (3, 3) in angstrom.
-
-    A few of the first results, all cubic, have a denser n x n x n one.
-    """
-    size = int(np.prod(kpoint_mesh(cell, RELAXATION_DENSITY)))
-    edge = round(n_kpoints ** (1 / 3))
-    return n_kpoints == size or (n_kpoints > size and edge**3 == n_kpoints and edge % 2 == 0)
+def has_even_mesh(mesh: Sequence[int], cell: np.ndarray) -> bool:
+    """Return whether a k-``mesh`` is even and fine enough for a ``cell`` of shape (3, 3) in angstrom."""
+    needed = kpoint_mesh(cell, RELAXATION_DENSITY)
+    return finest(mesh, needed) == tuple(mesh) and all(size % 2 == 0 for size in mesh)
 
 
 def shortest_distance(structure: Structure) -> float:
@@ -77,8 +73,8 @@ def shortest_distance(structure: Structure) -> float:
 
 
 def formation_energy(raw: dict, symbols: list[str], references: dict[str, dict]) -> float:
-    """Return the formation energy per atom (eV), from the reference energies at the same cutoff."""
-    reference = sum(references[f"{symbol}-{raw['ecut']}"]["energy_per_atom"] for symbol in symbols)
+    """Return the formation energy per atom (eV)."""
+    reference = sum(references[symbol]["energy_per_atom"] for symbol in symbols)
     return (raw["energy"] - reference) / len(symbols)
 
 
@@ -90,7 +86,7 @@ def rejection(raw: dict, prototype: Prototype, structure: Structure, energy: flo
         return "not the geometry of its prototype"
     if raw["numbers"] != list(structure.atomic_numbers):
         return "not the elements of its name"
-    if not has_even_mesh(raw["nk"], structure.lattice.matrix):
+    if not has_even_mesh(raw["mesh"], structure.lattice.matrix):
         return "k-mesh odd or too coarse"
     if raw["gap"] is None:
         return "band gap unknown: too few bands"
@@ -113,9 +109,8 @@ def bundle_row(raw: dict, structure: Structure, energy: float) -> dict:
         "formation_energy_per_atom": round(energy, 6),
         "band_gap": raw["gap"],
         "energy": raw["energy"],
-        "residual_stress": max(abs(component) for component in raw["stress"]),
-        "cutoff": raw["ecut"],
-        "n_kpoints": raw["nk"],
+        "residual_strain": raw["strain"],
+        "n_kpoints": int(np.prod(raw["mesh"])),
         "lattice": np.round(structure.lattice.matrix, 8).tolist(),
         "species": [site.specie.symbol for site in structure],
         "coordinates": np.round(structure.frac_coords, 10).tolist(),
@@ -144,13 +139,17 @@ def in_work_order(rows: list[dict]) -> list[tuple[Decoration, dict]]:
     return list(ordered.values())
 
 
-def build(raw: Path = RAW) -> tuple[list[dict], list[dict]]:
+def build(raw: Path) -> tuple[list[dict], list[dict]]:
+    """Return the rows of the dataset and the rejected results, as `select`, from a folder of raw results."""
+    return select(read_lines(raw.glob("crystals-*.jsonl")), json.loads((raw / "references.json").read_text()))
+
+
+def select(results: Iterable[dict], references: dict[str, dict]) -> tuple[list[dict], list[dict]]:
     """Return the rows of the dataset and the rejected results (``id`` and ``reason``), both in work-list order."""
-    references = json.loads((raw / "references.json").read_text())
     matcher = StructureMatcher(ltol=0.05, stol=0.1, angle_tol=2)
     kept: dict[tuple, list[tuple[str, Structure]]] = defaultdict(list)
     rows, rejected = [], []
-    for decoration, result in in_work_order(first_results(raw)):
+    for decoration, result in in_work_order(list(results)):
         prototype = PROTOTYPES[decoration.prototype]
         symbols = prototype.symbols(decoration.species)
         cell = prototype.cell(*lattice_constants(prototype, np.array(result["cell"])))
@@ -169,7 +168,7 @@ def build(raw: Path = RAW) -> tuple[list[dict], list[dict]]:
     return rows, rejected
 
 
-def summary(rows: list[dict], rejected: list[dict], raw: Path = RAW) -> dict:
+def summary(rows: list[dict], rejected: list[dict], raw: Path) -> dict:
     """Return what the dataset covers and what was left out, for the data card."""
     formulas = Counter(row["formula"] for row in rows)
     elements = Counter(symbol for row in rows for symbol in set(row["species"]))
@@ -180,8 +179,8 @@ def summary(rows: list[dict], rejected: list[dict], raw: Path = RAW) -> dict:
         "prototypes": dict(Counter(row["prototype"] for row in rows).most_common()),
         "elements": {symbol: elements[symbol] for symbol in ELEMENTS if symbol in elements},
         "with_band_gap": sum(row["band_gap"] > 0 for row in rows),
-        "residual_stress_gpa": {
-            f"percentile_{q}": round(float(np.percentile([row["residual_stress"] for row in rows], q)), 3)
+        "residual_strain": {
+            f"percentile_{q}": round(float(np.percentile([row["residual_strain"] for row in rows], q)), 5)
             for q in (50, 95, 100)
         },
         "rejected": dict(Counter(row["reason"] for row in rejected).most_common()),
@@ -190,15 +189,15 @@ def summary(rows: list[dict], rejected: list[dict], raw: Path = RAW) -> dict:
     }
 
 
-def raw_hash(raw: Path = RAW) -> str:
+def raw_hash(raw: Path) -> str:
     """Return one SHA-256 hash of the raw results that `build` reads, to tell from which ones a file was built."""
-    paths = [*sorted(raw.glob("crystals-*.jsonl")), *sorted(raw.glob("refined-*.jsonl")), raw / "references.json"]
+    paths = [*sorted(raw.glob("crystals-*.jsonl")), raw / "references.json"]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
 
 
-def encode(rows: list[dict], raw_sha256: str) -> str:
+def encode(rows: list[dict], raw_sha256: str, header: dict = HEADER) -> str:
     """Return the bundled file: one JSON document, one line per crystal."""
-    fields = {**HEADER, "raw_sha256": raw_sha256}
+    fields = {**header, "raw_sha256": raw_sha256}
     header = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in fields.items())
     body = ",\n".join(json.dumps(row, separators=(",", ":")) for row in rows)
     return f'{{\n{header},\n"rows": [\n{body}\n]\n}}\n'
@@ -207,14 +206,21 @@ def encode(rows: list[dict], raw_sha256: str) -> str:
 def main() -> None:
     """Build the dataset and say what it holds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.parse_args()
-    rows, rejected = build()
-    content = encode(rows, raw_hash())
-    report = summary(rows, rejected)
-    write_atomically(DATA / "pbe_prototypes.json", content)
+    parser.add_argument("--raw", type=Path, default=RAW, help="folder of the raw results (default: %(default)s)")
+    parser.add_argument("--data", type=Path, default=DATA, help="folder to write to (default: %(default)s)")
+    raw, data = vars(parser.parse_args()).values()
+    if raw == RAW:  # until the results at converged cells take their place
+        from data.pbe_prototypes import first
+
+        rows, rejected = first.build()
+        content, report = encode(rows, first.raw_hash(), first.HEADER), first.summary(rows, rejected)
+    else:
+        rows, rejected = build(raw)
+        content, report = encode(rows, raw_hash(raw)), summary(rows, rejected, raw)
+    write_atomically(data / "pbe_prototypes.json", content)
     sha256 = hashlib.sha256(content.encode("utf-8")).hexdigest()
-    write_atomically(DATA / "checksums.sha256", f"{sha256}  pbe_prototypes.json\n")
-    write_atomically(DATA / "results" / "pbe_build.json", json.dumps(report, indent=1) + "\n")
+    write_atomically(data / "checksums.sha256", f"{sha256}  pbe_prototypes.json\n")
+    write_atomically(data / "results" / "pbe_build.json", json.dumps(report, indent=1) + "\n")
     print(f"{len(rows)} crystals, {len(rejected)} rejected {report['rejected']}, {len(content)} bytes")
 
 

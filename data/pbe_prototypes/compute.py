@@ -8,10 +8,9 @@ it::
     python3 -m data.pbe_prototypes.compute references                        # energies of the elements
     python3 -m data.pbe_prototypes.compute slopes                            # how they fall with the cutoff
     python3 -m data.pbe_prototypes.compute crystals --worker 0 --workers 2   # the first of two processes
-    python3 -m data.pbe_prototypes.compute check rocksalt-Na-Cl              # one row again, at its recorded cell
-    python3 -m data.pbe_prototypes.compute spin rocksalt-Ti-O                # the same with spin
 
-Every command can be stopped at any time and started again: what is done is not done twice.
+Every command can be stopped at any time and started again: what is done is not done twice. `check` computes single rows
+again.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import chain
 from math import ceil
@@ -108,7 +107,12 @@ class Point(NamedTuple):
 def kpoint_mesh(cell: np.ndarray, density: float) -> tuple[int, int, int]:
     """Return the even k-mesh for a ``cell`` of shape (3, 3) in angstrom and k-points per inverse angstrom."""
     reciprocal = 2 * np.pi * np.linalg.norm(np.linalg.inv(cell), axis=0)
-    return tuple(2 * ceil(length * density / 2) for length in reciprocal)
+    return tuple(even_mesh(length * density) for length in reciprocal)
+
+
+def even_mesh(size: float) -> int:
+    """Return the smallest even number of k-points along an axis that is at least ``size``."""
+    return 2 * ceil(size / 2)
 
 
 def finest(*meshes: tuple[int, int, int]) -> tuple[int, int, int]:
@@ -481,11 +485,16 @@ def references(folder: Path) -> None:
     for symbol in ELEMENTS:
         if symbol in done:
             continue
-        atoms, phase = reference_phase(symbol)
-        energy = float(atoms.get_potential_energy() / len(atoms))
-        done[symbol] = {"energy_per_atom": energy, "phase": phase, "bands": atoms.calc.get_number_of_bands()}
+        done[symbol] = reference_energy(symbol)
         write_atomically(path, json.dumps(done, indent=0) + "\n")
         print(symbol, done[symbol], flush=True)
+
+
+def reference_energy(symbol: str, cutoff: float = CUTOFF) -> dict:
+    """Return energy per atom (eV), name and number of bands of an element's reference phase, at a ``cutoff`` in eV."""
+    atoms, phase = reference_phase(symbol, cutoff)
+    energy = float(atoms.get_potential_energy() / len(atoms))
+    return {"energy_per_atom": energy, "phase": phase, "bands": atoms.calc.get_number_of_bands()}
 
 
 def slopes(folder: Path, half_width: float = 40.0) -> None:
@@ -508,23 +517,23 @@ def slopes(folder: Path, half_width: float = 40.0) -> None:
         print(symbol, done[symbol], flush=True)
 
 
-def reference_phase(symbol: str) -> tuple[Atoms, str]:
-    """Return an element in its reference phase, with its calculator, and the name of that phase.
+def reference_phase(symbol: str, cutoff: float) -> tuple[Atoms, str]:
+    """Return an element in its reference phase, with its calculator at a ``cutoff`` in eV, and the name of that phase.
 
     H, N, O and F are molecules, sulfur is the S8 ring, and all others are the crystals of the Delta-codes project
     (Lejaeghere et al., Science 351, aad3000 (2016)) without spin. For Cl, Br and I the crystal is the phase with the
     lower energy.
     """
     if symbol in ("H", "N", "O", "F"):
-        return _molecule(symbol), "molecule"
+        return _molecule(symbol, cutoff), "molecule"
     if symbol == "S":
-        return _sulfur_ring(), "S8 ring"
+        return _sulfur_ring(cutoff), "S8 ring"
     atoms = _delta_crystal(symbol)
-    atoms.calc = calculator(kpoint_mesh(atoms.cell[:], REFERENCE_DENSITY))
+    atoms.calc = calculator(kpoint_mesh(atoms.cell[:], REFERENCE_DENSITY), cutoff)
     return atoms, f"Delta-codes crystal, {len(atoms)} atoms"
 
 
-def _molecule(symbol: str) -> Atoms:
+def _molecule(symbol: str, cutoff: float) -> Atoms:
     """Return the relaxed diatomic molecule in a box; oxygen is a triplet."""
     from ase.build import molecule
     from ase.optimize import BFGS
@@ -538,12 +547,12 @@ def _molecule(symbol: str) -> Atoms:
     if magnetic:
         atoms.set_initial_magnetic_moments([1, 1])
     occupations = FermiDirac(0.0, fixmagmom=magnetic)
-    atoms.calc = GPAW(xc="PBE", mode=PW(CUTOFF), occupations=occupations, spinpol=magnetic, txt=None)
+    atoms.calc = GPAW(xc="PBE", mode=PW(cutoff), occupations=occupations, spinpol=magnetic, txt=None)
     BFGS(atoms, logfile=None).run(fmax=0.03, steps=12)
     return atoms
 
 
-def _sulfur_ring() -> Atoms:
+def _sulfur_ring(cutoff: float) -> Atoms:
     """Return the relaxed crown-shaped S8 molecule in a box."""
     from ase import Atoms
     from ase.optimize import BFGS
@@ -556,7 +565,7 @@ def _sulfur_ring() -> Atoms:
     atoms.set_cell([10.2, 10.2, 7.5])
     atoms.center()
     atoms.pbc = True
-    atoms.calc = GPAW(xc="PBE", mode=PW(CUTOFF), occupations=FermiDirac(0.0), txt=None)
+    atoms.calc = GPAW(xc="PBE", mode=PW(cutoff), occupations=FermiDirac(0.0), txt=None)
     BFGS(atoms, logfile=None).run(fmax=0.06, steps=10)
     return atoms
 
@@ -571,58 +580,6 @@ def _delta_crystal(symbol: str) -> Atoms:
     cell = (conventional.cell[:], conventional.get_scaled_positions(), conventional.numbers)
     lattice, positions, numbers = spglib.find_primitive(cell, symprec=1e-3)
     return Atoms(numbers, scaled_positions=positions, cell=lattice, pbc=True)
-
-
-def recorded(ids: list[str], folder: Path) -> Iterator[dict]:
-    """Yield the raw results of these ids.
-
-    Raises
-    ------
-    SystemExit
-        If the folder has no result of that id.
-    """
-    rows = {row["id"]: row for row in first_results(folder)}
-    for name in ids:
-        if name not in rows:
-            raise SystemExit(f"no result is named {name!r}; names look like {next(iter(rows), 'rocksalt-Na-Cl')!r}")
-        yield rows[name]
-
-
-def check(ids: list[str], folder: Path, density: float = 0.0, cutoff: float | None = None) -> None:
-    """Compute recorded crystals again at their recorded cells and print the differences in energy and gap.
-
-    A mesh of a higher ``density`` (k-points per inverse angstrom) shows what the mesh of the crystals does, and a
-    higher ``cutoff`` (eV) what theirs does. The total energies are compared: with another cutoff, that of the elements
-    changes too, and a formation energy moves by the difference of both.
-    """
-    for row in recorded(ids, folder):
-        prototype = PROTOTYPES[row["prototype"]]
-        constants = lattice_constants(prototype, np.array(row["cell"]))
-        mesh = finest(recorded_mesh(row), kpoint_mesh(prototype.cell(*constants), density))
-        point = single_point(prototype, row["species"], constants, mesh, cutoff or row.get("ecut", CUTOFF))
-        energy = (point.energy - row["energy"]) / len(row["numbers"])
-        gap = converged_gap(point.calculator) - row["gap"]
-        print(f"{row['id']}: energy differs by {energy:.5f} eV/atom, band gap by {gap:.4f} eV", flush=True)
-
-
-def spin(ids: list[str], folder: Path) -> None:
-    """Compute recorded crystals again with spin, from a moment of one Bohr magneton on every atom of a d metal.
-
-    Each is appended to ``spin.jsonl``: energy (eV/atom) relative to that without spin, and the moment of the cell.
-    """
-    for row in recorded(ids, folder):
-        prototype = PROTOTYPES[row["prototype"]]
-        atoms = crystal(prototype, row["species"], lattice_constants(prototype, np.array(row["cell"])))
-        atoms.set_initial_magnetic_moments(
-            [float(number in (*range(21, 31), *range(39, 49))) for number in atoms.numbers]
-        )
-        atoms.calc = calculator(recorded_mesh(row), spin=True)
-        difference = (float(atoms.get_potential_energy()) - row["energy"]) / len(atoms)
-        moment = float(atoms.get_magnetic_moment())
-        append_line(
-            folder / "spin.jsonl", {"id": row["id"], "energy": round(difference, 5), "moment": round(moment, 3)}
-        )
-        print(f"{row['id']}: {difference:.5f} eV/atom, {moment:.3f} Bohr magnetons", flush=True)
 
 
 def lattice_constants(prototype: Prototype, cell: np.ndarray) -> tuple[float, ...]:
@@ -642,18 +599,10 @@ def main() -> None:
     run.add_argument("--worker", type=int, default=0, help="number of this process, from 0 (default: %(default)s)")
     run.add_argument("--workers", type=int, default=1, help="how many processes there are (default: %(default)s)")
     run.add_argument("--start", type=Path, default=RAW, help="folder of earlier results (default: %(default)s)")
-    again = commands.add_parser("check", help="compute recorded crystals again")
-    again.add_argument("ids", nargs="+", help="names such as rocksalt-Na-Cl")
-    again.add_argument(
-        "--density", type=float, default=0.0, help="k-points per inverse angstrom, if more than recorded"
-    )
-    again.add_argument("--cutoff", type=float, help="plane-wave cutoff in eV (default: the recorded one)")
-    with_spin = commands.add_parser("spin", help="compute recorded crystals again with spin")
-    with_spin.add_argument("ids", nargs="+", help="names such as rocksalt-Na-Cl")
     arguments = vars(parser.parse_args())
     os.nice(19)
     arguments["folder"].mkdir(parents=True, exist_ok=True)
-    command = {"references": references, "slopes": slopes, "crystals": crystals, "check": check, "spin": spin}
+    command = {"references": references, "slopes": slopes, "crystals": crystals}
     command[arguments.pop("command")](**arguments)
 
 
