@@ -197,11 +197,11 @@ class Folds(Sequence):
         return self._parts[number]
 
 
-def folds(df: pd.DataFrame, kind: str = "random", n_splits: int = 5) -> Folds:
+def folds(df: pd.DataFrame, kind: str = "random", n_splits: int = 5, seed: int = MATBENCH_SEED) -> Folds:
     """Split the rows of a dataset for cross-validation: each row is tested in exactly one fold.
 
     The part that is not tested is divided again: one eighth (`VALIDATION_SHARE`) is for early stopping, the
-    rest for training. The same frame always gives the same folds.
+    rest for training. The same frame and seed always give the same folds.
 
     Parameters
     ----------
@@ -213,6 +213,8 @@ def folds(df: pd.DataFrame, kind: str = "random", n_splits: int = 5) -> Folds:
         are in the same part, and the validation share counts formulas.
     n_splits : int
         Number of folds, at least 2.
+    seed : int, default `MATBENCH_SEED`
+        How the rows are dealt: another seed gives another set of folds, for a repeated cross-validation.
 
     Returns
     -------
@@ -229,13 +231,13 @@ def folds(df: pd.DataFrame, kind: str = "random", n_splits: int = 5) -> Folds:
     if kind == "random":
         groups = None
         n_groups, counted = len(df), "rows"
-        outer = KFold(n_splits, shuffle=True, random_state=MATBENCH_SEED)
-        inner = ShuffleSplit(1, test_size=VALIDATION_SHARE, random_state=MATBENCH_SEED)
+        outer = KFold(n_splits, shuffle=True, random_state=seed)
+        inner = ShuffleSplit(1, test_size=VALIDATION_SHARE, random_state=seed)
     elif kind == "formula":
         groups = _formulas(df).to_numpy()
         n_groups, counted = len(np.unique(groups)), "formulas"
-        outer = GroupKFold(n_splits, shuffle=True, random_state=MATBENCH_SEED)
-        inner = GroupShuffleSplit(1, test_size=VALIDATION_SHARE, random_state=MATBENCH_SEED)
+        outer = GroupKFold(n_splits, shuffle=True, random_state=seed)
+        inner = GroupShuffleSplit(1, test_size=VALIDATION_SHARE, random_state=seed)
     else:
         raise ValueError(f"folds(kind={kind!r}): kind is 'random' or 'formula'")
     if n_groups < n_splits or n_groups - math.ceil(n_groups / n_splits) < 2:
@@ -250,6 +252,27 @@ def folds(df: pd.DataFrame, kind: str = "random", n_splits: int = 5) -> Folds:
     else:
         tests = [test for _, test in outer.split(np.zeros(len(df)), groups=groups)]
     return Folds([_fold(len(df), groups, test, inner) for test in tests])
+
+
+def fold_of_test(df: pd.DataFrame, test: np.ndarray) -> Fold:
+    """Return the fold that has these test rows, for example all crystals with one element.
+
+    Parameters
+    ----------
+    df : pandas.DataFrame
+        As from `load_dataset`.
+    test : array of int
+        Positions of the rows to test on.
+
+    Returns
+    -------
+    Fold
+        One eighth (`VALIDATION_SHARE`) of the other formulas for validation, the rest for training.
+    """
+    from sklearn.model_selection import GroupShuffleSplit
+
+    inner = GroupShuffleSplit(1, test_size=VALIDATION_SHARE, random_state=MATBENCH_SEED)
+    return _fold(len(df), _formulas(df).to_numpy(), test, inner)
 
 
 def _formulas(df: pd.DataFrame) -> pd.Series:

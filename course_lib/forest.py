@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from course_lib.composition import magpie
-from course_lib.files import check_zip, replacing
+from course_lib.flat_models import FlatModel
 from course_lib.scaling import mean_and_std
-from course_lib.validation import check_same_length, check_targets, check_unique_ids, named
+from course_lib.validation import check_same_length, check_targets, check_unique_ids
 
 _OFFSET = 1024  # standard deviations: how large a mean is left where it is
 
@@ -64,6 +64,32 @@ class Forest(RandomForestRegressor):
         """Return predictions in the unit of the targets, (B,) or (B, n_targets)."""
         values = super().predict(X)
         return (values.reshape(len(values), -1) * self.scale_ + self.offset_).reshape(values.shape)
+
+
+def random_forest(n_features: int, seed: int = 0, **parameters: object) -> Forest:
+    """Return the forest of `forest_pipeline` with some parameters changed, not yet fitted.
+
+    Parameters
+    ----------
+    n_features : int
+        Columns of the table; a forest takes any number.
+    seed : int, default 0
+        Seed of the trees.
+    **parameters
+        Those of scikit-learn's ``RandomForestRegressor``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such parameter, or one is out of range.
+    """
+    forest = forest_pipeline(seed)["forest"]
+    for name, default in forest.get_params().items():
+        if isinstance(parameters.get(name), bool) and not isinstance(default, bool):
+            raise ValueError(f"the setting {name} is {parameters[name]}; it is not one that is true or false.")
+    forest.set_params(**parameters)
+    forest._validate_params()  # scikit-learn itself asks for it only when the forest is fitted
+    return forest
 
 
 def forest_pipeline(seed: int = 0) -> Pipeline:
@@ -132,11 +158,13 @@ def fit_forest(
 
 
 @dataclass(frozen=True, eq=False)
-class FlatForest:
-    """A fitted random forest as plain arrays, which a file can hold without being able to run code.
+class FlatForest(FlatModel):
+    """Fitted trees: a random forest, which predicts their mean, or boosted trees, whose sum is written as a mean.
 
     Attributes
     ----------
+    target_names, reads
+        As in `FlatModel`.
     feature : numpy.ndarray of int64, shape (n_nodes,)
         Which feature a node asks for; negative at a leaf.
     threshold : numpy.ndarray of float64, shape (n_nodes,)
@@ -147,8 +175,6 @@ class FlatForest:
         What a leaf predicts.
     root : numpy.ndarray of int64, shape (n_trees,)
         Where each tree begins.
-    target_names : numpy.ndarray of str, shape (n_targets,)
-        Names of what is predicted.
     """
 
     feature: np.ndarray
@@ -157,21 +183,45 @@ class FlatForest:
     right: np.ndarray
     value: np.ndarray
     root: np.ndarray
-    target_names: np.ndarray
 
     @classmethod
-    def of(cls, forest: Forest, target_names: Sequence[str]) -> FlatForest:
+    def of(cls, forest: Forest, target_names: Sequence[str], reads: Sequence[str] = ("composition",)) -> FlatForest:
         """Lay the trees of a fitted forest end to end."""
         trees = [estimator.tree_ for estimator in forest.estimators_]
         root = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
         return cls(
+            target_names=np.asarray(target_names, dtype=str),
+            reads=np.asarray(reads, dtype=str),
             feature=np.concatenate([tree.feature for tree in trees]),
             threshold=np.concatenate([tree.threshold for tree in trees]),
             left=np.concatenate([tree.children_left + start for tree, start in zip(trees, root, strict=True)]),
             right=np.concatenate([tree.children_right + start for tree, start in zip(trees, root, strict=True)]),
             value=np.concatenate([tree.value[:, :, 0] for tree in trees]) * forest.scale_ + forest.offset_,
             root=root,
+        )
+
+    @classmethod
+    def of_boosting(
+        cls, fitted: TransformedTargetRegressor, target_names: Sequence[str], reads: Sequence[str]
+    ) -> FlatForest:
+        """Lay the trees of a fitted `course_lib.tabular.boosting` end to end."""
+        boosted, targets = fitted.regressor_, fitted.transformer_
+        trees = [tree.nodes for of_step in boosted._predictors for tree in of_step]
+        root = np.cumsum([0, *map(len, trees[:-1])])
+        start = np.repeat(root, [len(tree) for tree in trees])
+        nodes = np.concatenate(trees)
+        leaf = nodes["is_leaf"].astype(bool)
+        # The sum of the trees, and what they start from, is the mean of trees with these values.
+        value = nodes["value"] * len(trees) + float(np.ravel(boosted._baseline_prediction)[0])
+        return cls(
             target_names=np.asarray(target_names, dtype=str),
+            reads=np.asarray(reads, dtype=str),
+            feature=np.where(leaf, -1, nodes["feature_idx"].astype(np.int64)),
+            threshold=nodes["num_threshold"],
+            left=nodes["left"].astype(np.int64) + start,
+            right=nodes["right"].astype(np.int64) + start,
+            value=value[:, None] * targets.std_ + targets.mean_,
+            root=root,
         )
 
     def predict(self, features: np.ndarray) -> np.ndarray:
@@ -187,36 +237,6 @@ class FlatForest:
                 node[inner] = np.where(goes_left, self.left[at], self.right[at])
             total += self.value[node]
         return total / len(self.root)
-
-    def save(self, path: str | os.PathLike) -> None:
-        """Write the forest to an ``.npz`` file, in one step."""
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **vars(self))
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> FlatForest:
-        """Read what `save` wrote; no pickle is read.
-
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If it is damaged, or holds something else.
-        """
-        with named(path):
-            return cls._read(path)
-
-    @classmethod
-    def _read(cls, path: str | os.PathLike) -> FlatForest:
-        check_zip(path)
-        with np.load(path, allow_pickle=False) as file:
-            missing = set(cls.__dataclass_fields__) - set(file)
-            if missing:
-                raise ValueError(f"{path} holds no forest: it lacks {', '.join(sorted(missing))}.")
-            forest = cls(**{name: file[name] for name in cls.__dataclass_fields__})
-        forest._check()
-        return forest
 
     def _check(self) -> None:
         """Raise ``ValueError`` when the arrays make no trees, on which every way ends at a leaf."""

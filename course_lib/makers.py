@@ -1,12 +1,13 @@
-"""What a method is before it is trained: a network or a forest, with all its settings checked."""
+"""What a method is before it is trained: a network or a regressor, with all its settings checked."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 
 import torch
+from sklearn.base import RegressorMixin
 
-from course_lib.forest import Forest, forest_pipeline
 from course_lib.methods import METHODS, Method, trained
 from course_lib.models import CrystalModel
 from course_lib.training import FitConfig
@@ -40,7 +41,7 @@ def check_settings(
 ) -> None:
     """Raise ``ValueError`` when a method, a size or a setting is not known, or out of range."""
     if method_named(method).network is None:
-        make_forest(method, seed=seed, sizes=sizes, settings=settings)
+        make_learner(method, 1000, seed=seed, sizes=sizes, settings=settings)
     else:
         make_network(method, seed=seed, sizes=sizes)
         make_config(method, settings, seed=seed)
@@ -97,41 +98,70 @@ def make_config(method: str, settings: Mapping[str, object] | None = None, **our
     return FitConfig(**wanted, **ours)
 
 
-def make_forest(
+def make_learner(
     method: str,
+    n_features: int,
     *,
     seed: int = 0,
     settings: Mapping[str, object] | None = None,
     sizes: Mapping[str, object] | None = None,
-) -> Forest:
-    """Make the forest of a method, untrained.
+) -> RegressorMixin:
+    """Make the regressor of a method that reads a table of features, unfitted.
 
     Parameters
     ----------
     method : str
         As `method_named` takes it.
+    n_features : int
+        Columns of its table.
     seed : int, default 0
-        Seed of the trees.
+        Seed of everything random in it.
     settings : mapping, optional
-        Parameters of the forest that differ from the method's.
+        Its settings that differ from the method's.
     sizes : mapping, optional
-        Must be empty: a forest has none.
+        Must be empty: only networks have them.
 
     Raises
     ------
     ValueError
-        If there is no such parameter, or one is out of range.
+        If there is no such setting, or one is out of range.
+    """
+    wanted = all_settings(method, settings, seed=seed, sizes=sizes)
+    return method_named(method).learner(n_features, seed, **wanted)
+
+
+def all_settings(
+    method: str,
+    settings: Mapping[str, object] | None = None,
+    *,
+    seed: int = 0,
+    sizes: Mapping[str, object] | None = None,
+) -> dict[str, object]:
+    """Return all settings of a method that reads a table of features: its own, those given, and the defaults.
+
+    Parameters
+    ----------
+    method, settings, seed, sizes
+        As for `make_learner`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such setting, or one is out of range.
     """
     check_seed(seed)
     if sizes:
-        raise ValueError(f"sizes of {method}: a forest has none. Give {sorted(sizes)[0]!r} as a setting.")
-    wanted = method_named(method).settings | dict(settings or {})
-    if "random_state" in wanted:
-        raise ValueError("the setting random_state is the seed of the trees. Give it as the seed.")
-    forest = forest_pipeline(seed)["forest"]
-    for name, default in forest.get_params().items():
-        if isinstance(wanted.get(name), bool) and not isinstance(default, bool):
-            raise ValueError(f"the setting {name} is {wanted[name]}; it is not one that is true or false.")
-    forest.set_params(**{name: plain(value) for name, value in wanted.items()})
-    forest._validate_params()  # scikit-learn itself asks for it only when the forest learns
-    return forest
+        raise ValueError(f"sizes of {method}: only a network has them. Give {sorted(sizes)[0]!r} as a setting.")
+    learner, given = method_named(method).learner, method_named(method).settings | dict(settings or {})
+    given = {name: plain(value) for name, value in given.items()}
+    if {"seed", "random_state"} & given.keys():
+        raise ValueError("the setting random_state is the seed. Give it as the seed.")
+    if learner.name == "random_forest":  # it takes what scikit-learn's takes
+        parameters = learner(1, seed, **given).get_params()
+        return {name: value for name, value in parameters.items() if name != "random_state"}
+    known = {name: one.default for name, one in inspect.signature(learner.load()).parameters.items()}
+    unknown = sorted(given.keys() - known.keys())
+    if unknown:
+        there_are = ", ".join(sorted(known.keys() - {"n_features", "seed"})) or "none"
+        raise ValueError(f"there is no setting {unknown[0]!r} of {method}; there are: {there_are}.")
+    return {name: default for name, default in known.items() if name not in ("n_features", "seed")} | given

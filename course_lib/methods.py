@@ -6,12 +6,14 @@ in `METHODS`. Nothing heavy is imported here: a network's module is imported whe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sklearn.base import RegressorMixin
+
     from course_lib.models import CrystalModel
 
 BOTH_SPLITS = ("random", "formula")
@@ -45,6 +47,31 @@ class Network:
 
 
 @dataclass(frozen=True)
+class Learner:
+    """What makes an unfitted scikit-learn regressor: ``learner(n_features=145, seed=0)``.
+
+    Attributes
+    ----------
+    module, name : str
+        Where the function is that makes it.
+    reads : tuple of str
+        Its table of features: keys of `course_lib.tabular.PARTS`, in this order.
+    """
+
+    module: str
+    name: str
+    reads: tuple[str, ...]
+
+    def __call__(self, n_features: int, seed: int = 0, **settings: object) -> RegressorMixin:
+        """Make the regressor for a table of `n_features` columns."""
+        return self.load()(n_features=n_features, seed=seed, **settings)
+
+    def load(self) -> Callable[..., RegressorMixin]:
+        """Import the function."""
+        return getattr(import_module(self.module), self.name)
+
+
+@dataclass(frozen=True)
 class Method:
     """One way to predict.
 
@@ -56,12 +83,14 @@ class Method:
         What it reads: ``"composition"``, ``"structure"`` or ``"hybrid"``, which reads both.
     network : Network, optional
         What makes the untrained network; None for a method that has none.
+    learner : Learner, optional
+        What makes the regressor on a table of features; None for a method that has none.
     multitask : bool
         Whether one network predicts all properties.
     twin : str, optional
         For a multi-task network, the method with the same trunk, head and settings that predicts one property.
     settings : dict
-        Arguments of `course_lib.training.FitConfig`, or parameters of the forest, that differ from their defaults: the
+        Arguments of `course_lib.training.FitConfig`, or of what makes the learner, that differ from their defaults: the
         best of the recorded tuning.
     tuned_as : str, optional
         The method that it is to differ from in one thing, and whose tuned settings it therefore has; None where it is
@@ -69,19 +98,25 @@ class Method:
     compared : tuple of str
         The kinds of folds on which it is compared with the others.
     blends : tuple of str
-        For a method that is not trained: the methods whose recorded predictions it blends; the first gets the weight
-        alpha.
+        For a method that is not trained: the methods whose recorded predictions it blends; of two, the first gets the
+        weight alpha.
     """
 
     label: str
     kind: str
     network: Network | None = None
+    learner: Learner | None = None
     multitask: bool = False
     twin: str | None = None
     settings: dict = field(default_factory=dict)
     tuned_as: str | None = None
     compared: tuple[str, ...] = BOTH_SPLITS
     blends: tuple[str, ...] = ()
+
+    @property
+    def reads_pretrained(self) -> bool:
+        """Whether it reads what a pretrained network makes of the crystals, which is stored for the bundled ones."""
+        return self.learner is not None and not {"energy", "embedding"}.isdisjoint(self.learner.reads)
 
 
 # Networks that are to differ in one thing have the same settings.
@@ -112,12 +147,32 @@ def _only(part: str) -> Network:
     )
 
 
+_BOTH = ("composition", "environments")
+
+
+def _kernel_ridge(*reads: str) -> Learner:
+    return Learner("course_lib.tabular", "kernel_ridge", reads)
+
+
+def _boosting(*reads: str) -> Learner:
+    return Learner("course_lib.tabular", "boosting", reads)
+
+
+def _delta_learning(*reads: str, name: str = "delta_learning") -> Learner:
+    return Learner("course_lib.tabular", name, ("energy", "fractions", *reads))
+
+
 def _multitask(trunk: str) -> Network:
     return Network("course_lib.models.multitask", "MultiTask", {"trunk": trunk})
 
 
 METHODS: dict[str, Method] = {
-    "random_forest": Method("random forest", "composition", settings={"max_features": 0.5, "min_samples_leaf": 3}),
+    "random_forest": Method(
+        "random forest",
+        "composition",
+        learner=Learner("course_lib.forest", "random_forest", ("composition",)),
+        settings={"max_features": 0.5, "min_samples_leaf": 3},
+    ),
     "cgcnn": Method(
         "CGCNN",
         "structure",
@@ -216,7 +271,40 @@ METHODS: dict[str, Method] = {
         tuned_as="alignn",
         compared=(),
     ),
+    "kernel_ridge_composition": Method(
+        "kernel ridge on composition", "composition", learner=_kernel_ridge("composition"), compared=()
+    ),
+    "kernel_ridge_structure": Method(
+        "kernel ridge on environments", "structure", learner=_kernel_ridge("environments"), compared=()
+    ),
+    "kernel_ridge": Method("kernel ridge on both", "hybrid", learner=_kernel_ridge(*_BOTH), compared=()),
+    "boosting_composition": Method(
+        "boosting on composition", "composition", learner=_boosting("composition"), compared=()
+    ),
+    "boosting_structure": Method(
+        "boosting on environments", "structure", learner=_boosting("environments"), compared=()
+    ),
+    "boosting": Method("boosting on both", "hybrid", learner=_boosting(*_BOTH), compared=()),
+    "embedding": Method(
+        "kernel ridge on pretrained embedding", "structure", learner=_kernel_ridge("embedding"), compared=()
+    ),
+    "embedding_composition": Method(
+        "kernel ridge on embedding and composition",
+        "hybrid",
+        learner=_kernel_ridge("embedding", "composition"),
+        compared=(),
+    ),
+    "pretrained_references": Method(
+        "pretrained energy and references",
+        "structure",
+        learner=_delta_learning(name="references_alone"),
+        compared=(),
+    ),
+    "delta_learning": Method("delta learning", "hybrid", learner=_delta_learning(*_BOTH), compared=()),
     "late_fusion": Method("late fusion", "hybrid", blends=("random_forest", "cgcnn")),
+    "alignn_kernel_ridge": Method("ALIGNN and kernel ridge", "hybrid", blends=("kernel_ridge", "alignn")),
+    "three_blended": Method("three blended", "hybrid", blends=("kernel_ridge", "cgcnn_chemistry", "alignn")),
+    "alignn_ensemble": Method("two ALIGNN averaged", "structure", blends=("alignn", "alignn")),
 }
 """Every method by name, in the order of tables and figures."""
 

@@ -1,8 +1,9 @@
 """Train any method by name, keep it in a folder, and predict with what is kept there.
 
 The folder of a run holds ``run.json``, which says what is trained on what, and the model: ``best.ckpt`` of a network,
-``forest.npz`` of a random forest. ``run.json`` stands there from the start, so that a run can be told from another when
-it goes on, and in the end it has the model's checksum. Reading them runs no code.
+``forest.npz`` of trees, ``kernel_ridge.npz`` of a kernel ridge regression. ``run.json`` stands there from the start, so
+that a run can be told from another when it goes on, and in the end it has the model's checksum. Reading them runs no
+code.
 """
 
 from __future__ import annotations
@@ -24,17 +25,20 @@ from course_lib import __version__, training
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import Folds, folds, stream_dataset
 from course_lib.files import sha256_of, write_atomically
-from course_lib.forest import FlatForest, Forest
+from course_lib.flat_models import FlatKernelRidge, FlatModel
+from course_lib.forest import FlatForest
 from course_lib.graphs import CrystalGraphs
-from course_lib.makers import SETTINGS, make_config, make_forest, make_network, method_named
+from course_lib.makers import SETTINGS, all_settings, make_config, make_learner, make_network, method_named
 from course_lib.methods import METHODS, trained
 from course_lib.models import describe
 from course_lib.published import UNITS, load_published
+from course_lib.tabular import features_of
 from course_lib.training import CrystalRegressor
 from course_lib.validation import check_jobs, named
 
 RUN = "run.json"
-_NETWORK, _FOREST = "best.ckpt", "forest.npz"
+_NETWORK, _FOREST, _KERNEL_RIDGE = "best.ckpt", "forest.npz", "kernel_ridge.npz"
+_MODELS = (_NETWORK, _FOREST, _KERNEL_RIDGE)
 CONFIG = "config.yaml"
 _KNOWN_OF_A_MODEL = ("method", "units", "training_range")  # what ``run.json`` must say to predict with a model,
 _KNOWN_OF_A_RUN = (*_KNOWN_OF_A_MODEL, "network", "settings", "seed", "checksums", "version")  # to go on with a run,
@@ -102,7 +106,7 @@ class Predictor:
 
     Attributes
     ----------
-    model : CrystalRegressor or FlatForest
+    model : CrystalRegressor or FlatModel
         What predicts.
     method : str
         How it was made.
@@ -112,7 +116,7 @@ class Predictor:
         None where it is not known.
     """
 
-    model: CrystalRegressor | FlatForest
+    model: CrystalRegressor | FlatModel
     method: str
     units: dict[str, str]
     training_range: TrainingRange | None
@@ -121,7 +125,7 @@ class Predictor:
         """Predict all crystals of `graphs`, which have composition features: (len(graphs), n_targets), by id."""
         if isinstance(self.model, CrystalRegressor):
             return training.predict(self.model, graphs)
-        values = self.model.predict(graphs.features)
+        values = self.model.predict(features_of(graphs, self.model.reads.tolist()))
         return pd.DataFrame(values, index=pd.Index(graphs.names, name="id"), columns=self.model.target_names)
 
 
@@ -214,9 +218,10 @@ def train(
     Parameters
     ----------
     method : str
-        As `method_named` takes it.
+        As `method_named` takes it, but for those that read what a pretrained network makes of the crystals.
     train, validation : CrystalGraphs
-        With composition features. A network chooses its best epoch by the validation set; a forest learns from it too.
+        With composition features. A network chooses its best epoch by the validation set; a forest or a kernel ridge
+        regression learns from it too.
     folder : path
         Where the run is kept.
     seed : int, default 0
@@ -224,7 +229,7 @@ def train(
     sizes : mapping, optional
         Arguments of the network that differ from the method's, for example ``{"hidden": 256}``.
     settings : mapping, optional
-        Arguments of `FitConfig`, or parameters of the forest, that differ from the method's.
+        Arguments of `FitConfig`, or settings of the regressor, that differ from the method's.
     resume : bool, default False
         Go on with the run in `folder`, if there is one: the same method, data, settings, seed and version. Where it is
         computed may differ (devices, processes).
@@ -249,10 +254,15 @@ def train(
         with is another.
     """
     folder = Path(folder)
+    if method_named(method).reads_pretrained:
+        raise ValueError(
+            f"{method} reads what a pretrained network makes of the crystals, which graphs do not hold. Use "
+            "course_lib.pretrained and course_lib.tabular."
+        )
     if method_named(method).network is None:
-        model = make_forest(method, seed=seed, settings=settings, sizes=sizes)
-        _check_labels(train, validation)
-        parts, wanted = None, {name: value for name, value in model.get_params().items() if name != "random_state"}
+        wanted = all_settings(method, settings, seed=seed, sizes=sizes)
+        _check_labels(method, train, validation)
+        parts = None
     else:
         model = make_network(method, len(train.target_names), seed=seed, sizes=sizes)
         how = make_config(method, settings, seed=seed, folder=folder, resume=resume, progress=progress)
@@ -276,7 +286,7 @@ def train(
             return load(folder)
         start = time.perf_counter()
         if parts is None:
-            kept, details = _fit_forest(model, train, validation, folder / _FOREST), {}
+            kept, details = _fit_learner(method, seed, wanted, train, validation, folder), {}
         else:
             result = training.fit(model, train, validation, how)
             kept, details = result.model, {"best_epoch": result.best_epoch}
@@ -285,16 +295,27 @@ def train(
     return Predictor(kept, method, before["units"], TrainingRange(**before["training_range"]))
 
 
-def _check_labels(*parts: CrystalGraphs) -> None:
+def _check_labels(method: str, *parts: CrystalGraphs) -> None:
     if any(np.isnan(graphs.targets).any() for graphs in parts):
-        raise ValueError("a forest cannot learn from missing labels. Drop these crystals, or train a network.")
+        raise ValueError(f"{method} cannot learn from missing labels. Drop these crystals, or train a network.")
+    if parts[0].targets.shape[1] > 1 and METHODS[method].learner.name == "boosting":
+        raise ValueError(f"{method} predicts one property, not {', '.join(parts[0].target_names)}. Choose one target.")
 
 
-def _fit_forest(forest: Forest, train: CrystalGraphs, validation: CrystalGraphs, path: Path) -> FlatForest:
-    features = np.concatenate([train.features, validation.features])
+def _fit_learner(
+    method: str, seed: int, settings: dict, train: CrystalGraphs, validation: CrystalGraphs, folder: Path
+) -> FlatModel:
+    reads, names = METHODS[method].learner.reads, train.target_names
+    features = np.concatenate([features_of(graphs, reads) for graphs in (train, validation)])
     targets = np.concatenate([train.targets, validation.targets])
-    forest.fit(features, targets[:, 0] if targets.shape[1] == 1 else targets)
-    flat = FlatForest.of(forest, train.target_names)
+    learner = make_learner(method, features.shape[1], seed=seed, settings=settings)
+    learner.fit(features, targets[:, 0] if targets.shape[1] == 1 else targets)
+    kind = METHODS[method].learner.name
+    if kind == "kernel_ridge":
+        flat, path = FlatKernelRidge.of(learner, names, reads), folder / _KERNEL_RIDGE
+    else:
+        make = FlatForest.of if kind == "random_forest" else FlatForest.of_boosting
+        flat, path = make(learner, names, reads), folder / _FOREST
     flat.save(path)
     return flat
 
@@ -304,7 +325,7 @@ def _fit_forest(forest: Forest, train: CrystalGraphs, validation: CrystalGraphs,
 
 def holds_run(folder: str | os.PathLike) -> bool:
     """Return whether something was trained in the folder; a run that has not come to a checkpoint is none."""
-    return any(Path(folder, name).exists() for name in (_NETWORK, "last.ckpt", _FOREST))
+    return any(Path(folder, name).exists() for name in ("last.ckpt", *_MODELS))
 
 
 def check_free(folder: str | os.PathLike) -> None:
@@ -338,7 +359,7 @@ def _begin(folder: Path, about: dict, resume: bool, config: str | None) -> dict:
 @rank_zero_only
 def _finish(folder: Path, about: dict, details: dict) -> None:
     """Add to ``run.json`` what is known in the end, with the checksum of the model."""
-    model = next(name for name in (_NETWORK, _FOREST) if (folder / name).exists())
+    model = next(name for name in _MODELS if (folder / name).exists())
     about = about | details | {"files": {model: sha256_of(folder / model)}}
     write_atomically(folder / RUN, json.dumps(about, indent=1) + "\n")
 
@@ -408,7 +429,7 @@ def load(path: str | os.PathLike) -> Predictor:
     """
     path = Path(path)
     if path.is_dir():
-        kept = [path / name for name in (_NETWORK, _FOREST) if (path / name).is_file()]
+        kept = [path / name for name in _MODELS if (path / name).is_file()]
         if not (path / RUN).is_file() or not kept or not _finished(_read_run(path, _KNOWN_OF_A_MODEL)):
             raise FileNotFoundError(f"{path} holds no finished run: there is no {RUN} with a model alongside.")
         path = kept[0]
@@ -439,5 +460,7 @@ def _load_of_run(path: Path, about: dict) -> Predictor:
     return Predictor(model, about["method"], about["units"], TrainingRange(**about["training_range"]))
 
 
-def _load_model(path: Path) -> CrystalRegressor | FlatForest:
-    return FlatForest.load(path) if path.suffix == ".npz" else training.load(path)
+def _load_model(path: Path) -> CrystalRegressor | FlatModel:
+    if path.suffix != ".npz":
+        return training.load(path)
+    return (FlatKernelRidge if path.name == _KERNEL_RIDGE else FlatForest).load(path)

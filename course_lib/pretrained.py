@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.base import RegressorMixin, clone
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.linear_model import Ridge
 
 from course_lib.datasets import DATA
@@ -30,12 +30,12 @@ ENERGY = "pretrained energy"
 """The column of the pretrained energy, in eV/atom."""
 
 EMBEDDING_SIZE = 64
+N_ELEMENTS = 119  # atomic numbers 0 to 118
 PACKAGE, VERSION, LICENCE = "chgnet", "0.4.2", "BSD-3-Clause"
 STORED = DATA / "pretrained_chgnet.csv"
 """Where the features of the bundled crystals are."""
 
 _BATCH = 32  # crystals that the network reads at a time
-_N_ELEMENTS = 119  # atomic numbers 0 to 118
 
 
 def pretrained_features(structures: Sequence[Structure], ids: Sequence[str] | None = None) -> pd.DataFrame:
@@ -149,11 +149,11 @@ def checksum(crystals: pd.DataFrame) -> str:
 
 def element_fractions(graphs: CrystalGraphs) -> np.ndarray:
     """Return the share of each element among the atoms of each crystal, (B, 119), by atomic number."""
-    counts = np.array([np.bincount(graphs.species_of(row), minlength=_N_ELEMENTS) for row in range(len(graphs))])
+    counts = np.array([np.bincount(graphs.species_of(row), minlength=N_ELEMENTS) for row in range(len(graphs))])
     return counts / counts.sum(1, keepdims=True)
 
 
-class DeltaLearning(RegressorMixin):
+class DeltaLearning(RegressorMixin, BaseEstimator):
     r"""Correct a pretrained energy by a reference of each element, and by what a model learns of the rest.
 
     .. math:: \hat y = E^{\text{pre}} + \sum_z x_z\, \mu_z + g(f)
@@ -176,36 +176,36 @@ class DeltaLearning(RegressorMixin):
     def __init__(self, model: RegressorMixin | None = None):
         self.model = model
 
-    def fit(
-        self, energy: np.ndarray, fractions: np.ndarray, y: np.ndarray, features: np.ndarray | None = None
-    ) -> DeltaLearning:
+    def fit(self, X: np.ndarray, y: np.ndarray) -> DeltaLearning:
         """Fit references and model.
 
         Parameters
         ----------
-        energy : array, shape (B,)
-            Pretrained energies in eV/atom.
-        fractions : array, shape (B, 119)
-            From `element_fractions`.
+        X : array, shape (B, 120 + n_features)
+            The pretrained energies in eV/atom, then the columns of `element_fractions`, then what the model reads.
         y : array, shape (B,)
             What to predict, in eV/atom.
-        features : array, shape (B, n_features), optional
-            What the model reads.
 
         Raises
         ------
         ValueError
-            If there is a model and no features.
+            If there is a model and nothing for it to read.
         """
-        if self.model is not None and features is None:
-            raise ValueError("the model needs features. Give them, or leave the model out.")
+        energy, fractions, features = self._columns(X)
+        if self.model is not None and not features.shape[1]:
+            raise ValueError("the model needs features beside energy and fractions. Give them, or leave the model out.")
         # A penalty far below any error of an energy: it only keeps what the data leave open at zero.
         self.references_ = Ridge(alpha=1e-4, fit_intercept=False).fit(fractions, y - energy).coef_
         if self.model is not None:
             self.model_ = clone(self.model).fit(features, y - energy - fractions @ self.references_)
         return self
 
-    def predict(self, energy: np.ndarray, fractions: np.ndarray, features: np.ndarray | None = None) -> np.ndarray:
+    def predict(self, X: np.ndarray) -> np.ndarray:
         """Predict for crystals given as in `fit`: (B,) in eV/atom."""
+        energy, fractions, features = self._columns(X)
         base = energy + fractions @ self.references_
         return base if self.model is None else base + self.model_.predict(features)
+
+    @staticmethod
+    def _columns(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return X[:, 0], X[:, 1 : 1 + N_ELEMENTS], X[:, 1 + N_ELEMENTS :]

@@ -563,7 +563,7 @@ pd.DataFrame(
 # > <!-- predict: tests; random, and the forest; random, and CGCNN; formula, and the forest; formula, and CGCNN -->
 
 # %%
-from course_lib.experiments.runs import load_results
+from course_lib.experiments.records import load_results
 from course_lib.methods import LABELS
 
 target, methods = "formation_energy_per_atom", ["random_forest", "cgcnn"]

@@ -217,7 +217,7 @@ plot_parity(truth, {"early fusion": prediction})
 
 # %%
 from course_lib.experiments.analysis import summarize_differences
-from course_lib.experiments.runs import load_results
+from course_lib.experiments.records import load_results
 from course_lib.methods import LABELS
 
 methods = ["random_forest", "cgcnn", "early_fusion"]

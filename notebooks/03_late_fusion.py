@@ -75,7 +75,7 @@ print(f"{blended:.1f} eV/atom")
 import pandas as pd
 
 from course_lib.datasets import load_dataset
-from course_lib.experiments.runs import load_results
+from course_lib.experiments.records import load_results
 
 TARGET = "formation_energy_per_atom"
 FOREST, NETWORK = "random_forest", "cgcnn"
@@ -133,12 +133,14 @@ assert errors.loc[FOREST, ("random", "training set")] > floor
 
 # %%
 from course_lib.composition import magpie
-from course_lib.makers import make_forest
+from course_lib.makers import make_learner
 
 once = crystals.loc[seen].drop_duplicates("formula")
 features, by_leaf = magpie(once["structure"]), {}
 for leaf in (3, 1):
-    forest = make_forest(FOREST, settings={"min_samples_leaf": leaf})
+    forest = make_learner(
+        FOREST, features.shape[1], settings={"min_samples_leaf": leaf}
+    )
     forest.fit(features, once[TARGET])
     by_leaf[leaf] = (forest.predict(features) - once[TARGET]).abs().mean()
     print(f"leaves of at least {leaf}: {by_leaf[leaf]:.3f} eV/atom on its training set")

@@ -312,7 +312,7 @@ shares.round(2)
 
 # %%
 from course_lib.experiments.analysis import with_late_fusion
-from course_lib.experiments.runs import load_results
+from course_lib.experiments.records import load_results
 from course_lib.methods import LABELS
 
 FUSIONS = ["early_fusion", "intermediate_fusion", "attention_fusion"]

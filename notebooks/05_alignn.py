@@ -481,7 +481,7 @@ assert apart["ALIGNN (small)"] > rounding
 # > <!-- predict: lead; not smaller; by less than 10 %; by 10 to 20 %; by more than 20 % -->
 
 # %%
-from course_lib.experiments.runs import load_results
+from course_lib.experiments.records import load_results
 
 methods = ["random_forest", *NAMES, "early_fusion"]
 runs = load_results(crystals=crystals, target=TARGET, methods=methods)

@@ -496,7 +496,7 @@ history.iloc[[0, 5, 10, 15, 20, 24]].round(2)
 # > $\lambda$ the best for both?
 
 # %%
-from course_lib.experiments.runs import load_results
+from course_lib.experiments.records import load_results
 from course_lib.methods import LABELS, twins
 
 sweep_runs = load_results(study="lambda_sweep", crystals=crystals)

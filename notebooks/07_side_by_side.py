@@ -56,7 +56,7 @@ import pandas as pd
 
 from course_lib.datasets import load_dataset
 from course_lib.experiments.analysis import with_late_fusion
-from course_lib.experiments.runs import load_results
+from course_lib.experiments.records import load_results
 
 TARGET = "formation_energy_per_atom"
 crystals = load_dataset("pbe_prototypes")

@@ -248,7 +248,7 @@ assert abs(zeroed - np.mean(permuted)) > 2 * np.std(permuted)
 # of *the same* method on the same fold differ, when nothing but the seed changes?
 
 # %%
-from course_lib.experiments.runs import load_results
+from course_lib.experiments.records import load_results
 from course_lib.methods import LABELS, METHODS
 
 runs = load_results(crystals=crystals, target=ENERGY, methods=["cgcnn"])

@@ -35,7 +35,7 @@
 # %%
 from course_lib.datasets import DATA, load_dataset
 from course_lib.experiments.analysis import with_late_fusion
-from course_lib.experiments.runs import load_results
+from course_lib.experiments.records import load_results
 from course_lib.methods import LABELS, compared
 
 TARGET = "formation_energy_per_atom"

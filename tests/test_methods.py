@@ -12,7 +12,8 @@ import pytest
 from course_lib import cli, predictors
 from course_lib.composition import magpie
 from course_lib.datasets import folds, load_dataset
-from course_lib.experiments import runs
+from course_lib.experiments import records, runs, studies
+from course_lib.experiments.protocol import N_FOLDS
 from course_lib.experiments.provenance import code_sha256
 from course_lib.graphs import CrystalGraphs
 from course_lib.methods import BOTH_SPLITS, KINDS, LABELS, METHODS, Method, Network, compared, trained, twins
@@ -87,17 +88,17 @@ print(type(predictor.model.network).__name__, predictor.method)
 
 
 def test_an_added_network_is_compared(mean_species, crystals, tmp_path, monkeypatch):
-    wanted = [run for run in runs.comparison(len(crystals)) if run.method == mean_species]
-    assert len(wanted) == len(BOTH_SPLITS) * runs.N_FOLDS * 3
-    assert mean_species in {run.method for run in runs.tuning(len(crystals))}
-    monkeypatch.setattr(runs, "RESULTS", tmp_path)
+    wanted = [run for run in studies.comparison(crystals) if run.method == mean_species]
+    assert len(wanted) == len(BOTH_SPLITS) * N_FOLDS * 3
+    assert mean_species in {run.method for run in studies.tuning(crystals)}
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
     monkeypatch.setattr(runs, "load_dataset", lambda name: crystals)
-    monkeypatch.setitem(runs.STUDIES, "comparison", runs.Study(lambda n: wanted[:1]))
+    monkeypatch.setitem(studies.STUDIES, "comparison", studies.Study(lambda n: wanted[:1]))
     runs.run_study("comparison")
-    table = runs.load_results(methods=[mean_species])
+    table = records.load_results(methods=[mean_species])
     assert table["method"].tolist() == [mean_species]
     assert table["configuration"].iloc[0] == {"epochs": 2}
-    record = json.loads(runs.results_file("pbe_prototypes", "comparison").read_text())
+    record = json.loads(records.results_file("pbe_prototypes", "comparison").read_text())
     assert record["code_sha256"] == code_sha256(["mean_species", "course_lib.training", "course_lib.composition"])
     assert record["commit"] is None or len(record["commit"].rstrip("+")) == 40
 

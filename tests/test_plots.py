@@ -30,7 +30,7 @@ from pymatgen.core import Lattice, Structure
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import load_dataset
 from course_lib.experiments.analysis import pareto_front, summarize_differences
-from course_lib.experiments.runs import load_results
+from course_lib.experiments.records import load_results
 from course_lib.interpret import shapley_values
 from course_lib.invariance import BATCH, TRANSFORMATIONS
 from course_lib.late_fusion import alpha_path, optimal_alpha

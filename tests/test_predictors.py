@@ -22,7 +22,7 @@ from course_lib.datasets import folds
 from course_lib.files import locked
 from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
-from course_lib.makers import method_named
+from course_lib.makers import make_learner, method_named
 from course_lib.methods import METHODS, trained
 from course_lib.predictors import (
     TrainingRange,
@@ -32,6 +32,7 @@ from course_lib.predictors import (
     open_graphs,
     train,
 )
+from course_lib.tabular import features_of
 from course_lib.training import CrystalRegressor, FitConfig, fit
 
 QUICK = {"epochs": 1, "batch_size": 8}
@@ -43,10 +44,13 @@ def parts():
     return graphs.subset(range(24)), graphs.subset(range(24, 32)), graphs.subset(range(32, 40))
 
 
-@pytest.mark.parametrize("method", trained())
+FEW_TREES = {"random_forest": {"n_estimators": 5, "n_jobs": 1}, "boosting": {"max_iter": 5}}
+
+
+@pytest.mark.parametrize("method", [name for name, method in trained().items() if not method.reads_pretrained])
 def test_every_method_predicts_the_same_when_loaded(method, tmp_path):
     learn, validate, rest = parts()
-    settings = QUICK if METHODS[method].network else {"n_estimators": 5, "n_jobs": 1}
+    settings = QUICK if METHODS[method].network else FEW_TREES.get(METHODS[method].learner.name)
     predictor = train(method, learn, validate, tmp_path / "run", settings=settings, seed=3)
     loaded = load(tmp_path / "run")
     expected = predictor.predict(rest)
@@ -90,12 +94,31 @@ def test_the_forest_is_that_of_the_library(tmp_path):
     np.testing.assert_allclose(found[TARGET], expected.predict(frame["structure"][32:]), rtol=1e-9)
 
 
+@pytest.mark.parametrize("method", ["kernel_ridge", "boosting_structure"])
+def test_a_regressor_on_features_predicts_as_scikit_learn_does(method, tmp_path):
+    learn, validate, rest = parts()
+    found = train(method, learn, validate, tmp_path, seed=5).predict(rest)
+    reads = METHODS[method].learner.reads
+    x = np.concatenate([features_of(part, reads) for part in (learn, validate)])
+    expected = make_learner(method, x.shape[1], seed=5).fit(x, bundled(40)[TARGET][:32])
+    np.testing.assert_allclose(found[TARGET], expected.predict(features_of(rest, reads)), rtol=1e-6)
+
+
+def test_what_reads_pretrained_features_is_not_kept(tmp_path):
+    learn, validate, _ = parts()
+    with pytest.raises(ValueError, match=r"delta_learning reads what a pretrained network .*course_lib\.pretrained"):
+        train("delta_learning", learn, validate, tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
 def test_several_targets(tmp_path):
     frame = bundled(40)
     graphs = CrystalGraphs.from_structures(
         frame["structure"], composition=magpie, targets=frame[[TARGET, "band_gap"]], attrs=frame.attrs
     )
-    for method, settings in (("multitask_gat", QUICK), ("random_forest", {"n_estimators": 3})):
+    with pytest.raises(ValueError, match=f"boosting predicts one property, not {TARGET}, band_gap"):
+        train("boosting", graphs.subset(range(30)), graphs.subset(range(30, 40)), tmp_path / "boosting")
+    for method, settings in (("multitask_gat", QUICK), ("random_forest", {"n_estimators": 3}), ("kernel_ridge", None)):
         train(method, graphs.subset(range(30)), graphs.subset(range(30, 40)), tmp_path / method, settings=settings)
         predictor = load(tmp_path / method)
         assert list(predictor.predict(graphs).columns) == [TARGET, "band_gap"]
@@ -260,13 +283,16 @@ def test_a_run_file_that_is_not_read(tmp_path, text):
         ("cgcnn", {"settings": {"learning_rate": 0}}, "learning_rate is 0; it must be more than 0"),
         ("cgcnn", {"settings": {"accelerator": "mps"}}, "accelerator, devices, .* do not work here"),
         ("cgcnn", {"seed": -1}, "seed is -1; it must be at least 0"),
+        ("kernel_ridge", {"settings": {"trees": 3}}, "no setting 'trees' of kernel_ridge; there are: alpha, reach"),
+        ("kernel_ridge", {"settings": {"reach": -1}}, "reach is -1; it must be more than 0"),
+        ("boosting", {"settings": {"max_iter": 0}}, "The 'max_iter' parameter .* Got 0"),
         ("random_forest", {"settings": {"trees": 3}}, "Invalid parameter 'trees'"),
         ("random_forest", {"settings": {"n_estimators": 0}}, "The 'n_estimators' parameter .* Got 0"),
         ("random_forest", {"settings": {"max_depth": 1.5}}, "The 'max_depth' parameter .* Got 1.5"),
         ("random_forest", {"settings": {"n_estimators": True}}, "n_estimators is True"),
-        ("random_forest", {"settings": {"random_state": 3}}, "random_state is the seed of the trees"),
+        ("random_forest", {"settings": {"random_state": 3}}, "random_state is the seed"),
         ("random_forest", {"seed": 2**32}, "seed is 4294967296; it must be at most 4294967295"),
-        ("random_forest", {"sizes": {"hidden": 3}}, "a forest has none"),
+        ("random_forest", {"sizes": {"hidden": 3}}, "only a network has them"),
     ],
 )
 def test_bad_arguments(tmp_path, method, arguments, message):
@@ -358,12 +384,12 @@ def test_saved_graphs_are_opened(tmp_path):
     assert method_named("cgcnn") is METHODS["cgcnn"]
 
 
-@pytest.mark.parametrize(("method", "settings"), [("cgcnn", QUICK), ("random_forest", FOREST)])
+@pytest.mark.parametrize(("method", "settings"), [("cgcnn", QUICK), ("random_forest", FOREST), ("kernel_ridge", None)])
 @pytest.mark.parametrize("alone", [False, True])
 def test_every_flipped_bit_of_a_model_is_noticed_or_changes_nothing(tmp_path, method, settings, alone):
     learn, validate, rest = parts()
     train(method, learn, validate, tmp_path / "run", settings=settings)
-    model = next(tmp_path.glob("run/best.ckpt" if method == "cgcnn" else "run/forest.npz"))
+    model = next(path for path in (tmp_path / "run").iterdir() if path.name in predictors._MODELS)
     if alone:  # a model without run.json, which holds its checksum
         (tmp_path / "run" / "run.json").unlink()
     rng, reference, noticed = np.random.default_rng(0), load(model).predict(rest), 0
@@ -393,7 +419,7 @@ def test_a_second_training_in_a_folder_in_use_is_refused(tmp_path, method, setti
     folder = tmp_path / "run"
 
     def first() -> None:
-        for name in ("fit", "_fit_forest"):
+        for name in ("fit", "_fit_learner"):
             module = predictors.training if name == "fit" else predictors
             work = getattr(module, name)
             monkeypatch.setattr(module, name, lambda *a, work=work: (time.sleep(3), work(*a))[1])

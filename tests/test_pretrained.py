@@ -18,7 +18,7 @@ from course_lib.pretrained import (
     store,
     stored_features,
 )
-from course_lib.tabular import kernel_ridge
+from course_lib.tabular import delta_learning, kernel_ridge, references_alone
 
 COLUMNS = [ENERGY, *(f"embedding {k}" for k in range(EMBEDDING_SIZE))]
 
@@ -91,33 +91,32 @@ def problem(seed=0, size=300):
 def test_references_are_found():
     _, fractions, references, energy = problem()
     y = energy + fractions @ references
-    model = DeltaLearning().fit(energy, fractions, y)
+    table = np.column_stack([energy, fractions])
+    model = DeltaLearning().fit(table, y)
     np.testing.assert_allclose(model.references_, references, atol=1e-4)
-    np.testing.assert_allclose(model.predict(energy, fractions), y, atol=1e-4)
+    np.testing.assert_allclose(model.predict(table), y, atol=1e-4)
 
 
 def test_a_model_learns_what_the_references_leave():
     rng, fractions, references, energy = problem()
     x = rng.uniform(-1, 1, (300, 3))
     y = energy + fractions @ references + np.sin(3 * x[:, 0])
-    train, test = slice(0, 250), slice(250, 300)
-    plain = DeltaLearning().fit(energy[train], fractions[train], y[train])
-    delta = DeltaLearning(kernel_ridge(3)).fit(energy[train], fractions[train], y[train], x[train])
+    table, train, test = np.column_stack([energy, fractions, x]), slice(0, 250), slice(250, 300)
+    plain, delta = references_alone(table.shape[1]), delta_learning(table.shape[1])
     wrong = [
-        np.abs(plain.predict(energy[test], fractions[test]) - y[test]).mean(),
-        np.abs(delta.predict(energy[test], fractions[test], x[test]) - y[test]).mean(),
+        np.abs(model.fit(table[train], y[train]).predict(table[test]) - y[test]).mean() for model in (plain, delta)
     ]
     assert wrong[1] < 0.3 * wrong[0]
     with pytest.raises(ValueError, match="the model needs features"):
-        DeltaLearning(kernel_ridge(3)).fit(energy, fractions, y)
+        DeltaLearning(kernel_ridge(3)).fit(table[:, :120], y)
 
 
 def test_an_element_that_was_not_trained_on_has_no_reference():
     _, fractions, references, energy = problem()
-    model = DeltaLearning().fit(energy, fractions, energy + fractions @ references)
-    unknown = np.zeros((1, 119))
-    unknown[0, 79] = 1.0
-    assert model.predict(np.array([0.7]), unknown)[0] == pytest.approx(0.7)
+    model = DeltaLearning().fit(np.column_stack([energy, fractions]), energy + fractions @ references)
+    unknown = np.zeros((1, 120))
+    unknown[0, [0, 80]] = [0.7, 1.0]  # energy, and the column of gold
+    assert model.predict(unknown)[0] == pytest.approx(0.7)
 
 
 def test_fractions_are_those_of_pymatgen():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from course_lib.commands import run_command
-from course_lib.experiments.runs import STUDIES, run_study
+from course_lib.experiments.runs import run_study
+from course_lib.experiments.studies import STUDIES
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import nan
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from course_lib.late_fusion import cross_fitted
+from course_lib.experiments.protocol import N_FOLDS
+from course_lib.experiments.studies import trials, tried_as
+from course_lib.late_fusion import stacked
 from course_lib.methods import METHODS, twins
 
 
@@ -49,8 +51,8 @@ def paired_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
     return per_fold.melt(ignore_index=False, value_name="difference").reset_index()
 
 
-def corrected_interval(differences: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Return the confidence interval of the mean difference over the folds of one cross-validation.
+def corrected_interval(differences: np.ndarray, level: float = 0.95, ratio: float | None = None) -> tuple[float, float]:
+    """Return the confidence interval of the mean difference over the folds of a cross-validation, repeated or not.
 
     The folds share training crystals, so their results vary less than those of independent studies would. Nadeau and
     Bengio, Machine Learning 52, 239 (2003), https://doi.org/10.1023/A:1024068626366, widen the variance of the mean
@@ -62,17 +64,56 @@ def corrected_interval(differences: np.ndarray, level: float = 0.95) -> tuple[fl
         One difference a fold, k at least 2.
     level : float, default 0.95
         Confidence level.
+    ratio : float, optional
+        Size of a test set over that of a training set; 1 / (k - 1) where not given, as it is for one cross-validation
+        of k folds of equal size.
 
     Returns
     -------
     low, high : float
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two folds.
     """
+    scale = _corrected_error(differences, ratio)
+    low, high = stats.t.interval(level, len(differences) - 1, loc=np.mean(differences), scale=scale)
+    return float(low), float(high)
+
+
+def _corrected_error(differences: np.ndarray, ratio: float | None) -> float:
+    """Return the standard error of the mean that `corrected_interval` describes."""
     k = len(differences)
     if k < 2:
         raise ValueError(f"{k} fold gives no interval; at least 2 are needed.")
-    scale = np.std(differences, ddof=1) * np.sqrt(1 / k + 1 / (k - 1))
-    low, high = stats.t.interval(level, k - 1, loc=np.mean(differences), scale=scale)
-    return float(low), float(high)
+    return float(np.std(differences, ddof=1) * np.sqrt(1 / k + (1 / (k - 1) if ratio is None else ratio)))
+
+
+def detectable_difference(
+    differences: np.ndarray, level: float = 0.95, ratio: float | None = None, power: float = 0.8
+) -> float:
+    r"""Return the true difference whose interval would have excluded zero with a probability of `power`.
+
+    .. math:: \bigl(t_{(1 + \text{level}) / 2} + t_{\text{power}}\bigr)\, s \sqrt{1/k + n_{test} / n_{train}}
+
+    with quantiles t of Student's distribution with k - 1 degrees of freedom (Bloom, Evaluation Review 19, 547 (1995)).
+    A smaller difference may well be there where an interval does not show it.
+
+    Parameters
+    ----------
+    differences, level, ratio
+        As for `corrected_interval`.
+    power : float, default 0.8
+        With which probability it would have been seen.
+
+    Returns
+    -------
+    float
+        In the unit of the differences.
+    """
+    quantiles = stats.t.ppf([(1 + level) / 2, power], len(differences) - 1)
+    return float(quantiles.sum() * _corrected_error(differences, ratio))
 
 
 def summarize_differences(runs: pd.DataFrame, reference: str, level: float = 0.95) -> pd.DataFrame:
@@ -91,11 +132,28 @@ def summarize_differences(runs: pd.DataFrame, reference: str, level: float = 0.9
     DataFrame
         Indexed by ``split`` and ``method``; columns ``mean``, ``low`` and ``high`` (see `corrected_interval`).
     """
-    differences = paired_differences(runs, reference).groupby(["split", "method"], sort=False)["difference"]
-    rows = {key: (values.mean(), *corrected_interval(values.to_numpy(), level)) for key, values in differences}
+    rows = {
+        key: (values.mean(), *corrected_interval(values, level, ratio))
+        for key, values, ratio in _by_method(runs, reference)
+    }
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
     table.index = pd.MultiIndex.from_tuples(table.index, names=["split", "method"])
     return table
+
+
+def detectable_differences(runs: pd.DataFrame, reference: str, level: float = 0.95) -> pd.Series:
+    """Return the `detectable_difference` of each row of `summarize_differences`, which takes the same arguments."""
+    found = {key: detectable_difference(values, level, ratio) for key, values, ratio in _by_method(runs, reference)}
+    return pd.Series(found, name="detectable").rename_axis(["split", "method"])
+
+
+def _by_method(runs: pd.DataFrame, reference: str) -> Iterator[tuple[tuple[str, str], np.ndarray, float | None]]:
+    """Yield split and method, the differences of the folds, and the ratio of the sizes of their parts, if known."""
+    ratios = runs.groupby("split")["ratio"].mean() if "ratio" in runs else {}
+    groups = paired_differences(runs, reference).groupby(["split", "method"], sort=False)["difference"]
+    for (split, method), values in groups:
+        ratio = ratios.get(split)
+        yield (split, method), values.to_numpy(), None if pd.isna(ratio) else ratio
 
 
 def level_and_difference_errors(runs: pd.DataFrame, crystals: pd.DataFrame) -> pd.DataFrame:
@@ -116,8 +174,8 @@ def level_and_difference_errors(runs: pd.DataFrame, crystals: pd.DataFrame) -> p
     Returns
     -------
     DataFrame
-        Two rows a run, in the form of `load_results`: columns ``method``, ``fold`` and ``seed``; ``split``, which is
-        ``"difference"`` or ``"level"``; and ``mae``, the mean of that error over the test crystals that have a
+        Two rows a run, in the form of `load_results`: columns ``method``, ``fold``, ``seed`` and ``ratio``; ``split``,
+        which is ``"difference"`` or ``"level"``; and ``mae``, the mean of that error over the test crystals that have a
         polymorph, in the target's unit.
 
     Raises
@@ -137,15 +195,15 @@ def level_and_difference_errors(runs: pd.DataFrame, crystals: pd.DataFrame) -> p
         rest = values - level
         for part, of_part in (("difference", rest), ("level", level)):
             error = (of_part["prediction"] - of_part["y"]).abs().mean()
-            rows.append((run.method, part, run.fold, run.seed, error))
-    return pd.DataFrame(rows, columns=["method", "split", "fold", "seed", "mae"])
+            rows.append((run.method, part, run.fold, run.seed, getattr(run, "ratio", nan), error))
+    return pd.DataFrame(rows, columns=["method", "split", "fold", "seed", "ratio", "mae"])
 
 
-def with_late_fusion(runs: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
-    """Add late fusion of the forest and CGCNN, as if it were a method of its own.
+def with_late_fusion(runs: pd.DataFrame, y: pd.Series, method: str = "late_fusion") -> pd.DataFrame:
+    """Add a blend of recorded methods, as if it were a method of its own: late fusion of the forest and CGCNN.
 
     The test predictions of the five folds together are predictions for all crystals by models that did not learn from
-    them. The weight alpha of the blend in one fold comes from the other four (`course_lib.late_fusion.cross_fitted`).
+    them. The weights of the blend in one fold come from the other four (`course_lib.late_fusion.stacked`).
 
     Parameters
     ----------
@@ -153,35 +211,73 @@ def with_late_fusion(runs: pd.DataFrame, y: pd.Series) -> pd.DataFrame:
         Runs on one target with its test predictions, as from `load_results`.
     y : Series
         The true values by crystal id.
+    method : str, default "late_fusion"
+        Which entry of `METHODS` with ``blends``.
 
     Returns
     -------
     DataFrame
-        `runs`, and for every split, fold and seed one row more with the method ``"late_fusion"``; its ``seconds`` are
-        those of both parents together, its ``alpha`` is the weight of the forest (NaN in all other rows).
+        `runs`, and for every split, fold and seed that all blended methods have one row more with this method; its
+        ``seconds`` are those of all of them together, its ``alpha`` is the weight of the first (NaN in all other rows).
     """
     _check_one_target(runs)
-    blended_names = METHODS["late_fusion"].blends
-    parents = runs[runs["method"].isin(blended_names)]
+    names = METHODS[method].blends
+    parents = runs[runs["method"].isin(names)]
     rows = []
-    for (split, seed), group in parents.groupby(["split", "seed"], sort=False):
-        out_of_fold = {name: _by_crystal(group[group["method"] == name]) for name in blended_names}
-        first, second = (out_of_fold[name]["prediction"] for name in blended_names)
-        fold_of = out_of_fold[blended_names[0]]["fold"]
-        blended, alpha = cross_fitted(y.loc[fold_of.index], first, second, fold_of)
-        for fold, of_fold in group.groupby("fold"):
-            ids = of_fold["ids"].iloc[0]
-            rows.append(
-                of_fold.iloc[0].to_dict()
-                | {"method": "late_fusion", "split": split, "seed": seed, "fold": fold, "alpha": float(alpha[fold])}
-                | {"ids": ids, "predictions": blended.loc[ids].tolist(), "n_parameters": nan, "best_epoch": nan}
-                | {"mae": float((blended.loc[ids] - y.loc[ids]).abs().mean()), "seconds": of_fold["seconds"].sum()}
-            )
+    for _, group in parents.groupby(["split", "seed", parents["fold"] // N_FOLDS], sort=False):
+        n_folds = group.groupby("method")["fold"].nunique().reindex(names, fill_value=0)
+        if n_folds.nunique() > 1:
+            continue
+        out_of_fold = {name: _by_crystal(group[group["method"] == name]) for name in names}
+        fold_of = out_of_fold[names[0]]["fold"]
+        predictions = {name: table["prediction"] for name, table in out_of_fold.items()}
+        blended, weights = stacked(y.loc[fold_of.index], predictions, fold_of)
+        rows += [
+            _joint_run(of_fold, method, blended, y) | {"alpha": float(weights.loc[fold, names[0]])}
+            for fold, of_fold in group.groupby("fold")
+        ]
     return pd.concat([runs, pd.DataFrame(rows)], ignore_index=True)
 
 
+def with_ensemble(runs: pd.DataFrame, y: pd.Series, method: str, n_seeds: int = 2) -> pd.DataFrame:
+    """Add the mean over the first seeds of a method, as the method ``"<method>_ensemble"``: the control of a blend.
+
+    Parameters
+    ----------
+    runs, y
+        As for `with_late_fusion`.
+    method : str
+        Which method.
+    n_seeds : int, default 2
+        How many of its seeds are averaged.
+
+    Returns
+    -------
+    DataFrame
+        `runs`, and for every split and fold with so many seeds one row more.
+    """
+    _check_one_target(runs)
+    chosen = runs[(runs["method"] == method) & (runs["seed"] < n_seeds)]
+    rows = []
+    for _, group in chosen.groupby(["split", "fold"], sort=False):
+        if len(group) == n_seeds:
+            mean = _by_crystal(group)["prediction"].groupby(level=0).mean()
+            rows.append(_joint_run(group, f"{method}_ensemble", mean, y))
+    return pd.concat([runs, pd.DataFrame(rows)], ignore_index=True)
+
+
+def _joint_run(of_fold: pd.DataFrame, method: str, predictions: pd.Series, y: pd.Series) -> dict:
+    """Return the row of a method that is made of others, from their rows on one fold and its predictions."""
+    ids = of_fold["ids"].iloc[0]
+    return (
+        of_fold.iloc[0].to_dict()
+        | {"method": method, "predictions": predictions.loc[ids].tolist(), "n_parameters": nan, "best_epoch": nan}
+        | {"mae": float((predictions.loc[ids] - y.loc[ids]).abs().mean()), "seconds": of_fold["seconds"].sum()}
+    )
+
+
 def _by_crystal(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return prediction and fold by crystal id, of the runs of one method on all folds with one seed."""
+    """Return prediction and fold by crystal id, of runs of one method."""
     parts = [
         pd.DataFrame({"prediction": run.predictions, "fold": run.fold}, index=run.ids) for run in runs.itertuples()
     ]
@@ -217,6 +313,28 @@ def errors_by_crystal(runs: pd.DataFrame, y: pd.Series, split: str) -> pd.DataFr
         for method, of_method in runs[runs["split"] == split].groupby("method", sort=False)
     }
     return pd.DataFrame(errors)
+
+
+def best_settings(tuning: pd.DataFrame) -> dict[str, dict]:
+    """Return the settings of each tuned method with the smallest error.
+
+    Parameters
+    ----------
+    tuning : DataFrame
+        As from ``load_results(study="tuning")``.
+
+    Returns
+    -------
+    dict of str to dict
+        By method. Of several targets each error is divided by its mean over all runs of the method, so that they count
+        alike; the epochs are those for a training set of full size (`course_lib.experiments.studies.tried_as`).
+    """
+    best = {}
+    for name, runs in tuning.groupby("method", sort=False):
+        relative = runs["mae"] / runs.groupby("target")["mae"].transform("mean")
+        errors = [relative[runs["settings"] == tried_as(name, trial)].mean() for trial in trials(name)]
+        best[name] = [*trials(name)][int(np.argmin(errors))]
+    return best
 
 
 def pareto_front(table: pd.DataFrame, costs: Sequence[str]) -> pd.Series:

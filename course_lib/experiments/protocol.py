@@ -1,0 +1,100 @@
+"""Which crystals are trained on and which are judged, as ``data/results/PROTOCOL.md`` has it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from course_lib.datasets import MATBENCH_SEED, Fold, fold_of_test, folds
+
+SPLITS, N_FOLDS, N_REPEATS = ("random", "formula"), 5, 5
+
+TUNING = "tuning"
+"""The split of the crystals that are set aside: one half is judged, the other trained on."""
+
+LEFT_OUT = ("element", "prototype")
+"""Splits in which all crystals with one element, or of one prototype, are judged."""
+
+_PARTS = 3  # one of them is set aside
+
+
+def set_aside(formulas: Sequence[str]) -> np.ndarray:
+    """Return which crystals settings are tuned on: those of about a third of the formulas, whatever else is given.
+
+    Parameters
+    ----------
+    formulas : sequence of str, length B
+        Reduced formulas.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (B,)
+        Where the SHA-256 hash of the formula, read as a number, is divisible by three.
+    """
+    return np.array([int(hashlib.sha256(name.encode()).hexdigest(), 16) % _PARTS == 0 for name in formulas])
+
+
+def share_trained_on(split: str) -> float:
+    """Return which share of all crystals is trained on, validation included, in a fold of the split."""
+    if split == TUNING:
+        return 1 / _PARTS / 2
+    return 1 - (1 - 1 / _PARTS) / N_FOLDS
+
+
+def folds_of(frame: pd.DataFrame, split: str) -> list[Fold]:
+    """Return the folds of a split, as positions in the frame.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        With the column ``formula``, and ``prototype`` where that is the split.
+    split : str
+        One of `SPLITS`, five folds five times: the crystals that are not set aside are judged, each once in a repeat.
+        All others are trained on. `TUNING`: two folds of those set aside. One of `LEFT_OUT`: a fold for each element,
+        by atomic number, or for each prototype, by name, whose crystals that are not set aside are judged; nothing is
+        trained on with that element, or of that prototype.
+
+    Raises
+    ------
+    ValueError
+        If there is no such split.
+    """
+    aside = set_aside(frame["formula"])
+    if split in SPLITS:
+        seeds = range(MATBENCH_SEED, MATBENCH_SEED + N_REPEATS)
+        return [_with(fold, np.flatnonzero(aside)) for seed in seeds for fold in _within(frame, ~aside, split, seed)]
+    if split == TUNING:
+        return _within(frame, aside, "formula", MATBENCH_SEED, 2)
+    if split in LEFT_OUT:
+        return [_left_out(frame, has, aside) for has in _members(frame, split)]
+    raise ValueError(f"there is no split {split!r}; there are {', '.join((*SPLITS, TUNING, *LEFT_OUT))}.")
+
+
+def _within(frame: pd.DataFrame, chosen: np.ndarray, kind: str, seed: int, n_splits: int = N_FOLDS) -> list[Fold]:
+    """Return the folds of the chosen rows, a mask, as positions in the whole frame."""
+    place = np.flatnonzero(chosen)
+    part = frame[["formula"]].iloc[place]
+    part.attrs = {}  # these are not the rows that a benchmark has official folds of
+    return [Fold(*(place[rows] for rows in fold)) for fold in folds(part, kind, n_splits, seed)]
+
+
+def _with(fold: Fold, rows: np.ndarray) -> Fold:
+    """Train on these rows as well."""
+    return fold._replace(train=np.union1d(fold.train, rows))
+
+
+def _members(frame: pd.DataFrame, split: str) -> list[np.ndarray]:
+    """Return for each element, or each prototype, which rows have it."""
+    if split == "prototype":
+        return [(frame["prototype"] == name).to_numpy() for name in sorted(frame["prototype"].unique())]
+    numbers = [set(structure.atomic_numbers) for structure in frame["structure"]]
+    return [np.array([number in of_row for of_row in numbers]) for number in sorted(set().union(*numbers))]
+
+
+def _left_out(frame: pd.DataFrame, has: np.ndarray, aside: np.ndarray) -> Fold:
+    kept = np.flatnonzero(~(has & aside))
+    fold = fold_of_test(frame[["formula"]].iloc[kept], np.flatnonzero(has[kept]))
+    return Fold(*(kept[rows] for rows in fold))

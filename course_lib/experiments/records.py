@@ -1,0 +1,238 @@
+"""Read and write what was recorded: a file for each study and dataset, with one JSON object a line for each run."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from math import nan
+from pathlib import Path
+
+import pandas as pd
+
+from course_lib.datasets import DATA, Fold
+from course_lib.experiments.protocol import LEFT_OUT, SPLITS, TUNING
+from course_lib.experiments.provenance import code_sha256
+from course_lib.experiments.studies import Run
+from course_lib.files import CHECKSUM, with_checksum, without_checksum, write_atomically
+from course_lib.methods import METHODS
+from course_lib.validation import named
+
+RESULTS = DATA / "results"
+
+_ENTRIES = frozenset(Run.__dataclass_fields__) | {
+    "configuration", "mae", "seconds", "n_parameters", "best_epoch", "n_learned", "predictions", "data_sha256",
+    "version", "commit", "code_sha256",
+}  # fmt: skip
+"""What a record has, its checksum left out."""
+
+
+def results_file(dataset: str, study: str) -> Path:
+    """Return the file that holds the recorded runs of a study: one JSON object a line."""
+    return RESULTS / f"{study}_{dataset}.jsonl"
+
+
+@cache
+def code_of(method: str) -> str:
+    """Return the hash of the code that the results of a method depend on."""
+    network, learner = METHODS[method].network, METHODS[method].learner
+    own = [learner.module, "course_lib.tabular"] if network is None else [network.module, "course_lib.training"]
+    return code_sha256({*own, "course_lib.composition"})
+
+
+def configuration(run: Run) -> dict:
+    """Return all that differs from the defaults: the settings of the method, and of the run."""
+    return METHODS[run.method].settings | dict(run.settings)
+
+
+def load_results(
+    dataset: str = "pbe_prototypes",
+    study: str = "comparison",
+    *,
+    crystals: pd.DataFrame | None = None,
+    target: str | None = None,
+    methods: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Return the recorded runs of a study, one row per run and target.
+
+    Parameters
+    ----------
+    dataset : str, default "pbe_prototypes"
+        What the runs are on.
+    study : str, default "comparison"
+        A key of `STUDIES`.
+    crystals : DataFrame, optional
+        The dataset as loaded now: the runs must have been made on it, by its checksum.
+    target : str, optional
+        Only rows on this target.
+    methods : sequence of str, optional
+        Only rows of these methods, in this order.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `Run`, with one ``target`` in each row and ``task``, the targets of the run as recorded; ``mae``
+        (in the target's unit); ``configuration``, all settings that differ from the defaults; ``seconds``, processor
+        time of the training; ``n_parameters``; ``best_epoch``; ``n_learned``, crystals to learn from, validation
+        included; ``ids`` and ``predictions``, the crystals predicted and what was predicted for them; ``data_sha256``
+        and ``version``; ``commit`` and ``code_sha256``, the code that made the run (missing where it was not recorded).
+
+    Warns
+    -----
+    UserWarning
+        If a run was made by other code than its method has now.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing is recorded.
+    ValueError
+        If there is no run on the target, or of a method; or if one was made on other crystals.
+    """
+    path = results_file(dataset, study)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no runs of {study!r} on {dataset!r} are recorded. Make them: python -m course_lib.experiments {study}."
+        )
+    rows, outdated = [], set()
+    for _, record in _read_records(path):
+        if record["method"] in METHODS and record.get("code_sha256") not in (None, code_of(record["method"])):
+            outdated.add(record["method"])
+        of_run, errors = record["target"].split("+"), record.pop("mae")
+        predictions = record.pop("predictions")
+        place = (dataset, record["split"], record["fold"])
+        ids = None if predictions is None else _ids(*place, record["part"])
+        shared = record | {"task": record["target"], "settings": dict(record["settings"]), "ids": ids}
+        shared["ratio"] = _ratio(*place)
+        for name, mae, values in zip(of_run, errors, predictions or [None] * len(of_run), strict=True):
+            rows.append(shared | {"target": name, "mae": mae, "predictions": values})
+    table = pd.DataFrame(rows)
+    if target is not None:
+        table = _only(table, "target", [target])
+    if methods is not None:
+        table = _only(table, "method", methods)
+    if crystals is not None and (table["data_sha256"] != crystals.attrs["sha256"]).any():
+        raise ValueError(
+            f"{path.name} has runs on other crystals than these (by checksum). Make them again: "
+            f"python -m course_lib.experiments {study}."
+        )
+    outdated &= set(table["method"])
+    if outdated:
+        warnings.warn(
+            f"{path.name}: runs of {', '.join(sorted(outdated))} were made by other code than is here now. Make them "
+            f"again: python -m course_lib.experiments {study}.",
+            stacklevel=2,
+        )
+    return table
+
+
+def _only(table: pd.DataFrame, column: str, wanted: Sequence[str]) -> pd.DataFrame:
+    parts = dict(list(table.groupby(column)))
+    missing = [name for name in wanted if name not in parts]
+    if missing:
+        raise ValueError(f"no run has the {column} {missing[0]!r}; there are {', '.join(parts)}.")
+    return pd.concat([parts[name] for name in wanted], ignore_index=True)
+
+
+def _folds_file(dataset: str) -> Path:
+    return RESULTS / f"folds_{dataset}.json"
+
+
+def write_folds(dataset: str, ids: list[str], folds: Mapping[str, Sequence[Fold]]) -> None:
+    """Record which crystals each fold holds, as positions in one list of ids, so that records need not repeat them.
+
+    Splits that other studies have recorded for the same crystals are kept.
+    """
+    path = _folds_file(dataset)
+    before = _read_folds(path) if path.is_file() else {}
+    content = before if before.get("ids") == ids else {"ids": ids}
+    for split, parts in folds.items():
+        content[split] = [{name: rows.tolist() for name, rows in fold._asdict().items()} for fold in parts]
+    write_atomically(path, json.dumps(with_checksum(content)) + "\n")
+    _read_folds.cache_clear()
+
+
+@cache
+def _read_folds(path: Path) -> dict:
+    with named(path):
+        return _checked(json.loads(path.read_text(encoding="utf-8")), frozenset({"ids", *SPLITS, *LEFT_OUT, TUNING}))
+
+
+@cache
+def _ids(dataset: str, split: str, fold: int, part: str) -> list[str]:
+    recorded = _read_folds(_folds_file(dataset))
+    return [recorded["ids"][row] for row in recorded[split][fold][part]]
+
+
+@cache
+def _ratio(dataset: str, split: str, fold: int) -> float:
+    """Return the size of the test set over that of all other parts of a fold; NaN where it is not recorded."""
+    path = _folds_file(dataset)
+    parts = _read_folds(path).get(split) if path.is_file() else None
+    if parts is None:
+        return nan
+    sizes = {part: len(rows) for part, rows in parts[fold].items()}
+    return sizes["test"] / (sizes["train"] + sizes["validation"])
+
+
+def keep(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
+    """Return the runs recorded with this very data and with their methods' present settings, and drop all others.
+
+    Runs that are not wanted are dropped from the file, too, and so is a last line without its end: it was being written
+    when the run was killed.
+    """
+    if not path.is_file():
+        return set()
+    wanted, runs, kept = set(wanted), set(), []
+    for line, record in _read_records(path):
+        run = key_of(record)
+        same = record["data_sha256"] == sha256 and record["configuration"] == _as_json(configuration(run))
+        # Runs of before there was a hash are kept: nothing tells which code made them.
+        same = same and record.get("code_sha256") in (None, code_of(run.method))
+        if same and run in wanted and run not in runs:
+            runs.add(run)
+            kept.append(line)
+    if "".join(kept) != path.read_text(encoding="utf-8"):
+        write_atomically(path, "".join(kept))
+    return runs
+
+
+def _read_records(path: Path) -> list[tuple[str, dict]]:
+    """Return the lines of a file of results with what they hold, but for a last line without its end.
+
+    Raises
+    ------
+    ValueError
+        If a line is damaged; it names the file and the line.
+    """
+    with named(path):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    found = []
+    for number, line in enumerate(lines, start=1):
+        if line.endswith("\n"):
+            with named(f"{path}, line {number}"):
+                record = _checked(json.loads(line), _ENTRIES)
+                key_of(record)
+            found.append((line, record))
+    return found
+
+
+def _checked(content: dict, known: frozenset[str]) -> dict:
+    """Return what was recorded; raise ``ValueError`` where it is something else now."""
+    if CHECKSUM in content:  # what was recorded before there were checksums has none
+        content = without_checksum(content)
+    unknown = sorted(set(content) - known)
+    if unknown:
+        raise ValueError(f"it has an entry {unknown[0]!r}, which this library does not write")
+    return content
+
+
+def _as_json(value: dict) -> dict:
+    return json.loads(json.dumps(value))  # tuples become lists
+
+
+def key_of(record: dict) -> Run:
+    """Return the `Run` of a record, whose tuples JSON has made lists."""
+    settings = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in record["settings"])
+    return Run(**{name: record[name] for name in Run.__dataclass_fields__ if name in record} | {"settings": settings})

@@ -1,0 +1,256 @@
+"""What is run and recorded: the lists of runs, one for each question, as ``data/results/PROTOCOL.md`` has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from course_lib.experiments.protocol import LEFT_OUT, N_FOLDS, N_REPEATS, SPLITS, TUNING, folds_of, share_trained_on
+from course_lib.methods import METHODS, trained, twins
+from course_lib.training import FitConfig
+
+ENERGY, GAP = "formation_energy_per_atom", "band_gap"
+
+ONE_OF_EACH_KIND = ("random_forest", "cgcnn", "early_fusion")
+"""Composition, structure and hybrid, for the studies that need no more."""
+
+PRIMARY = (
+    "cgcnn", "early_fusion", "cgcnn_chemistry", "alignn", "alignn_chemistry", "kernel_ridge",
+    "kernel_ridge_composition", "kernel_ridge_structure", "pretrained_references", "delta_learning",
+)  # fmt: skip
+"""The methods of the primary comparisons, which are run on the folds of all repeats."""
+
+N_TRIALS = 16
+"""Settings that are tried for each method."""
+
+_SEEDS = range(3)
+_SIZES = (50, 100, 200, 400, 800)  # training crystals of the learning curves
+
+GRIDS: dict[str, dict[str, tuple]] = {
+    "network": {
+        "epochs": (50, 100, 200),
+        "learning_rate": (1e-3, 2e-3, 5e-3, 1e-2, 2e-2),
+        "weight_decay": (1e-5, 1e-3, 1e-1),
+    },
+    "random_forest": {
+        "max_features": (1.0, 0.5, 0.25, 0.1),
+        "min_samples_leaf": (1, 2, 3, 5),
+        "n_estimators": (100, 300),
+    },
+    "kernel_ridge": {"alpha": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "reach": (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)},
+    "boosting": {
+        "learning_rate": (0.03, 0.06, 0.1, 0.2),
+        "max_iter": (200, 400, 800),
+        "max_leaf_nodes": (8, 16, 32),
+        "l2_regularization": (0.1, 1.0, 10.0),
+    },
+}
+GRIDS["delta_learning"] = GRIDS["kernel_ridge"]
+"""The values of the settings that tuning draws from: of networks, and of learners by the name of what makes them."""
+
+_DROPOUT = (0.0, 0.1, 0.2, 0.4)  # of the fusions
+
+
+@dataclass(frozen=True)
+class Run:
+    """One method, trained once: the key under which its result is recorded.
+
+    Attributes
+    ----------
+    target : str
+        What is predicted; several targets are joined by ``+``.
+    method : str
+        A key of `METHODS`.
+    split : str
+        How the folds are made (`course_lib.experiments.protocol.folds_of`).
+    fold, seed : int
+        Which fold is the test set, and the seed of everything random in the method. Of random folds and folds by
+        formula, each five in a row are one assignment of the crystals to folds: one repeat.
+    part : str
+        Which part of the fold is predicted: ``"test"``, ``"validation"`` or ``"train"``.
+    n_train : int, optional
+        Number of training crystals, validation included, drawn with the seed; all of the fold where not given.
+    settings : tuple of (str, value)
+        What differs from the settings of the method.
+    control : str, optional
+        What is permuted so that it loses its meaning: ``"composition"`` (the composition features, among the crystals)
+        or ``"elements"`` (the element properties of `course_lib.models.chemistry`, among the elements).
+    """
+
+    target: str
+    method: str
+    split: str
+    fold: int
+    seed: int = 0
+    part: str = "test"
+    n_train: int | None = None
+    settings: tuple[tuple[str, object], ...] = ()
+    control: str | None = None
+
+
+def comparison(crystals: pd.DataFrame) -> list[Run]:
+    """All methods side by side, with three seeds, and the primary ones on five repeats of folds by formula."""
+    first = [
+        Run(target, name, split, fold, seed)
+        for seed, split, fold in product(_SEEDS, SPLITS, range(N_FOLDS))
+        for name, method in trained().items()
+        if split in method.compared
+        for target in _targets(name)
+    ]
+    further = [
+        Run(ENERGY, name, "formula", fold, seed)
+        for fold, name in product(range(N_FOLDS, N_REPEATS * N_FOLDS), PRIMARY)
+        if "formula" in METHODS[name].compared
+        for seed in range(2 if name == "alignn" else 1)  # two seeds, averaged, are the control of the blend
+    ]
+    return first + further
+
+
+def _targets(name: str) -> list[str]:
+    """Return what a method is compared on: a twin on each property that its multi-task network predicts."""
+    if METHODS[name].multitask:
+        return [f"{ENERGY}+{GAP}"]
+    return [ENERGY, GAP] if name in twins().values() else [ENERGY]
+
+
+def controls(crystals: pd.DataFrame) -> list[Run]:
+    """Permute what carries the meaning: compositions among crystals, element properties among elements."""
+    fusions = [name for name in trained() if "dropout" in _grid(name)]
+    wanted = [*product(fusions, ["composition"]), ("cgcnn_chemistry", "elements")]
+    return [
+        Run(ENERGY, name, "formula", fold, control=control) for fold, (name, control) in product(range(N_FOLDS), wanted)
+    ]
+
+
+def learning_curves(crystals: pd.DataFrame) -> list[Run]:
+    """Every family with fewer training crystals, in equally many steps."""
+    families = [*ONE_OF_EACH_KIND, *(name for name in PRIMARY if name not in ONE_OF_EACH_KIND)]
+    most = share_trained_on("formula") * len(crystals)
+    return [
+        Run(ENERGY, name, "formula", fold, seed=fold, n_train=size, settings=_equal_steps(name, most / size))
+        for fold, size, name in product(range(N_FOLDS), _SIZES, families)
+    ]
+
+
+def _equal_steps(method: str, ratio: float, settings: dict | None = None) -> tuple[tuple[str, object], ...]:
+    """Return settings with `ratio` times as many epochs, where the method has epochs."""
+    settings = settings or {}
+    if METHODS[method].network is not None:
+        epochs = (METHODS[method].settings | settings).get("epochs", FitConfig.epochs)
+        settings = settings | {"epochs": max(1, round(epochs * ratio))}
+    return tuple(settings.items())
+
+
+def band_gaps(crystals: pd.DataFrame) -> list[Run]:
+    """Predict the band gap with the primary methods, but those that read a pretrained energy."""
+    return [
+        Run(GAP, name, "formula", fold)
+        for fold, name in product(range(N_FOLDS), PRIMARY)
+        if not METHODS[name].reads_pretrained
+    ]
+
+
+def left_out(crystals: pd.DataFrame) -> list[Run]:
+    """All crystals with one element, or of one prototype, are left out and predicted."""
+    names = ("random_forest", "kernel_ridge", "cgcnn", "cgcnn_chemistry", "pretrained_references", "delta_learning")
+    places = [(split, fold) for split in LEFT_OUT for fold in range(len(folds_of(crystals, split)))]
+    return [Run(ENERGY, name, split, fold) for (split, fold), name in product(places, names)]
+
+
+def lambda_sweep(crystals: pd.DataFrame) -> list[Run]:
+    """Multi-task GAT with the gap's weight from 1/30 to 30 (the energy's is 1), and with the other schemes."""
+    weights: list[object] = ["inverse_scale", "uncertainty"]
+    weights += [(1.0, round(float(weight), 4)) for weight in np.geomspace(1 / 30, 30, 9)]
+    return [
+        Run(f"{ENERGY}+{GAP}", "multitask_gat", "formula", fold, settings=(("task_weights", weight),))
+        for fold, weight in product(range(N_FOLDS), weights)
+    ]
+
+
+def training_predictions(crystals: pd.DataFrame) -> list[Run]:
+    """Predictions of composition, structure and hybrid for their own training crystals."""
+    return [Run(ENERGY, name, split, 0, part="train") for split, name in product(SPLITS, ONE_OF_EACH_KIND)]
+
+
+def tuning(crystals: pd.DataFrame) -> list[Run]:
+    """Try settings of every method on the crystals that are set aside for it; no test crystal is read.
+
+    Methods that are to differ from another in one thing are not tuned: they have its settings.
+    """
+    return [
+        Run(target, name, TUNING, fold, settings=tuple(tried_as(name, trial).items()))
+        for name, method in trained().items()
+        if method.tuned_as is None and _grid(name)
+        for target in _targets(name)
+        for trial in trials(name)
+        for fold in range(2)
+    ]
+
+
+def trials(method: str) -> Iterator[dict]:
+    """Draw `N_TRIALS` different settings of a method from its grid, always the same ones."""
+    grid = _grid(method)
+    points = list(product(*grid.values()))
+    chosen = np.random.default_rng(0).permutation(len(points))[:N_TRIALS]
+    return (dict(zip(grid, points[place], strict=True)) for place in sorted(chosen))
+
+
+def tried_as(method: str, trial: dict) -> dict:
+    """Return the settings with which a trial is run: as many steps as on the full training set, in more epochs."""
+    ratio = share_trained_on("formula") / share_trained_on(TUNING)
+    return dict(_equal_steps(method, ratio, trial))
+
+
+def _grid(name: str) -> dict[str, tuple]:
+    method = METHODS[name]
+    if method.learner is not None:
+        return GRIDS.get(method.learner.name, {})
+    dropout = {"dropout": _DROPOUT} if method.network.module == "course_lib.models.fusion" else {}
+    return GRIDS["network"] | dropout
+
+
+def training_sizes(crystals: pd.DataFrame) -> list[Run]:
+    """On crystals of your own: more and more training crystals, folds by formula."""
+    # As many steps for all sizes as the methods were tuned to, on the 1,600 bundled crystals of a fold.
+    sizes = [size for size in (500, 2000, 8000) if size < len(crystals) * (N_FOLDS - 1) // N_FOLDS]
+    return [
+        Run(ENERGY, method, "formula", fold, seed=fold, n_train=size, settings=_equal_steps(method, 1600 / size))
+        for fold, size, method in product(range(3), sizes, (*ONE_OF_EACH_KIND, "alignn"))
+    ]
+
+
+class Study(NamedTuple):
+    """A list of runs that answers one question.
+
+    Attributes
+    ----------
+    runs : callable
+        Makes the list from the crystals; the first line of its docstring says what it is.
+    predictions : bool
+        Whether predictions are recorded, not just errors.
+    bundled : bool
+        Whether it belongs to the recorded results on the bundled crystals.
+    """
+
+    runs: Callable[[pd.DataFrame], list[Run]]
+    predictions: bool = True
+    bundled: bool = True
+
+
+STUDIES = {
+    "tuning": Study(tuning, predictions=False),
+    "comparison": Study(comparison),
+    "controls": Study(controls, predictions=False),
+    "learning_curves": Study(learning_curves, predictions=False),
+    "band_gaps": Study(band_gaps),
+    "left_out": Study(left_out),
+    "lambda_sweep": Study(lambda_sweep),
+    "training_predictions": Study(training_predictions),
+    "training_sizes": Study(training_sizes, predictions=False, bundled=False),
+}
+"""What can be run, by name."""
