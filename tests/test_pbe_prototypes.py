@@ -14,7 +14,7 @@ from pymatgen.core import Composition, Element, Lattice, Structure
 from pymatgen.core.molecule_structure_comparator import CovalentRadius
 
 from course_lib.datasets import load_dataset
-from data.pbe_prototypes import build, check, compute, first, validate
+from data.pbe_prototypes import build, card, check, compute, first, validate
 from data.pbe_prototypes.prototypes import ELEMENTS, PROTOTYPES, Decoration, start_volume, work_list
 
 SPECIES = {"A": "Na", "B": "Cl", "C": "O"}
@@ -668,6 +668,7 @@ def test_lattice_constants_are_compared_with_published_ones(ours):
     assert found.to_dict() == pytest.approx({names[0]: 0.0, names[1]: 1.03 ** (1 / 3) - 1}, abs=1e-5)
     assert validate.lattice_report(found) == {
         "n": 2, "mean_absolute": 0.495, "mean": 0.495, "largest": {"id": names[1], "difference": 0.99},
+        "by_crystal": {names[0]: 0.0, names[1]: 0.99},
     }  # fmt: skip
 
 
@@ -694,13 +695,17 @@ def test_checks_are_read_and_summed_up(ours, tmp_path):
         {"kind": "finer", "id": "rocksalt-Ca-O", "formation_energy": -0.008, "gap": -0.1},
         {"kind": "spin", "id": "rocksalt-Ga-P", "energy": -0.3, "moment": 2.0},
         {"kind": "spin", "id": "rocksalt-Ca-O", "energy": 0.001, "moment": 0.0},
+        {"kind": "volumes", "id": "rocksalt-Ca-O", "energy": 4.0, "recorded": 4.04, "plain": 3.96, "coarse": None},
     )
     found = validate.check_report(validate.read_checks(ours, path))
     assert found["finer"]["formation_energy"] == {"n": 2, "mean_absolute": 0.006, "mean": -0.002, "median": -0.002}
-    assert found["finer"]["largest"] == 0.008
-    assert found["spin"] == {
-        "n": 2, "lowered_by_more_than_10_mev": ["rocksalt-Ga-P"], "largest": {"id": "rocksalt-Ga-P", "energy": -0.3},
-    }  # fmt: skip
+    assert found["finer"]["by_crystal"] == {"rocksalt-Ga-P": 0.004, "rocksalt-Ca-O": -0.008}
+    assert found["spin"]["n"] == 2
+    assert found["spin"]["by_crystal"]["rocksalt-Ga-P"] == {"energy": -0.3, "moment": 2.0}
+    assert found["volumes"] == {
+        "lattice_constant_of_lowest_energy": {"rocksalt-Ca-O": 4.0},
+        "percent_off_it": {"rocksalt-Ca-O": {"recorded": 1.0, "plain": -1.0, "coarse": None}},
+    }
 
 
 def test_check_of_a_row_that_has_changed_is_an_error(ours, tmp_path):
@@ -741,3 +746,52 @@ def test_bars_that_are_met_and_missed(ours):
 )
 def test_kind_of_crystal(formula, kind, share):
     assert validate.kind_of(Composition(formula)) == (kind, pytest.approx(share))
+
+
+# --- the data card ---
+
+
+@pytest.fixture
+def recorded_results(raw_rows, raw_folder, ours):
+    """What `build` and `validate` record, of few crystals and made-up checks."""
+    folder = raw_folder(raw_rows[:60])
+    built = build.summary(*build.build(folder), folder)
+    found = validate.pairs(ours, [foreign(ours, "zincblende-Ga-P", 0.0123, 0.2), foreign(ours, "rocksalt-Ca-O", 0.35)])
+    checks = {
+        "finer": pd.DataFrame({"formation_energy": [0.0042], "gap": [0.0]}, index=["rocksalt-Na-Cl"]),
+        "spin": pd.DataFrame({"energy": [-0.5096], "moment": [5.13]}, index=["d03-Mo-Rb"]),
+        "volumes": pd.DataFrame(
+            {"energy": [4.0], "recorded": [4.01], "plain": [3.96], "coarse": [None]}, index=["rocksalt-Mg-O"]
+        ),
+    }
+    published = validate.lattice_report(pd.Series({"rocksalt-Mg-O": 0.0034, "rocksalt-Li-F": -0.0062}))
+    return built, {
+        **validate.report(found),
+        "lattice_constants_percent": published,
+        "checks": validate.check_report(checks),
+    }
+
+
+def test_card_holds_what_was_recorded(recorded_results):
+    built, validation = recorded_results
+    page = card.card(built, validation)
+    assert "$" not in page
+    for text in (
+        f"{built['crystals']} crystals in {len(built['prototypes'])} prototypes",
+        "less than 0.4 %",
+        "| rocksalt-Mg-O | 4.000 | +0.25 | -1.00 | beyond −3 |",
+        "1 rows, drawn by the hashes",
+        "| rocksalt-Na-Cl | +4.2 |",
+        "0.48 % on average (mean of absolute\nvalues; with sign -0.14 %) and by 0.62 % at most (rocksalt-Li-F)",
+        "nothing, meV/atom | 1 | 12 | +12 |",
+        "| d03-Mo-Rb | -509.6 | 5.13 |",
+    ):
+        assert text in page
+    assert card.picture(validation).axes[0].get_yticklabels()[0].get_text() == "rocksalt-Mg-O"
+
+
+def test_card_without_its_checks_says_which_are_missing(recorded_results):
+    built, validation = recorded_results
+    del validation["checks"]["finer"]
+    with pytest.raises(ValueError, match=r"no finer in the checks .*check' with finer, then validate again"):
+        card.card(built, validation)

@@ -248,6 +248,11 @@ FIGURES = {
     ),
     "polymorph_differences": lambda df: plots.plot_polymorph_differences(df, "formation_energy_per_atom", "eV/atom"),
     "validation": lambda df: plots.plot_validation(by_class(), "eV/atom"),
+    "convergence": lambda df: plots.plot_convergence(
+        pd.DataFrame({"coarse": [-2.3, np.nan], "plain": [-0.1, -1.0], "recorded": [0.1, 0.3]}, index=["InSb", "MgO"]),
+        pd.Series([0.1, -0.2, 0.6]),
+        pd.Series({"rocksalt-Na-Cl": 0.002, "zincblende-In-Sb": -0.005}),
+    ),
     "late_fusion": lambda df: plots.plot_late_fusion(),
     "alpha_paths": lambda df: plots.plot_alpha_paths(alpha_paths(), "eV/atom"),
     "error_pairs": lambda df: plots.plot_error_pairs({"random": error_pair(), "formula": error_pair()}, "eV/atom"),

@@ -49,6 +49,9 @@ VOLUME_TOLERANCE = 0.1
 MOMENT_TOLERANCE = 0.1
 """Largest magnetisation (Bohr magnetons per cell) of a crystal that is compared; ours have no spin."""
 
+MAGNETIC = "magnetic there"
+"""Why a crystal with a larger magnetisation is not compared."""
+
 LITERATURE = Path(__file__).with_name("literature.csv")
 """Published lattice constants ``a`` (angstrom) by id, with their source; see `lattice_constants`."""
 
@@ -173,7 +176,7 @@ def _pair(name: str, row: pd.Series, crystal: dict, structure: Structure, ratio:
     kind, share = kind_of(structure.composition)
     obstacle = ""
     if abs(crystal["total_magnetization"]) > MOMENT_TOLERANCE:
-        obstacle = "magnetic there"
+        obstacle = MAGNETIC
     elif not StructureMatcher(ltol=0.1, stol=0.1, angle_tol=3).fit(row["structure"], structure):
         obstacle = "other order of the sites, or other shape of the cell"
     elif abs(ratio - 1) > VOLUME_TOLERANCE:
@@ -217,6 +220,7 @@ def lattice_report(differences: pd.Series) -> dict:
         "mean_absolute": round(float(percent.abs().mean()), 3),
         "mean": round(float(percent.mean()), 3),
         "largest": {"id": largest, "difference": round(float(percent[largest]), 3)},
+        "by_crystal": percent.round(3).to_dict(),
     }
 
 
@@ -230,21 +234,26 @@ def wrong_space_groups(ours: pd.DataFrame) -> list[str]:
 
 
 def check_report(checks: dict[str, pd.DataFrame]) -> dict:
-    """Return what `main` records of the checks, in eV/atom, eV and Bohr magnetons."""
+    """Return what `main` records of the checks: in eV/atom, eV, Bohr magnetons, and percent of a lattice constant."""
     report = {}
     if "finer" in checks:
         finer = checks["finer"]
         report["finer"] = {
             "formation_energy": statistics(finer["formation_energy"]),
-            "largest": round(float(finer["formation_energy"].abs().max()), 4),
             "band_gap": statistics(finer["gap"]),
+            "by_crystal": finer["formation_energy"].to_dict(),
         }
     if "spin" in checks:
-        spin = checks["spin"]
-        report["spin"] = {
-            "n": len(spin),
-            "lowered_by_more_than_10_mev": sorted(spin.index[spin["energy"] < -0.01]),
-            "largest": {"id": spin["energy"].idxmin(), "energy": float(spin["energy"].min())},
+        report["spin"] = {"n": len(checks["spin"]), "by_crystal": checks["spin"][["energy", "moment"]].to_dict("index")}
+    if "volumes" in checks:
+        constants = checks["volumes"][["recorded", "plain", "coarse"]].astype(float)
+        percent = 100 * constants.div(checks["volumes"]["energy"], axis=0) - 100
+        report["volumes"] = {
+            "lattice_constant_of_lowest_energy": checks["volumes"]["energy"].to_dict(),
+            "percent_off_it": {
+                name: {column: None if np.isnan(value) else round(value, 3) for column, value in row.items()}
+                for name, row in percent.to_dict("index").items()
+            },
         }
     return report
 
@@ -301,6 +310,7 @@ def report(found: list[Pair]) -> dict:
     return {
         "paired_by_formula_and_space_group": len(found),
         "left_out": dict(Counter(pair.obstacle for pair in found if pair.obstacle).most_common()),
+        "magnetic_there": [pair.id for pair in found if pair.obstacle == MAGNETIC],
         "formation_energy_ev_per_atom": {
             "without_correction": statistics(pair.energy for pair in plain),
             "with_correction": statistics(pair.energy for pair in same if pair.kind in CORRECTED),

@@ -187,3 +187,60 @@ def plot_validation(by_class: pd.DataFrame, unit: str) -> Figure:
     axes.set_xlabel(with_unit("formation energy, ours minus that of the Materials Project", unit))
     figure.legend(loc="outside upper center", ncols=1)
     return figure
+
+
+@figure_function
+def plot_convergence(cells: pd.DataFrame, published: pd.Series, finer: pd.Series) -> Figure:
+    """Draw how far cells and energies are from convergence, in three panels.
+
+    Parameters
+    ----------
+    cells : DataFrame
+        One row per crystal, in percent off the lattice constant with the lowest energy: columns ``coarse`` and
+        ``plain`` (the stress of plane waves as it is, at a low and at the recorded cutoff; NaN where unknown) and
+        ``recorded``.
+    published : Series
+        Lattice constants relative to published ones, in percent, by crystal.
+    finer : Series
+        Changes of the formation energy with finer settings, in eV/atom, by crystal.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column of `cells` is missing.
+    """
+    check_known(["coarse", "plain", "recorded"], cells.columns, "column")
+    height = 3.2 + 0.22 * len(finer)
+    figure, panels = plt.subplot_mosaic([["left", "top"], ["left", "bottom"]], figsize=(WIDTH, height),
+                                        height_ratios=(1.6, 0.8 + 0.22 * len(finer)))  # fmt: skip
+    left, top, bottom = panels["left"], panels["top"], panels["bottom"]
+    rows = np.arange(len(cells))
+    labels = {
+        "coarse": "lower cutoff, plain stress",
+        "plain": "plain stress",
+        "recorded": "in the dataset",
+    }
+    for (column, label), color, marker in zip(labels.items(), COLORS, "sDo", strict=False):
+        left.plot(cells[column], rows, linestyle="", marker=marker, markersize=5, color=color, label=label)
+    left.axvline(0, color=INK, linewidth=1.0)
+    left.set_yticks(rows, cells.index)
+    left.set_ylim(len(cells) - 0.5, -0.5)
+    left.set_xlabel("off the lowest energy (%)")
+    top.hist(published, bins=np.linspace(-1, 1, 21), color=COLORS[0], edgecolor="white", linewidth=0.5)
+    top.axvline(0, color=INK, linewidth=1.0)
+    top.set_xlabel("off published lattice constant (%)")
+    top.set_ylabel("crystals")
+    bottom.barh(np.arange(len(finer)), 1000 * finer, color=COLORS[0], height=0.6)
+    bottom.axvline(0, color=INK, linewidth=1.0)
+    bottom.set_yticks(np.arange(len(finer)), finer.index)
+    bottom.set_ylim(len(finer) - 0.5, -0.5)
+    bottom.set_xlabel("change (meV/atom)")
+    for axes in (left, bottom):
+        axes.grid(axis="x")
+        axes.tick_params(axis="y", length=0, labelsize=SMALL)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    return figure
