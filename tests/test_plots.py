@@ -34,10 +34,11 @@ from course_lib.experiments.records import load_results
 from course_lib.interpret import shapley_values
 from course_lib.invariance import BATCH, TRANSFORMATIONS
 from course_lib.late_fusion import alpha_path, optimal_alpha
-from course_lib.methods import compared
+from course_lib.methods import LABELS, compared
 from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
 from course_lib.teaching import figures
 from course_lib.teaching.figures.crystals import shells_of
+from course_lib.teaching.figures.style import METHOD_COLORS, colors_of
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +73,15 @@ plots = SimpleNamespace(**{
 })  # fmt: skip
 IDS = pd.Index([f"crystal-{k}" for k in range(30)])
 TRUE = pd.Series(np.linspace(-3, 1, 30), index=IDS)
+TRIO_PAIRS = [
+    ((0, 1), (1, 2)),
+    ((2, 1), (1, 0)),
+    ((0, 1), (1, 0)),
+    ((1, 0), (0, 1)),
+    ((1, 2), (2, 1)),
+    ((2, 1), (1, 2)),
+]
+BENDING = pd.DataFrame({"made up": [0.7, 0.1, 0.5], "cgcnn": [0.4, 0.4, 0.4]}, index=[60, 110, 180])
 CHAPTERS = [
     (0, "Start here", "What is a hybrid model, and is everything in place?"),
     (1, "Two views of a crystal", "What does structure add to a formula?"),
@@ -302,6 +312,8 @@ FIGURES = {
     "shells_in_crystal": lambda df: plots.plot_shells_in_crystal(rock_salt(), 0, shells_of(rock_salt(), 0, 18), 4.5),
     "neighbor_weights": lambda df: plots.plot_neighbor_weights(rock_salt()),
     "neighbor_count": lambda df: plots.plot_neighbor_count(shells_of(rock_salt(), 0, 30), 6.0),
+    "trio_axes": lambda df: plots.plot_trio_axes(2.5, ("S", "Zn"), 40),
+    "trio_line_graph": lambda df: plots.plot_trio_line_graph(("S", "Zn", "Se"), TRIO_PAIRS, BENDING, (-0.1, 1.1), "eV"),
     "parity_axes": lambda df: plots.plot_parity_axes((-3, 1), "eV/atom"),
     "alpha_path": lambda df: plots.plot_alpha_path(
         alpha_paths()["out of fold"],
@@ -422,7 +434,7 @@ def test_every_axis_says_what_it_shows_and_in_which_unit(name, crystals):
 NUMBER = re.compile(r"[−\d][\d.,]*(e[−+]?\d+)?$|\$.*10\^")
 WITHOUT_UNIT = (
     "atom features", "correlation", "crystals", "epoch", "error / error", "error of A / error of B", "factor",
-    "neighbours", "pairs", "part of the loss", "training crystals", "value", "weight of", "α", "λ",
+    "neighbours", "pairs", "centre of", "part of the loss", "training crystals", "value", "weight of", "α", "θ", "λ",
 )  # fmt: skip
 """How the labels of axes begin that show counts, shares, ratios or numbers of a network, which have no unit."""
 
@@ -1019,3 +1031,16 @@ def test_memory_has_a_line_a_step_in_gigabytes():
     assert "killed" in texts(figure)
     with pytest.raises(ValueError, match="no column 'own_mb'"):
         plots.plot_memory(memory().drop(columns="own_mb"), {})
+
+
+@pytest.mark.parametrize("names", [["cgcnn", "random_forest"], ["random forest", "mine", "CGCNN"]])
+def test_a_method_has_one_colour_whatever_stands_beside_it(names):
+    colors = colors_of(names)
+    assert colors[names[0]] == METHOD_COLORS[{label: name for name, label in LABELS.items()}.get(names[0], names[0])]
+    assert len(set(colors.values())) == len(names)
+
+
+def test_three_atoms_have_an_arrow_per_pair():
+    graph, _ = plots.plot_trio_line_graph(("S", "Zn", "Se"), TRIO_PAIRS, BENDING, (0, 1), "eV").axes
+    assert len([patch for patch in graph.patches if isinstance(patch, FancyArrowPatch)]) == len(TRIO_PAIRS)
+    assert graph.get_title(loc="left") == "line graph: 6 pairs"

@@ -23,12 +23,14 @@ from pymatgen.core import Lattice, Structure
 
 from course_lib.models import CGCNN
 from course_lib.models.cgcnn import CGCNNConv
+from course_lib.teaching.examples import bent_trio
 from course_lib.teaching.explorers import explorer, multitask
 from course_lib.teaching.explorers.convolution import convolution_explorer, convolution_steps
 from course_lib.teaching.explorers.crystal import graph_explorer
 from course_lib.teaching.explorers.explorer import Choice, Explorer, Frame
 from course_lib.teaching.explorers.late_fusion import alpha_explorer, live_alpha
 from course_lib.teaching.explorers.layers import Layer, picture
+from course_lib.teaching.explorers.line_graph import line_graph_explorer
 from course_lib.teaching.explorers.multitask import lambda_explorer, live_lambda, sweep_table
 from course_lib.teaching.figures.crystals import shells_of
 from course_lib.teaching.figures.explorers import plot_neighbor_count, plot_parity_axes
@@ -83,9 +85,18 @@ def sweep() -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(rows), pd.DataFrame({"energy": [0.09, 0.10], "gap": [0.31, 0.33]})
 
 
+def trios() -> tuple[pd.Series, pd.DataFrame]:
+    """Return three atoms at two distances and four angles, and made-up energies."""
+    settings = pd.MultiIndex.from_tuples(itertools.product((2.4, 2.5), (60, 65, 90, 180)))
+    energies = pd.DataFrame({"made up": np.linspace(0, 1, 8), "cgcnn": 0.4}, index=settings)
+    energies["alignn"] = energies["made up"] + 0.05
+    return pd.Series([bent_trio(angle, length) for length, angle in settings], index=settings), energies
+
+
 EXPLORERS = {
     "convolution": lambda: convolution_explorer(np.eye(2), np.ones(1), np.ones((4, 5)), n_edges=6),
     "graph": lambda: graph_explorer(rock_salt()),
+    "line graph": lambda: line_graph_explorer(*trios()),
     "alpha": lambda: alpha_explorer(*predictions(), unit="eV/atom", stops=5),
     "lambda": lambda: lambda_explorer(*sweep(), TASKS),
 }
@@ -337,6 +348,53 @@ def test_graph_explorer_marks_the_cutoff():
 def test_graph_explorer_refuses_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
         graph_explorer(rock_salt(), **arguments)
+
+
+# --- line-graph explorer ------------------------------------------------------------------------------------------
+
+
+def test_line_graph_explorer_tells_angle_pairs_and_predictions():
+    structures, energies = trios()
+    made = line_graph_explorer(structures, energies)
+    for (length, angle), frame in zip(structures.index, made.frames.values(), strict=True):
+        values = frame.values
+        assert (values["S–Zn"], values["θ"]) == (f"{length} Å", f"{angle}°")
+        near = angle < 70  # sulfur and selenium have an edge, too
+        assert (values["edges"], values["pairs"]) == (("6", "12") if near else ("4", "6"))
+        assert float(values["cos θ"].replace("−", "-")) == pytest.approx(np.cos(np.radians(angle)), abs=0.006)
+        assert number(values["CGCNN"]) == 0.4
+        assert number(values["ALIGNN (small)"]) == pytest.approx(energies.loc[(length, angle), "alignn"], abs=6e-4)
+
+
+def test_line_graph_explorer_moves_one_atom_and_the_marks():
+    structures, energies = trios()
+    frames = list(line_graph_explorer(structures, energies).frames.values())
+    moving, middle, fixed = zip(
+        *(re.findall(r'cx="([-\d.]+)" cy="([-\d.]+)"', f.pictures[0][1]) for f in frames), strict=True
+    )
+    assert len(set(moving)) == len(frames)
+    assert len(set(middle)) == len(set(fixed)) == 1
+    marks = [re.findall(r'cx="([-\d.]+)" cy="([-\d.]+)"', frame.pictures[1][1]) for frame in frames]
+    for rank, name in enumerate(("cgcnn", "alignn")):
+        assert_linear(energies.index.get_level_values(1).tolist(), [float(mark[rank][0]) for mark in marks])
+        if name == "alignn":
+            assert_linear(energies[name].tolist(), [float(mark[rank][1]) for mark in marks])
+
+
+def test_line_graph_explorer_is_dark_at_the_cosine():
+    made = line_graph_explorer(*trios())
+    for frame in made.frames.values():
+        cells = re.findall(r'<rect x="(\d+)" width="1" height="1" fill-opacity="([\d.]+)"', frame.pictures[0][1])
+        darkest, _ = max(cells, key=lambda cell: float(cell[1]))
+        assert -1 + 2 * int(darkest) / 39 == pytest.approx(float(frame.values["cos θ"].replace("−", "-")), abs=0.03)
+
+
+def test_line_graph_explorer_refuses_bad_input():
+    structures, energies = trios()
+    with pytest.raises(ValueError, match=r"\(2.4, 60\) has 2 atoms"):
+        line_graph_explorer(structures.map(lambda _: rock_salt()), energies)
+    with pytest.raises(ValueError, match="another index"):
+        line_graph_explorer(structures, energies.iloc[::-1])
 
 
 # --- alpha explorer -----------------------------------------------------------------------------------------------

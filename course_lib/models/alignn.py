@@ -75,6 +75,8 @@ def _blocks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
 class EdgeGatedConv(nn.Module):
     r"""Edge-gated graph convolution (eqs. 4 to 6 of the paper, in the normalised form of the authors' code).
 
+    As in their code, the gate is made of :math:`m_e`; in the paper it is made of the new edge :math:`y_e'`.
+
     For an edge e from node j to node i:
 
     .. math::
@@ -142,6 +144,8 @@ class EdgeGatedConv(nn.Module):
 class ALIGNNLayer(nn.Module):
     """One ALIGNN layer: a convolution on the atom graph, then one on the line graph, which share the edges' features.
 
+    The order is that of the authors' code; in the paper the line graph comes first.
+
     Parameters
     ----------
     hidden : int
@@ -164,8 +168,8 @@ class ALIGNNLayer(nn.Module):
         update_angles: bool = True,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Update atoms ``x`` (N, F), edges ``y`` (E, F) and angles ``z`` (T, F), or (A, F) with ``row`` (T,)."""
-        x, m = self.atoms(x, y, atoms)
-        y, z = self.edges(m, z, edges, row, update_edges=update_angles)
+        x, y = self.atoms(x, y, atoms)
+        y, z = self.edges(y, z, edges, row, update_edges=update_angles)
         return x, y, z
 
 

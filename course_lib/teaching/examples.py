@@ -7,6 +7,7 @@ import math
 from pymatgen.core import Lattice, Structure
 
 _NI3V = 3.54  # cubic lattice constant in angstrom: of an atom of the volume that Ni3V has
+_BOND = 2.4  # angstrom; between those of zinc and sulfur and of zinc and selenium
 _COPPER = 2.556  # distance of nearest neighbours in angstrom
 
 
@@ -49,3 +50,26 @@ def close_packings() -> tuple[Structure, Structure]:
         "P6_3/mmc", Lattice.hexagonal(_COPPER, axial_ratio * _COPPER), ["Cu"], [[1 / 3, 2 / 3, 1 / 4]]
     )
     return fcc.get_primitive_structure(), hcp
+
+
+def bent_trio(angle: float, length: float = _BOND) -> Structure:
+    """Return sulfur, zinc and selenium with an angle at the zinc, alone in a large cell.
+
+    Selenium stays 2.4 angstrom from zinc; sulfur moves. In a graph of the nearest neighbours alone, sulfur and selenium
+    are joined only where the angle is so small that they are about as near to each other as to zinc.
+
+    Parameters
+    ----------
+    angle : float
+        At the zinc, in degrees.
+    length : float, default 2.4
+        Distance from sulfur to zinc, in angstrom.
+
+    Returns
+    -------
+    pymatgen.core.Structure
+        With the sites S, Zn, Se.
+    """
+    turn = math.radians(angle)
+    places = [[length * math.cos(turn), length * math.sin(turn), 0], [0, 0, 0], [_BOND, 0, 0]]
+    return Structure(Lattice.cubic(20), ["S", "Zn", "Se"], places, coords_are_cartesian=True)

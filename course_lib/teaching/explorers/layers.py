@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from course_lib.teaching.figures.style import INK
+from course_lib.teaching.figures.style import INK, text_color
 
 _DPI = 150
 _COLORS = 128  # of a picture: a fifth of the bytes, and no colour is changed by more than a tenth
@@ -92,6 +92,31 @@ class Layer:
         """Draw a filled mark at a point."""
         ((x, y),) = self._place(axes, x, y)
         self._shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5.5" fill="{color}" stroke="{INK}"/>')
+        return self
+
+    def atom(self, axes: Axes, x: float, y: float, color: str, symbol: str) -> Layer:
+        """Draw a disc at a point, with the symbol of an element in it."""
+        ((x, y),) = self._place(axes, x, y)
+        self._shapes.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="14" fill="{color}" stroke="{INK}"/>'
+            f'<text x="{x:.1f}" y="{y + 5:.1f}" text-anchor="middle" font-size="14" font-weight="bold" '
+            f'font-family="DejaVu Sans, Verdana, sans-serif" fill="{text_color(color)}">{escape(symbol)}</text>'
+        )
+        return self
+
+    def cells(self, axes: Axes, values: np.ndarray) -> Layer:
+        """Fill the axes with a row of cells, white for the value 0 and black for 1."""
+        corners = axes.get_xlim(), axes.get_ylim()[::-1]
+        (left, top), (right, bottom) = self._place(axes, *corners)
+        shades = (
+            f'<rect x="{rank}" width="1" height="1" fill-opacity="{value:.2f}"/>'
+            for rank, value in enumerate(values)
+            if round(value, 2)
+        )
+        self._shapes.append(
+            f'<g transform="translate({left:.1f} {top:.1f}) scale({(right - left) / len(values):.3f} '
+            f'{bottom - top:.1f})">{"".join(shades)}</g>'
+        )
         return self
 
     def ring(self, axes: Axes, x: float, y: float, color: str, radius: float | None = None) -> Layer:

@@ -296,7 +296,7 @@ def plot_alignn_layer() -> Figure:
     draw_arrow(axes, (1.25, edges), (2.2, edges + 0.25))
     draw_arrow(axes, (3.3, atoms - 0.25), (6.25, atoms))
     draw_arrow(axes, (3.3, edges + 0.25), (4.2, edges - 0.25))
-    axes.text(3.9, edges + 0.12, "m", ha="center", va="center", fontweight="bold")
+    axes.text(3.8, edges + 0.22, "edges", ha="center", va="center", fontsize=SMALL, color=MUTED)
     draw_arrow(axes, (1.25, angles), (4.2, angles + 0.25))
     draw_arrow(axes, (5.3, edges - 0.25), (6.25, edges))
     draw_arrow(axes, (5.3, angles + 0.25), (6.25, angles))

@@ -6,7 +6,7 @@ axes of a figure lie where its arguments put them, and a layer can be placed by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
@@ -14,17 +14,22 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from course_lib.graphs import NEIGHBORS
+from course_lib.methods import LABELS
 from course_lib.teaching.figures.crystals import Shell, draw_crystal, neighbors_of
 from course_lib.teaching.figures.style import (
     COLORS,
+    FAINT,
     INK,
     LINES,
     MARKERS,
     MUTED,
     SMALL,
+    bare,
+    colors_of,
     figure_function,
     paler,
     pick,
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 SIDE = 3.6  # inches
+_TRIO = 4.3  # inches, height of the figures of three atoms
 _HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}  # of text that lines may run through
 
 
@@ -112,6 +118,117 @@ def plot_neighbor_count(shells: list[Shell], reach: float) -> Figure:
     axes.set_ylabel("neighbours of the atom")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
+
+
+# --- a line graph -------------------------------------------------------------------------------------------------
+
+
+@figure_function
+def plot_trio_axes(reach: float, symbols: tuple[str, str], n_cells: int) -> Figure:
+    """Draw the axes for three atoms in a plane, and below them those for a row of cells over the cosine.
+
+    Parameters
+    ----------
+    reach : float
+        Largest distance of an atom from the middle one, in angstrom.
+    symbols : (str, str)
+        The atom that moves, and the middle one.
+    n_cells : int
+        How many cells the row will have.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, (atoms, row) = plt.subplots(2, 1, figsize=(SIDE, _TRIO), layout="none")
+    width, height = 0.96 * SIDE, _TRIO - 1.6  # inches
+    wide = 1.3 * reach
+    high = 2 * wide * height / width
+    atoms.set_position((0.02, 1.3 / _TRIO, width / SIDE, height / _TRIO))
+    atoms.set(xlim=(-wide, wide), ylim=(-0.25 * high, 0.75 * high))
+    arc = reach * np.exp(1j * np.linspace(np.pi / 3, np.pi, 50))
+    atoms.plot(arc.real, arc.imag, color=MUTED, linewidth=1.0, linestyle=":")
+    bare(atoms)
+    atoms.set_title(f"{symbols[0]} moves; θ is the angle at {symbols[1]}", fontsize=10, pad=4)
+    row.set_position((0.06, 0.62 / _TRIO, 0.88, 0.3 / _TRIO))
+    half = 1 / (n_cells - 1)  # of a cell, from -1 to 1
+    row.set(xlim=(-1 - half, 1 + half), ylim=(0, 1), yticks=[])
+    row.spines[:].set_visible(True)
+    row.set_title(f"cos θ, as {n_cells} numbers from 0 to 1", fontsize=10, pad=5)
+    row.set_xlabel("centre of the Gaussian (cosine)")
+    return figure
+
+
+@figure_function
+def plot_trio_line_graph(symbols: Sequence[str], pairs: Sequence[tuple[tuple[int, int], tuple[int, int]]],
+                         energies: pd.DataFrame, limits: tuple[float, float], unit: str) -> Figure:  # fmt: skip
+    """Draw the line graph of three atoms, and below it energies against the angle.
+
+    Parameters
+    ----------
+    symbols : sequence of str
+        Elements of the atoms 0, 1 and 2.
+    pairs : sequence of ((int, int), (int, int))
+        The pairs of the line graph: two edges, each with its source and its target.
+    energies : DataFrame
+        Indexed by the angle in degrees; the first column is what the networks learn, the others are their predictions.
+    limits : (float, float)
+        Ends of the axis of energies.
+    unit : str
+        Unit of the energies.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The second of its axes are those of the energies.
+    """
+    figure, (graph, curves) = plt.subplots(2, 1, figsize=(SIDE, _TRIO), layout="none")
+    graph.set_position((0.02, 2.4 / _TRIO, 0.96, 1.63 / _TRIO))
+    graph.set(xlim=(-1.6, 1.6), ylim=(-1.4, 1.15))
+    bare(graph)
+    _draw_trio_line_graph(graph, symbols, pairs)
+    graph.set_title(f"line graph: {len(pairs)} pairs", fontsize=10, pad=4)
+    curves.set_position((0.72 / SIDE, 0.6 / _TRIO, 1 - 0.92 / SIDE, 1.75 / _TRIO))
+    truth, *networks = energies.columns
+    colors = colors_of(networks)
+    curves.plot(energies.index, energies[truth], color=INK, linestyle="--", linewidth=1.2, label=truth)
+    for name in networks:
+        curves.plot(energies.index, energies[name], color=colors[name], label=LABELS.get(name, name))
+    curves.set(xlim=(energies.index.min(), energies.index.max()), ylim=limits)
+    curves.xaxis.set_major_formatter("{x:g}°")
+    curves.set_xlabel("θ")
+    curves.set_ylabel(with_unit("energy", unit))
+    curves.grid(axis="y")
+    curves.legend(loc="upper right", handlelength=2.4, labelspacing=0.2)
+    return figure
+
+
+def _draw_trio_line_graph(axes: Axes, symbols: Sequence[str], pairs: Sequence) -> None:
+    """Draw the edges round the triangle in one direction above, their reverses below, and what joins them."""
+    ways = [(0, 1), (1, 2), (2, 0)]
+    places = {way: (x, 0.55) for way, x in zip(ways, (-1.05, 0.0, 1.05), strict=True)}
+    places |= {way[::-1]: (x, -0.55) for way, (x, _) in places.items()}
+    present = {edge for pair in pairs for edge in pair}
+    for edge, place in places.items():
+        here = edge in present
+        axes.text(*place, f"{symbols[edge[0]]}→{symbols[edge[1]]}", ha="center", va="center", zorder=3,
+                  color=INK if here else MUTED, fontsize=SMALL,
+                  bbox={"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": INK if here else FAINT,
+                        "linestyle": "-" if here else ":"})  # fmt: skip
+    for first, second in pairs:
+        there_and_back = first == second[::-1]
+        at_middle = first[1] == 1 and not there_and_back
+        long = {first, second} in ({(0, 1), (2, 0)}, {(1, 0), (0, 2)})  # from one end of a row to the other
+        line = {"color": COLORS[1] if at_middle else MUTED, "linestyle": ":" if there_and_back else "-"}
+        gap = 11 if there_and_back else 15 if long else 21  # points
+        axes.add_patch(
+            FancyArrowPatch(places[first], places[second], arrowstyle="-|>", mutation_scale=10, shrinkA=gap,
+                            shrinkB=gap, linewidth=2.2 if at_middle else 1.1, **line,
+                            connectionstyle=f"arc3,rad={0.3 if long else 0.12 if there_and_back else 0}")
+        )  # fmt: skip
+    axes.text(-0.52, 0.68, "θ", color=COLORS[1], ha="center", fontweight="bold")
+    axes.text(-0.52, -0.84, "θ", color=COLORS[1], ha="center", fontweight="bold")
+    axes.text(0, -1.4, "dotted: there and back, cosine 1", ha="center", va="bottom", fontsize=SMALL)
 
 
 # --- late fusion --------------------------------------------------------------------------------------------------

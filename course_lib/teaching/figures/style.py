@@ -11,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from course_lib.methods import LABELS
+
 WIDTH = 7.5
 """Width of a full-width figure in inches."""
 
@@ -24,6 +26,19 @@ PANEL = "#f3f5f8"
 
 COLORS = ("#12355b", "#d95f02", "#56b4e9", "#7b3294", "#009e73", "#e6a700", "#8c8c8c")
 """Colours of series, told apart by colour-blind readers; neighbours in the list differ in lightness as well."""
+
+METHOD_COLORS = {
+    "random_forest": COLORS[2],
+    "cgcnn": COLORS[0],
+    "early_fusion": COLORS[3],
+    "intermediate_fusion": COLORS[4],
+    "attention_fusion": COLORS[5],
+    "late_fusion": COLORS[1],
+    "alignn": "#a50f3c",
+    "alignn_simple": COLORS[6],
+    "alignn_no_angles": "#e78ac3",
+}
+"""One method, one colour, in every figure and explorer that tells methods apart by colour."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8", "H", (4, 1, 45), (6, 1, 0))
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
@@ -100,6 +115,26 @@ def figure_function(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 def pick(styles: tuple, rank: int):
     """Return the style of the series number `rank`; after the last, the first again."""
     return styles[rank % len(styles)]
+
+
+def colors_of(names: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each series: a method's own (`METHOD_COLORS`), for others what these leave of `COLORS`.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Methods by name or label, or anything else.
+
+    Returns
+    -------
+    dict of str to str
+    """
+    names = list(names)
+    own = METHOD_COLORS | {LABELS[method]: color for method, color in METHOD_COLORS.items()}
+    taken = {own.get(name) for name in names}
+    free = tuple(color for color in COLORS if color not in taken) or COLORS
+    others = [name for name in names if name not in own]
+    return {name: own[name] if name in own else pick(free, others.index(name)) for name in names}
 
 
 def wrapped(text: str, width: int) -> str:
