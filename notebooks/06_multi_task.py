@@ -516,8 +516,10 @@ alone = alone.pivot(index="fold", columns="target", values="mae")
 lambda_explorer(sweep, alone, TASKS)
 
 # %% [markdown]
-# Left: both errors against $\lambda$, with the single-task networks as lines. Right: the same choices as points, error
-# of the energy against error of the gap; those that no other choice beats in both errors are filled.
+# Left: both errors against $\lambda$, with the single-task networks as lines. The grey bands are ± one standard deviation
+# of the five training runs, one per fold. Right: the same choices as points, error of the energy against error of the
+# gap, up to a quarter above the smallest errors. A triangle at the edge stands for a point farther away. Filled marks,
+# those of the schemes included, are on the *trade-off front*: no other choice beats them in both errors.
 #
 # 1. Move the slider from one end to the other. Which error rises first at the left end, and which at the right?
 # 2. Stop where the error of the energy is smallest. How far is it from the single-task line?

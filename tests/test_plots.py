@@ -326,7 +326,9 @@ FIGURES = {
     "errors_along_lambda": lambda df: plots.plot_errors_along_lambda(*weighted(), TASKS),
     "trade_off": lambda df: plots.plot_trade_off(
         weighted()[0],
-        pareto_front(weighted()[0].groupby("lambda").mean(), list(TASKS)),
+        pd.concat(
+            [pareto_front(weighted()[0].groupby("lambda").mean(), list(TASKS)), pd.Series({"uncertainty": True})]
+        ),
         {"uncertainty": weighted()[1] * 0.97},
         weighted()[1],
         TASKS,
@@ -1044,3 +1046,19 @@ def test_three_atoms_have_an_arrow_per_pair():
     graph, _ = plots.plot_trio_line_graph(("S", "Zn", "Se"), TRIO_PAIRS, BENDING, (0, 1), "eV").axes
     assert len([patch for patch in graph.patches if isinstance(patch, FancyArrowPatch)]) == len(TRIO_PAIRS)
     assert graph.get_title(loc="left") == "line graph: 6 pairs"
+
+
+def test_trade_off_fills_what_is_on_the_front_and_shows_what_is_near_the_smallest_errors():
+    fixed, single = weighted()
+    front = pd.Series({0.1: True, 1.0: True, 10.0: True, "uncertainty": False, "inverse scale": True})
+    schemes = {"uncertainty": single * 1.01, "inverse scale": single * 0.99}
+    axes = plots.plot_trade_off(fixed, front, schemes, single, TASKS).axes[0]
+    marks = {line.get_label(): line for line in axes.lines}
+    assert marks["uncertainty"].get_markerfacecolor() == "white"
+    assert marks["inverse scale"].get_markerfacecolor() != "white"
+    energy, _ = TASKS
+    smallest = fixed.groupby("lambda")[energy].mean().min()
+    assert 1.25 * smallest <= axes.get_xlim()[1] < fixed[energy].max()
+    (beyond,) = [line for line in axes.lines if line.get_marker() == ">"]
+    assert beyond.get_xdata().tolist() == [axes.get_xlim()[1]]
+    assert beyond.get_markerfacecolor() != "white"

@@ -108,7 +108,9 @@ EXPLORERS = {
 def small(frames: dict | None = None, choices: list[Choice] | None = None) -> Explorer:
     choices = choices or [Choice("kind", ("a", "b")), Choice("step", ("0", "1", "2"), 1, slider=True)]
     place = itertools.product(range(2), range(3))
-    made = {(k, s): Frame(((f"<i>{k}</i>", f"<b>{k}{s}</b>"),), {"kind": "ab"[k], "step": f"{s}"}) for k, s in place}
+    made = {
+        (k, s): Frame(((f"<i>{k}</i>", f"<b>{k}{s}</b>"),), ({"kind": "ab"[k]}, {"step": f"{s}"})) for k, s in place
+    }
     return Explorer(choices, made if frames is None else frames)
 
 
@@ -152,6 +154,19 @@ def test_every_setting_shows_its_own_frame(make, version, follow_links, monkeypa
         readout, *layers = visible(made)
         assert layers == [layer for layers in frame.pictures for layer in layers]
         assert re.findall("<strong>(.*?)</strong>", readout) == list(frame.values.values())
+
+
+def test_a_control_is_off_where_it_makes_no_difference(follow_links):
+    made = lambda_explorer(*sweep(), TASKS)
+    for scheme, off in enumerate((False, True, True)):
+        made.controls[0].index = scheme
+        follow_links()
+        assert ('data-off="[&quot;λ&quot;]"' in visible(made)[0]) == off
+
+
+def test_the_readout_has_lines():
+    readout, *_ = visible(small())
+    assert re.sub("<.*?>", "", readout.replace("<br>", "|")) == "kind a|step 1"
 
 
 def test_equal_content_is_stored_once():
@@ -203,7 +218,7 @@ def test_a_notebook_gets_the_widget_and_what_stands_in_for_it(monkeypatch):
 
 
 def test_names_and_values_are_escaped():
-    frames = {(0,): Frame((), {"a<b": "<script>x</script>"})}
+    frames = {(0,): Frame((), ({"a<b": "<script>x</script>"},))}
     page = Explorer([Choice("a<b", ("1",))], frames).beside()
     assert "<script>x" not in page
     assert "a&lt;b <strong>&lt;script&gt;" in page
@@ -215,10 +230,10 @@ def test_names_and_values_are_escaped():
         (lambda frames: frames.pop((1, 2)), r"\(1, 2\) has no frame"),
         (lambda frames: frames.update({(2, 0): frames[0, 0]}), r"\(2, 0\) is no setting"),
         (
-            lambda frames: frames.update({(1, 1): Frame(frames[1, 1].pictures, {"step": "1"})}),
+            lambda frames: frames.update({(1, 1): Frame(frames[1, 1].pictures, ({"step": "1"},))}),
             r"\(1, 1\) has the values",
         ),
-        (lambda frames: frames.update({(1, 1): Frame((("x",),), frames[1, 1].values)}), r"\(1, 1\) .* \[1\] layers"),
+        (lambda frames: frames.update({(1, 1): Frame((("x",),), frames[1, 1].lines)}), r"\(1, 1\) .* \[1\] layers"),
     ],
 )
 def test_frames_that_do_not_fit_are_refused(change, message):
@@ -509,6 +524,7 @@ def test_lambda_explorer_tells_errors_spread_and_front():
     assert table.loc[("fixed λ", "1"), "formation energy"] == "0.100 ± 0.014 eV/atom"
     assert table.loc[("fixed λ", "1"), "band gap"] == "0.310 ± 0.014 eV"
     assert set(table["formation energy, single-task"]) == {"0.095 ± 0.007 eV/atom"}
+    assert set(table["±"]) == {"standard deviation of 2 runs"}
     assert table["on the trade-off front"].to_dict() == {
         ("fixed λ", "0.1"): "yes",
         ("fixed λ", "1"): "yes",
@@ -522,8 +538,14 @@ def test_lambda_explorer_marks_what_is_chosen():
     made = lambda_explorer(*sweep(), TASKS)
     frames = [made.frames[place] for place in ((0, 0), (0, 1), (0, 2), (1, 0), (2, 0))]
     rings = [circle_in(frame.pictures[1][1]) for frame in frames]
-    assert_linear([number(frame.values["formation energy"]) for frame in frames], [x for x, _ in rings])
-    assert_linear([number(frame.values["band gap"]) for frame in frames], [y for _, y in rings])
+    *_, (width, _) = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', frames[2].pictures[1][1])
+    assert rings.pop(2)[0] == pytest.approx(float(width) * (1 - 0.12 / 3.6), abs=1), "half as much again: at the edge"
+    near = frames[:2] + frames[3:]
+    assert_linear([number(frame.values["formation energy"]) for frame in near], [x for x, _ in rings])
+    assert_linear(
+        [number(frame.values["band gap"]) for frame in near if number(frame.values["band gap"]) < 0.35],
+        [y for frame, (_, y) in zip(near, rings, strict=True) if number(frame.values["band gap"]) < 0.35],
+    )
     along = [circle_in(frame.pictures[0][1]) for frame in frames[:3]]
     assert_linear([-1, 0, 1], [x for x, _ in along])
     assert_linear([number(frame.values["formation energy"]) for frame in frames[:3]], [y for _, y in along])

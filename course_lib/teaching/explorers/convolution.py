@@ -54,8 +54,8 @@ def convolution_explorer(x: np.ndarray, e: np.ndarray, weight: np.ndarray, n_edg
     for atom in range(2):
         results = convolution_steps(x, e, weight, n_edges, atom)
         for step, name in enumerate(STEPS):
-            values = {"atom that receives": str(atom), "step": f"{step + 1}. {name}", "result": _written(results[step])}
-            frames[atom, step] = Frame(((_table(results, step),),), values)
+            settings = {"atom that receives": str(atom), "step": f"{step + 1}. {name}"}
+            frames[atom, step] = Frame(((_table(results, step),),), (settings, {"result": _written(results[step])}))
     choices = [
         Choice("atom that receives", ("0", "1")),
         Choice("step", tuple(f"{step + 1}. {name}" for step, name in enumerate(STEPS)), slider=True),

@@ -90,15 +90,14 @@ class _Frames:
     def frame(self, cutoff: float) -> Frame:
         inside = self._inside(cutoff)
         n_edges = len(self.structure.get_neighbor_list(cutoff)[0])
-        values = {
-            "cutoff": _angstrom(cutoff),
+        counts = {
             f"neighbours of {self.element}": f"{self.n_neighbors(cutoff)}",
             "edges in the cell": f"{n_edges}",
             "edges per atom": f"{n_edges / len(self.structure):.4g}",
-            "shells": "; ".join(map(_describe, inside)) or "none",
         }
+        lines = {"cutoff": _angstrom(cutoff)}, counts, {"shells": "; ".join(map(_describe, inside)) or "none"}
         crystal = (self.crystal_pictures[len(inside)], self._sphere(len(inside), cutoff))
-        return Frame((crystal, (self.count_picture, self._mark(cutoff))), values)
+        return Frame((crystal, (self.count_picture, self._mark(cutoff))), lines)
 
     def _inside(self, cutoff: float) -> list[Shell]:
         return [shell for shell in self.shells if shell.distance <= cutoff]

@@ -8,6 +8,7 @@ Google Colab has ipywidgets 7, which has no ``Stack``: there the kernel changes 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -53,12 +54,17 @@ class Frame:
     ----------
     pictures : tuple of tuple of str
         The layers of each picture as HTML, the lowest first (`course_lib.teaching.explorers.layers`).
-    values : dict of str to str
-        The settings and numbers that belong to it, by name: the readout, and a row of the table of values.
+    lines : tuple of dict of str to str
+        The settings and numbers that belong to it, by name, as the lines of the readout have them.
     """
 
     pictures: tuple[tuple[str, ...], ...]
-    values: dict[str, str]
+    lines: tuple[dict[str, str], ...]
+
+    @property
+    def values(self) -> dict[str, str]:
+        """What all lines say: a row of the table of values."""
+        return {name: value for line in self.lines for name, value in line.items()}
 
 
 class _Described(ipywidgets.VBox):
@@ -84,7 +90,7 @@ class Explorer(_Described):
     Parameters
     ----------
     choices : sequence of Choice
-        What the reader sets.
+        What the reader sets. Where one makes no difference, its control is off.
     frames : mapping of tuple of int to Frame
         What each setting shows: for every combination of positions in the options, in the order of `choices`.
 
@@ -111,7 +117,7 @@ class Explorer(_Described):
         self._drawn: dict[str, ipywidgets.HTML] = {}
 
         settings = ipywidgets.Box(self.controls, layout=ipywidgets.Layout(flex_flow="row wrap", width="100%"))
-        values = self._follow({place: readout(frame.values) for place, frame in frames.items()})
+        values = self._follow({place: readout(frame, self._idle(place)) for place, frame in frames.items()})
         values.add_class("explorer-readout")
         shapes = [len(layers) for layers in self.default.pictures]
         pictures = ipywidgets.Box([self._panel(rank, n_layers) for rank, n_layers in enumerate(shapes)])
@@ -146,6 +152,18 @@ class Explorer(_Described):
         # The default one would print the data of all pictures.
         return f"Explorer of {', '.join(choice.name for choice in self.choices)}: {len(self.frames)} frames"
 
+    def _idle(self, place: tuple[int, ...]) -> list[str]:
+        """Return the names of the choices that make no difference to the frame at `place`."""
+        return [
+            choice.name
+            for rank, choice in enumerate(self.choices)
+            if len(choice.options) > 1
+            and all(
+                self.frames[(*place[:rank], other, *place[rank + 1 :])] == self.frames[place]
+                for other in range(len(choice.options))
+            )
+        ]
+
     def _panel(self, rank: int, n_layers: int) -> ipywidgets.Widget:
         """Return what shows the picture number `rank` of the frames."""
         layers = [
@@ -176,10 +194,14 @@ class Explorer(_Described):
         return self._drawn[content]
 
 
-def readout(values: Mapping[str, str]) -> str:
-    """Return names and values as a line of HTML."""
-    pairs = (f"{escape(name)} <strong>{escape(value)}</strong>" for name, value in values.items())
-    return f'<p style="margin: 0 0 .5rem; line-height: 1.5">{" · ".join(pairs)}</p>'
+def readout(frame: Frame, off: Sequence[str] = ()) -> str:
+    """Return names and values of a frame as lines of HTML, which also say which controls are off."""
+    lines = (
+        " · ".join(f"{escape(name)} <strong>{escape(value)}</strong>" for name, value in line.items())
+        for line in frame.lines
+    )
+    marks = f' data-off="{escape(json.dumps(off, ensure_ascii=False))}"' if off else ""
+    return f'<p{marks} style="margin: 0 0 .5rem; line-height: 1.5">{"<br>".join(lines)}</p>'
 
 
 def side_by_side(frame: Frame) -> str:
@@ -191,7 +213,7 @@ def side_by_side(frame: Frame) -> str:
         for layers in frame.pictures
     )
     pictures = f'<div style="display: flex; flex-wrap: wrap; max-width: {_WIDTH}">{"".join(panels)}</div>'
-    return readout(frame.values) + pictures
+    return readout(frame) + pictures
 
 
 def live(children: Sequence[ipywidgets.Widget]) -> ipywidgets.VBox:

@@ -60,8 +60,9 @@ def alpha_explorer(
         curve = _Curve(chosen, {other: blends[split, other].path for other in sources if other != source}, top)
         parents = [parity.parent(chosen, which) for which in (0, 1)]
         for stop, alpha in enumerate(alphas):
-            values = {"folds": split, "predictions": source} | chosen.values(alpha)
-            frames[row, column, stop] = Frame((curve.at(alpha), parity.blend(chosen, alpha), *parents), values)
+            settings, *errors = chosen.lines(alpha)
+            lines = ({"folds": split, "predictions": source} | settings, *errors)
+            frames[row, column, stop] = Frame((curve.at(alpha), parity.blend(chosen, alpha), *parents), lines)
     choices = [
         Choice("folds", splits),
         Choice("predictions", sources),
@@ -99,7 +100,7 @@ def live_alpha(y: pd.Series, a: pd.Series, b: pd.Series, unit: str = "") -> ipyw
 
     def show(change: Mapping) -> None:
         alpha = change["new"]
-        shown.value = side_by_side(Frame((curve.at(alpha), parity.blend(chosen, alpha)), chosen.values(alpha)))
+        shown.value = side_by_side(Frame((curve.at(alpha), parity.blend(chosen, alpha)), chosen.lines(alpha)))
 
     slider.observe(show, "value")
     show({"new": slider.value})
@@ -119,14 +120,16 @@ class _Blend:
     def error(self, alpha: float) -> float:
         return float((blend(alpha, self.a, self.b) - self.y).abs().mean())
 
-    def values(self, alpha: float) -> dict[str, str]:
-        return {
-            "α": _written(alpha),
+    def lines(self, alpha: float) -> tuple[dict[str, str], ...]:
+        blended = {
             "error of the blend": self._with_unit(self.error(alpha)),
-            f"{self.a.name} alone": self._with_unit(self.error(1.0)),
-            f"{self.b.name} alone": self._with_unit(self.error(0.0)),
             "smallest": f"{self._with_unit(self.best[1])} at α = {self.best[0]:.2f}",
         }
+        alone = {
+            f"{self.b.name} alone": self._with_unit(self.error(0.0)),
+            f"{self.a.name} alone": self._with_unit(self.error(1.0)),
+        }
+        return {"α": _written(alpha)}, blended, alone
 
     def _with_unit(self, value: float) -> str:
         return f"{value:.3f} {self.unit}".rstrip()

@@ -80,15 +80,11 @@ class _Trios:
     def frame(self, length: float, angle: float) -> Frame:
         edges, pairs, cosine = _line_graph_of(self.trios[length, angle])
         energies = self.energies.loc[(length, angle)]
-        values = {
-            self.distance: _angstrom(length),
-            "θ": _degrees(angle),
-            "cos θ": f"{cosine:.2f}".replace("-", "−"),
-            "edges": f"{len(edges)}",
-            "pairs": f"{len(pairs)}",
-        }
-        values |= {LABELS.get(name, name): f"{energy:.3f} {self.unit}" for name, energy in energies.items()}
-        return Frame((self._atoms(length, angle, cosine, edges), self._energies(length, angle, pairs)), values)
+        settings = {self.distance: _angstrom(length), "θ": _degrees(angle)}
+        graph = {"cos θ": f"{cosine:.2f}".replace("-", "−"), "edges": f"{len(edges)}", "pairs": f"{len(pairs)}"}
+        predicted = {LABELS.get(name, name): f"{energy:.3f} {self.unit}" for name, energy in energies.items()}
+        pictures = self._atoms(length, angle, cosine, edges), self._energies(length, angle, pairs)
+        return Frame(pictures, (settings, graph, predicted))
 
     def _atoms(self, length: float, angle: float, cosine: float, edges: list) -> tuple[str, str]:
         axes, row = self.atoms.axes

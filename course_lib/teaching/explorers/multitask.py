@@ -152,7 +152,7 @@ class _Sweep:
         self.weights = sorted(self.fixed["lambda"].unique().tolist())
         by_scheme = dict(list(sweep.groupby("scheme")))
         self.schemes = {scheme: by_scheme[scheme] for scheme in SCHEMES if scheme in by_scheme and scheme != "fixed"}
-        means = [runs[list(tasks)].mean().to_frame(scheme).T for scheme, runs in self.schemes.items()]
+        means = [runs[list(tasks)].mean().to_frame(SCHEMES[scheme]).T for scheme, runs in self.schemes.items()]
         means = pd.concat([self.fixed.groupby("lambda")[list(tasks)].mean(), *means])
         self.front = pareto_front(means, list(tasks))
 
@@ -165,30 +165,33 @@ class _Sweep:
         self.front_picture = picture(
             self.front_figure,
             f"Error of {second} against error of {first}: a mark for each λ and scheme, those on the trade-off front "
-            "filled, and lines for the single-task networks.",
+            "filled, those far from it at the edge, and lines for the single-task networks.",
         )
 
     def frame(self, scheme: str, weight: float | None) -> Frame:
         """Return what a recorded scheme shows, with one of its weights if it is that of fixed ones."""
         chosen = self.schemes[scheme] if weight is None else self.fixed[self.fixed["lambda"] == weight]
         written = "set by the scheme" if weight is None else _written(weight)
-        on_front = self.front[scheme if weight is None else weight]
-        values = {"weights": SCHEMES[scheme], "λ": written} | self._errors(chosen)
-        values["on the trade-off front"] = "yes" if on_front else "no"
-        return Frame(self._pictures(chosen, weight, f"Chosen: {SCHEMES[scheme]}, λ {written}."), values)
+        on_front = "yes" if self.front[SCHEMES[scheme] if weight is None else weight] else "no"
+        settings = {"weights": SCHEMES[scheme], "λ": written}
+        rest = {"on the trade-off front": on_front}, {"±": f"standard deviation of {len(chosen)} runs"}
+        lines = (settings, *self._errors(chosen), *rest)
+        return Frame(self._pictures(chosen, weight, f"Chosen: {SCHEMES[scheme]}, λ {written}."), lines)
 
     def yours(self, errors: pd.Series, weight: float) -> Frame:
         """Return what a run that is not among the recorded ones shows."""
         chosen = errors.to_frame().T
-        values = {"your λ": _written(weight)} | self._errors(chosen)
-        return Frame(self._pictures(chosen, weight, f"Chosen: your λ, {_written(weight)}."), values)
+        lines = ({"your λ": _written(weight)}, *self._errors(chosen))
+        return Frame(self._pictures(chosen, weight, f"Chosen: your λ, {_written(weight)}."), lines)
 
-    def _errors(self, chosen: pd.DataFrame) -> dict[str, str]:
-        values = {}
-        for task, (name, unit) in self.tasks.items():
-            values[name] = _mean_and_spread(chosen[task], unit)
-            values[f"{name}, single-task"] = _mean_and_spread(self.single[task], unit)
-        return values
+    def _errors(self, chosen: pd.DataFrame) -> list[dict[str, str]]:
+        return [
+            {
+                name: _mean_and_spread(chosen[task], unit),
+                f"{name}, single-task": _mean_and_spread(self.single[task], unit),
+            }
+            for task, (name, unit) in self.tasks.items()
+        ]
 
     def _pictures(
         self, chosen: pd.DataFrame, weight: float | None, alt: str
@@ -202,9 +205,13 @@ class _Sweep:
             else:
                 along.line(axes, (weight, weight), (low, high), _MARK).disc(axes, weight, mean, _MARK)
         axes = self.front_figure.axes[0]
-        (x, y), (wide, high) = means, spreads
-        front = Layer(self.front_figure).line(axes, (x - wide, x + wide), (y, y), _MARK)
-        front.line(axes, (x, x), (y - high, y + high), _MARK).ring(axes, x, y, _MARK)
+        # What is too far away is marked at the edge.
+        (left, x, right), (low, y, high) = (
+            np.clip([mean - spread, mean, mean + spread], *limits)
+            for mean, spread, limits in zip(means, spreads, (axes.get_xlim(), axes.get_ylim()), strict=True)
+        )
+        front = Layer(self.front_figure).line(axes, (left, right), (y, y), _MARK)
+        front.line(axes, (x, x), (low, high), _MARK).ring(axes, x, y, _MARK)
         return (self.along_picture, along.html(alt)), (self.front_picture, front.html(alt))
 
 

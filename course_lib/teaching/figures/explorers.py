@@ -364,36 +364,50 @@ def plot_trade_off(
     fixed, single, labels
         As for `plot_errors_along_lambda`.
     front : Series of bool
-        Which weights no other beats in both errors, by ``lambda``.
+        Which weights no other beats in both errors, by ``lambda`` and by the names of the schemes.
     schemes : mapping of str to DataFrame
         Runs of the schemes that set the weights themselves, by name.
 
     Returns
     -------
     matplotlib.figure.Figure
+        It shows errors up to a quarter above the smallest; what is farther away has a triangle at the edge.
     """
     figure, axes = _single_axes(4.2, above=0.8)
     tasks = list(labels)
     means, reference = fixed.groupby("lambda")[tasks].mean(), single[tasks].mean()
+    of_schemes = pd.DataFrame({name: runs[tasks].mean() for name, runs in schemes.items()}, index=tasks).T
+    x, y = (_near_smallest(means[task], [*of_schemes[task], reference[task]]) for task in tasks)
     axes.axvline(reference.iloc[0], color=INK, linewidth=1.2, linestyle="--", label="single-task")
     axes.axhline(reference.iloc[1], color=INK, linewidth=1.2, linestyle="--")
     axes.plot(*means.to_numpy().T, color=paler(COLORS[0], 0.5), linewidth=1.0)
-    for on_front, face, label in (
-        (True, COLORS[0], "fixed λ, on the front"),
-        (False, "white", "fixed λ, off the front"),
-    ):
-        points = means[front.reindex(means.index) == on_front]
-        axes.plot(*points.to_numpy().T, linestyle="", marker=MARKERS[0], markersize=6, label=label,
-                  markeredgecolor=COLORS[0], markerfacecolor=face)  # fmt: skip
-    for rank, (label, runs) in enumerate(schemes.items(), start=2):
-        axes.plot(*runs[tasks].mean(), linestyle="", marker=pick(MARKERS, rank), markersize=9, label=label,
-                  color=pick(COLORS, rank), markeredgecolor=INK)  # fmt: skip
-    runs = [fixed, single, *schemes.values()]
-    axes.set(xlim=_span([table[tasks[0]] for table in runs]), ylim=_span([table[tasks[1]] for table in runs]))
+    ends = x[1], y[1]
+    for weight, errors in means.iterrows():
+        beyond = errors.to_numpy() > ends
+        marker = ">" if beyond[0] else "^" if beyond[1] else MARKERS[0]
+        axes.plot(*np.minimum(errors, ends), marker=marker, markersize=6, markeredgecolor=COLORS[0],
+                  markerfacecolor=COLORS[0] if front[weight] else "white", clip_on=False)  # fmt: skip
+    for face, label in ((COLORS[0], "fixed λ, on the front"), ("white", "fixed λ, off the front")):
+        axes.plot([], [], linestyle="", marker=MARKERS[0], markersize=6, label=label, markeredgecolor=COLORS[0],
+                  markerfacecolor=face)  # fmt: skip
+    for rank, (label, errors) in enumerate(of_schemes.iterrows(), start=2):
+        color = pick(COLORS, rank)
+        axes.plot(*errors, linestyle="", marker=pick(MARKERS, rank), markersize=9, markeredgecolor=color,
+                  markerfacecolor=color if front[label] else "white", markeredgewidth=1.6,
+                  label=label)  # fmt: skip
+    axes.set(xlim=x, ylim=y)
+    axes.xaxis.set_major_locator(MaxNLocator(4, prune="upper"))
     axes.set_xlabel(labels[tasks[0]])
     axes.set_ylabel(labels[tasks[1]])
     figure.legend(loc="upper center", ncols=2, columnspacing=0.8, handletextpad=0.4)
     return figure
+
+
+def _near_smallest(errors: pd.Series, others: list[float]) -> tuple[float, float]:
+    """Return the ends of an axis that shows errors up to a quarter above the smallest, and all `others`."""
+    low, high = min(errors.min(), *others), max(1.25 * errors.min(), *others)
+    margin = 0.08 * (high - low)
+    return low - margin, high + margin
 
 
 def _span(values: list[pd.Series]) -> tuple[float, float]:
