@@ -400,9 +400,9 @@ curves.iloc[[0, 39, 59, 79, -1]].round(3)
 #
 # ### Move one atom
 #
-# Now everything at once, as small as it can be: sulfur, zinc and selenium, alone in a large cell, in a graph of the nearest
-# neighbours only. The sulfur moves around the zinc, at one of three distances. The energy is made up, of two springs: one
-# wants the angle of a tetrahedron, the other a bond of 2.3 Å.
+# Now we put everything together in the smallest example: one atom each of sulfur, zinc and selenium, alone in a large
+# cell. The graph has the nearest neighbours only. The sulfur moves around the zinc, at one of three distances. We make up
+# the energy from two springs: one prefers the angle of a tetrahedron, the other a bond of 2.3 Å.
 
 # %%
 from itertools import product
@@ -425,8 +425,8 @@ energies = pd.DataFrame(
 )
 
 # %% [markdown]
-# Both networks are trained on every second of these 75 trios. The others show whether they have learned a rule or only the
-# examples.
+# Both networks are trained on every second of these 75 structures. The rest show whether they have learned the rule or
+# only the examples.
 
 # %%
 from course_lib.training import FitConfig, fit, predict
@@ -461,11 +461,11 @@ assert energies.loc[2.4, "cgcnn"].loc[60] > energies.loc[2.4, "cgcnn"].loc[70] +
 measured("moves", "the distance, and small angles")
 
 # %% [markdown]
-# - **The angle** changes the cosine, and with it the 40 numbers on two of the pairs. ALIGNN follows the made-up energy, also at
-#   the angles it was not trained on. CGCNN has nothing that changes, and gives the mean.
-# - **The distance** changes the numbers on the edges, and both networks follow.
-# - **Below 70°** sulfur and selenium come so near that an edge joins them: 6 edges instead of 4, 12 pairs instead of 6.
-#   Now CGCNN follows, too, for a distance tells it what the angle is. This is why more neighbours can stand in for angles.
+# - **The angle** changes the cosine, and with it the 40 numbers of two pairs. ALIGNN follows the energy, also at angles it
+#   was not trained on. For CGCNN nothing changes, so it predicts one mean for all of these angles.
+# - **The distance** changes the numbers of the edges, and both networks follow.
+# - **Below 70°** sulfur and selenium are so close that an edge joins them: 6 edges instead of 4, 12 pairs instead of 6. Now
+#   CGCNN follows the angle, too, because this distance depends on it. This is how more neighbours can stand in for angles.
 #
 # ### What ALIGNN does not see
 #
