@@ -163,8 +163,9 @@ pairs = {key: table[[FOREST, NETWORK]] for key, table in predictions.items()}
 alpha_explorer(y, pairs, unit="eV/atom")
 
 # %% [markdown]
-# Left: the error against $\alpha$. The star marks its smallest value, and the dashed line belongs to the other
-# predictions. Right: one dot per crystal, for the blend, for CGCNN alone and for the forest alone.
+# Left: the error against $\alpha$ in steps of 0.01. The star marks its smallest value, and the dashed line belongs to the
+# other predictions. Right: one dot per crystal, for the blend, for CGCNN alone and for the forest alone. Only some of the
+# crystals are drawn; the errors are those of all.
 #
 # 1. Training set, random folds: move to the star. What is its $\alpha$?
 # 2. Leave $\alpha$ there and switch to *out of fold*. What happens to the cloud of CGCNN, and to its error? How far

@@ -19,7 +19,7 @@ from conftest import public_functions
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, FancyBboxPatch, Rectangle
 from matplotlib.text import Text
@@ -38,7 +38,7 @@ from course_lib.methods import LABELS, compared
 from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
 from course_lib.teaching import figures
 from course_lib.teaching.figures.crystals import shells_of
-from course_lib.teaching.figures.style import METHOD_COLORS, colors_of
+from course_lib.teaching.figures.style import METHOD_COLORS, colors_of, paler
 
 
 @pytest.fixture(scope="module")
@@ -1035,11 +1035,49 @@ def test_memory_has_a_line_a_step_in_gigabytes():
         plots.plot_memory(memory().drop(columns="own_mb"), {})
 
 
-@pytest.mark.parametrize("names", [["cgcnn", "random_forest"], ["random forest", "mine", "CGCNN"]])
+@pytest.mark.parametrize(
+    "names", [["cgcnn", "random_forest"], ["random forest", "mine", "CGCNN"], ["CGCNN (structure)", "b", "a"]]
+)
 def test_a_method_has_one_colour_whatever_stands_beside_it(names):
     colors = colors_of(names)
-    assert colors[names[0]] == METHOD_COLORS[{label: name for name, label in LABELS.items()}.get(names[0], names[0])]
+    label = names[0].partition(" (")[0]
+    assert colors[names[0]] == METHOD_COLORS[{label: name for name, label in LABELS.items()}.get(label, label)]
     assert len(set(colors.values())) == len(names)
+
+
+def method_figures(methods: list[str]) -> dict[str, Figure]:
+    """Return the figures that tell methods apart by colour, of made-up results of three methods in this order."""
+    results, sized, labels = (
+        table.set_index("method").loc[methods].reset_index() if isinstance(table, pd.DataFrame) else table
+        for table in (runs(), curves(), [LABELS[method] for method in methods])
+    )
+    history = pd.DataFrame({"error": [0.3, 0.2]})
+    errors = {label: pd.Series(0.1, index=IDS) for label in labels}
+    return {
+        "parity": plots.plot_parity(TRUE, {f"{label} (it)": TRUE for label in labels}),
+        "history": plots.plot_history({label: history for label in labels}, "error", "eV"),
+        "errors": plots.plot_errors(results, "eV"),
+        "paired differences": plots.plot_paired_differences(results, methods[-1], "eV"),
+        "errors by group": plots.plot_errors_by_group(pd.Series("all", index=IDS), errors, "eV"),
+        "learning curves": plots.plot_learning_curves(sized, "eV"),
+        "alpha path": plots.plot_alpha_path(
+            alpha_paths()["out of fold"], (0.5, 0.1), {}, (labels[0], labels[1]), "eV", 0.3
+        ),
+    }
+
+
+def colors_in(figure: Figure) -> set[str]:
+    return {to_hex(line.get_color()) for axes in figure.axes for line in axes.lines}
+
+
+def test_one_method_has_one_colour_in_every_figure():
+    methods = ["random_forest", "cgcnn", "early_fusion"]
+    for order in (methods, [methods[1], methods[0], methods[2]]):
+        for name, figure in method_figures(order).items():
+            pale = name in ("errors", "paired differences")
+            for method in order[:2]:
+                color = paler(METHOD_COLORS[method], 0.25) if pale else METHOD_COLORS[method]
+                assert to_hex(color) in colors_in(figure), f"{method} in the figure of {name}"
 
 
 def test_three_atoms_have_an_arrow_per_pair():

@@ -40,7 +40,7 @@ SITE = ROOT / "_build" / "html"
 PAGES = pages_of_the_book()
 NARROW = 400  # CSS pixels
 HEAVIEST = 3_000_000  # bytes that a page and all it loads may have
-HEAVIEST_WIDGETS = 1_500_000  # characters of widgets, with all their frames, that a page may have
+HEAVIEST_WIDGETS = 2_000_000  # characters of widgets, with all their frames, that a page may have
 WIDGET_VIEWS = 'script[type="application/vnd.jupyter.widget-view+json"]'
 
 

@@ -34,10 +34,10 @@ from course_lib.teaching.explorers.line_graph import line_graph_explorer
 from course_lib.teaching.explorers.multitask import lambda_explorer, live_lambda, sweep_table
 from course_lib.teaching.figures.crystals import shells_of
 from course_lib.teaching.figures.explorers import plot_neighbor_count, plot_parity_axes
-from course_lib.teaching.figures.style import COLORS
+from course_lib.teaching.figures.style import COLORS, METHOD_COLORS
 from course_lib.training import FitConfig, fit, predict
 
-HEAVIEST = 1_500_000  # characters that the frames of a page may have
+HEAVIEST = 2_000_000  # characters that the frames of a page may have; sent compressed, they are a tenth of it
 TASKS = {"energy": ("formation energy", "eV/atom"), "gap": ("band gap", "eV")}
 
 
@@ -183,11 +183,11 @@ def weight(made: Explorer) -> int:
 
 @pytest.mark.parametrize("name", EXPLORERS)
 def test_explorers_are_light(name):
-    assert weight(EXPLORERS[name]()) < HEAVIEST / 3
+    assert weight(EXPLORERS[name]()) < HEAVIEST / 4
 
 
-def test_alpha_explorer_of_a_thousand_crystals_is_light():
-    assert weight(alpha_explorer(*predictions(1000), unit="eV/atom")) < HEAVIEST
+def test_alpha_explorer_of_two_thousand_crystals_is_light():
+    assert weight(alpha_explorer(*predictions(2000), unit="eV/atom")) < HEAVIEST
 
 
 @pytest.mark.parametrize("name", EXPLORERS)
@@ -439,6 +439,32 @@ def test_alpha_explorer_tells_the_errors_of_the_blend():
         assert number(values["random forest alone"]) == near(forest)
         assert number(values["CGCNN alone"]) == near(network)
         assert number(values["smallest"]) == pytest.approx(least[values["folds"], values["predictions"]], abs=6e-4)
+
+
+def test_alpha_explorer_reaches_every_hundredth():
+    y, tables = predictions(400)
+    made = alpha_explorer(y, tables)
+    assert made.choices[-1].options == tuple(f"{k / 100:.2f}" for k in range(101))
+    errors = [float(made.frames[0, 1, stop].values["above the smallest"]) for stop in range(101)]
+    best = float(made.frames[0, 1, 0].values["smallest"].partition("α = ")[2])
+    assert abs(int(np.argmin(errors)) / 100 - best) < 0.02
+    assert min(errors) < 2e-4
+
+
+def test_clouds_say_how_many_crystals_they_show():
+    y, tables = predictions(400)
+    _, *clouds = alpha_explorer(y, tables).frames[0, 1, 0].pictures
+    for _, cloud in clouds:
+        shown, of = map(int, re.search(r"(\d+) of (\d+) crystals", cloud).groups())
+        assert (len(dots_in(cloud)), 400) == (shown, of)
+        assert 50 < shown < 150
+
+
+def test_alpha_explorer_gives_methods_their_colours():
+    curve, blended, *alone = alpha_explorer(*predictions(), stops=3).frames[0, 1, 1].pictures
+    assert METHOD_COLORS["late_fusion"] in curve[1]
+    for method, (_, cloud) in zip(("late_fusion", "cgcnn", "random_forest"), (blended, *alone), strict=True):
+        assert f'stroke="{METHOD_COLORS[method]}"' in cloud
 
 
 def test_alpha_explorer_draws_each_crystal_at_its_true_value():

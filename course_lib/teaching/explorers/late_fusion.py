@@ -15,13 +15,15 @@ from course_lib.methods import LABELS
 from course_lib.teaching.explorers.explorer import Choice, Explorer, Frame, live, side_by_side
 from course_lib.teaching.explorers.layers import Layer, picture
 from course_lib.teaching.figures.explorers import plot_alpha_path, plot_parity_axes
-from course_lib.teaching.figures.style import COLORS
+from course_lib.teaching.figures.style import METHOD_COLORS, colors_of
 
-_BLEND, _PARENTS = COLORS[1], (COLORS[3], COLORS[0])
+_BLEND = METHOD_COLORS["late_fusion"]
+_DOTS = 40_000
+"""In all clouds of an explorer together, so that a page stays light."""
 
 
 def alpha_explorer(
-    y: pd.Series, predictions: Mapping[tuple[str, str], pd.DataFrame], unit: str = "", stops: int = 21
+    y: pd.Series, predictions: Mapping[tuple[str, str], pd.DataFrame], unit: str = "", stops: int = 101
 ) -> Explorer:
     """Let the reader set the weight of late fusion, and see the blend, its error and its parents.
 
@@ -35,8 +37,9 @@ def alpha_explorer(
         needs every kind of predictions.
     unit : str
         Unit of `y`.
-    stops : int, default 21
-        How many values of alpha from 0 to 1.
+    stops : int, default 101
+        How many values of alpha from 0 to 1. With many stops and kinds of predictions, the clouds show only some of the
+        crystals, and say so; the errors are those of all.
 
     Returns
     -------
@@ -51,7 +54,8 @@ def alpha_explorer(
         raise ValueError(f"stops is {stops}; alpha needs at least 0 and 1.")
     splits, sources = (tuple(dict.fromkeys(names)) for names in zip(*predictions, strict=True))
     _check(y, predictions, list(product(splits, sources)))
-    blends = {key: _Blend(y, table, unit) for key, table in predictions.items()}
+    n_drawn = _DOTS // (stops * len(predictions))
+    blends = {key: _Blend(y, table, unit, n_drawn) for key, table in predictions.items()}
     parity, top = _ParityAxes(blends.values(), unit), _top(blends.values())
     alphas = np.linspace(0, 1, stops)
     frames = {}
@@ -110,9 +114,10 @@ def live_alpha(y: pd.Series, a: pd.Series, b: pd.Series, unit: str = "") -> ipyw
 class _Blend:
     """Two models' predictions for the same crystals, and all that does not depend on alpha."""
 
-    def __init__(self, y: pd.Series, predictions: pd.DataFrame, unit: str):
+    def __init__(self, y: pd.Series, predictions: pd.DataFrame, unit: str, n_drawn: int | None = None):
         self.y, self.unit = y[predictions.index], unit
         self.a, self.b = (predictions[name].rename(LABELS.get(name, name)) for name in predictions.columns)
+        self.drawn = self.y.index[:: -(-len(self.y) // n_drawn)] if n_drawn else self.y.index
         self.path = alpha_path(self.y, self.a, self.b)
         best = optimal_alpha(self.y, self.a, self.b)
         self.best = (best, self.error(best))
@@ -121,9 +126,11 @@ class _Blend:
         return float((blend(alpha, self.a, self.b) - self.y).abs().mean())
 
     def lines(self, alpha: float) -> tuple[dict[str, str], ...]:
+        best, smallest = self.best
         blended = {
             "error of the blend": self._with_unit(self.error(alpha)),
-            "smallest": f"{self._with_unit(self.best[1])} at α = {self.best[0]:.2f}",
+            "smallest": f"{self._with_unit(smallest)} at α = {best:.2f}",
+            "above the smallest": f"{self.error(alpha) - smallest:.4f} {self.unit}".rstrip(),
         }
         alone = {
             f"{self.b.name} alone": self._with_unit(self.error(0.0)),
@@ -150,13 +157,16 @@ class _ParityAxes:
     def parent(self, of: _Blend, which: int) -> tuple[str, str]:
         """Draw the model with weight 1 at this alpha."""
         values = of.a if which else of.b
-        return self._dots(of, values, f"{values.name} alone, α = {which}", of.error(which), _PARENTS[which])
+        color = colors_of([of.a.name, of.b.name])[values.name]
+        return self._dots(of, values, f"{values.name} alone, α = {which}", of.error(which), color)
 
     def _dots(self, of: _Blend, predicted: pd.Series, title: str, error: float, color: str) -> tuple[str, str]:
         written = f"{title}\nMAE {error:.3f} {of.unit}".rstrip()
-        layer = Layer(self.figure).dots(self.figure.axes[0], of.y, predicted[of.y.index], color)
-        layer.text(self.figure.axes[0], written)
-        return self.picture, layer.html(f"{len(of.y)} crystals, {written.replace(chr(10), ': ')}.")
+        some = f"{len(of.drawn)} of " if len(of.drawn) < len(of.y) else ""
+        shown = f"{some}{len(of.y)} crystals"
+        layer = Layer(self.figure).dots(self.figure.axes[0], of.y[of.drawn], predicted[of.drawn], color)
+        layer.text(self.figure.axes[0], f"{written}\n{shown}")
+        return self.picture, layer.html(f"{shown}, {written.replace(chr(10), ': ')}.")
 
 
 class _Curve:

@@ -26,6 +26,7 @@ from course_lib.teaching.figures.style import (
     SMALL,
     WIDTH,
     check_known,
+    colors_of,
     figure_function,
     paler,
     pick,
@@ -59,7 +60,7 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
         If a column is missing.
     """
     check_known(["method", "split", "n_learned", "mae"], runs.columns, "column")
-    splits = runs["split"].unique()
+    splits, colors = runs["split"].unique(), colors_of(runs["method"].unique())
     figure, panels = plt.subplots(1, len(splits), figsize=(WIDTH, 3.6), sharey=True, squeeze=False)
     for axes, split in zip(panels[0], splits, strict=True):
         of_split = runs[runs["split"] == split]
@@ -67,7 +68,7 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
         for rank, method in enumerate(runs["method"].unique()):
             points = of_split[of_split["method"] == method].groupby("size")["mae"].agg(["mean", "std"])
             shift = 1.02 ** (rank - 1)  # bars side by side
-            axes.errorbar(points.index * shift, points["mean"], yerr=points["std"], color=pick(COLORS, rank),
+            axes.errorbar(points.index * shift, points["mean"], yerr=points["std"], color=colors[method],
                           linestyle=pick(LINES, rank), marker=pick(MARKERS, rank), markersize=6, capsize=2,
                           label=LABELS.get(method, method))  # fmt: skip
         axes.set(title=split, xscale="log", yscale="log")

@@ -26,6 +26,7 @@ from course_lib.teaching.figures.style import (
     INK,
     LINES,
     MARKERS,
+    METHOD_COLORS,
     MUTED,
     SMALL,
     bare,
@@ -292,12 +293,13 @@ def plot_alpha_path(
         axes.plot(other["alpha"], other["mae"], color=MUTED, linewidth=1.2, linestyle="--")
         axes.annotate(label, (0.25, np.interp(0.25, other["alpha"], other["mae"])), (0, 5), textcoords="offset points",
                       ha="center", color=MUTED, fontsize=SMALL, bbox=_HALO)  # fmt: skip
-    axes.plot(path["alpha"], path["mae"], color=COLORS[0])
+    axes.plot(path["alpha"], path["mae"], color=METHOD_COLORS["late_fusion"])
+    colors = colors_of(names)
     for end, name, align in ((-1, names[0], "right"), (0, names[1], "left")):
         alpha, error = path["alpha"].iloc[end], path["mae"].iloc[end]
-        axes.plot(alpha, error, marker=MARKERS[1], markersize=8, color=COLORS[2], markeredgecolor=INK, clip_on=False)
+        axes.plot(alpha, error, marker=MARKERS[1], markersize=8, color=colors[name], markeredgecolor=INK, clip_on=False)
         axes.annotate(name, (alpha, error), (0, 9), textcoords="offset points", ha=align, fontsize=SMALL, bbox=_HALO)
-    axes.plot(*best, marker="*", markersize=13, color=COLORS[5], markeredgecolor=INK, linestyle="", clip_on=False,
+    axes.plot(*best, marker="*", markersize=13, color="white", markeredgecolor=INK, linestyle="", clip_on=False,
               label=f"smallest: {best[1]:.3f} at α = {best[0]:.2f}")  # fmt: skip
     axes.set(xlim=(0, 1), ylim=(0, top))
     axes.set_xlabel("α")

@@ -21,6 +21,7 @@ from course_lib.teaching.figures.style import (
     SMALL,
     WIDTH,
     check_known,
+    colors_of,
     figure_function,
     paler,
     pick,
@@ -196,10 +197,11 @@ def plot_weights_by_group(weights: Mapping[str, pd.Series], groups: pd.Series, l
     counts = groups.loc[first.index].value_counts()
     figure, axes = plt.subplots(figsize=(WIDTH, 1.1 + 0.34 * len(order)))
     offsets = np.linspace(-0.2, 0.2, len(table)) if len(table) > 1 else [0.0]
+    colors = colors_of(table)
     for rank, ((name, values), offset) in enumerate(zip(table.items(), offsets, strict=True)):
         mine = values.reindex(order)
         axes.errorbar(mine["mean"], np.arange(len(order)) + offset, xerr=mine["std"], fmt=pick(MARKERS, rank),
-                      color=pick(COLORS, rank), markersize=6, markeredgecolor=INK, markeredgewidth=0.6, capsize=2,
+                      color=colors[name], markersize=6, markeredgecolor=INK, markeredgewidth=0.6, capsize=2,
                       linewidth=1.2, label=name)  # fmt: skip
     axes.axvline(0.5, color=INK, linewidth=1.0, linestyle="--")
     axes.set_yticks(range(len(order)), [f"{PROTOTYPES.get(group, group)} ({counts[group]})" for group in order])

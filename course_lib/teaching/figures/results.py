@@ -12,7 +12,6 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from course_lib.experiments.analysis import corrected_interval, paired_differences
 from course_lib.methods import LABELS
 from course_lib.teaching.figures.style import (
-    COLORS,
     INK,
     LINES,
     MARKERS,
@@ -21,6 +20,7 @@ from course_lib.teaching.figures.style import (
     SMALL,
     WIDTH,
     check_known,
+    colors_of,
     figure_function,
     paler,
     pick,
@@ -66,9 +66,10 @@ def plot_parity(y: pd.Series, predictions: dict[str, pd.Series], unit: str = "eV
     )
     for axes in panels.flat[len(aligned) :]:
         axes.set_visible(False)
-    for rank, (axes, (label, values)) in enumerate(zip(panels.flat, aligned.items(), strict=False)):
+    colors = colors_of(aligned)
+    for axes, (label, values) in zip(panels.flat, aligned.items(), strict=False):
         axes.plot(limits, limits, color=MUTED, linewidth=1.0, zorder=1)
-        axes.plot(true, values, linestyle="", marker="o", markersize=4, color=pick(COLORS, rank), alpha=0.6,
+        axes.plot(true, values, linestyle="", marker="o", markersize=4, color=colors[label], alpha=0.6,
                   markeredgewidth=0, zorder=2)  # fmt: skip
         mae = np.abs(values - true).mean()
         axes.text(0.04, 0.97, f"MAE {mae:.3f} {unit}\n{len(true)} crystals", transform=axes.transAxes, va="top",
@@ -121,12 +122,13 @@ def plot_history(histories: dict[str, pd.DataFrame], column: str, unit: str) -> 
         If a history lacks the column.
     """
     figure, axes = plt.subplots(figsize=(6.5, 3.6))
+    colors = colors_of(histories)
     for rank, (label, history) in enumerate(histories.items()):
         check_known([column], history.columns, f"column in the history of {label}:")
         best, value = history[column].idxmin(), history[column].min()
-        axes.plot(history.index, history[column], color=pick(COLORS, rank), linestyle=pick(LINES, rank))
-        axes.plot(best, value, marker=pick(MARKERS, rank), color=pick(COLORS, rank), markersize=8, markeredgecolor=INK)
-        axes.plot([], [], color=pick(COLORS, rank), linestyle=pick(LINES, rank), marker=pick(MARKERS, rank),
+        axes.plot(history.index, history[column], color=colors[label], linestyle=pick(LINES, rank))
+        axes.plot(best, value, marker=pick(MARKERS, rank), color=colors[label], markersize=8, markeredgecolor=INK)
+        axes.plot([], [], color=colors[label], linestyle=pick(LINES, rank), marker=pick(MARKERS, rank),
                   markeredgecolor=INK, label=f"{label}: {value:.3g} at best")  # fmt: skip
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -170,6 +172,7 @@ def plot_errors(errors: pd.DataFrame, unit: str) -> Figure:
     _check_errors(errors)
     methods = list(errors["method"].unique())
     figure, panels = _panels_by_split(errors, methods)
+    colors = colors_of(methods)
     for axes, (_, group) in zip(panels, errors.groupby("split", sort=False), strict=True):
         for row, method in enumerate(methods):
             values = group.loc[group["method"] == method, "mae"]
@@ -177,7 +180,7 @@ def plot_errors(errors: pd.DataFrame, unit: str) -> Figure:
                 continue
             spread = f" ± {values.std():.3f}" if len(values) > 1 else ""
             half = values.std() if spread else 0.0
-            _draw_row(axes, row, pick(COLORS, row), values, half, f"{values.mean():.3f}{spread}")
+            _draw_row(axes, row, colors[method], values, half, f"{values.mean():.3f}{spread}")
     panels[-1].set_xlim(0, 1.05 * errors["mae"].max())
     panels[-1].set_xlabel(
         with_unit("mean absolute error", unit) + "\ndots: runs; diamond and bar: their mean ± standard deviation"
@@ -213,7 +216,7 @@ def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> 
     check_known(_RUN, errors.columns, "column")
     _check_errors(errors)
     differences = paired_differences(errors, reference)
-    colors = {method: pick(COLORS, rank) for rank, method in enumerate(errors["method"].unique())}
+    colors = colors_of(errors["method"].unique())
     others = [method for method in colors if method != reference]
     if not others:
         raise ValueError(f"{reference!r} is the only method. Give the runs of another to compare it with.")
@@ -316,8 +319,9 @@ def plot_errors_by_group(groups: pd.Series, errors: dict[str, pd.Series], unit: 
     rows = np.arange(len(means))
     figure, axes = plt.subplots(figsize=(WIDTH, 1.2 + 0.3 * len(means)))
     axes.hlines(rows, means.min(axis=1), means.max(axis=1), color="#e3e6eb", linewidth=6, zorder=1)
+    colors = colors_of(means)
     for rank, label in enumerate(means):
-        axes.plot(means[label], rows, linestyle="", marker=pick(MARKERS, rank), markersize=7, color=pick(COLORS, rank),
+        axes.plot(means[label], rows, linestyle="", marker=pick(MARKERS, rank), markersize=7, color=colors[label],
                   markeredgecolor=INK, markeredgewidth=0.6, label=label)  # fmt: skip
     _label_rows(axes, [f"{PROTOTYPES.get(group, group)} ({counts[group]})" for group in means.index])
     axes.set_xlim(0, 1.05 * means.to_numpy().max())

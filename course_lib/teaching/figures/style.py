@@ -123,18 +123,18 @@ def colors_of(names: Iterable[str]) -> dict[str, str]:
     Parameters
     ----------
     names : iterable of str
-        Methods by name or label, or anything else.
+        Methods by name or label, which may go on in brackets, as in "CGCNN (structure)"; or anything else.
 
     Returns
     -------
     dict of str to str
     """
     names = list(names)
-    own = METHOD_COLORS | {LABELS[method]: color for method, color in METHOD_COLORS.items()}
-    taken = {own.get(name) for name in names}
-    free = tuple(color for color in COLORS if color not in taken) or COLORS
-    others = [name for name in names if name not in own]
-    return {name: own[name] if name in own else pick(free, others.index(name)) for name in names}
+    known = METHOD_COLORS | {LABELS[method]: color for method, color in METHOD_COLORS.items()}
+    own = {name: known.get(name, known.get(name.partition(" (")[0])) for name in names}
+    free = tuple(color for color in COLORS if color not in own.values()) or COLORS
+    others = [name for name in names if own[name] is None]
+    return {name: own[name] or pick(free, others.index(name)) for name in names}
 
 
 def wrapped(text: str, width: int) -> str:
