@@ -559,6 +559,16 @@ def test_check_of_volumes_finds_the_minimum_and_what_the_basis_does(some_rows, m
     assert found["coarse"] is None
 
 
+def test_gap_on_a_mesh_without_gamma(some_rows, monkeypatch):
+    (row,) = check.recorded(["rocksalt-Be-O"], some_rows)
+    asked = []
+    atoms = SimpleNamespace(get_potential_energy=lambda: -7.0)
+    monkeypatch.setattr(check, "crystal", lambda *arguments: atoms)
+    monkeypatch.setattr(check, "calculator", lambda mesh, gamma: asked.append((mesh, gamma)))
+    assert check.check_gap(row) == {"mesh": asked[0][0], "recorded": 1.0, "without_gamma": 1.5}
+    assert asked == [(tuple(size + 2 for size in row["mesh"]), False)]
+
+
 def test_random_rows_are_the_same_whatever_comes_later(raw_rows):
     rows = {row["id"]: row for row in raw_rows}
     chosen = check.random_ids(rows)
@@ -760,6 +770,7 @@ def recorded_results(raw_rows, raw_folder, ours):
     checks = {
         "finer": pd.DataFrame({"formation_energy": [0.0042], "gap": [0.0]}, index=["rocksalt-Na-Cl"]),
         "spin": pd.DataFrame({"energy": [-0.5096], "moment": [5.13]}, index=["d03-Mo-Rb"]),
+        "gaps": pd.DataFrame({"recorded": [1.6], "without_gamma": [2.0]}, index=["zincblende-Ga-P"]),
         "volumes": pd.DataFrame(
             {"energy": [4.0], "recorded": [4.01], "plain": [3.96], "coarse": [None]}, index=["rocksalt-Mg-O"]
         ),
@@ -785,6 +796,7 @@ def test_card_holds_what_was_recorded(recorded_results):
         "0.48 % on average (mean of absolute\nvalues; with sign -0.14 %) and by 0.62 % at most (rocksalt-Li-F)",
         "nothing, meV/atom | 1 | 12 | +12 |",
         "| d03-Mo-Rb | -509.6 | 5.13 |",
+        "| zincblende-Ga-P | 1.60 | 2.00 | +0.20 |",
     ):
         assert text in page
     assert card.picture(validation).axes[0].get_yticklabels()[0].get_text() == "rocksalt-Mg-O"

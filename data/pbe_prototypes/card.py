@@ -38,7 +38,7 @@ def card(built: dict, validation: dict) -> str:
     ValueError
         If the results of a check are missing.
     """
-    missing = {"finer", "spin", "volumes"} - validation["checks"].keys()
+    missing = {"finer", "spin", "volumes", "gaps"} - validation["checks"].keys()
     if missing:
         raise ValueError(
             f"no {' and no '.join(sorted(missing))} in the checks of pbe_validation.json. Run "
@@ -109,8 +109,16 @@ def _convergence(validation: dict) -> dict:
 def _comparison(validation: dict) -> dict:
     energy, volume = validation["formation_energy_ev_per_atom"], validation["volume_ratio"]
     plain, shifted, gap = energy["without_correction"], energy["with_correction"], validation["band_gap_ev"]
-    gap = gap["either_insulates"]
+    differences, gap = gap["by_crystal"], gap["either_insulates"]
     return {
+        "gaps": table(
+            ["crystal", "gap (eV)", "ours on a mesh without Gamma (eV)", "difference from the Materials Project (eV)"],
+            [
+                [name, f"{row['recorded']:.2f}", f"{row['without_gamma']:.2f}", _signed(differences[name])]
+                for name, row in validation["checks"]["gaps"].items()
+                if name in differences
+            ],
+        ),
         "n_plain": plain["n"],
         "plain": _mev(plain["mean_absolute"]),
         "plain_bias": _mev(plain["mean"], "+"),

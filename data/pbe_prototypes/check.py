@@ -7,6 +7,7 @@ of their own when none is given, append one JSON line per crystal to ``checks.js
     python3 -m data.pbe_prototypes.check finer               # ten random rows at 800 eV and on a denser k-mesh
     python3 -m data.pbe_prototypes.check spin                # ten compounds of titanium and copper with spin
     python3 -m data.pbe_prototypes.check volumes             # energy and stress of twelve crystals along their volume
+    python3 -m data.pbe_prototypes.check gaps                # gaps of three crystals on a mesh without Gamma
 """
 
 from __future__ import annotations
@@ -51,6 +52,9 @@ VOLUMES_OF = (
     "zincblende-Al-N", "zincblende-In-P", "zincblende-Al-Sb", "zincblende-In-Sb", "zincblende-Cd-Se", "cscl-Mg-Ru",
 )  # fmt: skip
 """Crystals of `volumes`: soft and hard, ionic, covalent and metallic; all cubic."""
+
+GAPS_OF = ("cscl-Rb-I", "cscl-Mg-O", "zincblende-Zn-Se")
+"""Crystals of `gaps`: their conduction band is lowest at a point that only a mesh with Gamma holds."""
 
 COARSE_CUTOFF = 400
 """Cutoff (eV) at which `volumes` shows what a basis that is too small does to the stress."""
@@ -167,6 +171,15 @@ def check_volumes(row: dict) -> dict:
     }
 
 
+def check_gap(row: dict) -> dict:
+    """Compute a crystal on a mesh without Gamma, with two more k-points along each axis; return the gap (eV) there."""
+    atoms = crystal(PROTOTYPES[row["prototype"]], row["species"], _constants(row))
+    mesh = tuple(size + 2 for size in row["mesh"])
+    atoms.calc = calculator(mesh, gamma=False)
+    atoms.get_potential_energy()
+    return {"mesh": mesh, "recorded": row["gap"], "without_gamma": converged_gap(atoms.calc)}
+
+
 def _along_volume(row: dict, cutoff: float) -> tuple[list[float], list[float]]:
     """Return energy (eV) and stress without the Pulay term (GPa) at each of `_STRAINS`."""
     prototype = PROTOTYPES[row["prototype"]]
@@ -206,11 +219,13 @@ def run(kind: str, ids: list[str], folder: Path, record: Path = CHECKS) -> None:
         "finer": lambda: random_ids(rows),
         "spin": lambda: titanium_and_copper(rows),
         "volumes": lambda: [name for name in VOLUMES_OF if name in rows],
+        "gaps": lambda: [name for name in GAPS_OF if name in rows],
     }
     checks = {
         "finer": lambda row: check_finer(row, lambda symbol: element_change(symbol, folder, record)),
         "spin": check_spin,
         "volumes": check_volumes,
+        "gaps": check_gap,
     }
     for row in recorded(ids or own[kind](), folder):
         line = {"kind": kind, "id": row["id"], "row_energy": row["energy"]}
@@ -239,7 +254,7 @@ def _lines(record: Path) -> list[dict]:
 def main() -> None:
     """Read the command line and run the check at the lowest priority."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("kind", choices=["row", "finer", "spin", "volumes"])
+    parser.add_argument("kind", choices=["row", "finer", "spin", "volumes", "gaps"])
     parser.add_argument("ids", nargs="*", help="names such as rocksalt-Na-Cl")
     parser.add_argument("--folder", type=Path, default=NEXT, help="folder of the raw results (default: %(default)s)")
     arguments = vars(parser.parse_args())

@@ -305,9 +305,13 @@ def _plausible(jacobian: np.ndarray) -> bool:
 
 
 def calculator(
-    mesh: tuple[int, int, int], cutoff: float = CUTOFF, dedecut: float | None = None, spin: bool = False
+    mesh: tuple[int, int, int],
+    cutoff: float = CUTOFF,
+    dedecut: float | None = None,
+    spin: bool = False,
+    gamma: bool = True,
 ) -> GPAW:
-    """Return the PBE calculator of every crystal, on a Gamma-centred ``mesh``.
+    """Return the PBE calculator of every crystal, on a Gamma-centred ``mesh`` or, even and without Gamma, around it.
 
     ``dedecut`` is the change of the cell's energy with the ``cutoff`` (eV), from which its stress is corrected.
     """
@@ -316,7 +320,7 @@ def calculator(
     return GPAW(
         xc="PBE",
         mode=PW(cutoff, dedecut=dedecut),
-        kpts={"size": mesh, "gamma": True},
+        kpts={"size": mesh, "gamma": gamma},
         occupations=FermiDirac(0.05),
         nbands=-EMPTY_BANDS,
         # GPAW's default mixes carefully, for cells in which charge sloshes. Ours are too small for that: 1.4 to 1.8

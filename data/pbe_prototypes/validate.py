@@ -109,7 +109,7 @@ def read_dataset(folder: Path) -> tuple[pd.DataFrame, str]:
 
 
 def read_checks(ours: pd.DataFrame, path: Path = CHECKS) -> dict[str, pd.DataFrame]:
-    """Return what `check` found of our crystals by its command: ``"finer"``, ``"spin"``, ``"volumes"``.
+    """Return what `check` found of our crystals by its command: ``"finer"``, ``"spin"``, ``"volumes"``, ``"gaps"``.
 
     Raises
     ------
@@ -255,6 +255,8 @@ def check_report(checks: dict[str, pd.DataFrame]) -> dict:
                 for name, row in percent.to_dict("index").items()
             },
         }
+    if "gaps" in checks:
+        report["gaps"] = checks["gaps"][["recorded", "without_gamma"]].to_dict("index")
     return report
 
 
@@ -324,6 +326,7 @@ def report(found: list[Pair]) -> dict:
         "band_gap_ev": {
             "all": statistics(pair.gap for pair in same),
             "either_insulates": statistics(pair.gap for pair in insulators),
+            "by_crystal": {pair.id: round(pair.gap, 3) for pair in sorted(insulators, key=lambda pair: pair.gap)},
             "metal_or_insulator_agree": sum(pair.insulating[0] == pair.insulating[1] for pair in same),
         },
         "volume_ratio": {
