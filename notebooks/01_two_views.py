@@ -580,7 +580,8 @@ plot_errors(runs, "eV/atom")
 # Are the differences more than luck? Some splits are hard for every model, so we compare on equal terms: the same test
 # crystals, CGCNN minus forest, averaged over the seeds. That gives five differences, one per fold, and an interval for
 # their mean. The folds share training crystals, which makes the plain interval too narrow; this one is corrected for
-# that {cite:p}`nadeau2003inference`. Here and below it is a 95 % interval, in eV/atom.
+# that {cite:p}`nadeau2003inference`. Here and below it is a 95 % interval, in eV/atom. (Where a page makes several comparisons, each interval is wider, so that
+# all together miss a true difference in at most 5 % of such studies: notebook 2.)
 
 # %%
 from course_lib.experiments.analysis import summarize_differences

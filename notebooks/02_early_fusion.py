@@ -232,9 +232,12 @@ plot_errors(runs, "eV/atom")
 
 # %% [markdown]
 # The dots of a method scatter because the splits differ: some test sets are harder than others, for every method. So we
-# compare on equal terms again: the same test crystals, parent minus hybrid.
+# compare on equal terms again: the same test crystals, parent minus hybrid. These are two comparisons on each test. If
+# each interval had 95 %, the chance that at least one of them misses the true value would be more than 5 %. So each gets
+# $1 - 0.05/2 = 97.5$ %. This is *Bonferroni's correction*: 0.05 divided by the number of comparisons. From here on it is
+# the rule of all pages.
 
-# %% mystnb={"image": {"alt": "Difference in mean absolute error to early fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot per fold, mean and corrected 95 percent interval, and a line at zero. Against the forest, early fusion is far better on every fold. Against CGCNN all means lie close to zero, on the side where CGCNN is better."}}
+# %% mystnb={"image": {"alt": "Difference in mean absolute error to early fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot per fold, mean and corrected interval, and a line at zero. Against the forest, early fusion is far better on every fold. Against CGCNN all means lie close to zero, on the side where CGCNN is better."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 plot_paired_differences(runs, "early_fusion", "eV/atom")
@@ -348,8 +351,10 @@ part.rename(index=LABELS).round(3)
 # the elements: it has the 92 bits of each atom, and enough crystals to learn what they mean.
 #
 # If it is a matter of enough crystals, the hybrid should gain when there are fewer. The same three methods were trained
-# on a half, a quarter, an eighth and a sixteenth of the crystals, with the same number of steps each and with the
-# settings that are best for all crystals.
+# on a half, a quarter, an eighth and a sixteenth of the crystals. These things are equal for all sizes: the test crystals,
+# the share of validation crystals, the settings, which are the best ones for *all* crystals, and the number of training
+# steps: half the crystals are passed through twice as often. Settings tuned for each size might serve a method better.
+# (All crystals were trained on with three seeds, fewer with one.)
 #
 # > **Predict.** Where do the lines of CGCNN and the hybrid cross, if they do? Where does the forest come close?
 # >
@@ -376,15 +381,20 @@ gains = pd.concat(
 against_cgcnn = gains.xs("cgcnn", level="method").unstack("split")
 fewest, most = against_cgcnn.iloc[:2], against_cgcnn.iloc[-1]
 assert (fewest["mean"] > 0).all(axis=None), "few: hybrid ahead"
-assert (fewest["low"]["random"] > 0).all(), "shown there"
+assert (fewest["low"] > 0).any(axis=None), "shown once at least"
 assert (most["mean"] < 0).all(), "many: CGCNN ahead"
+ahead = gains["mean"].unstack("method").min(axis=1) > 0  # of both parents
+sizes = ahead[ahead].index.unique("learned from").tolist()
+print("hybrid best of the three, on average, with", *sizes, "crystals")
+assert 401 in sizes
+assert not ahead.loc[n_learned.max()].any()
 gains.xs("cgcnn", level="method").round(3)
 
 # %% [markdown]
 # With a hundred crystals CGCNN is the worst of the three: so few crystals do not teach it what the elements are like,
 # but the 145 numbers tell the other two. Forest and hybrid are about equal there. (Where an interval in the table lies
 # above zero, the lead over CGCNN is shown.) With each doubling CGCNN gains most. At about four hundred the three are
-# close together. From eight hundred on the forest falls behind, and the hybrid has nothing left to add to CGCNN.
+# close together, and there the hybrid has the smallest mean error of the three, on both tests. From eight hundred on the forest falls behind, and the hybrid has nothing left to add to CGCNN.
 #
 # So it was the third suspect, with the second as its accomplice: numbers that say nothing new can still be used to
 # memorise. The hybrid stays close to the better of its parents over the whole range. **Whether joining helps is not a

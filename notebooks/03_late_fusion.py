@@ -338,7 +338,7 @@ from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(late, "eV/atom")
 
-# %% mystnb={"image": {"alt": "Difference in mean absolute error to late fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot per fold, mean and corrected 95 percent interval, and a line at zero."}}
+# %% mystnb={"image": {"alt": "Difference in mean absolute error to late fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot per fold, mean and corrected interval, and a line at zero."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 plot_paired_differences(late, "late_fusion", "eV/atom")

@@ -628,13 +628,13 @@ result.rename(AXES).round(3)
 # trunks, five folds with three seeds each, on new formulas. (The settings are those that suited the two-task network
 # best.)
 
-# %% mystnb={"image": {"alt": "Error of a two-task network minus that of its single-task twin, in a panel for the energy and one for the gap, a row for GAT and one for MEGNet: one dot per training run, mean and corrected 95 percent interval, and a line at zero. The dots of the energy lie on both sides of zero, and so do both intervals. Nearly all dots of the gap lie on the side where sharing helps, those of MEGNet farther out; the interval of GAT lies there as a whole, the much wider one of MEGNet just crosses zero."}}
+# %% mystnb={"image": {"alt": "Error of a two-task network minus that of its single-task twin, in a panel for the energy and one for the gap, a row for GAT and one for MEGNet: one dot per training run, mean and corrected interval, and a line at zero. The dots of the energy lie on both sides of zero, and so do both intervals. Nearly all dots of the gap lie on the side where sharing helps, those of MEGNet farther out; the interval of GAT just reaches zero, that of MEGNet is much wider and reaches it, too."}}
 from course_lib.teaching.figures.multitask import plot_negative_transfer
 
 plot_negative_transfer(runs, TASKS)
 
 # %%
-from course_lib.experiments.analysis import negative_transfer
+from course_lib.experiments.analysis import negative_transfer, summarize_differences
 
 transfer = negative_transfer(runs)
 outside = [transfer["low"] > 0, transfer["high"] < 0]
@@ -648,24 +648,30 @@ transfer.rename({ENERGY: "energy", GAP: "gap"} | dict(LABELS)).round(3)
 
 # %%
 energy, gap = (transfer.xs(task, level="target") for task in (ENERGY, GAP))
-assert (energy["verdict"] == "neither shown").all()
+assert (transfer["verdict"] == "neither shown").all()
 assert energy["share_worse"].between(0.2, 0.8).all(), "trainings contradict each other"
-assert gap["verdict"].to_dict() == {"gat": "gain shown", "megnet": "neither shown"}
-assert (gap["share_worse"] <= 0.2).all()
+assert (gap["share_worse"] <= 0.2).all(), "and yet nearly all training runs agree"
+gat = runs[runs["method"].isin(["gat", "multitask_gat"]) & (runs["target"] == GAP)]
+one_question = summarize_differences(gat, "gat").iloc[0]
+print("gap, GAT, if that had been the only question:", end=" ")
+print(f"{one_question['low']:.3f} to {one_question['high']:.3f} eV")
+assert one_question["high"] < 0
 
 # %% [markdown]
 # `mean`, `low` and `high` are in the unit of the task, `share_worse` is the share of training runs in which sharing did
 # harm, and `gain` is the gain in percent of the twin's error.
 #
-# - **Gap, GAT.** Trained together with the energies, the gaps are predicted better, and that is shown.
+# - **Gap, GAT.** Trained together with the energies, the gaps are predicted better in nearly all training runs. But we make
+#   four comparisons, two tasks with two trunks, so each interval has the level $1 - 0.05/4 = 98.75$ % (Bonferroni's correction,
+#   notebook 2), and this one just reaches zero: the gain is not shown. Had we asked this question alone, and said so
+#   beforehand, the 95 % interval would have shown it. More folds would decide.
 # - **Gap, MEGNet.** The mean gain is much larger, and only a few training runs were worse. But it was large on some
-#   folds and small on others, so the interval just reaches zero. By our rule that is "not shown". Do not read it as "no
-#   effect".
+#   folds and small on others, so the interval is wide. That is "not shown", too. Do not read it as "no effect".
 # - **Energy.** Neither is shown, with either trunk: the effect, if there is one, is smaller than what five folds can
 #   show. That is an answer, too. About half of the training runs were worse. A single run could have been reported as
 #   negative transfer or as positive transfer, each with a number.
 #
-# Here is a guess why the gap gains: three crystals in four have a gap of zero, so they say little about what makes a
+# Here is a guess why the gap seems to gain: three crystals in four have a gap of zero, so they say little about what makes a
 # gap wide. But their energies differ, and the trunk can learn from those.
 #
 # Two things in this comparison are not about sharing at all. The twins have the settings that were best for the two tasks
@@ -736,8 +742,8 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 #   removes the unit, uncertainty follows the errors, and neither knows your needs.
 # - With a mask, every crystal contributes the labels that it has.
 # - Transfer is a difference with a sign and an interval. It needs twins and several runs. Here the gap gains from
-#   sharing, which is shown for one trunk of two. For the energy nothing is shown, though single runs could have been
-#   read either way.
+#   sharing in nearly all training runs, but with four comparisons and five folds that is not shown. For the energy single
+#   runs could have been read either way.
 #
 # | strengths | weaknesses |
 # |---|---|

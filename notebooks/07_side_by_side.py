@@ -89,11 +89,10 @@ table.sort_values("formula").round(3)
 # ## Pair by pair
 #
 # The method with the smallest mean error on new formulas is our reference. Each of the others is compared with it on the
-# same test crystals. There is a catch: with eight comparisons at 95 % each, the chance that at least one of them cries
-# wolf is much larger than 5 %. The cure is to ask more of each: $1 - 0.05/8$ in place of $0.95$ (Bonferroni's correction). The
-# figure draws plain intervals of 95 %; the table below it asks for more.
+# same test crystals. With eight comparisons, each interval has the level
+# $1 - 0.05/8 = 99.4$ % (Bonferroni's correction, notebook 2).
 
-# %% mystnb={"image": {"alt": "Difference in mean absolute error to ALIGNN (small), for the eight other methods and both kinds of folds: one dot per fold, mean and corrected 95 percent interval, and a line at zero. All means lie on the side where ALIGNN is better, the forest farthest out."}}
+# %% mystnb={"image": {"alt": "Difference in mean absolute error to ALIGNN (small), for the eight other methods and both kinds of folds: one dot per fold, mean and corrected interval, and a line at zero. All means lie on the side where ALIGNN is better, the forest farthest out."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 by_method = runs[runs["split"] == "formula"].groupby("method")["mae"].mean()
@@ -104,8 +103,7 @@ plot_paired_differences(runs, best, "eV/atom")
 # %%
 from course_lib.experiments.analysis import summarize_differences
 
-level = 1 - 0.05 / (len(nine) - 1)
-difference = summarize_differences(runs, best, level)
+difference = summarize_differences(runs, best)
 difference["shown worse"] = difference["low"] > 0
 difference.loc["formula"].sort_values("mean").round(3).rename(index=LABELS)
 
@@ -133,13 +131,12 @@ assert undecided["mean"].max() > by_method[best] / 4, "not shown, and yet far be
 # ## And the hybrids?
 #
 # This course is about joining composition and structure. All four hybrids contain CGCNN, three as the trunk of a network, one
-# as a finished model. So CGCNN is what they have to beat. Four comparisons, so each is asked for $1 - 0.05/4$.
+# as a finished model. So CGCNN is what they have to beat. With four comparisons, each interval has the level $1 - 0.05/4$.
 
 # %%
 hybrids = [name for name in nine if KINDS[name] == "hybrid"]
-level = 1 - 0.05 / len(hybrids)
 family = runs[runs["method"].isin(["cgcnn", *hybrids])]
-gain = summarize_differences(family, "cgcnn", level)
+gain = summarize_differences(family, "cgcnn")
 shown = [gain["high"] < 0, gain["low"] > 0]
 gain["than CGCNN"] = np.select(shown, ["better", "worse"], "-")
 gain.rename(index=LABELS).round(3)
@@ -256,7 +253,7 @@ four.rename(columns=LABELS).round(3)
 
 # %%
 to_cgcnn = {
-    size: summarize_differences(group, "cgcnn", 1 - 0.05 / 3).loc["formula"]
+    size: summarize_differences(group, "cgcnn").loc["formula"]
     for size, group in real.groupby("n_train")
 }
 to_cgcnn = pd.concat(to_cgcnn, names=["crystals to learn from"])

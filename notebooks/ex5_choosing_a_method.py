@@ -162,10 +162,11 @@ if check_campaign_days(campaign_days):  # once your answer is right
 #
 # 1. Write `contenders(runs)`. Among the runs on new formulas it finds the method with the smallest mean error, and returns a
 #    list of it and of all methods that are *not shown to be worse* than it: those whose interval of the difference does not
-#    lie above zero. (Here each interval is one of 95 %. Notebook 7 asks more of each of its eight, and so keeps more methods.)
+#    lie above zero.
 #
-# `summarize_differences(runs, reference)` gives the `mean` of the difference to a reference method and its 95 % interval
-# from `low` to `high`, positive where the reference is better. Its rows are labelled (split, method).
+# `summarize_differences(runs, reference)` gives the `mean` of the difference to a reference method and its interval from
+# `low` to `high`, positive where the reference is better. The more methods are compared, the wider it makes each interval
+# (Bonferroni's correction, notebook 2). Its rows are labelled (split, method).
 
 # %% tags=["answer"]
 from course_lib.experiments.analysis import summarize_differences
@@ -202,7 +203,7 @@ check_contenders(contenders)
 #
 # </details>
 
-# %% tags=["after"] mystnb={"image": {"alt": "Difference in mean absolute error to the method with the smallest mean on new formulas, for each other method on both kinds of folds: one dot per fold, mean and corrected 95 percent interval, and a line at zero."}}
+# %% tags=["after"] mystnb={"image": {"alt": "Difference in mean absolute error to the method with the smallest mean on new formulas, for each other method on both kinds of folds: one dot per fold, mean and corrected interval, and a line at zero."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 if check_contenders(contenders):  # once your answer is right
@@ -291,9 +292,9 @@ for reference in ("cgcnn", "random_forest"):
     assert (against["high"] < 0).all() == (reference == "random_forest")
 
 # %% [markdown] tags=["solution"]
-# - **A.** All other methods are shown to be worse than ALIGNN, and its 31 trainings fit into the week. (Notebook 7 asks more of
-#   each of its eight intervals. There not all others are shown to be worse on new formulas, and CGCNN would be a choice, too.)
-#   But our runs had far fewer crystals, and smaller ones: time one training of yours, and let *your* folds by formula decide.
+# - **A.** ALIGNN has the smallest mean, and its 31 trainings fit into the week. Not all others are shown to be worse on new
+#   formulas, so CGCNN, for example, would be a choice, too: eight comparisons ask for wide intervals, and five folds are few.
+#   Our runs had far fewer crystals, and smaller ones: time one training of yours, and let *your* folds by formula decide.
 # - **B.** At this size, and for energies, ALIGNN is ahead of CGCNN, and far ahead of a forest. The leaderboard has no row for
 #   the hybrids of this course, so about them it says nothing.
 # - **C.** A blend of what is there costs one number. The tables above say: it is shown to be better than the forest, and against

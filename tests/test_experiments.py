@@ -118,6 +118,15 @@ def test_summary_is_mean_and_interval_of_the_differences():
     assert (row["low"], row["high"]) == pytest.approx(corrected_interval(np.array([0.75, -1.0])))
 
 
+def test_the_more_methods_are_compared_the_higher_the_level_of_each_interval():
+    results = table({"a": [1.0, 3.0, 10.0, 12.0], "b": [0.5, 2.0, 10.0, 14.0], "c": [1.0, 1.0, 9.0, 9.0]})
+    row = summarize_differences(results, "b").loc[("random", "a")]
+    differences = np.array([0.75, -1.0])
+    assert (row["low"], row["high"]) == pytest.approx(corrected_interval(differences, 1 - 0.05 / 2))
+    row = summarize_differences(results, "b", 0.95).loc[("random", "a")]
+    assert (row["low"], row["high"]) == pytest.approx(corrected_interval(differences))
+
+
 def test_level_and_difference_by_hand():
     crystals = pd.DataFrame(
         {"formula": ["AB", "AB", "CD", "CD", "EF"], "energy": [1.0, 3.0, 0.0, 0.0, 9.0]}, index=list("pqrst")
@@ -266,6 +275,9 @@ def test_negative_transfer_has_the_sign_of_harm():
     assert got.loc[("gat", "gap", "random"), "share_worse"] == 0.75
     assert got.loc[("megnet", "gap", "random"), "mean"] == pytest.approx(-0.1)
     assert got.loc[("megnet", "gap", "random"), "share_worse"] == 0.0
+    folds = np.array([0.15, 0.1])  # GAT: the mean over the seeds, two comparisons
+    expected = corrected_interval(folds, 1 - 0.05 / 2)
+    assert tuple(got.loc[("gat", "gap", "random"), ["low", "high"]]) == pytest.approx(expected)
 
 
 def test_task_correlation_is_that_of_scipy():

@@ -116,22 +116,31 @@ def detectable_difference(
     return float(quantiles.sum() * _corrected_error(differences, ratio))
 
 
-def summarize_differences(runs: pd.DataFrame, reference: str, level: float = 0.95) -> pd.DataFrame:
+def level_of_each(n_comparisons: int) -> float:
+    """Return the level of each of several intervals that together miss a true value in at most 5 % of all studies.
+
+    This is Bonferroni's correction: 0.05 is divided by the number of comparisons that are asked for.
+    """
+    return 1 - 0.05 / n_comparisons
+
+
+def summarize_differences(runs: pd.DataFrame, reference: str, level: float | None = None) -> pd.DataFrame:
     """Return mean and confidence interval of `paired_differences`, one row for each split and method.
 
     Parameters
     ----------
     runs, reference
         As for `paired_differences`.
-    level : float, default 0.95
-        Confidence level of each interval. Where m methods are compared with one, 1 - 0.05 / m keeps the chance of any
-        false alarm below 5 % (Bonferroni).
+    level : float, optional
+        Confidence level of each interval; if None, `level_of_each` of the number of methods that are compared with the
+        reference.
 
     Returns
     -------
     DataFrame
         Indexed by ``split`` and ``method``; columns ``mean``, ``low`` and ``high`` (see `corrected_interval`).
     """
+    level = _level(runs, level)
     rows = {
         key: (values.mean(), *corrected_interval(values, level, ratio))
         for key, values, ratio in _by_method(runs, reference)
@@ -141,10 +150,16 @@ def summarize_differences(runs: pd.DataFrame, reference: str, level: float = 0.9
     return table
 
 
-def detectable_differences(runs: pd.DataFrame, reference: str, level: float = 0.95) -> pd.Series:
+def detectable_differences(runs: pd.DataFrame, reference: str, level: float | None = None) -> pd.Series:
     """Return the `detectable_difference` of each row of `summarize_differences`, which takes the same arguments."""
+    level = _level(runs, level)
     found = {key: detectable_difference(values, level, ratio) for key, values, ratio in _by_method(runs, reference)}
     return pd.Series(found, name="detectable").rename_axis(["split", "method"])
+
+
+def _level(runs: pd.DataFrame, level: float | None) -> float:
+    """Return the level of each interval where all methods but one are compared with that one."""
+    return level_of_each(runs["method"].nunique() - 1) if level is None else level
 
 
 def _by_method(runs: pd.DataFrame, reference: str) -> Iterator[tuple[tuple[str, str], np.ndarray, float | None]]:
@@ -394,12 +409,14 @@ def negative_transfer(runs: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Indexed by ``trunk``, ``target`` and ``split``; ``mean``, ``low`` and ``high`` of the error of the multi-task
         network minus that of the twin (`summarize_differences`), in the target's unit: positive is negative transfer.
-        ``share_worse`` is the share of the trainings in which the multi-task network was the worse one.
+        ``share_worse`` is the share of the trainings in which the multi-task network was the worse one. The level of
+        the intervals is `level_of_each` of the number of trunks and targets.
     """
     rows = []
+    level = level_of_each(len(twins()) * runs["target"].nunique())
     for multi, trunk in twins().items():
         for target, group in runs[runs["method"].isin([trunk, multi])].groupby("target", sort=False):
-            summary = summarize_differences(group, trunk).xs(multi, level="method")
+            summary = summarize_differences(group, trunk, level).xs(multi, level="method")
             errors = group.pivot(index=["split", "fold", "seed"], columns="method", values="mae")
             worse = (errors[multi] > errors[trunk]).groupby(level="split").mean()
             rows.append(summary.assign(share_worse=worse, trunk=trunk, target=target).reset_index())

@@ -13,7 +13,8 @@ from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from course_lib.experiments.analysis import negative_transfer
-from course_lib.methods import LABELS
+from course_lib.methods import LABELS, twins
+from course_lib.teaching.figures.results import mean_and_interval
 from course_lib.teaching.figures.schematics import STRUCTURE, draw_arrow, draw_box, inch_canvas
 from course_lib.teaching.figures.style import (
     COLORS,
@@ -175,7 +176,7 @@ def plot_task_pairs(pairs: dict[str, pd.DataFrame], labels: Mapping[str, str]) -
 def plot_negative_transfer(runs: pd.DataFrame, labels: Mapping[str, tuple[str, str]]) -> Figure:
     """Draw the errors of multi-task networks minus those of their twins: one panel per task, one dot per training.
 
-    The diamond is the mean over folds, the bar its 95 % interval (`course_lib.experiments.negative_transfer`).
+    The diamond is the mean over folds, the bar its interval (`course_lib.experiments.analysis.negative_transfer`).
 
     Parameters
     ----------
@@ -220,7 +221,7 @@ def plot_negative_transfer(runs: pd.DataFrame, labels: Mapping[str, tuple[str, s
     panels[0, 0].set_yticks(range(len(rows)), [f"{LABELS[trunk]}, {split}" for trunk, split in rows])
     figure.supxlabel(
         "error of the multi-task network minus that of its single-task twin\n"
-        "dots: trainings; diamond and bar: mean and corrected 95 % interval",
+        f"dots: trainings; diamond and bar: {mean_and_interval(len(twins()) * runs['target'].nunique())}",
         fontsize=10,
     )
     return figure

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from course_lib.experiments.analysis import corrected_interval, paired_differences
+from course_lib.experiments.analysis import corrected_interval, level_of_each, paired_differences
 from course_lib.methods import LABELS
 from course_lib.teaching.figures.style import (
     INK,
@@ -188,12 +188,18 @@ def plot_errors(errors: pd.DataFrame, unit: str) -> Figure:
     return figure
 
 
+def mean_and_interval(n_comparisons: int) -> str:
+    """Return what diamond and bar of a comparison are called, with the level of each interval."""
+    each = f"{100 * level_of_each(n_comparisons):.3g} %"
+    return f"mean and {each} interval" + (f" ({n_comparisons} together: 95 %)" if n_comparisons > 1 else "")
+
+
 @figure_function
 def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> Figure:
     """Draw how much each method's error differs from that of `reference` on the same test crystals.
 
-    A dot is a fold, averaged over the seeds. The diamond is the mean over folds, the bar its 95 % interval (see
-    `course_lib.experiments.paired_differences` and `course_lib.experiments.corrected_interval`).
+    A dot is a fold, averaged over the seeds. The diamond is the mean over folds, the bar its interval, as in
+    `course_lib.experiments.analysis.summarize_differences`.
 
     Parameters
     ----------
@@ -224,14 +230,14 @@ def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> 
     for axes, split in zip(panels, errors["split"].unique(), strict=True):
         for row, method in enumerate(others):
             mine = differences[(differences["split"] == split) & (differences["method"] == method)]["difference"]
-            low, high = corrected_interval(mine.to_numpy())
+            low, high = corrected_interval(mine.to_numpy(), level_of_each(len(others)))
             _draw_row(axes, row, colors[method], mine, (high - low) / 2, f"{mine.mean():+.3f}".replace("-", "−"))
         axes.axvline(0, color=INK, linewidth=1.2)
     name = LABELS.get(reference, reference)
     _label_sides(panels, name)
     panels[-1].set_xlabel(
         with_unit(f"mean absolute error minus that of {name}", unit)
-        + "\ndots: folds (mean over seeds); diamond and bar: mean and corrected 95 % interval",
+        + f"\ndots: folds (mean over seeds); diamond and bar: {mean_and_interval(len(others))}",
         labelpad=20,
     )
     return figure
