@@ -19,6 +19,7 @@ import pytest
 import torch
 from conftest import pages_of_the_book, public_functions
 from derive_exercises import COPIES, is_exercise, learners_copy, page, stub, without_markers
+from pymatgen.core import Lattice, Structure
 from scipy import optimize, stats
 from torch_geometric.utils import softmax
 
@@ -227,9 +228,9 @@ def first(runs):
     return runs.groupby("method")["mae"].mean().idxmin()
 
 
-def hold(runs, level=0.95):
+def hold(runs):
     best = first(runs)
-    return [best, *summarize_differences(runs, best, level).query("low <= 0").index.get_level_values("method")]
+    return [best, *summarize_differences(runs, best).query("low <= 0").index.get_level_values("method")]
 
 
 def overlapping(runs, size=np.std):
@@ -552,6 +553,48 @@ def of_composition(n, c, s, b):
 
 def of_structure(n, c, s, b):
     return (n - s + c - b) / 2
+
+
+# Exercise 9.
+
+CLAIM = {"first": "cgcnn", "second": "random_forest", "folds": "formula", "comparisons": 1, "at_least": 0.1}
+REPORT = {
+    "first better": True, "second better": False, "as claimed": False, "claim excluded": False, "equal": False,
+    "any crystals": False, "because": False,
+}  # fmt: skip
+
+
+def claiming(**changes) -> tuple[dict]:
+    return (CLAIM | changes,)
+
+
+def effect(s, k, m):
+    return (stats.t.ppf(1 - 0.025 / m, k - 1) + stats.t.ppf(0.8, k - 1)) * s * np.sqrt(1 / k + 1 / (k - 1))
+
+
+def gains(errors):
+    table = errors.pivot(index="fold", columns="method", values="mae")
+    return table["second"] - table["first"]
+
+
+def gain_with_interval(errors, n_comparisons, **settings):
+    return with_interval(gains(errors), level=1 - 0.05 / n_comparisons, **settings)
+
+
+# Nine crystals, three structures for each of three formulas, in this order.
+NINE = pd.DataFrame(
+    {"structure": [Structure(Lattice.cubic(a), symbols, [[0, 0, 0], [0.5, 0.5, 0.5]])
+                   for symbols in (["Na", "Cl"], ["Cs", "Cl"], ["Ni", "Al"]) for a in (3.0, 3.1, 3.2)]}
+)  # fmt: skip
+THIRDS = np.arange(9).reshape(3, 3)
+WHOLE_FORMULAS = [(THIRDS[k], THIRDS[k - 1], THIRDS[k - 2]) for k in range(3)]
+
+
+def changed_fold(**parts) -> tuple[list]:
+    """Return the folds with other parts in the first one."""
+    names = ("training", "validation", "test")
+    first_fold = tuple(parts.get(name, rows) for name, rows in zip(names, WHOLE_FORMULAS[0], strict=True))
+    return ([first_fold, *WHOLE_FORMULAS[1:]],)
 
 
 CASES: dict[str, Case] = {
@@ -1207,6 +1250,85 @@ CASES: dict[str, Case] = {
             ),
         },
         unfinished=((...,), (Empty,)),
+    ),
+    "check_detectable": Case(
+        right=((effect,), (lambda s, k, m: np.array(effect(s, k, m)),)),
+        wrong={
+            "independent folds": ((lambda s, k, m: effect(s, k, m) * np.sqrt((k - 1) / (2 * k - 1)),), "besides 1/k"),
+            "half the interval": (
+                (lambda s, k, m: stats.t.ppf(1 - 0.025 / m, k - 1) * s * np.sqrt(1 / k + 1 / (k - 1)),), "second time"
+            ),
+            "comparisons left out": ((lambda s, k, m: effect(s, k, 1),), "number of comparisons"),
+            "percent": ((lambda s, k, m: 100 * effect(s, k, m),), "100 times too large"),
+            "something else": ((lambda s, k, m: 0.3,), "it should be"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_claim": Case(
+        right=((CLAIM,), claiming(first="early_fusion", second="cgcnn", comparisons=np.int64(2), at_least=0.5)),
+        wrong={
+            "no method": (claiming(first="gut feeling"), "is not a method"),
+            "itself": (claiming(second="cgcnn"), "A claim compares two"),
+            "random folds": (claiming(folds="random"), "*new* formulas"),
+            "half a comparison": (claiming(comparisons=1.5), "Count the comparisons"),
+            "none": (claiming(comparisons=0), "is 0. Count"),
+            "too small to see": (claiming(at_least=0.01), "next to nothing"),
+            "too many comparisons": (claiming(comparisons=50), "compare fewer things"),
+            "a loss": (claiming(at_least=-0.1), "above zero"),
+            "more than guessing": (claiming(at_least=3), "no method can gain"),
+            "a key is missing": (({"first": "cgcnn"},), "lacks the key"),
+        },
+        unfinished=((...,), claiming(at_least=...)),
+        given=(0.03, 5, pd.Series([0.0, 0.0, 0.0, 1.0, 2.0, 3.0])),
+    ),
+    "check_folds": Case(
+        right=((WHOLE_FORMULAS,), ([tuple(map(list, fold)) for fold in WHOLE_FORMULAS],)),
+        wrong={
+            "random": (
+                ([(THIRDS[:, k], THIRDS[:, k - 1], THIRDS[:, k - 2]) for k in range(3)],),
+                "3 formulas have structures in training and test",
+            ),
+            "tested crystals trained on": (changed_fold(training=np.arange(9)), "in training and test, the first"),
+            "validated on the test": (changed_fold(validation=THIRDS[1]), "in validation and test"),
+            "formula validated": (changed_fold(training=[0, 1], validation=[2, 6]), "trained on"),
+            "never tested": (([*WHOLE_FORMULAS[:2], changed_fold(test=[3])[0][0]],), "is never tested"),
+            "tested twice": (([*WHOLE_FORMULAS, WHOLE_FORMULAS[0]],), "more than one fold"),
+            "one fold": ((WHOLE_FORMULAS[:1],), "has 1 fold."),
+            "two parts": (([fold[:2] for fold in WHOLE_FORMULAS],), "three parts"),
+            "masks": (changed_fold(test=np.arange(9) < 3), "np.flatnonzero"),
+            "out of range": (changed_fold(test=[3, 4, 9]), "no row from 0 to 8"),
+            "ids": (changed_fold(test=["a", "b"]), "cannot be read as numbers"),
+            "a row twice": (changed_fold(test=[3, 3]), "more than once"),
+            "nothing to validate": (changed_fold(validation=[]), "is empty"),
+        },
+        unfinished=((...,), ([...],)),
+        given=(NINE,),
+    ),
+    "check_comparison": Case(
+        right=((gain_with_interval,), (lambda e, m: list(gain_with_interval(e.sample(frac=1, random_state=3), m)),)),
+        wrong={
+            "sign": ((lambda e, m: -np.array(gain_with_interval(e, m))[[0, 2, 1]],), "which error do you subtract"),
+            "level of one": ((lambda e, m: gain_with_interval(e, 1),), "however many comparisons there are. `level"),
+            "plain": ((lambda e, m: gain_with_interval(e, m, corrected=False),), "widens it"),
+            "mean only": ((lambda e, m: gains(e).mean(),), "3 numbers"),
+            "half as wide": ((lambda e, m: gain_with_interval(e, m, size=0.5),), "The mean is right"),
+            "something else": ((lambda e, m: (0.1, 0.0, 0.2),), "mean difference is"),
+        },
+        unfinished=((...,), (empty_stub,)),
+    ),
+    "check_report": Case(
+        right=((REPORT,), ({name: np.bool_(value) for name, value in REPORT.items()},)),
+        wrong={
+            "nothing shown": ((says(REPORT, first_better=False),), "from 0.02 to 0.12. Is all of it"),
+            "the other way": ((says(REPORT, second_better=True),), "second method is better, below zero"),
+            "the mean is as large": ((says(REPORT, as_claimed=True),), "not the mean alone"),
+            "excluded": ((says(REPORT, claim_excluded=True),), "no value in the interval"),
+            "equal": ((says(REPORT, equal=True),), "nothing else"),
+            "any crystals": ((says(REPORT, any_crystals=True),), "who chose them"),
+            "because": ((says(REPORT, because=True),), "keep the rest"),
+        },
+        unfinished=((...,), (says(REPORT, equal=...),)),
+        given=((0.07, 0.02, 0.12), 0.06),
     ),
 }  # fmt: skip
 
