@@ -342,8 +342,9 @@ assert smallest.idxmax() == "RF-SCM/Magpie"
 #
 # ## Exercises
 #
-# [Exercise 5: Choosing a method](ex5_choosing_a_method.ipynb) gives you three situations, and these runs to argue from. In
-# JupyterLab, work in the copy in `work/exercises`, which has no solutions.
+# [Exercise 5: Choosing a method](ex5_choosing_a_method.ipynb) gives you three situations, and these runs to argue from.
+# [Exercise 9: Your own question](ex9_your_own_question.ipynb) is a study of your own, from the claim to the report. In
+# JupyterLab, work in the copies in `work/exercises`, which have no solutions.
 #
 # ## Further reading
 #

@@ -559,8 +559,8 @@ def of_structure(n, c, s, b):
 
 CLAIM = {"first": "cgcnn", "second": "random_forest", "folds": "formula", "comparisons": 1, "at_least": 0.1}
 REPORT = {
-    "first better": True, "second better": False, "as claimed": False, "claim excluded": False, "equal": False,
-    "any crystals": False, "because": False,
+    "first better": True, "second better": False, "neither shown": False, "as claimed": False, "claim excluded": False,
+    "equal": False, "any crystals": False, "because": False,
 }  # fmt: skip
 
 
@@ -1321,6 +1321,7 @@ CASES: dict[str, Case] = {
         wrong={
             "nothing shown": ((says(REPORT, first_better=False),), "from 0.02 to 0.12. Is all of it"),
             "the other way": ((says(REPORT, second_better=True),), "second method is better, below zero"),
+            "neither": ((says(REPORT, neither_shown=True),), "hold zero"),
             "the mean is as large": ((says(REPORT, as_claimed=True),), "not the mean alone"),
             "excluded": ((says(REPORT, claim_excluded=True),), "no value in the interval"),
             "equal": ((says(REPORT, equal=True),), "nothing else"),

@@ -159,7 +159,7 @@ def detectable_differences(runs: pd.DataFrame, reference: str, level: float | No
 
 def _level(runs: pd.DataFrame, level: float | None) -> float:
     """Return the level of each interval where all methods but one are compared with that one."""
-    return level_of_each(runs["method"].nunique() - 1) if level is None else level
+    return level_of_each(max(runs["method"].nunique() - 1, 1)) if level is None else level
 
 
 def _by_method(runs: pd.DataFrame, reference: str) -> Iterator[tuple[tuple[str, str], np.ndarray, float | None]]:

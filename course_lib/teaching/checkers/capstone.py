@@ -95,7 +95,8 @@ check_detectable = asks(
         _EFFECTS,
         _about_one_effect,
     ),
-    shows="A difference of this size is shown four times out of five. A smaller one may be real and not be shown.",
+    shows="A difference of this size is shown four times out of five. A smaller one may be real and not be shown. "
+    "`course_lib.experiments.analysis.detectable_difference` does this with the differences of a study.",
 )
 
 # --- the claim ------------------------------------------------------------------------------------------------------
@@ -154,10 +155,9 @@ def _check_methods(*names: object) -> None:
 
 
 def _comparisons(value: object) -> int:
-    count = as_array(value, "comparisons", ())
-    if count < 1 or count != int(count):
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value <= 1000:
         raise Hint(f"`comparisons` is {short(value)}. Count the comparisons that you will look at: 1, 2, 3, ...")
-    return int(count)
+    return int(value)
 
 
 def _at_least(effect: float, guessing: float) -> Number:
@@ -379,6 +379,10 @@ def check_report(report: object, interval: object, at_least: object) -> str:
         "second better": (
             high < 0,
             f"{found}. Is all of it on the side where the second method is better, below zero?",
+        ),
+        "neither shown": (
+            low <= 0 <= high,
+            f"{found}. Does it hold zero, so that either method may be the better one?",
         ),
         "as claimed": (
             low >= claimed,
