@@ -1265,7 +1265,7 @@ CASES: dict[str, Case] = {
         unfinished=((...,), (empty_stub,)),
     ),
     "check_claim": Case(
-        right=((CLAIM,), claiming(first="early_fusion", second="cgcnn", comparisons=np.int64(2), at_least=0.5)),
+        right=((CLAIM,), claiming(first="early_fusion", second="cgcnn", comparisons=np.int64(2), at_least=0.3)),
         wrong={
             "no method": (claiming(first="gut feeling"), "is not a method"),
             "itself": (claiming(second="cgcnn"), "A claim compares two"),
@@ -1279,7 +1279,7 @@ CASES: dict[str, Case] = {
             "a key is missing": (({"first": "cgcnn"},), "lacks the key"),
         },
         unfinished=((...,), claiming(at_least=...)),
-        given=(0.03, 5, pd.Series([0.0, 0.0, 0.0, 1.0, 2.0, 3.0])),
+        given=(0.03, 5, pd.Series([0.0, 0.0, 0.0, 0.5, 1.0, 1.5])),
     ),
     "check_folds": Case(
         right=((WHOLE_FORMULAS,), ([tuple(map(list, fold)) for fold in WHOLE_FORMULAS],)),

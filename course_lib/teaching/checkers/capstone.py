@@ -137,10 +137,10 @@ def check_claim(claim: object, spread: float, n_folds: int, targets: pd.Series) 
         )
     count = _comparisons(answer["comparisons"])
     effect = detectable(spread, n_folds, count)
-    _at_least(effect, float((targets - targets.median()).abs().mean())).check(answer["at_least"])
+    gain = _at_least(effect, float((targets - targets.median()).abs().mean())).check(answer["at_least"])
     return (
         f"A claim that can fail. With {n_folds} folds a difference of {effect:.3g} is shown four times out of five; "
-        f"you ask for {float(answer['at_least']):g}. From now on it is not changed."
+        f"you ask for {gain:g}. From now on it is not changed."
     )
 
 
