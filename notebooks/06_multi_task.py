@@ -492,8 +492,8 @@ history.iloc[[0, 5, 10, 15, 20, 24]].round(2)
 # GAT on new formulas, on five folds, with the weight of the gap from 1/30 to 30 times that of the energy, and with the
 # two schemes. The references are networks with the same trunk that learned only one property.
 #
-# > **Predict.** From left to right the gap counts more. How far does each of the two errors move, in percent? Is one choice of
-# > $\lambda$ the best for both?
+# > **Predict.** From left to right the gap counts more. By how many percent does each of the two errors change? Is one
+# > choice of $\lambda$ the best for both?
 
 # %%
 from course_lib.experiments.records import load_results
@@ -563,11 +563,12 @@ print(
 )
 
 # %% [markdown]
-# A small weight of the gap serves the energy, a larger one the gap. But neither error is smallest at an end. At the right
-# end, where the energy is hardly heard, its error is more than half as large again as at its best, and the gap gains nothing
-# by that. At the left end it is the gap that suffers, though less. It is learned all the same, much better than by saying zero. That is no
-# accident: its head gets its gradient from the gap alone, and the optimiser (AdamW) divides every gradient by its usual size,
-# so a head learns at full speed whatever $\lambda$ is. What $\lambda$ decides is which task changes the *trunk* more.
+# A small weight of the gap is good for the energy, a larger one for the gap. But neither error is smallest at an end of
+# the range. At the right end, where the energy hardly counts, its error is more than half as large again as at its
+# best, and the gap gains nothing from that. At the left end the gap suffers, though less. The network still learns it,
+# much better than by predicting zero. This is to be expected: the head of the gap gets its gradient from the gap alone,
+# and the optimiser (AdamW) divides every gradient by its usual size, so a head learns at full speed whatever $\lambda$
+# is. What $\lambda$ decides is how much each task changes the *trunk*.
 #
 # The choices that no other choice beats in both errors make up the *front*. No scheme can tell you which point of the
 # front to choose; that depends on what you need. Here the learned weights are on the front. Do not read too much into
@@ -738,8 +739,9 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 #   are looked at separately.
 # - GAT updates atoms; MEGNet updates bonds, atoms and the state of the crystal, and pools with Set2Set. Either becomes
 #   multi-task by adding heads.
-# - The weights $\lambda_k$, times the spreads of the targets, decide which task changes the trunk more. Too small a weight harms its task, too large a one the other. Inverse scale
-#   removes the unit, uncertainty follows the errors, and neither knows your needs.
+# - The weights $\lambda_k$, times the spreads of the targets, decide which task changes the trunk more. Too small a
+#   weight harms its own task, too large a weight harms the other. Inverse scale removes the unit, uncertainty follows
+#   the errors, and neither knows your needs.
 # - With a mask, every crystal contributes the labels that it has.
 # - Transfer is a difference with a sign and an interval. It needs twins and several runs. Here the gap gains from
 #   sharing in nearly all training runs, but with four comparisons and five folds that is not shown. For the energy single

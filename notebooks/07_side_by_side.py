@@ -9,11 +9,11 @@
 # %% [markdown]
 # # All methods side by side
 #
-# **Question.** Nine methods, one dataset. Which one should you use, and how sure can you be?
+# **Question.** We have nine methods and one dataset. Which method should you use, and how sure can you be?
 #
 # **You will learn to**
 #
-# - read a comparison of many methods: means, spreads, and pairs on the same test crystals;
+# - read a comparison of many methods: means, spreads, and pairwise differences on the same test crystals;
 # - weigh error against training time without dividing one by the other;
 # - see how the order of methods changes with the amount of data;
 # - choose a method for a situation, and give reasons.
@@ -32,11 +32,11 @@ assert len(nine) == 9
 plot_what_methods_read(nine)
 
 # %% [markdown]
-# Left stands what reads the formula only, right what reads the crystal graph only, and in the middle the hybrids, which read
-# both.
+# On the left is the method that reads only the formula, on the right are those that read only the crystal graph, and in
+# the middle are the hybrids, which read both.
 #
-# > **Predict.** Write down the order you expect on formulas that were never met in training, from the smallest error to the
-# > largest. Where will the four hybrids be, seen from the others, and from each other?
+# > **Predict.** Write down the order you expect on formulas never seen in training, from the smallest error to the
+# > largest. Where will the four hybrids be, compared with the others and with each other?
 
 # %% [markdown]
 # ## The rules of the game
@@ -45,10 +45,10 @@ plot_what_methods_read(nine)
 #
 # - **the same crystals** for all: five folds, cut at random and cut by formula;
 # - **the same chances**: every method was tuned with equally many trials on validation crystals, never on test crystals;
-# - **three random starts** of each method on each fold, because one run is an anecdote;
+# - **three seeds** for each method on each fold, because one run is an anecdote;
 # - **everything recorded**: errors, predictions, times, settings, and the checksum of the data.
 #
-# `python -m course_lib.experiments` runs it all again. It takes hours, so this page reads the record.
+# `python -m course_lib.experiments` repeats all runs. This takes hours, so this page reads the recorded results.
 
 # %%
 import numpy as np
@@ -67,7 +67,7 @@ size = runs.groupby("method")[["seconds", "n_parameters"]].mean()
 size.loc[nine].rename(index=LABELS).round(1).convert_dtypes()
 
 # %% [markdown]
-# `seconds` is the CPU time of one training. A forest has no parameters of this kind, and late fusion has those of
+# `seconds` is the CPU time of one training run. A forest has no parameters of this kind, and late fusion has those of
 # its parents.
 #
 # ## The errors
@@ -83,8 +83,8 @@ table = table.loc[nine].rename(index=LABELS)
 table.sort_values("formula").round(3)
 
 # %% [markdown]
-# The lines on the bars are standard deviations over folds and starts. They overlap, and yet that does not mean that two
-# methods are equal: all of them find the same folds hard. So we look at pairs.
+# The lines on the bars are standard deviations over folds and seeds. They overlap, but that does not mean that two
+# methods are equal: all methods find the same folds hard. So we look at pairs.
 #
 # ## Pair by pair
 #
@@ -121,12 +121,13 @@ assert undecided["mean"].idxmax() == "multitask_gat"
 assert undecided["mean"].max() > by_method[best] / 4, "not shown, and yet far behind"
 
 # %% [markdown]
-# On random folds all eight are shown to be worse than ALIGNN. On new formulas some are not. That does not make them equal to
-# it: the multi-task GAT is behind by more than a quarter of ALIGNN's error on average, but not equally on all folds, and five
-# folds are few when so much is asked of each interval. (It differs from the others in two ways: it has another trunk, and it
-# learned the gap as well.) CGCNN is among them, too. In notebook 5, with two comparisons in place of eight, it was shown to be
-# worse: whoever asks more questions of one set of data must ask more of each answer. "Not shown to be worse" is a statement about the experiment. It becomes a
-# statement about the methods only with more folds.
+# On random folds all eight are shown to be worse than ALIGNN. On new formulas some are not. That does not make them
+# equal to it: the multi-task GAT is behind by more than a quarter of ALIGNN's error on average, but by different
+# amounts on different folds, and five folds are few for such wide intervals. (It differs from the others in two ways:
+# it has another trunk, and it learned the gap as well.) CGCNN is among them, too. In notebook 5, with two comparisons
+# in place of eight, it was shown to be worse: the more questions we ask of one dataset, the more we must ask of each
+# answer. "Not shown to be worse" is a statement about the experiment. Only more folds can turn it into a statement
+# about the methods.
 #
 # ## And the hybrids?
 #
@@ -154,15 +155,15 @@ assert (lead["ALIGNN"] > 3 * lead["best hybrid"]).all()
 pd.DataFrame(lead).map("{:+.1%}".format).rename_axis("less error than CGCNN")
 
 # %% [markdown]
-# No hybrid is shown to beat CGCNN, on either test; attention fusion is shown to be worse on one. The best of the four is
-# ahead by a percent or two at most, far inside its interval. ALIGNN, which reads no composition features at all, is ahead by
-# much more. So here a better *network* was worth more than a second view. (Notebook 5 says what part the angles have in it.) (A hybrid of ALIGNN and the
-# composition is not among the nine. It may be your first project.)
+# No hybrid is shown to beat CGCNN, on either test; attention fusion is shown to be worse on one. The best of the four
+# is ahead by a percent or two at most, far inside its interval. ALIGNN, which reads no composition features at all, is
+# ahead by much more. So here a better *network* was worth more than a second view. (Notebook 5 says how much of this is
+# due to the angles.) A hybrid of ALIGNN and the composition is not among the nine. It may be your first project.
 #
 # ## Error and time
 #
-# How should one weigh error against time? The chapter that this course started from divides the error by the time and
-# takes the *smallest* quotient for the best efficiency. Let us see what that picks:
+# How should we weigh error against time? The chapter that this course started from divides the error by the time and
+# calls the *smallest* quotient the best efficiency. Let us see what that picks:
 
 # %%
 formula = runs[runs["split"] == "formula"]
@@ -174,10 +175,10 @@ assert quotient.idxmin() == cost["seconds"].idxmax()
 
 # %% [markdown]
 # It picks the slowest method: a long time makes the quotient small. No quotient helps here, because nobody knows what a
-# second is worth to you in eV/atom. What can be said for everybody is this: a method is out if another one is better in
-# *both*. The methods that are left are the **Pareto front**.
+# second is worth to you in eV/atom. One thing holds for everybody: a method is out if another one is better in *both*.
+# The methods that are left form the **Pareto front**.
 
-# %% mystnb={"image": {"alt": "Mean absolute error on new formulas against the CPU time of one training, on a logarithmic axis, one mark a method with its standard deviation, and a dashed line through those that no other beats in both: random forest, CGCNN, late fusion, intermediate fusion and ALIGNN (small)."}}
+# %% mystnb={"image": {"alt": "Mean absolute error on new formulas against the CPU time of one training run, on a logarithmic axis, one mark per method with its standard deviation, and a dashed line through those that no other beats in both: random forest, CGCNN, late fusion, intermediate fusion and ALIGNN (small)."}}
 from course_lib.teaching.figures.comparison import plot_error_against_time
 
 plot_error_against_time(formula, "eV/atom")
@@ -191,12 +192,13 @@ assert on_front["random_forest"], "nothing is faster"
 assert on_front[best], "nothing is better"
 
 # %% [markdown]
-# The time is that of one training with the best setting that was found: 200 epochs for most of the networks, 100 for CGCNN,
-# ALIGNN and GAT. The front is drawn through means. Two methods whose errors cannot be told apart may change places on it.
+# The time is that of one training run with the best setting that was found: 200 epochs for most of the networks, 100
+# for CGCNN, ALIGNN and GAT. The front is drawn through means. Two methods whose errors cannot be told apart may swap
+# places on it.
 #
 # ## More data, another order
 #
-# All this was with some 1,600 crystals to learn from. Notebook 2 has the learning curves of three methods. Here are their
+# All this was with about 1,600 training crystals. Notebook 2 has the learning curves of three methods. Here are their
 # numbers again, on new formulas.
 #
 # > **Predict.** Does the order of the table above hold for 100 crystals?
@@ -220,23 +222,25 @@ assert few.idxmax() == "cgcnn", "with few crystals, structure alone is the worst
 assert many.idxmin() == "cgcnn", "with many, it is the best of the three"
 
 # %% [markdown]
-# The order of the means is turned round. A network has to learn from examples what the elements are like, and a hundred are
-# not enough: there the prepared numbers of the composition are worth more. (One start on each fold; notebook 2 has the
-# intervals, which are wide. ALIGNN was not trained on so few.) So a table of methods without a number of crystals says little.
+# The order of the means is reversed. A network has to learn from examples what the elements are like, and a hundred are
+# not enough: there the prepared numbers of the composition are worth more. (These are runs with one seed per fold;
+# notebook 2 has the intervals, which are wide. ALIGNN was not trained on so few.) So a table of methods says little
+# without the number of training crystals.
 #
 # ## Other crystals
 #
-# Our crystals are simple: few atoms, on places that symmetry fixes. Does the picture hold for others? The Materials Project
-# {cite:p}`jain2013materialsproject` has crystals of every kind. Of those that the CGCNN paper {cite:p}`xie2018cgcnn` lists,
-# 19,506 have at most 20 atoms in the cell and neither a suspect label nor a near copy. Four methods learned from 500, 2,000 and
-# 8,000 of them, on three folds by formula, with the settings that were tuned on *our* crystals and equally many steps for each
-# size. (The record holds the errors, not the crystals.)
+# Our crystals are simple: they have few atoms, on positions that symmetry fixes. Does the picture hold for others? The
+# Materials Project {cite:p}`jain2013materialsproject` has crystals of every kind. Of those that the CGCNN paper
+# {cite:p}`xie2018cgcnn` lists, 19,506 have at most 20 atoms in the cell and neither a suspect label nor a
+# near-duplicate. Four methods were trained on 500, 2,000 and 8,000 of them, on three folds by formula, with the
+# settings that were tuned on *our* crystals and the same number of steps for each size. (We recorded the errors; the
+# crystals themselves are not included.)
 #
 # > **Predict.** Which of the four gains most from more crystals? And is the hybrid still level with CGCNN?
 # >
 # > <!-- predict: gains; random forest; CGCNN; early fusion; ALIGNN (small) -->
 
-# %% mystnb={"image": {"alt": "Mean absolute error against the number of crystals to learn from, 500, 2,000 and 8,000, on logarithmic axes, for random forest, CGCNN, early fusion and ALIGNN (small) on crystals of the Materials Project. All lines fall. The forest's error is the largest throughout. CGCNN and early fusion lie close together, ALIGNN below them, and its lead grows with the number of crystals."}}
+# %% mystnb={"image": {"alt": "Mean absolute error against the number of training crystals, 500, 2,000 and 8,000, on logarithmic axes, for random forest, CGCNN, early fusion and ALIGNN (small) on crystals of the Materials Project. All lines fall. The forest's error is the largest throughout. CGCNN and early fusion lie close together, ALIGNN below them, and its lead grows with the number of crystals."}}
 from course_lib.teaching.figures.comparison import plot_learning_curves
 
 real = load_results("mp_le20_clean", "training_sizes")
@@ -263,17 +267,16 @@ assert shown[shown].index.tolist() == [(2000, forest), (8000, forest)]
 to_cgcnn.rename(index=LABELS).round(3)
 
 # %% [markdown]
-# The means keep one order at all three sizes: ALIGNN, early fusion, CGCNN, forest. So on crystals of all kinds the picture of
-# this course holds in the main: ALIGNN is ahead, and hybrid and CGCNN are close. But look at the intervals, which are CGCNN's
-# comparisons with the three others. With three folds and one start, all that they show is that the forest is worse, from 2,000
-# crystals on. And all four lines still fall: from 500 to 8,000 crystals the networks lose more than half of their error, ALIGNN
-# most of all. The
-# CGCNN paper reports 0.039 eV/atom, with 28,046 crystals to learn from.
+# The means keep the same order at all three sizes: ALIGNN, early fusion, CGCNN, forest. So on crystals of all kinds the
+# picture of this course largely holds: ALIGNN is ahead, and hybrid and CGCNN are close. But look at the intervals,
+# which compare CGCNN with the three others. With three folds and one seed, they show only that the forest is worse,
+# from 2,000 crystals on. And all four lines still fall: from 500 to 8,000 crystals the networks lose more than half of
+# their error, ALIGNN most of all. The CGCNN paper reports 0.039 eV/atom, with 28,046 training crystals.
 #
-# ## Outside this course
+# ## Beyond this course
 #
-# The same kinds of models on much larger data: Matbench v0.1 {cite:p}`dunn2020matbench`, mean absolute error over its
-# five official folds, from its public leaderboard.
+# How do the same kinds of models do on much larger data? The table shows Matbench v0.1 {cite:p}`dunn2020matbench`: the
+# mean absolute error over its five official folds, from its public leaderboard.
 
 # %%
 from course_lib.datasets import DATA
@@ -292,38 +295,39 @@ assert small.idxmin() == "MODNet (v0.1.12)"
 assert smallest.idxmax() == "RF-SCM/Magpie"
 
 # %% [markdown]
-# All are graph networks but four: MODNet, which has prepared features; CrabNet, which reads the formula; the dummy, which
-# says the mean; and the forest RF-SCM/Magpie. That forest reads Magpie and, on tasks with structures, the sine Coulomb matrix
-# of the crystal: it is a hybrid, not composition alone. `mp_e_form` and `mp_gap` have more than 100,000 crystals: there the forest is behind all
-# graph networks. `dielectric` (the refractive index, no unit) has fewer than 5,000: there the forest beats CGCNN, though not the
-# later graph networks, and the best model of this list, MODNet, works with prepared features. But `phonons` (the highest
-# frequency of the phonons), smaller still, has the forest last of all. So the number of crystals counts, and so does the
-# property. None of these numbers can be compared with ours: other crystals, other energies.
+# All but four are graph networks. The exceptions are MODNet, which uses prepared features; CrabNet, which reads the
+# formula; the dummy, which predicts the mean; and the forest RF-SCM/Magpie. That forest reads Magpie features and, on
+# tasks with structures, the sine Coulomb matrix of the crystal: it is a hybrid, not a composition-only model.
+# `mp_e_form` and `mp_gap` have more than 100,000 crystals: there the forest is behind all graph networks. `dielectric`
+# (the refractive index, no unit) has fewer than 5,000: there the forest beats CGCNN, though not the later graph
+# networks, and the best model of this list, MODNet, uses prepared features. But on `phonons` (the highest phonon
+# frequency), which is smaller still, the forest comes last. So both the number of crystals and the property matter.
+# None of these numbers can be compared with ours, because the crystals and the energies are different.
 #
 # ## Which method for which situation?
 #
 # | situation | what to try first | why |
 # |---|---|---|
-# | no structures, only formulas | random forest on Magpie | nothing else can be used |
-# | a few hundred crystals | a forest, and early fusion beside it | prepared chemistry replaces data (notebook 2) |
+# | no structures, only formulas | random forest on Magpie | of the nine, only this one needs no structure |
+# | a few hundred crystals | a forest, and early fusion alongside | prepared chemistry replaces data (notebook 2) |
 # | a thousand crystals and more | ALIGNN; CGCNN where time is short | the front above |
-# | two finished models that must not be touched | late fusion | one number, no training |
+# | two trained models that must not be changed | late fusion | one number, no training |
 # | several properties, some labels missing | multi-task network | a crystal with one label still trains, and a property may gain (notebook 6) |
 #
-# The table is a place to start from, not a result. The result is what *your* folds say.
+# The table is a starting point, not a result. The result is what *your* folds say.
 #
 # ## What we saw
 #
-# - Pairs on the same test crystals tell more than bars side by side.
-# - ALIGNN has the smallest error on both tests. Say also from which others it cannot be told apart, and that "not shown" is
-#   not "equal".
-# - With 1,600 crystals no hybrid is shown to beat CGCNN. What helped was a better network, not a second view. With few crystals
-#   the means stand the other way round.
-# - Error divided by time picks the slowest method. The Pareto front says what can be said.
+# - Pairwise differences on the same test crystals tell more than bars side by side.
+# - ALIGNN has the smallest error on both tests. A fair report also names the methods that it cannot be told apart from,
+#   and says that "not shown" does not mean "equal".
+# - With 1,600 crystals no hybrid is shown to beat CGCNN. What helped was a better network, not a second view. With few
+#   crystals the order of the means is reversed.
+# - Error divided by time picks the slowest method. The Pareto front shows what holds for everybody.
 # - The order of methods depends on how much data there is.
 #
-# **When this stops being true.** All of this was measured on simple prototypes without free coordinates. Where atoms sit
-# at angles that matter (molecular crystals, glasses), the angles of ALIGNN have more to say.
+# **When this stops being true.** All of this was measured on simple prototypes without free coordinates. Where angles
+# vary and matter (molecular crystals, glasses), ALIGNN's angles should be worth more.
 #
 # ## Check yourself
 #
@@ -335,8 +339,8 @@ assert smallest.idxmax() == "RF-SCM/Magpie"
 #
 # 1. Not necessarily. Both may find the same folds hard. Compare them on the same test crystals.
 # 2. Its difference from itself is zero.
-# 3. The leaderboard's order was measured on more than 130,000 crystals. With 300, start with a forest and a hybrid, and
-#    let folds by formula decide.
+# 3. The order on the leaderboard was measured with more than 130,000 crystals. With 300, start with a forest and a
+#    hybrid, and let folds by formula decide.
 #
 # </details>
 #

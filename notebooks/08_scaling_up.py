@@ -9,28 +9,28 @@
 # %% [markdown]
 # # Scaling up
 #
-# **Question.** The crystals of this course fit into a laptop. What changes with a hundred thousand of them: for the
+# **Question.** The crystals of this course fit on a laptop. What changes with a hundred thousand of them: for the
 # models, for the memory, for the time, and for the machine?
 #
 # **You will learn to**
 #
 # - read a public leaderboard with the size of each dataset in mind;
-# - run a method on the official folds of Matbench, and write the file that its leaderboard accepts;
+# - run a method on the official folds of Matbench, and write the file that the leaderboard accepts;
 # - keep memory bounded, whatever the number of crystals;
-# - train on several devices and check that they compute what one does;
-# - go on after a kill, and estimate what a run costs before you start it.
+# - train on several devices and check that they compute the same as one device;
+# - continue a run that was killed, and estimate what a run costs before you start it.
 #
 # **You need** notebooks 1 to 3; notebook 5 for ALIGNN. **Time to read:** 40 min. **Time to run:** at most 90 s on two
 # cores.
 
 # %% [markdown]
-# ## More crystals, other winners?
+# ## More crystals, different winners?
 #
 # Matbench {cite:p}`dunn2020matbench` is a set of public tasks, from hundreds of crystals to more than a hundred
-# thousand. Everybody uses the same folds, so results compare. We look at five entries of its leaderboard. The forest
-# reads the composition. MODNet {cite:p}`debreuck2021modnet` reads a choice of features of composition and structure.
-# CGCNN, ALIGNN and coGN {cite:p}`ruff2024cogn` are graph networks. ALIGNN reads angles on a line graph; coGN does without, and
-# its sister coNGN adds them.
+# thousand. Everybody uses the same folds, so results can be compared. We look at five entries of its leaderboard. The
+# forest reads the composition. MODNet {cite:p}`debreuck2021modnet` reads selected features of composition and
+# structure. CGCNN, ALIGNN and coGN {cite:p}`ruff2024cogn` are graph networks. ALIGNN reads angles on a line graph; coGN
+# does without them, and its sister coNGN adds them.
 #
 # The units differ from task to task. So each error is divided by that of a *dummy* that always predicts the mean.
 #
@@ -63,16 +63,16 @@ assert (many.nlargest(3, "crystals")["best"] == "coGN").all(), "without line gra
 tasks.round(2)
 
 # %% [markdown]
-# (The forest of the board, RF-SCM/Magpie, reads Magpie and, where there are structures, the sine Coulomb matrix of the crystal.
-# So it is a hybrid, unlike the forest of this course.)
+# (The forest on the leaderboard, RF-SCM/Magpie, reads Magpie features and, where structures are given, the sine Coulomb
+# matrix of the crystal. So it is a hybrid, unlike the forest of this course.)
 #
-# The column *best* is over all entries of our copy, not only the five drawn. With few crystals, chosen features win two
-# of three tasks. With more than 10,000, a graph network wins every time. The three largest go to coGN, which has no line
-# graph: angles are one way for a graph network to get better, not the only one.
+# The column *best* covers all entries of our copy, not only the five in the figure. With few crystals, selected
+# features win two of three tasks. With more than 10,000, a graph network wins every time. The three largest tasks go to
+# coGN, which has no line graph: angles are one way to improve a graph network, but not the only one.
 #
-# Size is not all. The forest is furthest behind on the perovskites, which are not the largest task. And `mp_e_form` and
-# `mp_gap` are of similar size, yet the distance between forest and ALIGNN differs much: *what* is to be predicted counts
-# as well.
+# Size is not everything. The forest is furthest behind on the perovskites, which are not the largest task. And
+# `mp_e_form` and `mp_gap` are of similar size, yet the distance between forest and ALIGNN is very different: the
+# property matters as well.
 
 # %%
 gap = tasks["forest / ALIGNN"]
@@ -82,16 +82,16 @@ assert gap["mp_e_form"] > 2 * gap["mp_gap"]
 # %% [markdown]
 # ## A recorder that checks
 #
-# A result counts when it was made by the rules: official folds, every test crystal predicted once, and nothing chosen
-# by a test set. The `matbench` package gives out the folds, and takes down the predictions. `course_lib` does the rest:
+# A result counts if it follows the rules: official folds, every test crystal predicted once, and nothing chosen on a
+# test set. The `matbench` package provides the folds and records the predictions. `course_lib` does the rest:
 #
 # ```bash
 # course-lib benchmark --task matbench_jdft2d --method random_forest --folder runs/jdft2d
 # ```
 #
-# That command downloads the data. This page shall run without a network. So the next cell writes a stand-in: a file in
-# the format of Matbench, with as many crystals as its smallest task has, but crystals of our own. The errors below are
-# therefore *not* errors on Matbench. The way is the same.
+# That command downloads the data. This page must run without a network, so the next cell writes a stand-in: a file in
+# the format of Matbench, with as many crystals as its smallest task, but with our own crystals. The errors below are
+# therefore *not* errors on Matbench. The procedure is the same.
 
 # %%
 import os
@@ -110,8 +110,8 @@ frame = pd.DataFrame({"structure": list(ours["structure"]), "exfoliation_en": en
 store_dataframe_as_json(frame, "stand_in.json.gz", compression="gz", pbar=False)
 
 # %% [markdown]
-# The file is read crystal by crystal, and the graphs are written as they are made (more of this below). The ids are those
-# that Matbench gives its crystals, for the folds name them.
+# The file is read crystal by crystal, and each graph is written as soon as it is made (more on this below). The ids are
+# those that Matbench gives its crystals, because its folds refer to them.
 
 # %%
 from course_lib.composition import magpie
@@ -147,12 +147,12 @@ assert abs(read.tasks_map[TASK].scores.mae.mean - scores["mae"].mean()) < 1e-9
 scores.round(3)
 
 # %% [markdown]
-# Five folds, each with the package's own scores. `is_valid` is the package's verdict: all folds are there, each with a
-# prediction for each of its test crystals, and the file has not been changed since.
+# The table has five folds, each with the package's own scores. `is_valid` is the package's verdict: no fold is missing,
+# each has a prediction for each of its test crystals, and the file has not been changed since.
 #
-# What the rules cannot check is how you chose your settings. If you try ten networks on the test folds and hand in the
-# best, the leaderboard will accept it, and it is wrong. `benchmark` sets one eighth of each training part aside to choose
-# the epoch by. Choose everything else on other data, as this course does on its own crystals.
+# The rules cannot check how you chose your settings. If you try ten networks on the test folds and submit the best, the
+# leaderboard will accept it, and it is wrong. `benchmark` sets aside one eighth of each training part to choose the
+# epoch. Choose everything else on other data, as this course does on its own crystals.
 
 # %%
 fold = read.tasks_map[TASK].results["fold_0"].data
@@ -168,7 +168,7 @@ assert len(fold) + sum(map(len, others)) == len(graphs), "and none is left out"
 # >
 # > <!-- predict: memory; about 10 MB; about 100 MB; about 1 GB; about 10 GB -->
 #
-# Start with one batch of the crystals of this page, which are smaller. A training step needs 64 of them, and no more:
+# We start with one batch of the crystals of this page, which are smaller. A training step needs only 64 of them:
 
 # %%
 one = graphs.batch(range(64))
@@ -177,9 +177,10 @@ stored = sum(file.stat().st_size for file in os.scandir("stand_in/graphs")) / 1e
 print(f"one batch: {size:.1f} MB; all graphs on disk: {stored:.1f} MB")
 
 # %% [markdown]
-# Everything else may wait on the disk. `CrystalGraphs` keeps a dataset as a few long arrays, one file each. The files are
-# **memory-mapped**: to Python they look like arrays, but the system reads a piece when it is touched, and drops it when
-# the memory is needed for something else. A second process that maps the same files shares the pieces with the first.
+# Everything else can stay on the disk. `CrystalGraphs` keeps a dataset as a few long arrays, one file each. The files
+# are **memory-mapped**: to Python they look like arrays, but the system reads a piece when it is accessed, and drops it
+# when the memory is needed for something else. A second process that maps the same files shares the pieces with the
+# first.
 
 # %%
 import numpy as np
@@ -189,14 +190,14 @@ assert isinstance(graphs.vector, np.memmap)
 
 # %% [markdown]
 # Building works in the same way, a few hundred crystals at a time. The next figure shows what was measured, up to the
-# size of `matbench_mp_e_form`, on generated crystals of 30 atoms. Lines: highest memory of a process, without the pieces
-# of files that the system can drop at any time. Crosses: what two users of the published ALIGNN code reported, at the
+# size of `matbench_mp_e_form`, on generated crystals of 30 atoms. Lines: peak memory of a process, without the pieces
+# of files that the system can drop at any time. Crosses: what two users of the published ALIGNN code reported at the
 # time, in its public issues [93](https://github.com/usnistgov/alignn/issues/93) and
-# [90](https://github.com/usnistgov/alignn/issues/90): a job with 28,000 CIF files killed at 500 GB, for a reason that the
-# thread does not settle; and 66 GB for two processes with 400,000 crystals. Their crystals were others, so this is no
-# race. That code has had a database on disk since.
+# [90](https://github.com/usnistgov/alignn/issues/90). One was a job with 28,000 CIF files that was killed at 500 GB,
+# for a reason that the thread does not settle; the other took 66 GB for two processes with 400,000 crystals. Their
+# crystals were different, so this is not a race. Since then, that code has gained a database on disk.
 
-# %% mystnb={"image": {"alt": "Highest memory against the number of crystals on logarithmic axes. Building from a stream stays level up to 130,000 crystals, training nearly so, both below one gigabyte; building in memory rises. Two crosses far above: 500 gigabytes at 28,000 crystals and 66 at 400,000."}}
+# %% mystnb={"image": {"alt": "Peak memory against the number of crystals on logarithmic axes. Building from a stream stays flat up to 130,000 crystals, training nearly so, both below one gigabyte; building in memory rises. Two crosses far above: 500 gigabytes at 28,000 crystals and 66 at 400,000."}}
 from course_lib.teaching.figures.scaling import plot_memory
 
 measured = pd.read_json(DATA / "results" / "large_data.jsonl", lines=True)
@@ -214,11 +215,11 @@ large = measured.loc[measured["crystals"] >= 28_000, columns].set_index("step")
 large.round().astype("Int64").astype("string").fillna("")
 
 # %% [markdown]
-# All sizes are in megabytes. `disk_mb` is the first answer: 130,000 times 400 edges times 20 bytes are 1,000 MB, and the rest
-# adds a little. `own_mb`, the second, is the line of the figure; `all_mb` has the pieces of the mapped files in it as well.
-# The machine had other work to do, so take the seconds as a rough guide.
+# All sizes are in megabytes. `disk_mb` answers the first question: 130,000 times 400 edges times 20 bytes are 1,000 MB,
+# and the rest adds a little. `own_mb` answers the second, and is the line in the figure; `all_mb` also includes the
+# pieces of the mapped files. The machine was also doing other work, so take the seconds as a rough guide.
 #
-# A straight line through the last two points of building tells what 400,000 crystals would take:
+# A straight line through the last two points of building estimates what 400,000 crystals would take:
 
 # %%
 built = measured[measured["step"] == "build from a stream"].set_index("crystals")
@@ -234,19 +235,19 @@ assert of_step["train"].max() < 1000, "batches included"
 assert of_step["build from a stream"].max() < 500 < of_step["build in memory"].max()
 
 # %% [markdown]
-# ## Two processes that are one
+# ## Two processes that work as one
 #
 # With several GPUs, each gets its part of every batch. Each computes the gradient of its part; the gradients are
-# averaged; all take the same step {cite:p}`li2020ddp`. This is *data-parallel* training, DDP in PyTorch. If a step is to
-# be that of one device with the whole batch, three things must hold:
+# averaged; all take the same step {cite:p}`li2020ddp`. This is *data-parallel* training, DDP in PyTorch. For a step to
+# be the same as on one device with the whole batch, three things must hold:
 #
-# - the batch size is that of all devices together. Eight devices with 64 crystals each are a batch of 512: another
-#   training, which wants another learning rate {cite:p}`goyal2017minibatch`;
-# - no crystal is taken twice to make the parts equally large, as common loaders do;
+# - the batch size counts all devices together. Eight devices with 64 crystals each make a batch of 512: a different
+#   training run, which needs a different learning rate {cite:p}`goyal2017minibatch`;
+# - no crystal is used twice to make the parts equally large, as common loaders do;
 # - the **batch norm** {cite:p}`ioffe2015batchnorm` uses the mean and spread of the whole batch.
 #
-# The last one is easily forgotten. Left alone, every process normalises by its own part, and the smaller the part, the
-# noisier its mean (the numbers are in standard deviations):
+# The last one is easily forgotten. Without it, every process normalises by its own part, and the smaller the part, the
+# noisier its mean. (The numbers are in standard deviations.)
 
 # %%
 import torch
@@ -263,8 +264,8 @@ for n_processes in (1, 2, 8, 32):
 assert off > 0.3
 
 # %% [markdown]
-# `course_lib` sums over all processes instead. Let us see whether two processes then do what one does. The same training,
-# once in this process, once in two; the commands are those of a terminal, after the word `course-lib`.
+# `course_lib` sums over all processes instead. Let us see whether two processes then do the same as one. We run the
+# same training once in this process and once in two. The commands are those of a terminal, after the word `course-lib`.
 #
 # > **Predict.** To how many digits will the two validation errors agree?
 # >
@@ -306,14 +307,14 @@ print(f"difference of the validation errors: {difference:.6f} eV/atom")
 assert difference < 1e-4
 
 # %% [markdown]
-# Sums in another order round differently, so the last digits may differ; over many steps such differences grow. The tests
-# of this library do the same with every network of the course, and count that each crystal is taken once.
+# Sums in another order round differently, so the last digits may differ; over many steps such differences grow. The
+# tests of this library do the same with every network of the course, and check that each crystal is used once.
 #
 # ## Killed at night
 #
-# A cluster ends your job when its time is over. So the run writes a checkpoint after each epoch, first beside its place and
-# then in one step under its name: there is never half a checkpoint. We start the training of above once more, and kill it
-# with the signal that no program can catch, as soon as there is something to go on from.
+# A cluster ends your job when its time is up. So the run writes a checkpoint after each epoch, first under a temporary
+# name and then, in one step, under its own: a half-written checkpoint never occurs. We start the same training again
+# and kill it, with the signal that no program can catch, as soon as a checkpoint exists.
 
 # %%
 import time
@@ -338,10 +339,10 @@ print(f"largest difference of any weight: {off}")
 assert off < 1e-6
 
 # %% [markdown]
-# Shuffling and dropout went on where they were, too. Go on with other crystals, other settings, or another version of the
-# library, and you get an error that says what differs.
+# Shuffling and dropout also continued where they had stopped. If you continue with other crystals, other settings, or
+# another version of the library, you get an error that says what differs.
 #
-# The finished model predicts files. The second crystal has elements that no training crystal had:
+# The trained model predicts crystals from files. The second crystal has elements that no training crystal had:
 
 # %%
 from pymatgen.core import Lattice, Structure
@@ -357,10 +358,11 @@ answer.drop(columns="target")
 # %% [markdown]
 # ## What will it cost?
 #
-# $$ \text{time} = \frac{\text{folds} \times \text{epochs} \times \text{crystals to learn from}}{\text{crystals a second}} $$
+# $$ \text{time} = \frac{\text{folds} \times \text{epochs} \times \text{training crystals}}{\text{crystals per second}}
+# $$
 #
-# The last number must be measured: for your network, your crystals and your machine. Recorded here: CGCNN, and ALIGNN with
-# 4 + 4 layers of 256, on generated crystals of 30 atoms.
+# The denominator must be measured, for your network, your crystals and your machine. We recorded it for CGCNN, and for
+# ALIGNN with 4 + 4 layers of 256 features, on generated crystals of 30 atoms.
 
 # %%
 speed = pd.read_json(DATA / "results" / "device.jsonl", lines=True)
@@ -380,25 +382,26 @@ assert cost.loc["mp_e_form", "alignn"] > 300, "no task for this machine"
 cost
 
 # %% [markdown]
-# Days for all five folds, if every crystal had 30 atoms. (In notebook 5 ALIGNN cost only a few times what CGCNN does. There it
-# was a small one, on crystals whose symmetry saves most of the angles. Here it is the published size, on crystals without
-# symmetry.) CGCNN on the largest task is a matter of patience on this machine.
-# ALIGNN is not. What would the machine have to do to finish in a week?
+# The table shows days for all five folds, if every crystal had 30 atoms. (In notebook 5 ALIGNN cost only a few times as
+# much as CGCNN. That was a small ALIGNN, on crystals whose symmetry saves most of the angles. Here it has its published
+# size, and the crystals have no symmetry.) With patience, CGCNN can be trained on the largest task on this machine.
+# ALIGNN cannot. How fast would the machine have to be to finish in a week?
 
 # %%
 needed = 5 * 500 * sizes["mp_e_form"] * 4 / 5 * 7 / 8 / (7 * 24 * 3600)
 print(f"{needed:.0f} crystals a second, {needed / fastest['alignn']:.0f} times as many")
 
 # %% [markdown]
-# **No GPU was at hand for this course, so no GPU is in these tables, and we do not guess.** Whoever has one makes the rows
-# with
+# **No GPU was available for this course, so these tables have no GPU, and we do not guess.** If you have one, you can
+# add the rows with
 #
 # ```bash
 # python tools/benchmarks/bench_device.py --record data/results/device.jsonl
 # ```
 #
-# It measures both networks in single precision and bf16, with and without `torch.compile`, with batches made in the loop
-# and with batches on the device, and says which share of a step goes into what. On the CPU the answer is, in percent of a step:
+# It measures both networks in single precision and bf16, with and without `torch.compile`, with batches made in the
+# loop and with batches on the device. It also measures how a step divides into its parts. On the CPU they are, in
+# percent of a step:
 
 # %%
 parts = ["batch", "move", "forward", "backward", "optimizer"]
@@ -409,7 +412,7 @@ assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
 # %% [markdown]
 # ## On a cluster
 #
-# The options of a run may stand in a file; every run keeps its own as `config.yaml`:
+# You can write the options of a run into a file; every run stores its own as `config.yaml`:
 #
 # ```yaml
 # # alignn.yaml
@@ -421,8 +424,8 @@ assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
 # ```
 #
 # Build the graphs once, on any machine: `course-lib data build matbench_mp_e_form --folder graphs/e_form --jobs -1`. All
-# processes of all machines then map the same folder. With SLURM, one task a GPU; above these lines of the script stands
-# `#!/bin/bash`:
+# processes of all machines then map the same folder. With SLURM, start one task per GPU. The first line of the script
+# is `#!/bin/bash`, followed by:
 #
 # ```bash
 # #SBATCH --nodes=2
@@ -432,37 +435,37 @@ assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
 # srun course-lib train --config alignn.yaml --resume
 # ```
 #
-# `--resume` does no harm the first time. When the time is over, submit the same script again. Without SLURM, on each of
-# the two machines:
+# `--resume` does no harm the first time. When the time is up, submit the same script again. Without SLURM, run on each
+# of the two machines:
 #
 # ```bash
 # torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint FIRST_MACHINE:29500 \
 #     -m course_lib train --config alignn.yaml --resume
 # ```
 #
-# What has been tested: two processes on one machine without a GPU, started as above and by `torchrun`. What has not: several
-# machines, and SLURM.
+# We have tested two processes on one machine without a GPU, started as above and by `torchrun`. We have not tested
+# several machines, nor SLURM.
 #
-# ## Hand in a result
+# ## Submit a result
 #
 # 1. `course-lib benchmark --task matbench_mp_gap --method alignn --config gap.yaml --folder runs/gap`, all five folds.
-#    Folds may run at the same time, in one folder: `--folds 0`, `--folds 1` and so on.
+#    Folds can run at the same time, in one folder: `--folds 0`, `--folds 1` and so on.
 # 2. Write `info.json`: authors, description of the algorithm, references.
 # 3. Put it into a folder with `results.json.gz` and your code (a notebook or script), and open a pull request at the
 #    [repository of Matbench](https://github.com/materialsproject/matbench), which explains each step.
 #
 # ## What we saw
 #
-# - On small tasks chosen features keep up with graph networks or win; on large ones graph networks win, with line graphs and
-#   without.
-# - Memory need not grow with the number of crystals: what a step does not need stays on the disk.
-# - Several processes take the steps of one, if batch size, shuffling and batch norm are those of the whole.
+# - On small tasks selected features keep up with graph networks or win; on large ones graph networks win, with line
+#   graphs and without.
+# - Memory need not grow with the number of crystals: whatever a step does not need stays on the disk.
+# - Several processes take the same steps as one, if batch size, shuffling and batch norm refer to the whole batch.
 # - A run that can be killed at any time is worth more than a fast one.
-# - Crystals per second, times epochs, tells before the start whether a run will end.
+# - Crystals per second and the number of epochs tell you before the start whether a run will finish in time.
 #
-# **When this stops being true.** Very large crystals: memory goes with the atoms of a batch, so take smaller batches. Disks
-# over a slow network: reading pieces at random waits for it; copy the folder to each machine first. Hundreds of devices:
-# their parts get small, and they wait for each other.
+# **When this stops being true.** With very large crystals, memory grows with the atoms of a batch, so take smaller
+# batches. With disks on a slow network, reading random pieces is slow; copy the folder to each machine first. With
+# hundreds of devices, their parts get small, and they wait for each other.
 #
 # ## Check yourself
 #
@@ -476,10 +479,12 @@ assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
 # <details><summary>Answers</summary>
 #
 # 1. The batch is 256, four times as large, with a quarter of the steps in an epoch at the old learning rate. And unless
-#    batch norm is joined, each GPU normalises by its own 64; if it is, by 256.
-# 2. Features and a forest, or MODNet, which takes minutes; then a network beside it, and their blend (notebook 3).
-# 3. Whether the crystals, or their graphs, are collected in a list before they are written. Read one, write one.
-# 4. `is_valid` is true, it cannot know. The result is flattered: the test part of fold 0 chose the learning rate.
+#    batch norm is synchronised, each GPU normalises by its own 64; if it is, by 256.
+# 2. Features and a forest, or MODNet, which takes minutes; then a network, and the blend of the two (notebook 3).
+# 3. Whether the crystals, or their graphs, are collected in a list before they are written. It is better to read one,
+#    then write one.
+# 4. `is_valid` is true: it cannot know. The result is too optimistic, because the test part of fold 0 chose the
+#    learning rate.
 #
 # </details>
 #
@@ -490,6 +495,6 @@ assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
 #
 # ## Further reading
 #
-# The benchmark: {cite:t}`dunn2020matbench`. Data-parallel training, and what it costs to talk: {cite:t}`li2020ddp`. Large
-# batches and their learning rate: {cite:t}`goyal2017minibatch`. The library that starts the processes here:
+# The benchmark: {cite:t}`dunn2020matbench`. Data-parallel training, and the cost of communication: {cite:t}`li2020ddp`.
+# Large batches and their learning rate: {cite:t}`goyal2017minibatch`. The library that starts the processes here:
 # {cite:t}`falcon2019lightning`. The networks at the top: {cite:t}`choudhary2021alignn`, {cite:t}`ruff2024cogn`.

@@ -16,18 +16,18 @@
 #
 # - say what is in the dataset and what is not;
 # - say how each number was computed, and how accurate it is;
-# - compute one of its rows again.
+# - recompute one of its rows.
 #
 # **You need** nothing but notebook 0. **Time to read:** 15 min. **Time to run:** at most 30 s on two cores.
 
 # %% [markdown]
 # ## What it is
 #
-# Each row is a crystal in one of 17 *prototypes*: rock salt, zinc blende, perovskite and so on. A prototype says where the
-# atoms sit; what is left free are the elements and one or two lattice constants. For each crystal the lattice constants
-# were relaxed and two properties computed, with density-functional theory:
+# Each row is a crystal in one of 17 *prototypes*: rock salt, zinc blende, perovskite and so on. A prototype fixes where
+# the atoms sit; only the elements and one or two lattice constants are free. For each crystal the lattice constants
+# were relaxed and two properties were computed with density-functional theory:
 #
-# - the **formation energy** in eV per atom: the energy of the crystal minus that of its elements, by themselves. Negative
+# - the **formation energy** in eV per atom: the energy of the crystal minus that of its pure elements. A negative value
 #   means that the crystal is more stable than the elements;
 # - the **band gap** in eV; 0 for a metal.
 #
@@ -74,11 +74,11 @@ labels = {
 plot_by_prototype(crystals, labels)
 
 # %% [markdown]
-# In brackets, the number of crystals. The bars are medians.
+# The numbers in brackets count the crystals. The bars are medians.
 #
 # ## Polymorphs
 #
-# Two crystals with one formula and two structures are *polymorphs*. How far apart are their energies?
+# Two crystals with the same formula and different structures are *polymorphs*. How far apart are their energies?
 
 # %% mystnb={"image": {"alt": "Histogram of the difference in formation energy between every two crystals with the same formula. Half of the pairs differ by less than a quarter of an electronvolt per atom, some by more than one."}}
 from course_lib.teaching.figures.dataset import plot_polymorph_differences
@@ -104,7 +104,7 @@ print(f"{len(pairs)} pairs; the nearest and the farthest, in eV/atom:")
 pd.concat([pairs.head(4), pairs.tail(4)]).set_index("formula").round(3)
 
 # %% [markdown]
-# The prototypes that meet most often, and how far apart they are:
+# The next table lists the pairs of prototypes that share most formulas, and how far apart their energies are:
 
 # %%
 meeting = pairs.groupby(["first", "second"])["difference"].agg(["size", "median"])
@@ -120,12 +120,12 @@ meeting.nlargest(8, "size").round(3)
 # | cutoff | 600 eV where an element has a hard PAW data set (H B C N O F Be Ti V Cu Zn Ga Sc), else 400 eV |
 # | k-points | at least 2.4 per inverse angstrom, even and Gamma-centred |
 # | occupations | Fermi smearing of 0.05 eV |
-# | relaxation | lattice constants only, until the next step would change them by less than 1.2 %; the stress that is left is recorded |
-# | references | the crystals of the Delta-codes project {cite:p}`lejaeghere2016delta`; molecules for H, N, O and F; the ring S₈ for sulfur |
+# | relaxation | lattice constants only, until the next step would change them by less than 1.2 %; the residual stress is recorded |
+# | references | the crystals of the Delta-codes project {cite:p}`lejaeghere2016delta`; molecules for H, N, O and F; the S₈ ring for sulfur |
 # | corrections | none |
 #
-# Why even and Gamma-centred? An odd mesh leaves out the edge of the Brillouin zone, where many gaps are smallest.
-# `data/README.md` tells the rest, known flaws included. Every row has its residual stress:
+# Why even and Gamma-centred? An odd mesh leaves out the boundary of the Brillouin zone, where many gaps are smallest.
+# `data/README.md` has the details, known flaws included. Every row has its residual stress:
 
 # %%
 stress = crystals["residual_stress"]
@@ -136,10 +136,10 @@ pd.Series(built["rejected"], name="crystals").rename_axis("why rejected").to_fra
 # %% [markdown]
 # ## How accurate it is
 #
-# Some of the crystals are in the Materials Project {cite:p}`jain2013materialsproject` too. It used another code, other
-# settings, and it shifts the energies of some classes of compounds so that they agree better with experiments. We do not
-# shift. So the two must differ there, and should agree elsewhere. Compared are crystals with the same formula, space group
-# and (within 10 %) volume that are not magnetic there.
+# Some of the crystals are also in the Materials Project {cite:p}`jain2013materialsproject`. It used another code and
+# other settings, and it shifts the energies of some classes of compounds so that they agree better with experiments. We
+# do not shift energies. So the two must differ for those classes, and should agree elsewhere. We compare crystals with
+# the same formula and space group, and a volume within 10 %, that are not magnetic there.
 
 # %%
 validation = json.loads((DATA / "results" / "pbe_validation.json").read_text())
@@ -163,8 +163,8 @@ by_class["corrected"] = by_class.index.isin(list(shifted_there))
 plot_validation(by_class, "eV/atom")
 
 # %% [markdown]
-# Crystals that differ by more than 0.1 eV/atom although no shift applies were looked at one by one. In most of them the
-# other database holds another state or another crystal:
+# We examined every crystal that differs by more than 0.1 eV/atom although no shift applies. For most of them the other
+# database holds another state or another crystal:
 
 # %%
 from IPython.display import display
@@ -174,7 +174,7 @@ with pd.option_context("display.max_colwidth", None):
     display(outliers.set_index("id"))
 
 # %% [markdown]
-# Band gaps agree as well as two computations with different k-meshes and volumes can:
+# Band gaps agree as well as one can expect of two calculations with different k-meshes and volumes:
 
 # %%
 gaps = validation["band_gap_ev"]
@@ -189,28 +189,28 @@ print(f"mean absolute difference {gaps['either_insulates']['mean_absolute']:.2f}
 # %% [markdown]
 # ## What it is not good for
 #
-# - **Magnetic elements, lanthanides, actinides**: there are none. A model trained here knows nothing of them.
-# - **Stability.** Many of the crystals do not exist in nature: a prototype was given to a formula whether it likes it or
-#   not. And atoms could not move off their sites, so a structure that would distort stays as it is.
+# - **Magnetic elements, lanthanides, actinides**: there are none. A model trained here knows nothing about them.
+# - **Stability.** Many of the crystals do not exist in nature: each formula was put into a prototype whether or not it
+#   is stable there. And atoms could not move off their sites, so a structure that would distort stays as it is.
 # - **Band gaps for devices.** PBE gaps are too small, by a third or more, and spin-orbit coupling is missing.
-# - **Layered crystals and molecules**: there are no van der Waals forces.
-# - **Comparison with energies of the Materials Project** where that database shifts: see above.
+# - **Layered crystals and molecules**: van der Waals forces are not included.
+# - **Comparison with energies of the Materials Project** where that database shifts them (see above).
 #
-# ## One row again
+# ## Recompute a row
 #
-# With GPAW installed, one command computes recorded crystals again at their recorded cells and prints the difference:
+# With GPAW installed, one command recomputes recorded crystals at their recorded cells and prints the difference:
 #
 # ```
 # python3 -m data.pbe_prototypes.check row zincblende-Be-O --folder data/pbe_prototypes/raw
 # ```
 #
-# `python -m data.pbe_prototypes.build` makes the file of the course from the raw results; the same results give the same
-# bytes, and a test says so.
+# `python -m data.pbe_prototypes.build` makes the file of the course from the raw results; the same results give the
+# same bytes, and a test checks this.
 #
 # ## Licence and citation
 #
-# The data are ours: CC BY 4.0. Please cite the course (`README.md` of its repository says how) and say which version, by the
-# checksum:
+# The data are our own, under CC BY 4.0. Please cite the course, as `README.md` in its repository says, and give the
+# version by its checksum:
 
 # %%
 print("sha256", crystals.attrs["sha256"][:16], "...,", crystals.attrs["licence"])

@@ -14,14 +14,14 @@
 #
 # **You will learn to**
 #
-# - recognise mistakes that are easily made, and hard to see, in work like this;
+# - recognise mistakes that are easy to make and hard to see in work like this;
 # - catch each of them with a few lines of code.
 #
 # **You need** notebooks 1 to 3; later notebooks take up the rest. **Time to read:** 20 min.
 # **Time to run:** at most 40 s on two cores.
 #
-# None of these mistakes is silly. Most of them leave no trace: the code runs, the numbers look fine. Each item says what
-# is wrong, and a cell shows it.
+# None of these mistakes is silly. Most of them leave no trace: the code runs, and the numbers look fine. Each item says
+# what is wrong, and a cell proves it.
 
 # %%
 import numpy as np
@@ -45,8 +45,8 @@ graphs = CrystalGraphs.from_structures(
 # %% [markdown]
 # ## 1. The Magpie preset has 132 features, not 145
 #
-# The 145 features of {cite:t}`ward2016magpie` are four groups. The preset called `magpie` in matminer makes only one of
-# them; the other three need featurizers of their own.
+# The 145 features of {cite:t}`ward2016magpie` are four groups. The preset `magpie` in matminer computes only one of
+# them; the other three need their own featurizers.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -58,8 +58,8 @@ assert n_preset == 132
 assert sum(len(labels) for labels in groups.values()) == 145
 
 # %% [markdown]
-# The chapter's early fusion puts the preset's features next to an embedding of 128 numbers, and reads both with a layer made
-# for 273 inputs. So its code stops at the first batch:
+# The chapter's early fusion concatenates the preset's features with an embedding of 128 numbers, and feeds both to a
+# layer for 273 inputs. So its code stops at the first batch:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -72,8 +72,9 @@ except RuntimeError as error:
 # %% [markdown]
 # ## 2. Its errors were not measured
 #
-# The chapter prints errors in comments beside its code; no run is recorded that they could come from. Beside them the public
-# leaderboard of Matbench {cite:p}`dunn2020matbench`, for formation energies on five official folds (eV/atom):
+# The chapter prints errors in comments next to its code, but records no run that they could come from. For comparison,
+# here is the public leaderboard of Matbench {cite:p}`dunn2020matbench`, for formation energies on five official folds
+# (eV/atom):
 
 # %%
 board = pd.read_csv(DATA / "matbench_leaderboard.csv", index_col="model")
@@ -92,9 +93,9 @@ assert ratio > 3
 #
 # ## 3. The weight of late fusion comes from training predictions, in another order
 #
-# Two mistakes in one. The models remember their training set, so $\alpha$ says who remembers better (notebook 3). And
-# CGCNN's training predictions come out of a loader that *shuffles*, so they are not in the order of the true values.
-# What a shuffle does to a perfect model:
+# These are two mistakes in one. The models memorise their training set, so $\alpha$ says which of them memorises better
+# (notebook 3). And CGCNN's training predictions come out of a loader that *shuffles*, so they are not in the order of
+# the true values. This is what a shuffle does to a perfect model:
 
 # %%
 y = crystals[ENERGY].to_numpy()
@@ -111,8 +112,8 @@ assert np.abs(shuffled - y).mean() > np.abs(y.mean() - y).mean()
 # ## 4. Two tasks, paired by row number
 #
 # Formation energies and band gaps come from two lists that hold different materials. The chapter takes row 1 of both,
-# row 2 of both, and so on. A comment in it says that in practice one joins them by the id of the material; the code that is
-# printed, and the errors that are reported, do without. Here the same is done with two lists whose order differs:
+# row 2 of both, and so on. A comment says that in practice one joins them by the id of the material, but the printed
+# code and the reported errors do not. Here the same is done with two lists whose order differs:
 
 # %%
 energies, gaps = crystals[ENERGY], crystals[GAP].sample(frac=1, random_state=0)
@@ -127,7 +128,8 @@ assert by_id.corr().iloc[0, 1] < -0.2
 assert abs(by_row.corr().iloc[0, 1]) < 0.15
 
 # %% [markdown]
-# Stable compounds tend to have gaps. By row, nothing of it is left, and a network that learns both learns noise.
+# Stable compounds tend to have gaps. Paired by row, nothing is left of this relation, and a network that learns both
+# learns noise.
 #
 # ## 5. The smallest error divided by time is not the best efficiency
 #
@@ -140,8 +142,8 @@ for name, time in (("as it is", minutes), ("twice as slow", 2 * minutes)):
     print(f"{name:14s}{1e3 * error / time:.2f} meV/atom per minute")
 
 # %% [markdown]
-# The result that it prints is not what its formula gives. These are the errors (eV/atom) and times (minutes) that it prints,
-# with the random forest as "best efficiency":
+# The result that it prints is not the one its formula gives. These are the printed errors (eV/atom) and times
+# (minutes), with the random forest named as "best efficiency":
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -160,8 +162,8 @@ print("smallest:", quotient.idxmin(), "- largest:", quotient.idxmax())
 # %% [markdown]
 # ## 6. `squeeze()` and a batch of one
 #
-# `squeeze()` removes *every* dimension of size one. For a batch of one crystal nothing is left. And where shapes do not
-# match, the loss does not complain; it compares everything with everything:
+# `squeeze()` removes *every* dimension of size one. For a batch of one crystal no dimension is left. And where shapes
+# do not match, the loss does not complain; it compares every prediction with every true value:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -171,7 +173,7 @@ print("difference of (3,) and (3, 1):", tuple((prediction - truth).shape))
 print(f"error of a perfect prediction: {(prediction - truth).abs().mean():.2f}")
 
 # %% [markdown]
-# Every network of this course returns two dimensions, (crystals, targets), always.
+# Every network in this course always returns two dimensions, (crystals, targets).
 
 # %%
 from course_lib.models import CGCNN
@@ -196,7 +198,7 @@ assert size.max() / quarter > 1000
 # ## 8. A graph attention network is not MEGNet
 #
 # The chapter names its network "MEGNet-style". MEGNet {cite:p}`chen2019megnet` updates three things in each layer: bonds, atoms and the *state*, a vector that belongs
-# to the whole crystal. A graph attention network {cite:p}`velickovic2018gat` updates the atoms only.
+# to the whole crystal. A graph attention network {cite:p}`velickovic2018gat` updates only the atoms.
 
 # %%
 from course_lib.models import GAT, MEGNet
@@ -212,9 +214,9 @@ assert not any("state" in part for part in updated["GAT"])
 # %% [markdown]
 # ## 9. Zeroing one block, shuffling the other
 #
-# To see which block matters more, the chapter sets the composition features to zero and shuffles the structures. These are
-# two different questions. Zero is a crystal that does not exist, far from all training data; a shuffled block is a real
-# one, only of another crystal. The same block, treated both ways:
+# To see which block matters more, the chapter sets the composition features to zero and shuffles the structures. These
+# are two different questions. A block of zeros belongs to no crystal and is far from all training data; a shuffled
+# block is real, but belongs to another crystal. Here is the same block, treated both ways:
 
 # %%
 from course_lib.models import EarlyFusion
@@ -240,12 +242,12 @@ print(f"permuted {np.mean(permuted):.2f} ± {np.std(permuted):.2f} eV/atom")
 assert abs(zeroed - np.mean(permuted)) > 2 * np.std(permuted)
 
 # %% [markdown]
-# Whichever is larger, they are not the same, and blocks can only be compared when both are treated alike.
+# Whichever is larger, the two are not the same, and blocks can only be compared when both are treated in the same way.
 #
 # ## 10. A difference between two single runs
 #
 # The chapter compares one multi-task run with one single-task run and speaks of negative transfer. How much do two runs
-# of *the same* method on the same fold differ, when nothing but the seed changes?
+# of *the same* method on the same fold differ, when only the seed changes?
 
 # %%
 from course_lib.experiments.records import load_results
@@ -264,14 +266,15 @@ print(f"(the chapter's difference: {claimed:.1%})")
 assert (spread / starts.mean(axis=1)).median() > claimed
 
 # %% [markdown]
-# So two single runs that differ by less cannot tell a better method from a better seed. The difference may still be real; it
-# takes more runs to know (notebook 6).
+# So two single runs that differ by less cannot tell a better method from a better seed. The difference may still be
+# real, but it takes more runs to know (notebook 6).
 #
 # ## 11. Are two tasks related? Not by whether predictions correlate above 0.5
 #
 # To decide whether two tasks should share a network, the chapter takes the correlation of the network's two *predictions*
-# and shares if it is above 0.5. Two things go wrong. First, both predictions are made from one embedding, so they go
-# together whatever the tasks are. Networks that have learned nothing show it. Second, a head can change the sign: a task and its negative are the same task, and their correlation is −1.
+# and shares if it is above 0.5. Two things go wrong. First, both predictions are made from one embedding, so they can
+# be correlated whatever the tasks are. Untrained networks show it. Second, a head can change the sign: a task and its
+# negative are the same task, and their correlation is −1.
 
 # %%
 from course_lib.models import MultiTask
@@ -292,15 +295,15 @@ assert 0.1 < says_share < 0.6
 assert labels < -0.5
 
 # %% [markdown]
-# So take the labels of the same crystals, and the size of the correlation. Even then it is a hint, not a verdict: whether
-# sharing pays is measured, with several seeds (item 10).
+# So take the labels of the same crystals, and the size of their correlation. Even then it is a hint, not a verdict:
+# whether sharing pays off has to be measured, with several seeds (item 10).
 #
 # ## 12. An ALIGNN without a line graph
 #
 # The chapter's "ALIGNN simplified" leaves out the line graph, and says so. But the line graph and its angles *are* what
-# ALIGNN {cite:p}`choudhary2021alignn` adds. Without them a network of distances is left, as CGCNN is. The chapter's
-# comparison calls CGCNN a graph network, and this one a hybrid by the name of ALIGNN. Here it learns two crystals whose
-# graphs differ in nothing but the angles (notebook 5), with the answers 1 and −1, and so does ALIGNN:
+# ALIGNN {cite:p}`choudhary2021alignn` adds. Without them, what is left is a distance-based network like CGCNN. The
+# chapter's comparison calls CGCNN a graph network, but lists this one as a hybrid named ALIGNN. Here both it and ALIGNN
+# are trained on two crystals whose graphs differ only in the angles (notebook 5), with the answers 1 and −1:
 
 # %%
 from course_lib.teaching.examples import ordered_alloys
@@ -323,13 +326,14 @@ assert answers["alignn"][0] > 0.5
 assert answers["alignn"][1] < -0.5
 
 # %% [markdown]
-# The simplified network has one answer for both, however long it learns. Its errors say nothing about what ALIGNN can do.
+# The simplified network gives the same answer for both, however long it trains. Its errors say nothing about what
+# ALIGNN can do.
 #
 # ## 13. The size of a loss does not say how much a task is learned
 #
-# The chapter gives the band gap the weight 0.5 "for scale adjustment", since its errors are larger numbers. But both losses
-# are mean *absolute* errors. The derivative of $|r|$ is 1 or −1, however large the error $r$ is. So the share of a task in
-# the gradient of the shared network is not its share in the loss:
+# The chapter gives the band gap the weight 0.5 "for scale adjustment", because its errors are larger numbers. But both
+# losses are mean *absolute* errors. The derivative of $|r|$ is 1 or −1, however large the error $r$ is. So the share of
+# a task in the gradient of the shared network is not its share in the loss:
 
 # %%
 from course_lib.losses import task_errors, task_shares
@@ -359,8 +363,8 @@ table.round(2)
 #
 # ## 14. Solutions that stop when they run
 #
-# The solution to the chapter's exercise on attention reads a variable that nothing sets: the lines that would compute the
-# graph's embedding are left out, with a comment in their place. In the shortest form:
+# The solution to the chapter's exercise on attention reads a variable that is never set: the lines that would compute
+# the embedding of the graph are left out, with a comment in their place. In its shortest form:
 
 
 # %%
@@ -377,14 +381,14 @@ except NameError as error:
     print(error)
 
 # %% [markdown]
-# The solutions on negative transfer and on importances call functions and objects that the chapter never defines, too. In
-# this course every cell of every solution is run by the tests.
+# The solutions on negative transfer and on importances also call functions and objects that the chapter never defines.
+# In this course the tests run every cell of every solution.
 #
 # ## 15. Importances as percentages of their sum
 #
-# The chapter divides the increase of the error for each block by the sum of both, and prints percentages. But two increases
-# need not add up to anything: blocks that tell the same have small ones each, and an increase can be negative, since a
-# model can do better without a block. In numbers, for increases of −0.01 and 0.05 eV/atom:
+# The chapter divides the increase of the error for each block by the sum of both, and prints percentages. But the sum
+# of two increases need not mean anything. Blocks that hold the same information each have a small increase, and an
+# increase can be negative, since a model can do better without a block. Take increases of −0.01 and 0.05 eV/atom:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -392,14 +396,15 @@ increases = pd.Series({"composition": -0.01, "structure": 0.05})
 print((100 * increases / increases.sum()).round().astype(int).to_dict())
 
 # %% [markdown]
-# Minus 25 and 125 percent of what? Give the increases themselves, in the unit of the error (exercise 8).
+# Minus 25 and 125 percent of what? Report the increases themselves, in the unit of the error (exercise 8).
 #
 # ## 16. The weight of uncertainty weighting
 #
 # A comment in the chapter says that task $k$ has the weight $1/(2\sigma_k^2)$. Its code has $e^{-s_k} L_k + s_k$ with a learned
-# $s_k$. If $s_k = \ln \sigma_k^2$, as in {cite:t}`kendall2018multitask`, the code's weight is twice that of the comment. With
-# absolute errors, which the chapter uses, neither is meant: there the code is right as it stands, with $s_k = \ln b_k$ and the
-# width $b_k$ of a Laplace distribution. The learned weight then is one over the task's own loss:
+# $s_k$. If $s_k = \ln \sigma_k^2$, as in {cite:t}`kendall2018multitask`, the code's weight is twice that of the
+# comment. With absolute errors, which the chapter uses, neither reading applies: there the code is right as it stands,
+# with $s_k = \ln b_k$ and the width $b_k$ of a Laplace distribution. The learned weight is then the inverse of the
+# task's own loss:
 
 # %%
 from scipy.optimize import minimize_scalar
