@@ -9,22 +9,22 @@
 # %% [markdown]
 # # Exercise 1: How many inputs, and how to keep them in check
 #
-# **Question.** A network with more numbers to learn than crystals to learn from can simply memorise them. What helps
-# against that, and how do you show that it does?
+# **Question.** A network with more weights than training crystals can simply memorise them. What helps against that,
+# and how do you show that it does?
 #
 # **You will**
 #
 # - count the inputs and the weights of a network that joins two vectors;
-# - choose two ways against overfitting and measure each of them, alone;
-# - decide, with an interval, what the measurement shows, and what it does not.
+# - choose two remedies for overfitting and measure each of them on its own;
+# - decide, with an interval, what the measurement shows and what it does not.
 #
 # **You need** notebook 2. **Difficulty:** easy. **Time to work:** 30 min. **Time to run:** at most 60 s on two cores.
 
 # %% [markdown]
 # ## The picture
 #
-# Early fusion again, with a graph embedding of 256 numbers instead of 128, and few crystals to learn from. Below is one
-# training run, without anything against overfitting.
+# This is early fusion again, with a graph embedding of 256 numbers instead of 128, and few training crystals. Below is
+# one training run, without any measure against overfitting.
 
 # %%
 import torch
@@ -48,9 +48,9 @@ train, validation, test = (graphs.subset(part) for part in fold)
 
 
 # %% [markdown]
-# One training takes about 120 steps of at most 32 crystals each, however many crystals there are: so all variants get about
-# the same work. With more crystals an epoch has more steps, so there are fewer epochs to choose the best one from. The seed
-# decides which crystals are drawn from the training set, and the random start.
+# One training run takes about 120 steps of at most 32 crystals each, however many crystals there are, so all variants
+# get about the same number of steps. With more crystals an epoch has more steps, so there are fewer epochs to choose
+# the best one from. The seed decides which crystals are drawn from the training set, and it sets the initial weights.
 
 # %%
 import math
@@ -79,7 +79,7 @@ def train_once(seed, **changes):
 
 print("BASELINE =", BASELINE)
 
-# %% mystnb={"image": {"alt": "Error on the training crystals and on the validation crystals over the epochs of one training run. The training error keeps falling; the validation error falls at first, then stays about level, far above."}}
+# %% mystnb={"image": {"alt": "Error on the training crystals and on the validation crystals over the epochs of one training run. The training error keeps falling; the validation error falls at first, then stays about the same, far above."}}
 from course_lib.teaching.figures.results import plot_history
 
 first_run, few = train_once(seed=0)
@@ -91,8 +91,8 @@ curves = {
 plot_history(curves, "error", "in standard deviations of the target")
 
 # %% [markdown]
-# > **Predict.** The two curves part. What does the network learn after that? And which of these would bring them closer:
-# > more crystals, fewer weights, longer training?
+# > **Predict.** The two curves diverge. What does the network learn after that? And which of these would bring them
+# > closer: more crystals, fewer weights, longer training?
 
 # %% [markdown] tags=["task"]
 # ## Task 1: Count
@@ -115,7 +115,7 @@ check_dimensions(n_inputs, n_weights)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# Concatenation writes one vector behind the other. Nothing is added up or multiplied: $[a, b]$ and $[c, d, e]$ become
+# Concatenation writes one vector after the other. Nothing is added or multiplied: $[a, b]$ and $[c, d, e]$ become
 # $[a, b, c, d, e]$.
 #
 # </details>
@@ -141,12 +141,12 @@ if check_dimensions(n_inputs, n_weights):  # once your answer is right
     display(plot_early_fusion(145, 256, BASELINE["hidden"]))
 
 # %% [markdown] tags=["task"]
-# ## Task 2: Choose two ways against overfitting
+# ## Task 2: Choose two remedies for overfitting
 #
 # `BASELINE` above holds four settings. Each can work against overfitting if you change it in the right direction:
-# `dropout` (a share of the numbers between layers is left out at random in each step), `weight_decay` (weights are
-# pulled towards zero), `hidden` (the sizes of the layers on top) and `n_crystals` (how many to learn from; the training
-# set has more).
+# `dropout` (a share of the numbers between layers is left out at random in each step), `weight_decay` (each step
+# shrinks all weights by a small share), `hidden` (the sizes of the layers on top) and `n_crystals` (the number of
+# training crystals; the training set has more).
 #
 # 1. Choose two of them. Change *one* setting in `first` and *another* in `second`, such as `{"n_crystals": 50}`.
 # 2. Before you go on: which of the two will lower the error on *test* crystals more, and why?
@@ -163,24 +163,25 @@ check_variants(first, second, available=len(train))
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# A network memorises best when it has many weights, few crystals, and nothing that disturbs it. Turn one of these round.
+# A network memorises best when it has many weights, few crystals, and nothing that disturbs it. Reverse one of these.
 #
 # </details>
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# Usual sizes: dropout 0.1 to 0.5; with AdamW and so short a training, weight decay 0.1 to 1; one hidden layer of 16 to
+# Usual sizes: dropout 0.1 to 0.5; with AdamW and such a short training run, weight decay 0.1 to 1; one hidden layer of
+# 16 to
 # 64. Or give it more crystals.
 #
 # </details>
 
 # %% [markdown] tags=["after"]
-# Now the baseline and your two variants are trained with five seeds each, and tested twice: on the crystals they learned
-# from, and on test crystals that none of them has seen. With one seed, baseline and variant draw the same crystals (one
-# that learns from more gets others on top).
+# Now the baseline and your two variants are trained with five seeds each, and tested twice: on the crystals they were
+# trained on, and on test crystals that none of them has seen. With the same seed, baseline and variant draw the same
+# crystals. (A variant with more crystals gets others in addition.)
 
-# %% tags=["after"] mystnb={"image": {"alt": "Mean absolute error of the baseline, of dropout and of three times as many crystals, five runs each, on the training crystals and on test crystals. Dropout raises the error on the training crystals and leaves that on test crystals about where it was. More crystals lower the error on test crystals clearly."}}
+# %% tags=["after"] mystnb={"image": {"alt": "Mean absolute error of the baseline, of dropout and of three times as many crystals, five runs each, on the training crystals and on test crystals. Dropout raises the error on the training crystals and hardly changes that on test crystals. More crystals lower the error on test crystals clearly."}}
 import pandas as pd
 
 from course_lib.teaching.figures.results import plot_errors
@@ -212,11 +213,12 @@ if check_variants(first, second, available=len(train)):  # once your answer is r
 # $$ \bar d \pm t\, \frac{s}{\sqrt n} $$
 #
 # where $t$ is the quantile of Student's distribution with $n - 1$ degrees of freedom that leaves 2.5 % above it:
-# `stats.t.ppf(0.975, n - 1)`. (The interval of notebook 1 is wider, because its folds share training crystals. Here every run
-# draws its crystals and its start again, so the plain interval is right: for another draw and start, on these test crystals.)
+# `stats.t.ppf(0.975, n - 1)`. (The interval of notebook 1 is wider, because its folds share training crystals. Here
+# every run draws new crystals and new initial weights, so the plain interval is right, for another draw on these test
+# crystals.)
 #
 # 1. Write `shown_better(differences)`: `True` if the whole interval lies on the side where the variant is better.
-# 2. Run the cell after the checker. Which of your two ways is shown to lower the error on test crystals?
+# 2. Run the cell after the checker. Which of your two remedies is shown to lower the error on test crystals?
 
 # %% tags=["answer"]
 import numpy as np
@@ -247,8 +249,8 @@ check_shown_better(shown_better)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# `np.std(differences, ddof=1)` divides by $n - 1$. The mean of $n$ runs is known $\sqrt n$ times better than a single
-# run.
+# `np.std(differences, ddof=1)` divides by $n - 1$. The standard error of the mean of $n$ runs is $\sqrt n$ times
+# smaller than the spread of single runs.
 #
 # </details>
 
@@ -269,13 +271,13 @@ if ready and check_shown_better(shown_better):  # once both answers are right
 # %% [markdown] tags=["task"]
 # ## Task 4: What do you conclude?
 #
-# Which of these are true, whichever two ways you chose? Your own figure helps.
+# Which of these are true, whichever two remedies you chose? Your own figure helps.
 #
 # - `smaller gap`: a variant with a smaller difference between training and test error is a better model.
 # - `not shown`: where the gain is not shown, the variant has no effect.
-# - `one seed`: for a way whose gain is not shown, one person with a single run of each could report a success, and another
-#   a failure.
-# - `early stopping`: the baseline is held back from overfitting already, by the choice of the epoch.
+# - `one seed`: for a remedy whose gain is not shown, one person with a single run of each could report a success, and
+#   another a failure.
+# - `early stopping`: the choice of the epoch already keeps the baseline from some overfitting.
 
 # %% tags=["answer"]
 conclusions = {
@@ -293,12 +295,12 @@ check_conclusions(conclusions)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# Compare the dots of single runs, not only the means. And think of the extreme: which model has no gap at all?
+# Compare the dots of single runs, not only the means. And think of the extreme case: which model has no gap at all?
 #
 # </details>
 
 # %% [markdown] tags=["solution"]
-# What the measurement shows for this solution's choice, dropout and more crystals:
+# This is what the measurement shows for the choice of this solution, dropout and more crystals:
 
 # %% tags=["solution"]
 seen, unseen = errors["training crystals"], errors["test crystals"]
@@ -313,19 +315,20 @@ assert gain.min() < 0 < gain.max(), "one seed: dropout wins; another: it loses"
 mean_gap.round(3).rename("test minus training error (eV/atom)").to_frame()
 
 # %% [markdown] tags=["solution"]
-# - **Dropout** does what it promises: on average, training error and test error move closer. But the *training* error is
-#   what rises. That the error on test crystals becomes smaller, the one that counts, is not shown.
-# - **Three times the crystals**, with as many steps of training, lower the error on test crystals: shown.
+# - **Dropout** does what it promises: on average, training error and test error move closer. But they do so because the
+#   *training* error rises. What counts is the error on test crystals, and it is not shown to become smaller.
+# - **Three times as many crystals**, with the same number of training steps, are shown to lower the error on test
+#   crystals.
 #
 # Less overfitting is not the same as a better model. All runs keep the weights of the epoch with the smallest validation
 # error, so early stopping is built in and holds back part of the overfitting in all of them. And *not shown* does not
-# mean *no effect*: five runs with this spread cannot see small ones.
+# mean *no effect*: five runs with this spread cannot detect small effects.
 
 # %% [markdown]
 # ## What to remember
 #
-# - Concatenation adds lengths, and the weights of the next layer grow with them.
-# - A smaller gap between training and test error is no aim in itself. Ask for the test error.
+# - Concatenation adds the lengths, and the number of weights in the next layer grows with them.
+# - A smaller gap between training and test error is not an aim in itself. Ask for the test error.
 # - Change one thing at a time, repeat with several seeds, and look at the interval, not at the mean alone.
 #
 # Back to [notebook 2, *Early fusion*](02_early_fusion.ipynb); on to

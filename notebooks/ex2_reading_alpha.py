@@ -10,15 +10,15 @@
 # # Exercise 2: Reading alpha
 #
 # **Question.** A blend of a forest and a graph network came out best with a weight of 0.20 for the forest. What does
-# that number say about the two models, and what does it not?
+# that number say about the two models, and what does it not say?
 #
 # **You will**
 #
 # - blend two predictions by hand;
 # - tell what a weight means from what it does not mean;
 # - derive the best weight from the sizes of two errors and their correlation;
-# - turn the question round: which correlation does a weight of 0.20 give away?
-# - hunt two bugs in a procedure that finds the wrong weight.
+# - reverse the question: which correlation does a weight of 0.20 imply?
+# - find two bugs in a procedure that gives the wrong weight.
 #
 # **You need** notebook 3. **Difficulty:** easy. **Time to work:** 50 min. **Time to run:** at most 30 s on two cores.
 
@@ -30,7 +30,7 @@
 # $$ \hat y = \alpha\, \hat y_{\text{RF}} + (1 - \alpha)\, \hat y_{\text{GNN}} $$
 #
 # with the forest's prediction $\hat y_{\text{RF}}$, CGCNN's $\hat y_{\text{GNN}}$, and the forest's weight $\alpha$.
-# To have round numbers, the two models here are made up: normally distributed errors, for many crystals.
+# To get round numbers, we made up the two models here: they have normally distributed errors, for many crystals.
 
 # %% mystnb={"image": {"alt": "Mean absolute error of the blend against alpha, the weight of the forest: a curve that bends upwards, smallest at alpha 0.20, higher at 0, where CGCNN is alone, and highest at 1, where the forest is alone."}}
 from course_lib.late_fusion import alpha_path
@@ -50,8 +50,8 @@ assert round(path.loc[path["mae"].idxmin(), "alpha"], 2) == 0.20
 assert (errors.abs().mean().round(6) == [0.035, 0.028]).all()
 
 # %% [markdown]
-# > **Predict.** The forest's error is larger by a quarter. Without looking further: does that alone explain a weight as
-# > small as 0.20?
+# > **Predict.** The forest's error is a quarter larger than CGCNN's. Without looking further: does that alone explain a
+# > weight as small as 0.20?
 # >
 # > <!-- predict: explain; yes; no -->
 
@@ -85,9 +85,9 @@ check_blended_prediction(blended)
 # - `one fifth`: in the prediction for every crystal, the forest's value has one fifth of the weight.
 # - `four times`: CGCNN's mean absolute error is a quarter of the forest's.
 # - `one in five`: for one crystal in five, the forest's prediction is taken; for the others, CGCNN's.
-# - `forest helps`: the forest is the worse of the two, and yet the blend is better with it than without.
+# - `forest helps`: the forest is the worse of the two, but the blend is better with it than without.
 # - `cut off`: a weight so far below one half says that the forest adds nothing to the blend.
-# - `both errors`: $\alpha$ depends on how large the two models' errors are, and on how much they are alike.
+# - `both errors`: $\alpha$ depends on how large the two models' errors are, and on how similar they are.
 
 # %% tags=["answer"]
 statements = {
@@ -107,7 +107,7 @@ check_alpha_statements(statements)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# Three points of the curve help: $\alpha = 0$ is CGCNN alone, $\alpha = 1$ the forest alone, and the lowest lies
+# Three points of the curve help: $\alpha = 0$ is CGCNN alone, $\alpha = 1$ the forest alone, and the lowest lies in
 # between. Which statements can you read off there?
 #
 # </details>
@@ -120,7 +120,7 @@ check_alpha_statements(statements)
 #
 # 1. Write down the variance of $e$, with $s_a$, $s_b$, $\rho$ and $\alpha$.
 # 2. At which $\alpha$ is it smallest? Set the derivative to zero.
-# 3. Write `best_alpha`. Where the result leaves the range from 0 to 1, return the nearer end.
+# 3. Write `best_alpha`. Where the result lies outside the range from 0 to 1, return the nearer end.
 
 # %% tags=["answer"]
 import numpy as np
@@ -159,13 +159,14 @@ check_best_alpha(best_alpha)
 # </details>
 
 # %% [markdown] tags=["solution"]
-# Setting half the derivative to zero and collecting what stands with $\alpha$:
+# We set half the derivative to zero and collect the terms with $\alpha$:
 #
 # $$ \alpha\, (s_a^2 + s_b^2 - 2 \rho s_a s_b) = s_b^2 - \rho s_a s_b $$
 #
-# The bracket is the variance of $e_a - e_b$, so it is positive unless the two models make the very same errors, and the
-# variance is smallest, not largest, there. The numerator is negative where $\rho > s_b / s_a$: then a is so much worse,
-# and so much like b, that the best blend would subtract it. Cut off at zero, it is left out.
+# The bracket is the variance of $e_a - e_b$, so it is positive unless the two models make exactly the same errors.
+# Hence this $\alpha$ gives a minimum, not a maximum. The numerator is negative where $\rho > s_b / s_a$: then a is so
+# much worse than b, and so similar to it, that the best blend would subtract it. With the weight clipped at zero, a is
+# left out.
 
 # %% tags=["after"] mystnb={"image": {"alt": "How much smaller the spread of the blend's error is than that of the better model alone, against the correlation of the two errors, for two equally good models and for one that is 25 percent worse. Both curves fall; the second reaches zero at a correlation of 0.8."}}
 from IPython.display import display
@@ -179,10 +180,10 @@ if check_best_alpha(best_alpha):  # once your answer is right
     display(plot_blending_gain(ratios=(1.0, 0.035 / 0.028)))
 
 # %% [markdown] tags=["task"]
-# ## Task 4: What 0.20 gives away
+# ## Task 4: What 0.20 implies
 #
 # The mean absolute errors are 0.035 eV/atom for the forest and 0.028 eV/atom for CGCNN. For normally distributed errors
-# the standard deviation is the mean absolute error times $\sqrt{\pi/2}$, the same factor for both, so it drops out of
+# the standard deviation is the mean absolute error times $\sqrt{\pi/2}$, the same factor for both, so it cancels in
 # $\alpha$.
 #
 # 1. Which weight would the forest have if the errors were uncorrelated?
@@ -208,8 +209,8 @@ check_error_correlation(alpha_uncorrelated, correlation)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# For the second question, put $\alpha = 0.2$ into the formula of task 3 and solve for $\rho$: it appears only once above
-# and once below the line. Or try values with `best_alpha`, and close in.
+# For the second question, put $\alpha = 0.2$ into the formula of task 3 and solve for $\rho$: it appears only once in
+# the numerator and once in the denominator. Or try values with `best_alpha`, and close in.
 #
 # </details>
 
@@ -235,10 +236,10 @@ assert round(measured, 2) == 0.20
 # %% [markdown]
 # ## A colleague's procedure
 #
-# A colleague fits the weight of the forest like this. It runs, there is no warning, and the weight looks sensible: nearly
-# everything for the forest, which is so good on the crystals at hand. (The chapter that this course grew out of does the
-# same.) `training` holds crystals that both models learned from, `out_of_fold` crystals that neither has seen. Each has
-# the true energies `y` and the predictions `forest` and `cgcnn`, by crystal id.
+# A colleague fits the weight of the forest like this. The code runs without a warning, and the weight looks sensible:
+# nearly everything goes to the forest, which is very good on the crystals at hand. (The chapter that this course grew
+# out of does the same.) `training` holds crystals that both models were trained on, `out_of_fold` crystals that neither
+# has seen. Each has the true energies `y` and the predictions `forest` and `cgcnn`, by crystal id.
 
 # %%
 import pandas as pd
@@ -258,7 +259,7 @@ training, out_of_fold = two_parts()
 print(f"weight of the forest: {colleagues_alpha(training, out_of_fold):.2f}")
 
 # %% [markdown] tags=["task"]
-# ## Task 5: A bug hunt
+# ## Task 5: Find the bugs
 #
 # Two things are wrong with this procedure.
 #
@@ -297,8 +298,8 @@ check_fixed_alpha(fixed_alpha)
 
 # %% [markdown] tags=["solution"]
 # The line with `.to_numpy()` takes the ids away and puts the ids of `y` in their place: each prediction of CGCNN is now
-# held against the energy of some other crystal. `optimal_alpha` compares the ids, and would have put things in order; the
-# conversion switched that off. And both models know the crystals of `training`, the forest nearly by heart. Each bug
+# compared with the energy of some other crystal. `optimal_alpha` matches the ids, and would have restored the order;
+# the conversion prevents that. And both models know the crystals of `training`, the forest nearly by heart. Each bug
 # alone gives the forest too much weight:
 
 # %% tags=["solution"]
@@ -320,12 +321,12 @@ pd.DataFrame({"weight": found, "error on new crystals (eV/atom)": error}).round(
 # %% [markdown]
 # ## What to remember
 #
-# - $\alpha$ is the forest's share in each prediction. It is no ratio of errors.
-# - It is small for two reasons: the forest's errors are larger, and they are like those of CGCNN.
-# - The less alike two models err, the more a blend gains. A worse model with errors of its own is a better partner than a
-#   good one that errs the same way.
-# - A weight is fitted on crystals that neither model has seen, and predictions are joined to crystals by id. Code that
-#   gets either wrong runs without complaint.
+# - $\alpha$ is the forest's share in each prediction. It is not a ratio of errors.
+# - It is small for two reasons: the forest's errors are larger, and they are correlated with those of CGCNN.
+# - The less correlated the errors of two models are, the more a blend gains. A worse model with independent errors can
+#   be a better partner than a good one with the same errors.
+# - A weight must be fitted on crystals that neither model has seen, and predictions must be joined to crystals by id.
+#   Code that gets either wrong runs without complaint.
 #
 # Back to [notebook 3, *Late fusion*](03_late_fusion.ipynb); on to
 # [exercise 3, *Atom graph and line graph*](ex3_line_graph.ipynb).

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # Exercise 3: Atom graph and line graph
 #
-# **Question.** A graph of atoms and distances has no angles. How does a second graph, made from the first, bring them in,
+# **Question.** A graph of atoms and distances has no angles. How does a second graph, made from the first, add them,
 # and when are they needed?
 #
 # **You will**
@@ -24,9 +24,10 @@
 # %% [markdown]
 # ## The picture
 #
-# Grey selenium is made of chains. Each atom has two near neighbours, and the chain winds around an axis like a screw with
-# three atoms a turn (structure: {cite:t}`cherin1967selenium`). Below, the real chain, seen from the side, and one that
-# does not exist: the same bonds, pulled straight. All bonds are equally long; those that look shorter lead towards you.
+# Grey selenium consists of chains. Each atom has two near neighbours, and the chain winds around an axis like a screw
+# with three atoms per turn (structure: {cite:t}`cherin1967selenium`). Below is the real chain, seen from the side, and
+# one that does not exist: the same bonds, pulled straight. All bonds have the same length; those that look shorter
+# point towards you.
 
 # %% mystnb={"image": {"alt": "Two chains of atoms seen from the side. Selenium: bonds of 2.37 angstrom, angles of 103.1 degrees, a zigzag. Pulled straight: bonds of 2.37 angstrom, angles of 180 degrees, a straight line."}}
 from course_lib.teaching.checkers.line_graphs import along_chain, selenium, straightened
@@ -40,8 +41,8 @@ chains = {
 plot_chains(chains)
 
 # %% [markdown]
-# > **Predict.** A network sees the elements and the distances between neighbours, two neighbours an atom. Can it tell these
-# > two crystals apart?
+# > **Predict.** A network sees the elements and the distances between neighbours, with two neighbours per atom. Can it
+# > tell these two crystals apart?
 # >
 # > <!-- predict: chains; yes; no -->
 
@@ -98,9 +99,9 @@ assert round(cosine, 2) == -0.25
 # %% [markdown]
 # ## The atom graph of selenium
 #
-# With two neighbours an atom, the library makes this graph of it. Each edge goes from a *source* to a *target*, which
-# receives the message. The chain closes on itself: the neighbour above atom 2 is atom 0 of the next cell, and for the graph
-# that is atom 0.
+# With two neighbours per atom, the library makes this graph. Each edge goes from a *source* to a *target*, which
+# receives the message. The chain closes on itself: the neighbour above atom 2 is atom 0 of the next cell, and for the
+# graph that is atom 0.
 
 # %% mystnb={"image": {"alt": "The atom graph of selenium: three atoms in a triangle and six numbered edges, one in each direction between every two atoms."}}
 import pandas as pd
@@ -114,8 +115,8 @@ vectors = batch.edge_vector.numpy()
 plot_numbered_edges(batch.edge_index.numpy())
 
 # %% [markdown]
-# And as a table. The vector of an edge points from its **target to its source**, as seen by the atom that receives the
-# message: it looks where the message comes from.
+# Here it is as a table. The vector of an edge points from its **target to its source**: the atom that receives the
+# message looks towards where it comes from.
 
 # %%
 edges = pd.DataFrame(vectors, columns=["x (Å)", "y (Å)", "z (Å)"]).rename_axis("edge")
@@ -127,10 +128,11 @@ edges.round(2)
 # %% [markdown] tags=["task"]
 # ## Task 2: The line graph, by hand
 #
-# Every edge of the atom graph becomes a *node* of the line graph: how many are there? Two of them are joined where they make
-# a path of two steps: from (a → b) to (b → c). The way back, c = a, counts as well, as in ALIGNN's published code.
+# Every edge of the atom graph becomes a *node* of the line graph: how many nodes does it have? Two of them are joined
+# where they make a path of two steps: from (a → b) to (b → c). The way back, c = a, counts as well, as in ALIGNN's
+# published code.
 #
-# 1. Write down all its pairs as edge numbers, `(first, second)`. The first ends where the second begins.
+# 1. Write down all its pairs as edge numbers, `(first, second)`. The first edge ends where the second begins.
 
 # %% tags=["answer"]
 pairs = [
@@ -158,7 +160,7 @@ check_pairs(pairs)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# Edge 0 goes from atom 1 to atom 0. Which edges begin at atom 0? Each of them gives one pair with edge 0 in front.
+# Edge 0 goes from atom 1 to atom 0. Which edges begin at atom 0? Each of them gives one pair with edge 0 as the first.
 #
 # </details>
 
@@ -172,8 +174,8 @@ check_pairs(pairs)
 # %% [markdown] tags=["task"]
 # ## Task 3: A cosine for every pair
 #
-# The line graph's edges carry the cosine of the angle at the middle atom b, between a and c. Get it from the edge vectors.
-# Remember where they point: from target to source.
+# The line graph's edges carry the cosine of the angle at the middle atom b, between a and c. Compute it from the edge
+# vectors. Remember that they point from target to source.
 #
 # 1. For the pair of (a → b) and (b → c): from which atom to which does the first edge's vector point? And the second's?
 # 2. Write `pair_cosines(vectors, pairs)`. `vectors` is an array of shape (E, 3), `pairs` one of shape (T, 2).
@@ -210,7 +212,7 @@ check_pair_cosines(pair_cosines)
 #
 # </details>
 
-# %% tags=["after"] mystnb={"image": {"alt": "The atom graph of selenium with its six numbered edges beside its line graph with six nodes. Pairs that go back along the same bond have the cosine 1.00, all others the cosine minus 0.23."}}
+# %% tags=["after"] mystnb={"image": {"alt": "The atom graph of selenium with its six numbered edges next to its line graph with six nodes. Pairs that go back along the same bond have the cosine 1.00, all others the cosine minus 0.23."}}
 from IPython.display import display
 
 from course_lib.models.line_graph import line_graph
@@ -232,12 +234,12 @@ assert np.allclose(np.unique(cosines.round(3)), [-0.226, 1])
 # %% [markdown] tags=["task"]
 # ## Task 4: Bent or straight?
 #
-# Give the three atoms of the cell three elements, sulphur, selenium and tellurium, at the places that selenium's atoms
-# have: a made-up crystal, once bent and once pulled straight. Each atom has two neighbours in the graph. Which of these
-# are true?
+# Replace the three atoms of the cell by three elements, sulphur, selenium and tellurium, at the positions of the
+# selenium atoms. This is a made-up crystal, once bent and once pulled straight. Each atom has two neighbours in the
+# graph. Which of these are true?
 #
 # - `edges`: both atom graphs have the same edges, of the same length.
-# - `line graph`: both line graphs have the same nodes and the same pairs, if one forgets the cosines.
+# - `line graph`: apart from the cosines, both line graphs have the same nodes and the same pairs.
 # - `distances tell`: a network that reads the elements and the lengths of these edges can tell the two apart.
 # - `cosines tell`: a network that also reads the cosines can.
 # - `never`: without angles, no network can tell them apart, however many neighbours it is given.
@@ -259,16 +261,16 @@ check_straight_or_bent(statements)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# Two bonds of 2.37 Å meet at an atom. The distance of their far ends follows from the angle (the law of cosines). A network
-# with longer edges sees that distance.
+# Two bonds of 2.37 Å meet at an atom. The distance between their far ends follows from the angle, by the law of
+# cosines. A network with longer edges sees that distance.
 #
 # </details>
 
 # %% [markdown] tags=["after"]
-# We let two networks try: 150 steps of training on nothing but these two crystals, with the targets 1 and −1. A network to
-# which both look alike must predict one number for both; the best it can do is 0, with a squared error of 1. So read the
-# table like this: near 0, the network tells the two crystals apart; near 1, it does not. Which of your answers does each of
-# the four numbers bear out?
+# We let two networks try: 150 training steps on these two crystals only, with the targets 1 and −1. A network for which
+# both are the same must predict one number for both; the best it can do is 0, with a squared error of 1. So read the
+# table like this: near 0, the network tells the two crystals apart; near 1, it does not. Which of your answers does
+# each of the four numbers confirm?
 
 # %% tags=["after"]
 import torch
@@ -313,15 +315,15 @@ assert not apart[2, "CGCNN"]
 assert abs(table["squared error"][0] - 1) < 0.01, "CGCNN with 2 neighbours: blind"
 
 # %% [markdown] tags=["solution"]
-# With two neighbours CGCNN cannot learn the difference, however long it trains: to it, the two crystals are one. ALIGNN
-# reads the cosines and learns it. With twelve neighbours CGCNN sees the longer distances, and in them the angle. So angles
-# are not the only way to see a bend, but the most direct one. Notebook 5 has a pair of crystals that distances cannot tell
-# apart at the course's own setting of twelve neighbours.
+# With two neighbours CGCNN cannot learn the difference, however long it trains: for CGCNN the two crystals are
+# identical. ALIGNN reads the cosines and learns it. With twelve neighbours CGCNN sees longer distances, which depend on
+# the angle. So angles are not the only way to see a bend, but they are the most direct one. Notebook 5 has a pair of
+# crystals that distances cannot tell apart at the course's own setting of twelve neighbours.
 #
-# Why three elements? In ALIGNN an angle decides how much *weight* a neighbour's message gets in a mean. In pure selenium
-# all atoms are alike, so all messages are equal, and the mean of equal numbers does not depend on the weights: there the
-# cosines are computed, but they change nothing. A network with random weights gives angles little weight, but with 64-bit
-# numbers one can see which of the two differences is there and which is rounding:
+# Why three elements? In ALIGNN an angle decides how much *weight* a neighbour's message gets in a mean. In pure
+# selenium all atoms are equivalent, so all messages are equal, and the mean of equal numbers does not depend on the
+# weights: there the cosines are computed, but they change nothing. In a network with random weights angles have little
+# effect, but with 64-bit numbers we can see which of the two differences is real and which is rounding error:
 
 
 # %% tags=["solution"]
@@ -342,9 +344,10 @@ assert of_selenium < 1e-3 * of_three
 # %% [markdown]
 # ## What to remember
 #
-# - A node of the line graph is a bond, an edge of it a pair of bonds that meet. Its number is the cosine at the atom where
-#   they meet.
-# - Linear is −1, a right angle is 0, and back along the same bond is 1. The sign depends on where the vectors start.
+# - A node of the line graph is a bond; an edge of it is a pair of bonds that meet, with the cosine of the angle at the
+#   atom where they meet.
+# - The cosine is −1 for a straight line, 0 for a right angle, and 1 for the way back along the same bond. The sign
+#   depends on where the vectors start.
 # - A network without angles may still see them through longer distances.
 #
 # Back to [notebook 5, *ALIGNN*](05_alignn.ipynb); on to

@@ -14,7 +14,7 @@
 #
 # **You will**
 #
-# - tell a task's part of the loss from its pull on the shared trunk, for absolute and for squared errors;
+# - distinguish a task's share of the loss from its effect on the shared trunk, for absolute and for squared errors;
 # - compute weights from the spread of the targets, also where labels are missing;
 # - train with three choices of weights and read off what they change.
 #
@@ -27,9 +27,9 @@
 #
 # $$ L = \lambda_1 L_1 + \lambda_2 L_2 $$
 #
-# with the mean absolute error $L_1$ of the formation energy (eV/atom), $L_2$ of the band gap (eV), and their weights
-# $\lambda_1$ and $\lambda_2$. Say a network has come to $L_1 = 0.03$ eV/atom and $L_2 = 0.18$ eV (numbers of this size
-# are usual on large datasets). With both weights 1, the loss is made of:
+# with the mean absolute errors $L_1$ of the formation energy (eV/atom) and $L_2$ of the band gap (eV), and their
+# weights $\lambda_1$ and $\lambda_2$. Suppose that a network has reached $L_1 = 0.03$ eV/atom and $L_2 = 0.18$ eV
+# (numbers of this size are usual on large datasets). With both weights 1, the loss consists of:
 
 # %% mystnb={"image": {"alt": "One bar, the loss with both weights 1, split in two parts: a small one from the formation energy and a large one from the band gap."}}
 from course_lib.teaching.figures.task_weights import plot_task_shares
@@ -43,16 +43,17 @@ plot_task_shares({"λ₁ = λ₂ = 1": error})
 # > <!-- predict: louder; which task has the larger part; which has the smaller part; not the parts but their slopes -->
 
 # %% [markdown] tags=["task"]
-# ## Task 1: Part and pull
+# ## Task 1: Value and slope
 #
 # Training follows the *slope* of the loss, not its value. Take $L_1 = 0.03$ eV/atom, $L_2 = 0.18$ eV and both weights 1.
-# The network works on standardised numbers: head $k$ gives $z_k$, and the prediction is $m_k + s_k z_k$ with the mean $m_k$
-# and the standard deviation $s_k$ of the training targets, here $s_1 = 1.5$ eV/atom and $s_2 = 2.0$ eV. Through $z_k$ a task
-# reaches the trunk.
+# The network works with standardised numbers: head $k$ gives $z_k$, and the prediction is $m_k + s_k z_k$ with the mean
+# $m_k$ and the standard deviation $s_k$ of the training targets, here $s_1 = 1.5$ eV/atom and $s_2 = 2.0$ eV. A task
+# acts on the trunk through $z_k$.
 #
-# 1. `share_loss`: which share of the loss comes from the band gap? A number between 0 and 1.
+# 1. `share_loss`: what share of the loss comes from the band gap? Give a number between 0 and 1.
 # 2. `share_absolute`: take one crystal whose prediction is off by $r_1 = 0.03$ eV/atom and $r_2 = 0.18$ eV. How steeply does
-#    $|r_k|$ change with $z_k$? Which share of the sum of both slopes is the band gap's? (Slopes without their sign.)
+#    $|r_k|$ change with $z_k$? What share of the sum of both slopes is the band gap's? (Take slopes without their
+#    sign.)
 # 3. `share_squared`: the same for the squared error $r_k^2$.
 
 # %% tags=["answer"]
@@ -68,14 +69,14 @@ check_contributions(share_loss, share_absolute, share_squared)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# The slope of $|r|$ with respect to $r$ is 1 or −1. By how much does $r_k$ change where $z_k$ changes by 1?
+# The slope of $|r|$ with respect to $r$ is 1 or −1. By how much does $r_k$ change when $z_k$ changes by 1?
 #
 # </details>
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# The slope of $r^2$ with respect to $r$ is $2r$. Then comes the same factor as in the second question.
+# The slope of $r^2$ with respect to $r$ is $2r$. Multiply it by the same factor as in the second question.
 #
 # </details>
 
@@ -97,8 +98,8 @@ if check_contributions(share_loss, share_absolute, share_squared):  # once it is
 # %% [markdown] tags=["task"]
 # ## Task 2: Weights from the targets
 #
-# With absolute errors, a task pulls at the trunk in proportion to $\lambda_k s_k$. The size of its error does not count. So the
-# weights that make both pulls equal are known before training:
+# With absolute errors, a task changes the trunk in proportion to $\lambda_k s_k$. The size of its error does not count.
+# So the weights that give both tasks the same effect are known before training:
 #
 # $$ \lambda_k = \frac{1/s_k}{\sum_j 1/s_j} $$
 #
@@ -128,14 +129,15 @@ check_inverse_scale(inverse_scale)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# `axis=0` runs over the crystals, so that one number for each task is left.
+# `axis=0` runs over the crystals, so one number per task is left.
 #
 # </details>
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# A sum with one `NaN` in it is `NaN`. NumPy has twins of its functions that leave `NaN` out: `np.nanmean`, `np.nanstd`.
+# A sum with one `NaN` in it is `NaN`. NumPy has versions of its functions that leave `NaN` out: `np.nanmean`,
+# `np.nanstd`.
 #
 # </details>
 
@@ -148,7 +150,7 @@ if check_inverse_scale(inverse_scale):  # once your answer is right
 assert np.allclose(inverse_scale(example), [4 / 7, 3 / 7])
 
 # %% [markdown]
-# ## Now for real
+# ## With real crystals
 #
 # The course's crystals have both labels. A small network with one trunk and two heads learns them together.
 
@@ -171,9 +173,10 @@ spread = train.targets.std(axis=0)
 print(f"spread: {spread[0]:.2f} eV/atom and {spread[1]:.2f} eV")
 
 # %% [markdown]
-# Is the rule of task 1 true for a whole network? Here is one after three epochs, with both weights 1, and 256 of its training
-# crystals. We measure each task's share of the loss and of its gradient by all weights of the trunk, for absolute and for
-# squared errors. Then we pretend that the errors of the band gap were ten times as large, and change nothing else.
+# Does the rule of task 1 hold for a whole network? Here is one after three epochs, with both weights 1, and 256 of its
+# training crystals. We measure each task's share of the loss, and of its gradient with respect to all weights of the
+# trunk, for absolute and for squared errors. Then we pretend that the errors of the band gap were ten times as large,
+# and change nothing else.
 
 # %%
 from course_lib.losses import task_errors, task_shares
@@ -209,9 +212,10 @@ assert np.ptp(absolute["of the loss"]) > 0.3
 assert np.ptp(squared["of the gradient"]) > 0.1, "here it counts"
 
 # %% [markdown]
-# These are the band gap's shares. Of the absolute errors, the share of the loss grows with the gap's error, and the share of
-# the gradient stays where it was. Of the squared errors both grow. The share of the gradient is not exactly $s_2 / (s_1 + s_2)$,
-# since the two tasks do not use the trunk in the same way, and the errors of different crystals partly cancel.
+# These are the band gap's shares. With absolute errors, the share of the loss grows with the gap's error, but the share
+# of the gradient stays the same. With squared errors both grow. The share of the gradient is not exactly $s_2 / (s_1 +
+# s_2)$, since the two tasks do not use the trunk in the same way, and the gradients of different crystals partly
+# cancel.
 
 # %% [markdown] tags=["task"]
 # ## Task 3: Three losses
@@ -220,7 +224,7 @@ assert np.ptp(squared["of the gradient"]) > 0.1, "here it counts"
 # common does not matter here, so (2, 2) counts as (1, 1):
 #
 # 1. `one each`: both weights are 1.
-# 2. `inverse scale`: by the spreads of the training targets, `train.targets`.
+# 2. `inverse scale`: from the spreads of the training targets, `train.targets`.
 # 3. `gap in meV`: a colleague has the band gaps in meV and leaves both weights at 1. Which weights for errors in *eV/atom*
 #    and *eV* give the same loss, up to a common factor?
 
@@ -246,12 +250,12 @@ check_three_losses(task_weights, train.targets, graphs.targets)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# An error of 0.2 eV is an error of 200 meV. In the colleague's loss it counts with 200 times 1.
+# An error of 0.2 eV is an error of 200 meV. In the colleague's loss it counts as 200 times 1.
 #
 # </details>
 
 # %% [markdown] tags=["after"]
-# Each loss trains three networks from different random starts, for a few epochs.
+# With each loss we train three networks with different seeds, for a few epochs.
 
 # %% tags=["after"] mystnb={"image": {"alt": "Mean absolute test error of formation energy and band gap for the three losses, three runs each. With the gap in meV the error of the formation energy is much larger than with the other two; the error of the band gap is about the same for all three."}}
 from course_lib.teaching.figures.results import plot_errors
@@ -292,9 +296,9 @@ if check_three_losses(task_weights, train.targets, graphs.targets):
 #
 # - `larger error`: with absolute errors and weights of 1, the task with the larger error changes the trunk more.
 # - `units`: with weights of 1, the choice of units decides which property is learned well.
-# - `must exist`: for any two tasks there is a $\lambda$ with which each of the two errors is as small as it can get.
-# - `common factor`: if both weights are multiplied by 10, the same network is the best one.
-# - `always`: inverse scales give clearly other results than weights of 1.
+# - `must exist`: for any two tasks there is a $\lambda$ for which each of the two errors is as small as it can be.
+# - `common factor`: if both weights are multiplied by 10, the same network is still the best one.
+# - `always`: inverse scales give clearly different results from weights of 1.
 
 # %% tags=["answer"]
 statements = {
@@ -330,13 +334,13 @@ assert abs(likeness) < cost / 3
 
 # %% [markdown] tags=["solution"]
 # - **The size of an error** does not count with absolute errors, as you measured; the unit does, since it changes the spread.
-# - **The gap in meV** drowns the formation energy: its error is far larger in every run. Nothing about the crystals
-#   changed, only how somebody wrote a number down.
-# - **Weights of 1 and inverse scales** are nearly the same *here*, because the two targets happen to spread by about as
-#   much, in eV/atom and in eV. With a modulus in GPa as the second task they would not be.
-# - **Nothing guarantees a weight that is best for both.** More weight for one task means less for the other. One weight may
-#   still turn out best in both columns of a table, but that says nothing about other tasks. Notebook 6 turns that knob.
-#   Inverse scales are a fair point to start from, not the best for every purpose.
+# - **The gap in meV** drowns out the formation energy, whose error is far larger in every run. Nothing about the
+#   crystals changed, only the unit in which somebody wrote a number.
+# - **Weights of 1 and inverse scales** are nearly the same *here*, because the two targets happen to have about the
+#   same spread, in eV/atom and in eV. With a modulus in GPa as the second task they would differ.
+# - **Nothing guarantees a weight that is best for both.** More weight for one task means less for the other. One weight
+#   may still turn out best in both columns of a table, but that says nothing about other tasks. Notebook 6 varies this
+#   weight. Inverse scales are a good starting point, but not the best for every purpose.
 
 # %% [markdown]
 # ## What to remember
@@ -344,7 +348,7 @@ assert abs(likeness) < cost / 3
 # - With absolute errors, a task changes the trunk in proportion to its weight times the spread of its targets, however large
 #   its error is. With squared errors the size of the error counts as well. A share of the loss is not a share of the gradient.
 # - Spreads have units, so weights have units.
-# - Inverse standard deviations of the training targets take the units out. `fit` does that unless told otherwise.
+# - Inverse standard deviations of the training targets remove the units. `fit` uses them by default.
 # - Only the ratio of the weights matters.
 #
 # Back to [notebook 6, *Multi-task learning*](06_multi_task.ipynb); on to

@@ -9,14 +9,14 @@
 # %% [markdown]
 # # Exercise 5: Choosing a method
 #
-# **Question.** Three people ask you which method they should use. What can you tell them, and what is it based on?
+# **Question.** Three people ask you which method they should use. What can you tell them, and on what evidence?
 #
 # **You will**
 #
 # - weigh error against training time without dividing one by the other;
 # - estimate how long a study takes on more crystals;
 # - tell methods that are shown to be worse from those that are not;
-# - choose for three situations, and name the evidence for each.
+# - choose a method for three situations, and name the evidence for each.
 #
 # **You need** notebook 7. **Difficulty:** medium. **Time to work:** 60 min. **Time to run:** at most 30 s on two cores.
 
@@ -26,11 +26,11 @@
 # - **A** has 30,000 crystals with formation energies, one GPU and two weeks, of which one is for computing. Accuracy on *new
 #   formulas* comes first.
 # - **B** has 100,000 crystals with formation energies, several GPUs and no deadline. Only the error counts.
-# - **C** has a forest and a CGCNN, both trained and in use, and the predictions of both for crystals that they did not learn
-#   from. Something better is welcome, a risk is not: nothing is to be trained again.
+# - **C** has a forest and a CGCNN, both trained and in use, and the predictions of both for crystals that they were not
+#   trained on. Something better is welcome, but not at a risk: nothing may be trained again.
 #
-# And there are two kinds of evidence. The first are the course's own runs: the same folds for all methods, several random
-# starts, everything recorded. Late fusion is computed from the predictions of its two parents.
+# There are two kinds of evidence. The first is the course's own runs: the same folds for all methods, several seeds,
+# everything recorded. Late fusion is computed from the predictions of its two parents.
 
 # %%
 from course_lib.datasets import DATA, load_dataset
@@ -47,8 +47,8 @@ cost = new_formulas.groupby("method")[["mae", "seconds", "n_learned"]].mean()
 cost.rename(index=LABELS).round({"mae": 3, "seconds": 1, "n_learned": 0})
 
 # %% [markdown]
-# `mae` is the mean absolute error in eV/atom, `seconds` the time of one training on one core, and `n_learned` the number of
-# crystals to learn from.
+# `mae` is the mean absolute error in eV/atom, `seconds` the time of one training run on one core, and `n_learned` the
+# number of training crystals.
 #
 # > **Predict.** Somebody proposes to divide the error by the time, and to take the method with the smallest quotient. Which
 # > one is it?
@@ -56,11 +56,11 @@ cost.rename(index=LABELS).round({"mae": 3, "seconds": 1, "n_learned": 0})
 # %% [markdown] tags=["task"]
 # ## Task 1: Worth considering
 #
-# Nobody can tell how many seconds an eV/atom is worth. But a method is out if there is another one that is nowhere worse
-# (neither in error nor in time) and better in at least one of the two.
+# Nobody can tell how many seconds an eV/atom is worth. But a method is out if another one is no worse in error and in
+# time, and better in at least one of the two.
 #
-# 1. Write `worth_considering(errors, seconds)` for two arrays with an entry for each method. It returns an array of True and
-#    False: True for each method that no other one puts out.
+# 1. Write `worth_considering(errors, seconds)` for two arrays with an entry for each method. It returns an array of
+#    True and False: True for each method that no other one rules out.
 
 
 # %% tags=["answer"]
@@ -81,12 +81,12 @@ check_worth_considering(worth_considering)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# Begin with two loops: for each method, look at each other one. `errors[:, None]` makes a column of the array; compared with
-# the row `errors` it gives a table of all pairs.
+# Start with two loops: for each method, look at each other one. `errors[:, None]` makes a column of the array; compared
+# with the row `errors` it gives a table of all pairs.
 #
 # </details>
 
-# %% tags=["after"] mystnb={"image": {"alt": "Mean absolute error on new formulas against training time, one mark a method; a dashed line joins those that no other beats in both: random forest, CGCNN, late fusion, intermediate fusion and ALIGNN (small)."}}
+# %% tags=["after"] mystnb={"image": {"alt": "Mean absolute error on new formulas against training time, one mark per method; a dashed line joins those that no other beats in both: random forest, CGCNN, late fusion, intermediate fusion and ALIGNN (small)."}}
 from IPython.display import display
 
 from course_lib.teaching.figures.comparison import plot_error_against_time
@@ -103,17 +103,18 @@ if check_worth_considering(worth_considering):  # once your answer is right
 assert quotient.idxmin() == cost["seconds"].idxmax()
 
 # %% [markdown] tags=["solution"]
-# The quotient picks the method that takes longest: a long time makes it small. It rewards waste.
+# The quotient picks the method that takes longest, because a long time makes it small. It rewards wasted time.
 
 # %% [markdown] tags=["task"]
 # ## Task 2: How long will it take?
 #
-# The times belong to the crystals that were learned from. One epoch over twice as many takes a graph network twice as long.
-# And a study is more than one training: here eight settings on two folds, then three random starts on each of five folds,
-# 31 trainings.
+# The times depend on the number of training crystals. One epoch over twice as many takes a graph network twice as long.
+# And a study is more than one training run: here it is eight settings on two folds, then three seeds on each of five
+# folds, which makes 31 training runs.
 #
-# 1. Write `campaign_days(seconds, n_learned, n_crystals, n_trainings)`. `seconds` is the recorded time of one training on
-#    `n_learned` crystals. Return the *days* that `n_trainings` trainings on `n_crystals` take, one after the other.
+# 1. Write `campaign_days(seconds, n_learned, n_crystals, n_trainings)`. `seconds` is the recorded time of one training
+#    run on `n_learned` crystals. Return the *days* that `n_trainings` training runs on `n_crystals` take, one after the
+#    other.
 
 
 # %% tags=["answer"]
@@ -151,11 +152,11 @@ if check_campaign_days(campaign_days):  # once your answer is right
         print(f"{situation}: days on one core\n{table.to_string()}\n")
 
 # %% [markdown] tags=["after"]
-# That is on one core. A GPU is faster; by how much has to be measured. What fits on the core will fit on the GPU. Two
-# assumptions are in it: the same number of epochs, and crystals as large as ours.
+# That is on one core. A GPU is faster; by how much has to be measured. What one core can do in time, a GPU can, too.
+# The estimate makes two assumptions: the same number of epochs, and crystals as large as ours.
 
 # %% [markdown] tags=["task"]
-# ## Task 3: Who holds?
+# ## Task 3: Which methods remain?
 #
 # A's formulas are new, so look at the folds by formula (`split` is `"formula"`). Some folds are harder than others, for every
 # method. So compare in pairs, on the same test crystals:
@@ -218,9 +219,10 @@ assert "random_forest" not in contenders(runs)
 # %% [markdown]
 # ## The other evidence
 #
-# Our runs learned from fewer than two thousand crystals. For large data there is a public leaderboard, Matbench {cite:p}`dunn2020matbench`:
-# mean absolute errors of other people's models on eight sets of crystals. Each column has crystals and a unit of its own, so
-# errors compare *within* a column only. What can be compared between columns is a ratio of two errors of the same column:
+# Our runs had fewer than two thousand training crystals. For large data there is a public leaderboard, Matbench
+# {cite:p}`dunn2020matbench`, with mean absolute errors of other people's models on eight sets of crystals. Each column
+# has its own crystals and its own unit, so errors can be compared only *within* a column. Between columns we can
+# compare the ratio of two errors of the same column:
 
 # %% mystnb={"image": {"alt": "Error of a random forest on prepared features divided by the error of ALIGNN, for eight Matbench datasets from the smallest to the largest. The ratio is above one everywhere, largest for the two energies. The number of crystals alone does not order it."}}
 import pandas as pd
@@ -238,20 +240,22 @@ plot_error_ratios(ratios, sizes, "error of the forest divided by the error of AL
 board[["perovskites (eV/cell)", "mp_e_form (eV/atom)"]]
 
 # %% [markdown]
-# The three that the course has as well are `RF-SCM/Magpie` (a forest), `CGCNN v2019` and `ALIGNN`. The forest of the board
-# reads a description of the structure, the sine Coulomb matrix, alongside Magpie; that of the course reads Magpie alone.
+# The three that the course also has are `RF-SCM/Magpie` (a forest), `CGCNN v2019` and `ALIGNN`. The forest on the
+# leaderboard reads a description of the structure, the sine Coulomb matrix, alongside Magpie; that of the course reads
+# only Magpie.
 
 # %% [markdown] tags=["task"]
 # ## Task 4: Three answers
 #
 # 1. For A, B and C, give a pair: a method of this course, and a reason. The methods are those in the column `method` of
-#    `runs`. (The leaderboard may have rows that are better still. They are not on offer here.)
+#    `runs`. (The leaderboard may have better rows still. They are not part of this task.)
 #
 # The reasons to choose from:
 #
-# - `"holds and fits"`: it is not shown to be worse than the best on new formulas, and 31 trainings fit into seven days;
+# - `"holds and fits"`: it is not shown to be worse than the best on new formulas, and 31 training runs fit into seven
+#   days;
 # - `"large data"`: on a public dataset of this size and property it has the smallest error of the methods compared;
-# - `"no new training"`: it is made from models that are there, without another training;
+# - `"no new training"`: it is made from existing models, without another training run;
 # - `"smallest mean"`: its mean error in our runs is the smallest;
 # - `"smallest quotient"`: its error divided by its time is the smallest;
 # - `"random folds"`: it is the best one on random folds;
@@ -272,8 +276,8 @@ check_choices(choices, runs, board)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# What is scarce in each situation: time, evidence at that size, or trust in something new? The reason follows from that, and
-# the method from the reason.
+# What is scarce in each situation: time, evidence at that size, or trust in something new? This gives the reason, and
+# the reason gives the method.
 #
 # </details>
 
@@ -304,9 +308,10 @@ for reference in ("cgcnn", "random_forest"):
 # %% [markdown]
 # ## What to remember
 #
-# - Error divided by time picks the slowest. Say which methods are beaten in both; the rest is a decision.
-# - A time belongs to a number of crystals, an error to a dataset.
-# - "Not shown to be worse" is often all that an experiment says. Then choose by what else counts.
+# - Error divided by time picks the slowest. Say which methods are beaten in both; the choice among the rest is a
+#   decision.
+# - A time holds for a number of crystals, an error for a dataset.
+# - "Not shown to be worse" is often all that an experiment says. Then choose by other criteria.
 #
 # Back to [notebook 7, *All methods side by side*](07_side_by_side.ipynb); on to
 # [exercise 6, *Attention fusion*](ex6_attention_fusion.ipynb).

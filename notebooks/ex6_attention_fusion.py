@@ -9,22 +9,22 @@
 # %% [markdown]
 # # Exercise 6: Attention fusion
 #
-# **Question.** Each crystal gets two weights of its own, one for its composition and one for its structure. How do you
-# build that, and how do you know that what you built does what it says?
+# **Question.** Each crystal gets its own two weights, one for its composition and one for its structure. How do you
+# build that, and how do you know that it does what you intended?
 #
 # **You will**
 #
 # - write the two steps of attention fusion, and read the weights of a trained network;
-# - write a test of whether weights depend on the crystal, and see it catch layers that cheat;
-# - run the library's tests of invariance on a layer, find what it breaks, and fix it.
+# - write a test that checks whether weights depend on the crystal, and see it catch layers that cheat;
+# - run the library's tests of invariance on a layer, find what it violates, and fix it.
 #
 # **You need** notebook 4. **Difficulty:** hard. **Time to work:** 90 min. **Time to run:** at most 50 s on two cores.
 
 # %% [markdown]
 # ## The picture
 #
-# Attention fusion makes a vector of each view, $h_c$ of the composition and $h_s$ of the structure, both of length $H$.
-# Each gets a score, the scores become weights, and the weighted sum goes on to the prediction $\hat y$:
+# Attention fusion makes one vector from each view, $h_c$ from the composition and $h_s$ from the structure, both of
+# length $H$. Each gets a score, the scores become weights, and the weighted sum is used for the prediction $\hat y$:
 #
 # $$ s_v = a_v \cdot h_v + b_v, \qquad w_v = \frac{e^{s_v}}{e^{s_c} + e^{s_s}}, \qquad \hat y = f(w_c h_c + w_s h_s) $$
 #
@@ -39,8 +39,8 @@
 # %% [markdown] tags=["task"]
 # ## Task 1: Two weights for each crystal
 #
-# `views` holds both vectors of each crystal of a batch, shape (B, 2, H), composition first. `a` has the shape (2, H) and
-# `b` the shape (2,), with a row and an entry for each view.
+# `views` holds both vectors of each crystal in a batch, shape (B, 2, H), composition first. `a` has the shape (2, H)
+# and `b` the shape (2,), with one row or entry per view.
 #
 # 1. Write `attention_weights(views, a, b)`. It returns the two weights of each crystal, shape (B, 2).
 # 2. It should also work for a batch with one crystal.
@@ -73,14 +73,15 @@ check_attention_weights(attention_weights)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# `scores.softmax(dim=...)` makes numbers that add up to one along that axis. Which two numbers should add up to one?
+# `scores.softmax(dim=...)` gives numbers that add up to one along that axis. Which two numbers should add up to one?
 #
 # </details>
 
 # %% [markdown] tags=["task"]
 # ## Task 2: A weighted sum
 #
-# 1. Write `fuse(views, weights)`. From `views` (B, 2, H) and `weights` (B, 2) it makes $w_c h_c + w_s h_s$, shape (B, H).
+# 1. Write `fuse(views, weights)`. From `views` (B, 2, H) and `weights` (B, 2) it computes $w_c h_c + w_s h_s$, shape
+#    (B, H).
 
 
 # %% tags=["answer"]
@@ -99,12 +100,13 @@ check_fuse(fuse)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# To multiply (B, 2, H) with (B, 2), give the second a third axis of length one: `weights[:, :, None]`.
+# To multiply (B, 2, H) by (B, 2), give the second a third axis of length one: `weights[:, :, None]`.
 #
 # </details>
 
 # %% [markdown] tags=["after"]
-# With your two functions in place of the library's own steps, the library's network should predict the very same.
+# With your two functions in place of the library's own steps, the library's network should give exactly the same
+# predictions.
 
 # %% tags=["after"]
 from course_lib.composition import magpie
@@ -151,12 +153,13 @@ assert difference < 1e-5
 # %% [markdown] tags=["task"]
 # ## Task 3: A test that can fail
 #
-# Do the weights of a layer depend on the crystal? For your formula, yes. But code does what it does, so we test it.
-# `layer(views)` returns weights (B, 2) for the views of B different crystals. Write `depends_on_crystal(layer, views)`
-# that returns True only where both of these hold:
+# Do the weights of a layer depend on the crystal? In the formula they do, but code need not follow the formula, so we
+# test it. `layer(views)` returns weights (B, 2) for the views of B different crystals. Write `depends_on_crystal(layer,
+# views)`, which returns True only if both of these hold:
 #
-# 1. in one batch, crystals have different weights, by more than rounding ($10^{-5}$);
-# 2. the weights go with the crystals: given in reverse order (`views.flip(0)`), each keeps its own.
+# 1. in one batch, the weights differ between crystals by more than rounding error ($10^{-5}$);
+# 2. the weights belong to the crystals: when the crystals are given in reverse order (`views.flip(0)`), each keeps its
+#    own weights.
 #
 # The checker lets your test judge several layers, most of which cheat.
 
@@ -180,24 +183,24 @@ check_dependence_test(depends_on_crystal)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# `weights[:, 0]` holds the weight of the composition for every crystal. What is its largest minus its smallest value if all
-# crystals are treated alike?
+# `weights[:, 0]` holds the weight of the composition for every crystal. What is its largest minus its smallest value if
+# all crystals are treated in the same way?
 #
 # </details>
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# Turn the views round, compute the weights, turn the weights back: `layer(views.flip(0)).flip(0)`. Compare with
+# Reverse the views, compute the weights, and reverse the weights again: `layer(views.flip(0)).flip(0)`. Compare with
 # `torch.allclose(..., atol=1e-5)`.
 #
 # </details>
 
 # %% [markdown] tags=["after"]
-# Now the weights of a trained network. Two trainings differ in nothing but their random start. Below, the weight that each
-# gives to the composition, by prototype.
+# Now we look at the weights of trained networks. The two training runs differ only in their seed. The figure shows the
+# weight that each network gives to the composition, by prototype.
 
-# %% tags=["after"] mystnb={"image": {"alt": "Weight of the composition for the test crystals of each prototype, mean and standard deviation, for two networks from different random starts. The weights differ from crystal to crystal, and the two networks do not agree."}}
+# %% tags=["after"] mystnb={"image": {"alt": "Weight of the composition for the test crystals of each prototype, mean and standard deviation, for two networks with different initial weights. The weights differ from crystal to crystal, and the two networks do not agree."}}
 from IPython.display import display
 
 from course_lib import interpret
@@ -242,15 +245,16 @@ assert second.std() > 1e-3
 print(f"rank correlation of the two: {first.corr(second, method='spearman'):.2f}")
 
 # %% [markdown] tags=["solution"]
-# The weights differ between crystals, so this is no global $\alpha$. But read them with care: they belong to a network,
-# not to nature. Another random start predicts about as well and may share the work between the views in another way
-# {cite:p}`jain2019attention`. What a prediction *owes* to a view is asked in exercise 8.
+# The weights differ between crystals, so this is not a global $\alpha$. But read them with care: they belong to a
+# network, not to nature. Another seed gives about the same accuracy and may share the work between the views
+# differently {cite:p}`jain2019attention`. Exercise 8 asks how much each view *contributes* to the predictions.
 
 # %% [markdown]
 # ## A colleague's layer
 #
-# Attention can also act earlier, where the atoms are pooled: the composition asks, and each atom answers with a score. A
-# colleague has written that as a layer. It also shows each question a summary of the whole crystal.
+# Attention can also act earlier, where the atoms are pooled: the composition gives a query, and each atom gets a score
+# for it. A colleague has written that as a layer. It also adds a summary of the whole crystal to each query (`question`
+# in the code).
 
 # %%
 from torch import nn
@@ -280,10 +284,10 @@ class ColleaguesAttention(nn.Module):
 # `crystal` says for each atom which crystal it belongs to, a number from 0 to B − 1.
 # `empty.index_add(0, crystal, rows)` adds each atom's row to the row of its crystal.
 #
-# The layer runs, gives the right shapes, and would train. Does it keep a network's promises? A crystal's prediction must
-# not depend on how somebody happened to write it down, nor on which crystals are predicted beside it. The library's own
-# tests check every network for that; the same checks are yours to use: `prediction_changes` returns the changes of each
-# prediction, in units of the spread between crystals. Rounding makes about $10^{-6}$.
+# The layer runs, gives the right shapes, and could be trained. But does it keep the promises that a network must keep?
+# A crystal's prediction must not depend on how somebody happened to write it down, nor on the other crystals in the
+# batch. The library's own tests check every network for that, and you can use the same checks: `prediction_changes`
+# returns the changes of each prediction, in units of the spread between crystals. Rounding error is about $10^{-6}$.
 
 # %% mystnb={"image": {"alt": "Largest change of a prediction for each of six promises, on a logarithmic axis. Orientation, origin, order of atoms and choice of cell lie at rounding; supercell and rest of the batch lie far above it."}}
 from course_lib.composition import magpie
@@ -309,8 +313,8 @@ plot_prediction_changes(tested(ColleaguesAttention))
 # ## Task 4: Which promise, which line?
 #
 # 1. Which promises does the layer break? They are the labels of the figure's rows.
-# 2. For each of them: which is the *first* variable of `forward` that changes where it must not? (A variable that is wrong
-#    only because it is made of a wrong one is not the first.)
+# 2. For each of them: which is the *first* variable of `forward` that changes where it must not? (A variable that is
+#    wrong only because it is computed from a wrong one is not the first.)
 #
 # Answer with a dict: `{"promise": "variable"}`, one entry for each promise that is broken.
 
@@ -326,23 +330,22 @@ check_culprits(culprits)
 # <details><summary>Hint 1</summary>
 #
 # Go through `forward` line by line with a crystal of two atoms in mind. Now write it in a cell of twice the size: four
-# atoms, in two pairs of equals. What is each variable now?
+# atoms, in two equivalent pairs. What is each variable now?
 #
 # </details>
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# Go through it again, for a batch with one crystal, and then with a second one beside it. Which line takes all atoms
-# together?
+# Go through it again, for a batch with one crystal, and then with a second one added. Which line mixes all atoms?
 #
 # </details>
 
 # %% [markdown] tags=["task"]
 # ## Task 5: Fix it
 #
-# 1. Write `forward` again: copy the colleague's, and change what has to be changed. It should stay attention.
-# 2. Run the tests again. Are *all* rows at rounding now?
+# 1. Write `forward` again: copy the colleague's version, and change only what is wrong. It should remain attention.
+# 2. Run the tests again. Are *all* rows at rounding error now?
 
 # %% tags=["answer"]
 from torch_geometric.utils import softmax
@@ -398,10 +401,11 @@ assert set(broken.index[broken > 1e-2]) == {"supercell", "rest of the batch"}
 # %% [markdown]
 # ## What to remember
 #
-# - Attention fusion is a softmax over the *views* of each crystal. The wrong axis runs without an error.
-# - A test is worth something if it fails for what is wrong. Try it on layers that cheat.
-# - Turn the crystal, move it, reorder its atoms, take another cell, a larger cell, another batch: no prediction may change.
-#   `course_lib.invariance` does all six for any network, also for yours.
+# - Attention fusion is a softmax over the *views* of each crystal. With the wrong axis the code still runs without an
+#   error.
+# - A test is worth something only if it fails for wrong code. Try it on layers that cheat.
+# - Rotate the crystal, translate it, reorder its atoms, take another cell, a larger cell, another batch: no prediction
+#   may change. `course_lib.invariance` checks all six for any network, also for yours.
 #
 # Back to [notebook 4, *Intermediate fusion*](04_intermediate_fusion.ipynb); on to
 # [exercise 7, *Negative transfer*](ex7_negative_transfer.ipynb).

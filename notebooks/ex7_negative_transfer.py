@@ -9,12 +9,12 @@
 # %% [markdown]
 # # Exercise 7: Negative transfer
 #
-# **Question.** Two networks, two errors. One of them shares its layers with a second task. Has sharing done harm, and if it
-# has, what helps?
+# **Question.** Two networks have two errors. One of them shares its layers with a second task. Has sharing done harm,
+# and if so, what helps?
 #
 # **You will**
 #
-# - see how much a verdict from a single training is worth;
+# - see how much a verdict from a single training run is worth;
 # - compare networks with their twins, fold by fold, and say what is shown;
 # - predict which partner harms, and test it with partners whose effect you can know;
 # - build a network that shares less, and measure three countermeasures.
@@ -25,8 +25,8 @@
 # %% [markdown]
 # ## The picture
 #
-# In multi-task learning a shared trunk serves several heads. *Negative transfer* means that a task would have been better
-# off alone.
+# In multi-task learning a shared trunk serves several heads. *Negative transfer* means that a task would have been
+# better off on its own.
 
 # %% mystnb={"image": {"alt": "Crystal graph, shared trunk and embedding in a row, then two heads, one for the energy and one for the band gap. Each head gives an error, multiplied by its weight; their sum is the loss."}}
 from course_lib.teaching.figures.multitask import plot_multi_task
@@ -34,8 +34,8 @@ from course_lib.teaching.figures.multitask import plot_multi_task
 plot_multi_task()
 
 # %% [markdown]
-# Our task is the formation energy. It gets three partners: the band gap, and two made-up ones, whose effect we can think
-# through. *Minus the energy* is the energy with the other sign. *Noise* is a random number for each crystal.
+# Our task is the formation energy. It gets three partners: the band gap, and two made-up ones, whose effect we can work
+# out by thinking. *Minus the energy* is the energy with the other sign. *Noise* is a random number for each crystal.
 
 # %%
 import numpy as np
@@ -59,9 +59,9 @@ five_folds = folds(crystals)
 
 
 # %% [markdown]
-# All networks of this page are small, learn from equally few crystals and take equally many steps, so that many of them can
-# be trained. A network and its twin get the same crystals and the same seed. The weights are those of inverse scale, the
-# partner's times `weight`.
+# To train many networks, we keep all of them small and use the same small number of crystals and steps for each. A
+# network and its twin get the same crystals and the same seed. The weights are those of inverse scale, with the
+# partner's multiplied by `weight`.
 
 
 # %%
@@ -90,10 +90,10 @@ def train_energy(number, seed=0, partner=None, weight=1.0, make=network, watch=N
 
 
 # %% [markdown]
-# (One thing is unusual: where `watch` is not given, the epoch is chosen by the error on *training* crystals. It falls to
-# the end, so every network is trained to the end. Why that matters comes last.)
+# (One thing is unusual: where `watch` is not given, the epoch is chosen by the error on *training* crystals. This error
+# falls until the end, so every network is trained to the end. The last section says why that matters.)
 #
-# Here is the energy alone and with the band gap: five folds, two seeds.
+# Here is the energy alone and together with the band gap: five folds, two seeds.
 
 # %%
 runs = []
@@ -108,19 +108,19 @@ errors = runs.set_index(["fold", "seed", "method"])["mae"].unstack()
 errors.loc[[(0, 0)]].round(3)
 
 # %% [markdown]
-# This is what somebody sees who trains each of the two once (error of the energy in eV/atom).
+# This is what you see if you train each of the two once (error of the energy in eV/atom).
 #
-# > **Predict.** What would you report: has sharing with the band gap done harm? In how many of the other trainings will it
-# > look the other way round?
+# > **Predict.** What would you report: has sharing with the band gap done harm? In how many of the other training runs
+# > will it look the other way round?
 
 # %% [markdown] tags=["task"]
-# ## Task 1: A verdict from one training
+# ## Task 1: A verdict from one training run
 #
 # For each fold and seed, take the error with sharing minus the error alone. Positive means that sharing was worse.
 #
-# 1. Write `share_of_contradictions(differences)`, for an array with a row for each fold and a column for each seed: in which
-#    share of all trainings does the difference have another sign than the mean over all of them?
-# 2. What can somebody conclude who has the first training only?
+# 1. Write `share_of_contradictions(differences)`, for an array with one row per fold and one column per seed: in what
+#    share of all training runs does the difference have a different sign from the mean over all of them?
+# 2. What can somebody conclude from only the first training run?
 
 
 # %% tags=["answer"]
@@ -159,20 +159,20 @@ assert share > 0, "there are trainings that contradict the mean"
 # %% [markdown] tags=["after"]
 # <details><summary>Answer to question 2</summary>
 #
-# Which of the two networks did better in this one training, and nothing about sharing. The first difference is one of those
-# in the table; the others differ from it, some even in sign. Whoever has a single one cannot see that, and so cannot know
-# whether theirs is among those that contradict the mean. It takes several trainings to see how much they vary, and an
-# interval to say what they show: task 2.
+# Only which of the two networks did better in this one run, and nothing about sharing. The first difference is one of
+# those in the table; the others differ from it, some even in sign. Somebody with a single run cannot see that, and so
+# cannot know whether this run contradicts the mean. It takes several training runs to see how much they vary, and an
+# interval to say what they show. That is task 2.
 #
 # </details>
 
 # %% [markdown] tags=["task"]
-# ## Task 2: A verdict from all of them
+# ## Task 2: A verdict from all runs
 #
 # 1. Write `transfer(runs)`. `runs` is a table like the one above, its rows in any order: `method` (`"alone"` or `"shared"`),
 #    `fold`, `seed`, `mae`. Pair by fold and seed, subtract, average over the seeds, and return three numbers: the mean over
-#    the folds, and the two ends of its 95 % interval. For the interval, `corrected_interval` takes one number per fold; it allows
-#    for the training crystals that the folds have in common {cite:p}`nadeau2003inference`.
+#    the folds, and the two ends of its 95 % interval. For the interval, `corrected_interval` takes one number per fold;
+#    it accounts for the training crystals that the folds share {cite:p}`nadeau2003inference`.
 # 2. Write `verdict(mean, low, high)`. It says `"harm shown"`, `"gain shown"` or `"neither shown"`.
 
 # %% tags=["answer"]
@@ -205,16 +205,16 @@ check_transfer(transfer, verdict)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# `runs.pivot(index=..., columns=..., values=...)` puts what belongs together into one row, whatever the order of the rows
-# was. `.groupby("fold").mean()` averages over the seeds.
+# `runs.pivot(index=..., columns=..., values=...)` puts matching runs into one row, whatever their order.
+# `.groupby("fold").mean()` averages over the seeds.
 #
 # </details>
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# How many numbers go into `corrected_interval`? As many as there are folds. Trainings with other seeds on the same crystals
-# are no new crystals.
+# How many numbers go into `corrected_interval`? As many as there are folds. Training runs with other seeds on the same
+# crystals do not add new crystals.
 #
 # </details>
 
@@ -233,13 +233,13 @@ if ready:  # once your answer is right
 # %% [markdown] tags=["task"]
 # ## Task 3: Which partner harms?
 #
-# The chapter that this course started from advises to share where the correlation of the two properties is above 0.5. Let
-# us test that.
+# The chapter that this course started from advises sharing where the correlation of the two properties is above 0.5.
+# Let us test that.
 #
-# 1. Write `related(first, second)`: the *size* of the correlation of the ranks (Spearman's), for two arrays of labels. Where
-#    a label is missing, it is `NaN`; such crystals are left out. Why labels, and not the predictions of a network?
-# 2. Now the two made-up partners, each with ten times the weight of the energy. Before you train: would you *expect* it to harm the
-#    energy? `True` or `False`.
+# 1. Write `related(first, second)`: the *size* of the rank correlation (Spearman's), for two arrays of labels. A
+#    missing label is `NaN`; leave such crystals out. Why use labels, and not the predictions of a network?
+# 2. Now take the two made-up partners, each with ten times the weight of the energy. Before you train: do you *expect*
+#    each of them to harm the energy? Answer `True` or `False`.
 
 # %% tags=["answer"]
 from scipy import stats
@@ -266,23 +266,23 @@ check_partners(related, harms)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# `first[known]` keeps the rows where `known` is true, and `~` turns true and false round.
+# `first[known]` keeps the rows where `known` is true, and `~` swaps true and false.
 #
 # </details>
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# What would the trunk have to compute so that a head can read minus the energy from it? And what, so that a head can read
-# the noise of the training crystals?
+# What must the trunk compute so that a head can read minus the energy from it? And what must it compute so that a head
+# can read the noise of the training crystals?
 #
 # </details>
 
 # %% [markdown] tags=["after"]
 # <details><summary>Answer: why labels?</summary>
 #
-# The *predictions* of a multi-task network come from one embedding, so they go together whether the properties do or not.
-# Labels do not know of each other.
+# The *predictions* of a multi-task network come from one embedding, so they can be correlated whether or not the
+# properties are. The labels of one task do not depend on those of the other in this way.
 #
 # </details>
 
@@ -323,18 +323,18 @@ gap = related(energy.to_numpy(), labels["band gap"].to_numpy())
 print(f"energy and band gap are related by {gap:.2f}")
 
 # %% [markdown] tags=["solution"]
-# - **Minus the energy** has a correlation of −1 with the energy, far below 0.5, and does no harm: the same layers serve both,
-#   and one head turns the sign round.
-# - **Noise** harms in every fold. All that can be learned of it is which crystal has which number, and that takes the
-#   trunk's layers away from the energy.
+# - **Minus the energy** has a correlation of −1 with the energy, far below 0.5, and does no harm: the same layers serve
+#   both, and one head changes the sign.
+# - **Noise** harms in every fold. The only thing to learn about it is which crystal has which number, and that takes
+#   capacity of the trunk away from the energy.
 #
-# The size of the correlation tells these two extremes apart, the sign does not. In between, as for the band gap, it does not
-# decide; training does.
+# The size of the correlation tells these two extremes apart; its sign does not. For cases in between, such as the band
+# gap, it does not decide; only training does.
 
 # %% [markdown] tags=["task"]
 # ## Task 4: Share less
 #
-# Now take the noise for a partner that you cannot choose away. What helps? One way is to share fewer layers. Write a network
+# Now suppose that you must keep the noise as a partner. What helps? One way is to share fewer layers. Write a network
 # of two tasks that share the *atom embedding* and the *first convolution*. After that, each has its own layers.
 #
 # 1. In `__init__`, make a network for each task with `network(1)`. It has a `trunk` with the layers `atom_embedding` and
@@ -371,7 +371,7 @@ check_less_shared(LessShared)
 # <details><summary>Hint 1</summary>
 #
 # Layers are objects. After `second.trunk.atom_embedding = first.trunk.atom_embedding` there is one layer that both
-# networks use, and both errors move it.
+# networks use, and both errors change it.
 #
 # </details>
 
@@ -385,8 +385,8 @@ check_less_shared(LessShared)
 
 # %% [markdown] tags=["after"]
 # Three countermeasures against the noise, all else equal: less sharing; weights that are learned with the network
-# ("uncertainty", {cite:p}`kendall2018multitask`); and a small weight, a tenth of the energy's instead of ten times as much.
-# The fourth one, choosing another partner or none, is the line at zero.
+# ("uncertainty", {cite:p}`kendall2018multitask`); and a small weight, a tenth of the energy's instead of ten times as
+# much. The fourth countermeasure, to choose another partner or none, is the line at zero.
 
 # %% tags=["after"] mystnb={"image": {"alt": "Error of the energy minus that of the network alone, for four networks that learn noise as well. Plain sharing is far on the side that is worse than alone. Less sharing, learned weights and a small weight of the noise are all nearer to zero."}}
 ready = ready and check_less_shared(LessShared)
@@ -409,16 +409,16 @@ for name in ("less shared", "learned weights", "small weight"):
     )
 
 # %% [markdown] tags=["solution"]
-# All three bring the energy nearer to its twin. Less sharing leaves the noise fewer layers to spoil. Learned weights find out
-# by themselves that the noise cannot be learned: its error stays large, so its weight becomes small. A small weight does
-# the same by hand. In the limit of weight zero the twin itself is trained: the harm is a point on the front of notebook 6,
-# and a poorly chosen one.
+# All three bring the energy closer to its twin. Less sharing leaves the noise fewer layers to spoil. Learned weights
+# detect that the noise cannot be learned: its error stays large, so its weight becomes small. A small weight does the
+# same by hand. In the limit of weight zero the twin itself is trained: the harm is a poorly chosen point on the front
+# of notebook 6.
 #
-# (Should your table show a *gain* by noise: these are five verdicts, each wrong one time in twenty if nothing is there.
-# Who asks five questions of few runs must expect that, and asks again with other seeds.)
+# (Your table may show a *gain* from noise. These are five verdicts, and each is wrong one time in twenty if there is no
+# effect. With five questions and few runs you must expect that; repeat such a result with other seeds.)
 #
-# **Do two networks that share nothing harm each other?** They should not. But look at what happens when, as usual, the epoch is chosen by the errors on validation crystals, both
-# tasks together:
+# **Do two networks that share nothing harm each other?** They should not. But look at what happens when, as usual, the
+# epoch is chosen by the validation errors of both tasks together:
 
 
 # %% tags=["solution"]
@@ -441,16 +441,17 @@ assert apart.iloc[:, 1].mean() > apart.iloc[:, 0].mean(), (
 apart.rename_axis("fold").round(3)
 
 # %% [markdown] tags=["solution"]
-# The error of the noise on new crystals is smallest at the beginning, before the network learns any of it by heart. With
-# a large weight it decides for an early epoch, and the energy stops half-trained. That is harm, too, but no layer
-# carries it. Networks that are compared must differ in one thing only, which is why the page above trained all to the end.
+# The error of the noise on new crystals is smallest at the beginning, before the network memorises any of it. With a
+# large weight the noise selects an early epoch, and the energy is left half-trained. That is harm, too, but it does not
+# come from shared layers. Networks that are compared must differ in only one thing, which is why we trained all of them
+# to the end above.
 
 # %% [markdown] tags=["task"]
 # ## Task 5: What do you conclude?
 #
 # Which of these are true?
 #
-# - `one run`: with one training each, one person could have reported harm by the band gap, and another a gain.
+# - `one run`: with one training run each, one person could have reported harm by the band gap, and another a gain.
 # - `opposite`: two properties with a strongly *negative* correlation should not be learned together.
 # - `not shown`: "neither shown" proves that sharing makes no difference.
 # - `small weight`: with the partner's weight near zero, hardly any harm is left, whatever the partner.
@@ -480,10 +481,11 @@ check_transfer_statements(statements)
 # %% [markdown]
 # ## What to remember
 #
-# - One training each shows nothing. Pair with the twin, average the seeds, look at the interval over the folds.
-# - The size of a correlation of labels is a hint, its sign is none, and training decides.
+# - One training run each shows nothing. Pair each network with its twin, average over the seeds, and look at the
+#   interval over the folds.
+# - The size of a correlation of labels is a hint, its sign is not, and training decides.
 # - Against harm: another partner, a smaller or a learned weight, fewer shared layers. Measure which.
-# - Twins differ in one thing only, and how the epoch is chosen is one of the things.
+# - Twins must differ in only one thing, and the choice of the epoch is one of the things to keep equal.
 #
 # Which tasks to learn together is a field of its own {cite:p}`standley2020tasks`.
 #

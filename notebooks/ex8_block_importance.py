@@ -9,15 +9,15 @@
 # %% [markdown]
 # # Exercise 8: Composition or structure?
 #
-# **Question.** A hybrid reads the composition of a crystal and its structure. Which of the two do its predictions owe
-# more to, and how do you say that in one fair number for each?
+# **Question.** A hybrid reads the composition of a crystal and its structure. Which of the two contributes more to its
+# predictions, and how do you attribute that fairly, in one number for each?
 #
 # **You will**
 #
-# - take a block of inputs away from a fitted model without showing it crystals of nonsense;
-# - measure the permutation importance of both blocks, alike and with its spread;
+# - take a block of inputs away from a fitted model without showing it nonsensical crystals;
+# - measure the permutation importance of both blocks, in the same way and with its spread;
 # - share the whole gain between two blocks by their Shapley values;
-# - say what these numbers tell about the model, and what they do not tell about crystals.
+# - say what these numbers tell you about the model, and what they do not tell you about crystals.
 #
 # **You need** notebooks 2 and 4. **Difficulty:** medium. **Time to work:** 60 min. **Time to run:** at most 50 s on two
 # cores.
@@ -25,8 +25,8 @@
 # %% [markdown]
 # ## The picture
 #
-# Early fusion lays two blocks of numbers side by side: composition features, and the graph network's embedding of the
-# structure. Everything after that reads both.
+# Early fusion puts two blocks of numbers side by side: composition features, and the graph network's embedding of the
+# structure. All later layers read both.
 
 # %% mystnb={"image": {"alt": "The network of early fusion: 145 composition features and a graph embedding of 128 numbers make 273 numbers, which two dense layers turn into the prediction."}}
 from course_lib.teaching.figures.schematics import plot_early_fusion
@@ -63,7 +63,7 @@ fitted = fit(EarlyFusion(), train, validation, FitConfig(epochs=30)).model
 
 # %% [markdown]
 # To look at the two blocks we cut the network where they meet. `blocks` computes them once for all crystals; `model` is
-# what comes after the cut. Structure is now a row of numbers, as composition is.
+# what comes after the cut. The structure is now a row of numbers, like the composition.
 
 
 # %%
@@ -91,16 +91,16 @@ assert np.allclose(predicted, predict(fitted, test)[TARGET], atol=1e-4), "same n
 print(f"{len(y)} test crystals, error {np.abs(predicted - y).mean():.2f} eV/atom")
 
 # %% [markdown]
-# > **Predict.** Each test crystal keeps its structure, but is given the composition of another one. Then the other way
-# > round. Which of the two does more harm to the predictions, and by how many times?
+# > **Predict.** Each test crystal keeps its structure, but is given the composition of another one. Then we do it the
+# > other way round. Which of the two harms the predictions more, and by what factor?
 
 # %% [markdown] tags=["task"]
 # ## Task 1: Take a block away
 #
-# A network has no switch for "composition not known". We need numbers to put there. They should say nothing about the
-# crystal, and still be numbers such as the network knows.
+# A network has no switch for "composition not known". We need other numbers in its place. They should say nothing about
+# the crystal, but still be numbers of the kind that the network knows.
 #
-# 1. Write `shuffled(block, rng)`: each crystal gets the row of another one, drawn at random. `block` has a row for each
+# 1. Write `shuffled(block, rng)`: each crystal gets the row of another one, drawn at random. `block` has one row per
 #    crystal, `rng` is a NumPy generator, such as `np.random.default_rng(0)`. Leave `block` itself as it is.
 # 2. What would be wrong with zeros? And with shuffling each column by itself?
 
@@ -135,30 +135,30 @@ check_shuffled(shuffled)
 # %% [markdown] tags=["after"]
 # <details><summary>Answer to question 2</summary>
 #
-# - **Zeros** are a statement, too: an element with radius zero and electronegativity zero. The network has never seen such
-#   a crystal, and what it answers there says nothing about what it uses.
-# - **Columns shuffled by themselves** give rows in which the melting point of one element stands beside the mass of
+# - **Zeros** are a statement, too: an element with radius zero and electronegativity zero. The network has never seen
+#   such a crystal, and its answer there says nothing about what it uses.
+# - **Separately shuffled columns** give rows in which the melting point of one element stands next to the mass of
 #   another. Whole rows keep together what belongs together.
 #
-# Even whole rows make pairs that do not exist, such as the composition of MgO with the structure of copper. There is no way
-# around that: whoever takes a block away leaves the crystals that the network has learned from. But no *single* block is
-# nonsense, and both are treated alike.
+# Even whole rows make pairs that do not exist, such as the composition of MgO with the structure of copper. This cannot
+# be avoided: without one of its blocks, a crystal is unlike those that the network was trained on. But no *single*
+# block is nonsense, and both are treated in the same way.
 #
 # </details>
 
 # %% [markdown] tags=["task"]
 # ## Task 2: Importance, with its spread
 #
-# The *permutation importance* of a block is by how much the mean absolute error grows when this block is shuffled and
-# the other one is not:
+# The *permutation importance* of a block is the growth of the mean absolute error when this block is shuffled and the
+# other one is not:
 #
 # $$ I_c = v(s) - v(c, s), \qquad I_s = v(c) - v(c, s) $$
 #
-# with the error $v$ of a model that has the composition $c$, the structure $s$, or both. Another order gives another
-# number, so it is done `n_repeats` times.
+# with the error $v$ of a model that has the composition $c$, the structure $s$, or both. Another random order gives
+# another number, so we repeat this `n_repeats` times.
 #
-# 1. Write `importance(...)`. It returns a row for the composition and one for the structure; each holds the mean and the
-#    standard deviation over the repeats.
+# 1. Write `importance(...)`. It returns one row for the composition and one for the structure; each holds the mean and
+#    the standard deviation over the repeats.
 # 2. `parts["training"]` and `parts["test"]` hold composition, structure and energies of the training and the test
 #    crystals. Choose one, and let `measured` be its importance, with `np.random.default_rng(0)` and ten repeats.
 
@@ -189,7 +189,7 @@ check_importance(importance, measured, model, parts)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# In each repeat ask the model twice: `model(shuffled(composition, rng), structure)`, and the other way round. Keep the
+# In each repeat call the model twice: `model(shuffled(composition, rng), structure)`, and the other way round. Keep the
 # two errors. `y` is never shuffled.
 #
 # </details>
@@ -201,7 +201,7 @@ check_importance(importance, measured, model, parts)
 #
 # </details>
 
-# %% tags=["after"] mystnb={"image": {"alt": "Permutation importance of composition and structure on the test crystals, a bar each with its spread over ten repeats. Shuffling the composition makes the error grow by far more than shuffling the structure."}}
+# %% tags=["after"] mystnb={"image": {"alt": "Permutation importance of composition and structure on the test crystals, one bar each, with its spread over ten repeats. Shuffling the composition makes the error grow by far more than shuffling the structure."}}
 import pandas as pd
 from IPython.display import display
 
@@ -228,22 +228,23 @@ assert measured[0, 0] - measured[1, 0] > 3 * measured[:, 1].max(), "beyond the s
 assert abs(zeros - measured[0, 0]) > 2 * measured[0, 1], "zero is another loss"
 
 # %% [markdown] tags=["solution"]
-# The number for zeros has little to do with that for shuffling: it tells how the network answers to a crystal that cannot
-# be. Set beside a shuffled structure, it would have been compared with something else. On the training crystals a block
-# also looks important for what was learned by heart.
+# The number for zeros has little to do with that for shuffling: it tells what the network predicts for a crystal that
+# cannot exist. It cannot be compared fairly with a shuffled structure. On the training crystals, the importance of a
+# block also includes what the network memorised.
 
 # %% [markdown] tags=["task"]
 # ## Task 3: Share the whole gain
 #
-# The two importances do not add up to anything in particular. What both blocks know counts for neither, since the other
-# one makes up for it; and in a model that is wrong already, a second loss may show less. The Shapley value fixes that. Let
-# the blocks come one after the other, and note by how much each makes the error *smaller* when it comes. There are two
-# orders. The value $\phi$ of a block is its mean over both.
+# The two importances do not add up to anything in particular. Information that is in both blocks counts for neither,
+# since the other block makes up for it; and in a model that is already wrong, losing a second block may matter less.
+# The Shapley value fixes that. Add the blocks one after the other, and note by how much each *lowers* the error when it
+# is added. There are two orders. The value $\phi$ of a block is its mean over both.
 #
-# Say a model errs by 1.0 with neither block (both are those of some other crystal), by 0.4 with its composition only,
-# by 0.7 with its structure only, and by 0.3 with both, in eV/atom.
+# Suppose that the error of a model is 1.0 with neither block (both are those of some other crystal), 0.4 with its
+# composition only, 0.7 with its structure only, and 0.3 with both, in eV/atom.
 #
-# 1. With pencil and paper: what does the composition bring if it comes first? If it comes second? What is its value?
+# 1. With pencil and paper: how much does the composition lower the error if it comes first? If it comes second? What is
+#    its value?
 # 2. Write `shapley(error)`. `error` is a dict with the keys `"neither"`, `"composition"`, `"structure"` and `"both"`; they
 #    say which blocks the model *has*. It returns the values of composition and structure, in this order.
 
@@ -271,29 +272,30 @@ check_shapley(shapley)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# In the order "composition, then structure" the error goes from `neither` over `composition` to `both`. What does each
-# step take off?
+# In the order "composition, then structure" the error goes from `neither` to `composition` to `both`. By how much does
+# each step lower it?
 #
 # </details>
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# A test for your own: whatever the four errors are, the two values add up to `neither` minus `both`.
+# You can test your own function: whatever the four errors are, the two values add up to `neither` minus `both`.
 #
 # </details>
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 3: question 1, in numbers</summary>
 #
-# First, the composition takes the error from 1.0 to 0.4, which is 0.6. Second, after the structure, from 0.7 to 0.3, which
-# is 0.4. Its value is the mean, 0.5 eV/atom. (That of the structure is 0.2, and both together are 1.0 − 0.3 = 0.7.)
+# If it comes first, the composition lowers the error from 1.0 to 0.4, by 0.6. If it comes second, after the structure,
+# it lowers it from 0.7 to 0.3, by 0.4. Its value is the mean, 0.5 eV/atom. (That of the structure is 0.2, and both
+# together are 1.0 − 0.3 = 0.7.)
 #
 # </details>
 
 # %% [markdown] tags=["after"]
-# Now for the network. `block_errors` of the library measures all four errors ten times, by giving each crystal a block of
-# another one. It exchanges whole crystal graphs, so it works for any model, cut or not.
+# Now we apply this to the network. `block_errors` of the library measures all four errors ten times, by giving each
+# crystal a block of another one. It exchanges whole crystal graphs, so it works for any model, cut or not.
 
 # %% tags=["after"] mystnb={"image": {"alt": "Three rows of two bars each, from the error with neither block, at the right, down to the error with both. In either order the composition takes off more than the structure. The last row is the mean of the two orders, the Shapley values."}}
 from course_lib.interpret import block_errors
@@ -336,17 +338,17 @@ for table in tables.values():
     assert gap > 3 * table["std"].max(), "composition first, far beyond the spread"
 
 # %% [markdown] tags=["solution"]
-# A block does not bring the same in both orders. It brings less as the second if the first has told the same already. It
-# brings more as the second if it needs the first: the right structure is of little use to a model that is wrong about
-# the elements. Permutation importance looks at the second place only, so its sum may be smaller or larger than what there
-# is to share.
+# A block does not contribute the same in both orders. As the second block it contributes less if the first holds the
+# same information. It contributes more as the second if it needs the first: the right structure is of little use to a
+# model that is wrong about the elements. Permutation importance looks only at the second place, so its sum may be
+# smaller or larger than the whole gain.
 
 # %% [markdown] tags=["task"]
 # ## Task 4: What do you conclude?
 #
 # Which of these are true?
 #
-# - `adds up`: the two Shapley values always add up to all that the two blocks bring together.
+# - `adds up`: the two Shapley values always add up to the whole gain from both blocks together.
 # - `importances too`: so do the two permutation importances.
 # - `zero is ignorance`: a block with importance zero knows nothing about the energy.
 # - `this model`: another network, trained on the same crystals, may have other values.
@@ -370,12 +372,12 @@ check_importance_statements(statements)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# Try extremes: a model that reads one block only, and two blocks with the same numbers in them.
+# Try extremes: a model that reads only one block, and two blocks that hold the same numbers.
 #
 # </details>
 
 # %% [markdown] tags=["solution"]
-# Here is such an extreme. Both blocks are one and the same, and the model reads the first only.
+# Here is such an extreme. Both blocks are identical, and the model reads only the first.
 
 # %% tags=["solution"]
 one_number = y[:, None]
@@ -391,19 +393,21 @@ assert alike[1, 0] == 0, "importance zero, and yet it knows the whole answer"
 pd.DataFrame(alike, columns=["mean", "std"], index=["first", "second"]).round(3)
 
 # %% [markdown] tags=["solution"]
-# The second block holds the whole answer, and its importance is zero. Importance is what *this model takes from here*. The
-# same holds for the network above: its graph, too, says which elements there are, but the composition features have
-# the elements' properties ready, so it reads them there. And most of the differences between these crystals' energies are
-# differences between elements. Ask for the differences between polymorphs, and only the structure can answer.
+# The second block holds the whole answer, and its importance is zero. Importance is what *this model takes from this
+# block*. The same holds for the network above: its graph, too, says which elements there are, but the composition
+# features hold the elements' properties ready-made, so it reads them there. And most of the differences between these
+# crystals' energies are differences between elements. For the differences between polymorphs, only the structure can
+# help.
 
 # %% [markdown]
 # ## What to remember
 #
-# - To take a block away, give each crystal that of another one: whole rows, both blocks alike, crystals that the model did
-#   not learn from, several repeats.
-# - Permutation importance asks what would be lost. What both blocks know counts for neither, and a second loss may show less.
+# - To take a block away, give each crystal the block of another one. Shuffle whole rows, treat both blocks in the same
+#   way, use crystals that the model was not trained on, and repeat several times.
+# - Permutation importance asks what would be lost. Information that is in both blocks counts for neither, and losing a
+#   second block may matter less.
 # - Shapley values share the whole gain, and add up to it.
-# - Both speak of the model. What is *in* a block, and what matters in nature, are other questions.
+# - Both describe the model. What is *in* a block, and what matters in nature, are different questions.
 #
 # Further reading: permutation importance for any model {cite:p}`fisher2019importance`; why shuffled pairs can
 # mislead {cite:p}`hooker2021permute`; Shapley values {cite:p}`shapley1953value`, of a model's error {cite:p}`covert2020sage`.
