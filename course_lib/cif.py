@@ -1,4 +1,4 @@
-"""Crystals in CIF files, read to the letter: an atom is never dropped, replaced or put at a default place.
+"""Crystals in CIF files, read to the letter: an atom is never dropped, replaced or put at a default position.
 
 pymatgen's parser guesses where a file is odd: it leaves out sites whose symbol it cannot read, takes ``.`` for zero,
 chooses a setting of the space group, and lets a repeated name overwrite the first one. Here each of these is an error
@@ -59,7 +59,7 @@ class _Token(NamedTuple):
 class _Block:
     """A data block: the values of each name, a list also where there is only one.
 
-    What is wrong with a name counts when it is asked for: journals write much that is not CIF around the structure.
+    A fault in a name is raised only when the name is read: journals write much that is not CIF around the structure.
     """
 
     def __init__(self, name: str):
@@ -75,7 +75,7 @@ class _Block:
             self._faults.setdefault(name, fault)
 
     def get(self, name: str) -> list[str]:
-        """Return the values of a name, none where it does not occur; raise ``ValueError`` where something is wrong."""
+        """Return the values of a name, an empty list where it does not occur; raise ``ValueError`` for a fault."""
         if name in self._faults:
             raise ValueError(f"{name}: {self._faults[name]}")
         return self._values.get(name, [])
@@ -89,7 +89,7 @@ class _Block:
 
     @property
     def has_atoms(self) -> bool:
-        """Whether there are sites in it; journals keep empty forms in some blocks."""
+        """Whether it has sites; journals keep empty forms in some blocks."""
         return not set(self._values.get("_atom_site_fract_x", [])) <= _ABSENT
 
 
@@ -105,7 +105,7 @@ def read_cif(text: str) -> Structure:
     Parameters
     ----------
     text : str
-        The content of the file. Blocks without atoms, as journals have them, are passed over.
+        The content of the file. Blocks without atoms, as journals write them, are skipped.
 
     Returns
     -------
@@ -115,15 +115,15 @@ def read_cif(text: str) -> Structure:
     Raises
     ------
     ValueError
-        If there is no structure or several, a site is not one whole atom of an element that can be told for certain,
-        a number is missing or unreadable, the setting of the space group is not certain, two sites share a place, or
-        the atoms contradict the formula in the file.
+        If the file holds no structure or several, a site is not one whole atom of a certain element, a number is
+        missing or unreadable, the setting of the space group is not certain, two sites share a position, or the atoms
+        contradict the formula in the file.
     """
     from pymatgen.core import Lattice, Structure
 
     lines = re.sub(r"^;.*?^;", "", text, flags=re.MULTILINE | re.DOTALL).count("\n")
     if lines > _MOST_LINES:
-        raise ValueError(f"it has {lines} lines outside texts; a crystal of up to {MOST_ATOMS} atoms has fewer")
+        raise ValueError(f"it has {lines} lines outside text fields; a crystal of up to {MOST_ATOMS} atoms has fewer")
     blocks = [block for block in _blocks(text) if block.has_atoms]
     if len(blocks) != 1:
         names = ", ".join(block.name for block in blocks)
@@ -158,7 +158,7 @@ def _tokens(text: str) -> Iterator[_Token]:
         counted = match.start()
         kind, word = match.lastgroup, match[match.lastgroup]
         if kind == "bare" and word[0] == ";" and text[counted - 1 : counted] in ("", "\n"):
-            raise ValueError(f"line {line}: the text that begins with {word[:20]!r} has no end")
+            raise ValueError(f"line {line}: the text that starts with {word[:20]!r} has no end")
         if kind != "comment":
             yield _Token(word, kind == "bare", line)
 
@@ -174,7 +174,7 @@ def _blocks(text: str) -> list[_Block]:
         if token.bare and word.startswith("data_"):
             blocks.append(_Block(token.word[5:]))
         elif not (blocks and token.bare and (word == "loop_" or word.startswith("_"))):
-            raise ValueError(f"line {token.line}: {token.word[:40]!r} is in no place of a CIF file")
+            raise ValueError(f"line {token.line}: {token.word[:40]!r} cannot stand here in a CIF file")
         elif word == "loop_":
             at = _read(blocks[-1], tokens, at)
         else:
@@ -183,7 +183,7 @@ def _blocks(text: str) -> list[_Block]:
 
 
 def _read(block: _Block, tokens: list[_Token], at: int, single: bool = False) -> int:
-    """Add the name or, in a loop, the columns that begin at a position; return the position of what follows."""
+    """Add the name or, in a loop, the columns that start at a position; return the position of what follows."""
     start = at
     while tokens[at].bare and tokens[at].word.startswith("_") and not (single and at > start):
         at += 1
@@ -231,7 +231,7 @@ def _cell(block: _Block) -> list[float]:
 
 
 def _sites(block: _Block) -> Iterator[_Site]:
-    """Yield the sites of the file; raise ``ValueError`` for one that is not a whole atom at a known place."""
+    """Yield the sites of the file; raise ``ValueError`` for one that is not a whole atom at a known position."""
     x = block.get("_atom_site_fract_x")
     if len(x) > MOST_ATOMS:
         raise ValueError(f"it has {len(x)} sites; crystals of more than {MOST_ATOMS} atoms are not read")
@@ -248,10 +248,10 @@ def _sites(block: _Block) -> Iterator[_Site]:
     for row in range(len(x)):
         name = f"site {row} ({labels[row] or types[row]})"
         if column("calc_flag")[row].lower() == "dum":
-            raise ValueError(f"{name} is a dummy, not an atom (_atom_site_calc_flag is 'dum')")
+            raise ValueError(f"{name} is a dummy atom (_atom_site_calc_flag is 'dum'); remove it")
         hydrogens = column("attached_hydrogens")[row]
         if hydrogens not in _ABSENT and _number(hydrogens, f"{name}: the number of attached hydrogens"):
-            raise ValueError(f"{name} has {hydrogens} attached hydrogen atoms whose places are not given")
+            raise ValueError(f"{name} has {hydrogens} attached hydrogen atoms without positions; add them as sites")
         check_occupancy(
             1.0
             if occupancies[row] in ("", ".")  # the default of the standard
@@ -288,22 +288,20 @@ def _symbol(type_symbol: str, label: str, name: str) -> str:
         return match[1]
     match = _LABEL.fullmatch(label)
     if not (match and is_element(match[1])):
-        raise ValueError(f"{name}: the label {label!r} does not begin with an element, and there is no type symbol")
+        raise ValueError(f"{name}: the label {label!r} does not start with an element, and the site has no type symbol")
     symbol, rest = match.groups()
     others = [other for other in re.findall(r"[A-Z][a-z]?", rest) if is_element(other)]
     if len(symbol) == 1 and rest[:1].isalpha() and is_element(symbol + rest[0].lower()):
         others = [symbol + rest[0].lower()]  # CA: carbon or calcium
     if others:
-        raise ValueError(
-            f"{name}: the label {label!r} may stand for {symbol} or {others[0]}; give _atom_site_type_symbol"
-        )
+        raise ValueError(f"{name}: the label {label!r} may mean {symbol} or {others[0]}; give _atom_site_type_symbol")
     return symbol
 
 
 def _operations(block: _Block) -> tuple[np.ndarray, np.ndarray]:
     """Return rotations, shape (k, 3, 3), and translations (k, 3), for fractional coordinates."""
     if any(block.get(f"_space_group_symop_magn_{name}_xyz") for name in ("operation", "centering")):
-        raise ValueError("its symmetry is that of a magnetic order. Write the crystal without it, as plain CIF")
+        raise ValueError("its symmetry operations are magnetic. Write the crystal without them, as plain CIF")
     given = [operations for tag in _OPERATIONS if set(operations := block.get(tag)) - _ABSENT]
     if not given:
         return _operations_by_name(block)
@@ -336,7 +334,8 @@ def _check_group(rotations: np.ndarray, translations: np.ndarray) -> None:
         between -= np.round(between)
         if not (np.abs(between) < _SAME_TRANSLATION).all(axis=-1).any(axis=-1).all():
             raise ValueError(
-                f"its {len(rotations)} symmetry operations are no group: some are missing or wrong ({_OPERATIONS[0]})"
+                f"its {len(rotations)} symmetry operations are not a group: some are missing or wrong "
+                f"({_OPERATIONS[0]})"
             )
 
 
@@ -363,8 +362,8 @@ def _operations_by_name(block: _Block) -> tuple[np.ndarray, np.ndarray]:
     given = {kind: name for kind, tags in _NAMES.items() if (name := block.one(*tags))}
     if not given:
         raise ValueError(
-            f"it has no symmetry: neither operations ({_OPERATIONS[0]}) nor a space group. Add 'x, y, z' if all atoms "
-            "of the cell are listed"
+            f"it states no symmetry: neither operations ({_OPERATIONS[0]}) nor a space group. Add 'x, y, z' if all "
+            "atoms of the cell are listed"
         )
     settings = set.intersection(*(_settings().get(_plain(kind, name), set()) for kind, name in given.items()))
     if len(settings) != 1:
@@ -373,14 +372,14 @@ def _operations_by_name(block: _Block) -> tuple[np.ndarray, np.ndarray]:
             f"the space group {words} has {len(settings)} settings or origins, and the file does not say which; list "
             f"the symmetry operations ({_OPERATIONS[0]})"
             if settings
-            else f"there is no space group {words}; list the symmetry operations ({_OPERATIONS[0]})"
+            else f"{words} is not a space group; list the symmetry operations ({_OPERATIONS[0]})"
         )
     operations = spglib.get_symmetry_from_database(settings.pop())
     return operations["rotations"].astype(float), operations["translations"]
 
 
 def _plain(kind: str, name: str) -> tuple[str, str]:
-    """Return a name of a space group without what people write differently."""
+    """Return a name of a space group in one spelling."""
     name = re.sub(r"[\s_()]", "", name).lower()
     if kind == "hermann_mauguin":
         # R -3 m H, F d -3 m S (first origin) and F d -3 m Z (second origin) are R-3m:H, Fd-3m:1 and Fd-3m:2.
@@ -390,7 +389,7 @@ def _plain(kind: str, name: str) -> tuple[str, str]:
 
 @cache
 def _settings() -> dict[tuple[str, str], set[int]]:
-    """Return the settings, as numbers of spglib's table, for which each name of a space group may stand."""
+    """Return the settings, as numbers of spglib's table, that each name of a space group may mean."""
     import spglib
 
     found: dict[tuple[str, str], set[int]] = {}
@@ -431,7 +430,7 @@ def _images(site: _Site, rotations: np.ndarray, translations: np.ndarray, matrix
 
 
 def _check_places(sites: list[_Site], images: list[np.ndarray], matrix: np.ndarray) -> None:
-    """Raise ``ValueError`` when two sites share a place: a mixed site, or one that is listed twice."""
+    """Raise ``ValueError`` when two sites share a position: a mixed site, or one that is listed twice."""
     from scipy.spatial import KDTree
 
     places = np.concatenate(images) % 1  # a second time: -1e-17 % 1 is 1
@@ -448,7 +447,7 @@ def _check_places(sites: list[_Site], images: list[np.ndarray], matrix: np.ndarr
         names = [site.name for site, places in zip(sites, images, strict=True) for _ in places]
         raise ValueError(
             f"{names[atom]} and {names[nearest[atom]]} are {distance[atom]:.3f} angstrom apart: a mixed or split site, "
-            "one that is listed twice, or one at a special position that is rounded"
+            "one that is listed twice, or one at a rounded special position"
         )
 
 
@@ -462,4 +461,4 @@ def _check_formula(block: _Block, found: Composition) -> None:
     except ValueError:  # no formula, or one with unknowns such as x
         return
     if formula and not formula.fractional_composition.almost_equals(found.element_composition.fractional_composition):
-        raise ValueError(f"its atoms are {found.formula}, and its formula {text!r} has another stoichiometry")
+        raise ValueError(f"its atoms are {found.formula}, but its formula {text!r} has another stoichiometry")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Importing the models takes seconds, so the commands import what they need, and `--help` nothing.
 
 FILES_AT_A_TIME = 500
-"""Crystals that `predict` reads before it predicts them, so that memory stays bounded and output begins early."""
+"""Crystals that `predict` reads at a time, so that memory stays bounded and output starts early."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = sys.stdout
 
     def command() -> int:
-        with redirect_stdout(sys.stderr):  # what libraries print does not belong to the table
+        with redirect_stdout(sys.stderr):  # what libraries print is not part of the table
             code = options.run(options, output)
             output.flush()
             return code
@@ -86,24 +86,26 @@ def _command(commands: argparse._SubParsersAction, name: str, summary: str, text
         allow_abbrev=False,
     )
     command.add_argument(
-        "--format", choices=("csv", "tsv", "table"), default="csv", help="of what is printed (%(default)s)"
+        "--format", choices=("csv", "tsv", "table"), default="csv", help="format of the output (%(default)s)"
     )
     command.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     return command
 
 
 class _Several(argparse._AppendAction):
-    """An option that may stand several times, one value each."""
+    """An option that may be given several times, with one value each."""
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--config", help="YAML or JSON file with any of these options; the command line comes first")
+    command.add_argument(
+        "--config", help="YAML or JSON file with any of these options; the command line takes precedence"
+    )
 
 
 def _add_method_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--method", default="cgcnn", help="what to train, see below (%(default)s)")
-    command.add_argument("--folder", required=True, help="where to keep everything; made where it is missing")
-    command.add_argument("--seed", type=int, default=0, help="seed of all that is random (%(default)s)")
+    command.add_argument("--method", default="cgcnn", help="method to train, see below (%(default)s)")
+    command.add_argument("--folder", required=True, help="folder for all output; created if missing")
+    command.add_argument("--seed", type=int, default=0, help="random seed (%(default)s)")
     command.add_argument(
         "--size",
         nargs="+",
@@ -141,14 +143,14 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
         "train a model and keep it in a folder",
         """examples:
   course-lib train --folder runs/one
-      CGCNN on the formation energies of the crystals that come with the course
+      CGCNN on the formation energies of the bundled crystals
   course-lib train --dataset my_cifs --method early_fusion --fold 0 --split formula --folder runs/two
       early fusion on a folder of CIF files with id_prop.csv; the crystals of fold 0 are kept for a test
   course-lib train --dataset graphs/mp --method alignn --size hidden=256 alignn_layers=4 gcn_layers=4 \\
                    --set epochs=300 batch_size=64 accelerator=gpu --folder runs/three
       the full ALIGNN on graphs that `course-lib data build` made, on a GPU
   course-lib train --config runs/three/config.yaml --resume
-      go on with a run that was interrupted
+      continue a run that was interrupted
   srun course-lib train --config alignn.yaml --set accelerator=gpu devices=4 num_nodes=2 --resume
       in a SLURM job with --nodes=2 and --ntasks-per-node=4: eight GPUs share each batch. Without SLURM, on each node:
       torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:PORT -m course_lib train ...
@@ -167,16 +169,16 @@ and on the test set if there is one.
     command.add_argument(
         "--target",
         nargs="+",
-        help="what to learn; several for a multi-task model. Needed where your own data "
-        "have several columns of numbers; otherwise the first one",
+        help="target to learn; several for a multi-task model. Needed if your own data have several columns of "
+        "numbers; otherwise the first one",
     )
     command.add_argument("--split", choices=("random", "formula"), default="random", help="how to split (%(default)s)")
     command.add_argument(
         "--fold", type=int, choices=range(5), help="keep this fold of five as a test set (no test set)"
     )
-    command.add_argument("--resume", action="store_true", help="go on with the run in the folder, if there is one")
+    command.add_argument("--resume", action="store_true", help="continue the run in the folder, if it holds one")
     _add_method_options(command)
-    command.set_defaults(run=_train, go_on="The last checkpoint is kept; go on with --resume.")
+    command.set_defaults(run=_train, go_on="The last checkpoint is kept; continue with --resume.")
 
 
 def _add_predict(commands: argparse._SubParsersAction) -> None:
@@ -226,10 +228,10 @@ def _add_benchmark(commands: argparse._SubParsersAction) -> None:
                        --set epochs=100 accelerator=gpu --folds 0 --folder runs/e_form
       one of the five official folds; other folds may run at the same time in the same folder
 
-Prints Matbench's scores of each finished fold. Killed and started again, it goes on where it was. When all five folds
-are there, results.json.gz in the folder is what the public leaderboard asks for, alongside info.json and your code (see
-https://matbench.materialsproject.org). One eighth of each fold's training part chooses the epoch; the test part is
-predicted once, and nothing is chosen by it. Choose your settings without it, too.
+Prints Matbench's scores of each finished fold. Killed and started again, it continues where it stopped. When all five
+folds are done, the folder holds results.json.gz, which the public leaderboard asks for, alongside info.json and your
+code (see https://matbench.materialsproject.org). One eighth of each fold's training part chooses the epoch; the test
+part is predicted once, and nothing is chosen by it. Choose your settings without it, too.
 """
         + _METHOD_TEXT,
     )
@@ -238,7 +240,7 @@ predicted once, and nothing is chosen by it. Choose your settings without it, to
         "--folds", nargs="+", type=int, choices=range(5), default=list(range(5)), help="which folds (all)"
     )
     _add_method_options(command)
-    command.set_defaults(run=_benchmark, go_on="The last checkpoint is kept; the same command goes on.")
+    command.set_defaults(run=_benchmark, go_on="The last checkpoint is kept; the same command continues.")
 
 
 def _add_data(commands: argparse._SubParsersAction) -> None:
@@ -253,11 +255,12 @@ def _add_data(commands: argparse._SubParsersAction) -> None:
     command = _command(
         commands,
         "list",
-        "list the datasets that are known by name, and where their files lie",
+        "list the datasets that are known by name, and where their files are",
         """example:
   course-lib data list --format table
 
-The environment variable COURSE_DATA_DIR says where downloads are kept. "exists" says whether a file does already.
+The environment variable COURSE_DATA_DIR says where downloads are kept. "exists" says whether the file is already on the
+disk.
 """,
     )
     command.set_defaults(run=_data_list)
@@ -268,7 +271,7 @@ The environment variable COURSE_DATA_DIR says where downloads are kept. "exists"
         """example:
   course-lib data fetch matbench_phonons matbench_perovskites
 
-An interrupted download goes on where it stopped. The hash of each file is checked.
+An interrupted download continues where it stopped. The hash of each file is checked.
 """,
     )
     command.add_argument("names", nargs="+", metavar="NAME", help="names that course-lib data list has")
@@ -280,7 +283,7 @@ An interrupted download goes on where it stopped. The hash of each file is check
         """example:
   course-lib data check
 
-The exit code is 2 when a file is not what it should be.
+The exit code is 2 if a file has the wrong hash.
 """,
     )
     command.set_defaults(run=_data_check)
@@ -308,7 +311,7 @@ on the folder (course-lib train --dataset graphs/mine) reads from it what each b
 
 
 def _with_config(parser: argparse.ArgumentParser, arguments: list[str]) -> list[str]:
-    """Put what the file after ``--config`` says between the command's name and the other arguments."""
+    """Put the options of the file after ``--config`` between the command's name and the other arguments."""
     before = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     before.add_argument("--config")
     file = before.parse_known_args(arguments)[0].config
@@ -324,13 +327,13 @@ def _with_config(parser: argparse.ArgumentParser, arguments: list[str]) -> list[
 
 
 def _arguments_of(file: Path, command: str, parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Yield the content of a configuration file as it would stand on the command line."""
+    """Yield the content of a configuration file as it would be written on the command line."""
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))  # JSON is YAML
     except yaml.YAMLError as error:
         raise ValueError(f"{file} is neither YAML nor JSON: {error}") from error
     if not isinstance(content, dict):
-        raise ValueError(f"{file} holds no options. Write them as 'name: value', one a line.")
+        raise ValueError(f"{file} holds no options. Write them as 'name: value', one per line.")
     if content.get("command", command) != command:
         raise ValueError(f"{file} is for the command {content['command']!r}, not {command!r}.")
     commands = next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
@@ -341,7 +344,7 @@ def _arguments_of(file: Path, command: str, parser: argparse.ArgumentParser) -> 
         option = f"--{name}"
         if option not in known or name in ("config", "help"):
             names = sorted(one[2:] for one in known if one.startswith("--") and one not in ("--help", "--config"))
-            raise ValueError(f"{file}: there is no option {name!r}; there are {', '.join(names)}.")
+            raise ValueError(f"{file}: unknown option {name!r}; the options are {', '.join(names)}.")
         if isinstance(value, dict):
             value = [f"{key}={one if isinstance(one, str) else json.dumps(one)}" for key, one in value.items()]
         if isinstance(value, list) and known[option].nargs is None and not isinstance(known[option], _Several):
@@ -350,7 +353,7 @@ def _arguments_of(file: Path, command: str, parser: argparse.ArgumentParser) -> 
             yield option
         elif value is not None and value is not False:
             values = [str(one) for one in (value if isinstance(value, list) else [value])]
-            if known[option].nargs is None:  # an option that takes one value, and may stand several times
+            if known[option].nargs is None:  # an option that takes one value, and may be given several times
                 yield from (f"{option}={one}" for one in values)
             else:
                 yield from (option, *values)
@@ -411,7 +414,7 @@ def _train(options: argparse.Namespace, output: object) -> int:
     from course_lib.datasets import Fold
     from course_lib.makers import check_settings
 
-    # What can be wrong with the method comes to light before the graphs are built.
+    # Errors in the method show up before the graphs are built.
     sizes, settings = _pairs(options.size, "size"), _pairs(options.set, "set")
     check_settings(options.method, seed=options.seed, sizes=sizes, settings=settings)
     if not options.resume:
@@ -445,14 +448,14 @@ def _train(options: argparse.Namespace, output: object) -> int:
                 rows.append((options.method, name, target, len(sets[name]), error, predictor.units[target]))
     columns = ["method", "part", "target", "crystals", "mae", "unit"]
     _print([pd.DataFrame(rows, columns=columns)], options.format, output)
-    say(f"the model is in {options.folder}; use it: course-lib predict --model {options.folder} FILE ...")
+    say(f"the model is in {options.folder}; to use it: course-lib predict --model {options.folder} FILE ...")
     return 0
 
 
 def _with_chosen_targets(graphs: CrystalGraphs, chosen: list[str] | None, dataset: str) -> CrystalGraphs:
-    """Return the graphs with the targets to learn, and say which they are; raise ``ValueError`` where several would do.
+    """Return the graphs with the targets to learn, and print which they are.
 
-    A dataset with a name has a first target; which column of the user's own table is meant, only the user knows.
+    Raises ``ValueError`` if the choice is ambiguous: a dataset with a name has a first target; which column of the user's own table is meant, only the user knows.
     """
     from course_lib.datasets import SOURCES
 
@@ -462,8 +465,8 @@ def _with_chosen_targets(graphs: CrystalGraphs, chosen: list[str] | None, datase
         raise ValueError(f"{dataset} has no targets to train on.")
     if not chosen and len(columns) > 1 and graphs.attrs.get("name") not in SOURCES:
         raise ValueError(
-            f"{dataset} has {len(columns)} columns of numbers: {', '.join(columns)}. Say with --target which to learn. "
-            "(Where a decimal comma has made two of one number, write decimal points.)"
+            f"{dataset} has {len(columns)} columns of numbers: {', '.join(columns)}. Choose with --target which to "
+            "learn. (Where a decimal comma has made two of one number, write decimal points.)"
         )
     chosen = chosen or columns[:1]
     for name in chosen:
@@ -499,7 +502,7 @@ def _file_names(given: list[str]) -> Iterator[str]:
 
 
 def _prediction_tables(names: Iterator[str], models: dict, bad: list[str]) -> Iterator[pd.DataFrame]:
-    """Yield tables of predictions; what is wrong with a file is added to `bad`."""
+    """Yield tables of predictions; errors in files are added to `bad`."""
     import pandas as pd
 
     from course_lib.predictors import formulas
@@ -515,7 +518,7 @@ def _prediction_tables(names: Iterator[str], models: dict, bad: list[str]) -> It
             outside = ["unknown"] * len(files) if known is None else known.outside(graphs)
             for number, file in enumerate(files):
                 for target, unit in predictor.units.items():
-                    value = f"{values[target].iloc[number]:.12g}"  # differences may be small beside the value
+                    value = f"{values[target].iloc[number]:.12g}"  # differences may be small compared with the value
                     about = (path, predictor.method, outside[number] or "no")
                     rows.append((number, file, made_of[number], target, value, unit, *about))
         rows.sort(key=lambda row: row[0])  # file by file; within a file, the models as given
@@ -535,7 +538,7 @@ def _graphs_of_files(names: Iterator[str], bad: list[str]) -> Iterator[tuple[lis
             try:
                 with named(name):
                     structure = read_structure(name)
-                    # Alone: what is wrong with it stops no other.
+                    # Alone: an error in it does not stop the others.
                     CrystalGraphs.from_structures([structure], ids=[name], composition=magpie)
             except (OSError, ValueError) as error:
                 bad.append(str(error))

@@ -22,14 +22,14 @@ def run_command(command: Callable[[], int], *, go_on: str = "", debug: bool = Fa
     command : callable
         What to run; it returns its exit code.
     go_on : str, optional
-        What to say to whoever ended it.
+        What to print when somebody ends it.
     debug : bool, default False
-        Raise errors, in place of saying them in a line.
+        Raise errors instead of printing them in one line.
     """
     try:
         with _ended_by_sigterm():
             return command()
-    except BrokenPipeError:  # whoever read the output has seen enough, as `head` has
+    except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -49,7 +49,7 @@ def run_command(command: Callable[[], int], *, go_on: str = "", debug: bool = Fa
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM arrive as ``SystemExit``, so that what is open is closed and files half written are removed."""
+    """Let SIGTERM arrive as ``SystemExit``, so that open files are closed and half-written ones are removed."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise SystemExit(TERMINATED)

@@ -65,7 +65,7 @@ def magpie(
     ------
     ValueError
         If a row is empty, is not a formula, has an amount that is not positive and finite, or holds
-        something that the tables do not know (a dummy species, an isotope, an element beyond Cn).
+        something that the tables do not cover (a dummy species, an isotope, an element beyond Cn).
 
     Notes
     -----
@@ -81,7 +81,7 @@ def magpie(
     14.0
     """
     if isinstance(compositions, str):
-        raise ValueError(f"compositions is the single text {compositions!r}. Give a list: [{compositions!r}].")
+        raise ValueError(f"compositions is a single text, {compositions!r}. Give a list: [{compositions!r}].")
     index = _row_index(compositions, ids)
     features = _features(list(compositions), None if isinstance(index, pd.RangeIndex) else index)
     return pd.DataFrame(features.astype(np.float32), index=index, columns=list(chain(*feature_groups().values())))
@@ -125,7 +125,7 @@ def by_atomic_number(values: pd.DataFrame | pd.Series) -> np.ndarray:
     return np.concatenate([np.zeros_like(rows[:1]), rows])
 
 
-# ---------------------------------------------------------------- what matminer knows about the elements
+# ---------------------------------------------------------------- matminer's data about the elements
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class _ElementTables:
 
 @functools.cache
 def _element_tables() -> _ElementTables:
-    """Read the element data from matminer's own featurizers, once a process."""
+    """Read the element data from matminer's own featurizers, once per process."""
     from matminer.featurizers.composition import ElementProperty, IonProperty, Stoichiometry, ValenceOrbital
     from matminer.utils.data import MagpieData
     from pymatgen.core import Element
@@ -205,7 +205,7 @@ class _Packed:
     counts: np.ndarray  # (B,) number of elements
     numbers: np.ndarray  # (n_entries,) atomic numbers
     amounts: np.ndarray  # (n_entries,)
-    pair_amounts: np.ndarray  # (n_entries,) what stands for the amounts in the mean ionic character
+    pair_amounts: np.ndarray  # (n_entries,) what is used for the amounts in the mean ionic character
     charge: np.ndarray  # (B,) sum of the given oxidation states, NaN where not every species has one
 
 
@@ -241,11 +241,11 @@ def _as_composition(item: object, row: int, ids: Sequence[str] | None) -> Compos
 
 
 def _check_dots(formula: str, where: str) -> None:
-    """Raise ``ValueError`` where a full stop may be a decimal point or stand between two compounds.
+    """Raise ``ValueError`` where a full stop may be a decimal point or separate two compounds.
 
-    ``CuSO4.5H2O`` is copper sulfate with five waters, and reads like O4.5. A decimal amount is meant where nothing but
-    a rest of 0 would stand before the point (``Na0.5``), or where what follows is no compound of its own: one that
-    crystallises with others, or one that has the element once more.
+    ``CuSO4.5H2O`` is copper sulfate with five waters, but reads like O4.5. A decimal amount is meant where only a 0
+    would be left before the point (``Na0.5``), or where what follows is not a compound of its own: one that
+    crystallises with others, or one that contains the element again.
     """
     text = "".join(formula.split())
     for dotted in _DOTTED.finditer(text):
@@ -263,7 +263,7 @@ def _check_dots(formula: str, where: str) -> None:
 
 
 def _table_number(species: Element | Species | DummySpecies) -> int:
-    """Return the atomic number of a species, 0 for a dummy species or an isotope, which no table knows."""
+    """Return the atomic number of a species, 0 for a dummy species or an isotope, which no table covers."""
     from pymatgen.core import DummySpecies
 
     # An isotope has the symbol of its element and a name of its own: 'D' and 'H'.
@@ -271,14 +271,14 @@ def _table_number(species: Element | Species | DummySpecies) -> int:
 
 
 def _pack(compositions: list[Composition], ids: Sequence[str] | None) -> _Packed:
-    """Read all compositions into flat arrays and refuse what the tables do not know."""
+    """Read all compositions into flat arrays and refuse what the tables do not cover."""
     from pymatgen.core import Species
 
     counts = np.fromiter(map(len, compositions), dtype=np.int64, count=len(compositions))
     flat = list(chain.from_iterable(chain.from_iterable(composition.items() for composition in compositions)))
     species, amounts = flat[::2], np.array(flat[1::2], dtype=np.float64)
 
-    # pymatgen hashes a species slowly, and few objects stand for many entries: look each object up once, by identity.
+    # pymatgen hashes a species slowly, and many entries share few objects: look each object up once, by identity.
     identities = list(map(id, species))
     distinct = dict(zip(identities, species, strict=True))
     place = {identity: position for position, identity in enumerate(distinct)}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 _FILES_FOR_PROCESSES = 1000  # from so many files on, starting processes costs less than it saves
-_FILES_AT_A_TIME = 500  # structures that processes have read and nobody has taken yet
+_FILES_AT_A_TIME = 500  # structures that processes have read and that wait to be used
 _LARGEST = sys.float_info.max
 
 
@@ -118,7 +118,7 @@ def _checked(path: Path, table: pd.DataFrame, structures: Iterator[Structure], a
 def _user_attrs(path: Path, table: pd.DataFrame) -> dict:
     """Return ``attrs`` of the user's table: its columns of numbers are targets, but for those with gaps.
 
-    Nobody may have asked for a column with gaps, so they are an error only where it is the only one of numbers.
+    A column with gaps may not be needed, so gaps are an error only if no other column has numbers.
     """
     numbers = table.select_dtypes(["number", "bool"])
     mixed = {name: text for name in table if name not in numbers and (text := _text_for_number(table[name]))}
@@ -131,7 +131,7 @@ def _user_attrs(path: Path, table: pd.DataFrame) -> dict:
 
 
 def _gap(column: pd.Series) -> str:
-    """Return the first row that is not a finite number, in words; an empty text where there is none."""
+    """Describe the first row that is not a finite number; return an empty text if all are."""
     try:
         check_targets(column.to_numpy(), str(column.name), list(column.index))
     except ValueError as error:
@@ -140,7 +140,7 @@ def _gap(column: pd.Series) -> str:
 
 
 def _text_for_number(column: pd.Series) -> str:
-    """Return the first row without a number, in words, where the others have one or all have it as text."""
+    """Describe the first row without a number, if the others have one or all have it as text."""
     cells = column.tolist()
     number = [isinstance(cell, int) or (isinstance(cell, float) and cell == cell) for cell in cells]
     if not any(number) and not all(isinstance(cell, str) and NUMBER.fullmatch(cell) for cell in cells):
@@ -154,7 +154,7 @@ def _text_for_number(column: pd.Series) -> str:
 
 
 def _read_table(path: Path, targets: list[str]) -> pd.DataFrame:
-    """Return all of a frame in a JSON file but its structures; it must have these targets."""
+    """Return a frame in a JSON file without its structures; it must have these targets."""
     frame = read_json_frame(path)
     for needed in ("structure", *targets):
         if needed not in frame.columns:

@@ -32,7 +32,7 @@ BUNDLED = "pbe_prototypes"
 
 
 class About(NamedTuple):
-    """What a dataset holds, and on which terms."""
+    """What a dataset holds, and on what terms."""
 
     crystals: int
     units: dict[str, str]  # of each target, by its column; "class" in a classification task
@@ -55,7 +55,7 @@ class Source(Protocol):
         """Open it crystal by crystal."""
 
     def load(self) -> pd.DataFrame:
-        """Read it as a whole."""
+        """Read all of it."""
         return self.stream().frame()
 
     def official_folds(self) -> list[list[str]]:
@@ -190,7 +190,7 @@ def _read_package(package: str, file: str) -> dict:
 
 @cache
 def matbench_tasks() -> dict[str, dict]:
-    """Return matbench's own description of each of its tasks; nothing when it or matminer is not installed."""
+    """Return matbench's own description of each of its tasks; an empty dict when it or matminer is not installed."""
     if find_spec("matbench") and find_spec("matminer"):  # which has the addresses of its files
         return _read_package("matbench", "matbench_v0.1_dataset_metadata.json")
     return {}
@@ -222,4 +222,4 @@ SOURCES: dict[str, Source] = {
         # A new one: Download("name", About(...), url="https://...", sha256="...", file="name.json.gz"),
     )
 }
-"""The datasets by name: what `course_lib.datasets` and the command line know of them."""
+"""The datasets by name, for `course_lib.datasets` and the command line."""

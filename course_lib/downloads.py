@@ -1,4 +1,4 @@
-"""Downloads: where they are kept, and how a file is fetched so that it is whole or not there."""
+"""Downloads: where they are kept, and how a file is fetched so that it is either complete or absent."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from requests import Response
     from urllib3.response import BaseHTTPResponse
 
-_PATIENCE = 60.0  # seconds for a server to answer, and after which its speed is looked at, again and again
-_SILENCE = 1.0  # seconds to wait for another process before the user is told
-_SLOWEST = 500  # bytes a second; a time limit for each byte would let a server send one a second without end
+_PATIENCE = 60.0  # seconds for a server to answer, and between two checks of its speed
+_SILENCE = 1.0  # seconds to wait for another process before a message says so
+_SLOWEST = 500  # bytes per second; a time limit for each byte would let a server send one per second without end
 
 
 def cache_folder() -> Path:
@@ -51,8 +51,8 @@ def download(url: str, sha256: str, path: Path) -> None:
         try:
             held = lock.acquire(timeout=_SILENCE)
         except Timeout:
-            print(f"Another process downloads {path.name}: waiting for it.", file=sys.stderr, flush=True)
-            held = lock.acquire()  # that ends: the other gives up a server that is too slow
+            print(f"Another process is downloading {path.name}: waiting for it.", file=sys.stderr, flush=True)
+            held = lock.acquire()  # this ends, because the other process gives up on a server that is too slow
         with held:
             if not path.exists():  # another process may have fetched it while this one waited
                 part = path.with_name(path.name + ".part")
@@ -64,7 +64,7 @@ def download(url: str, sha256: str, path: Path) -> None:
 
 
 def _check_writable(folder: Path) -> None:
-    """Raise ``PermissionError`` unless a file can be made in ``folder``, which is made first where it is missing."""
+    """Raise ``PermissionError`` unless a file can be written to ``folder``, which is created first if it is missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -97,7 +97,7 @@ def _fetch(url: str, sha256: str, part: Path, path: Path) -> None:
     try:
         with _within(_PATIENCE, lambda: requests.get(url, headers=headers, stream=True, timeout=30)) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
-                return  # nothing is lacking
+                return  # it is complete
             response.raise_for_status()
             resumed = response.status_code == requests.codes.partial_content
             total = int(response.headers.get("Content-Length", 0)) + (have if resumed else 0)
@@ -125,7 +125,7 @@ def _within(seconds: float, call: Callable[[], Response]) -> Response:
     def run() -> None:
         try:
             results.append(call())
-        except BaseException as error:  # raised again by whoever waits
+        except BaseException as error:  # raised again by the waiting thread
             results.append(error)
 
     thread = threading.Thread(target=run, daemon=True)

@@ -27,7 +27,7 @@ CHECKSUM = "checksum"
 def write_atomically(path: Path, text: str) -> None:
     """Write ``text`` to ``path`` in one step: the file is the old one or the new one, never half of either.
 
-    The folder is made where it is missing. Line ends are written as they stand in ``text``.
+    The folder is created if it is missing. Line ends are written as they are in ``text``.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(text.encode("utf-8"))
@@ -37,7 +37,7 @@ def write_atomically(path: Path, text: str) -> None:
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Give an empty temporary file that takes the place of `path` in the end; after an error `path` is as it was.
 
-    Every temporary file has a name of its own, so any number of processes may write to one path: the last one counts.
+    Every temporary file has a name of its own, so any number of processes may write to one path: the last one wins.
     A symbolic link at `path` is replaced, and what it points to stays. What killed processes left there is removed.
     """
     path = Path(path)
@@ -68,14 +68,14 @@ def _remove_leftovers(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, what: str, seconds: float) -> Iterator[None]:
-    """Hold a lock, so that one process at a time does what stands within; it may take the same lock again there.
+    """Hold a lock, so that one process at a time runs the code inside; that process may take the same lock again there.
 
-    Whoever has to wait is told on standard error. The lock of a process that was killed is free.
+    A process that has to wait says so on standard error. The lock of a killed process is free.
 
     Parameters
     ----------
     path : path
-        The file that stands for the lock; its folder must exist.
+        The file that represents the lock; its folder must exist.
     what : str
         What is locked, for messages.
     seconds : float
@@ -93,16 +93,16 @@ def locked(path: Path, what: str, seconds: float) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         if seconds > 0:
-            print(f"Another process works on {what}: waiting up to {seconds:.0f} s.", file=sys.stderr, flush=True)
+            print(f"Another process is using {what}: waiting up to {seconds:.0f} s.", file=sys.stderr, flush=True)
         try:
             lock.acquire(timeout=seconds)
         except Timeout:
-            raise TimeoutError(f"another process works on {what}. Try again when it has ended.") from None
+            raise TimeoutError(f"another process is using {what}. Try again when it has ended.") from None
     try:
         yield
     finally:
-        # Removed while it is held: who opened it meanwhile sees that its name is gone, and makes it again. Where an
-        # open file cannot be removed (Windows), or not by this user, it stays, and does no harm.
+        # Removed while it is held: a process that opened it meanwhile sees that its name is gone, and makes it again.
+        # Where an open file cannot be removed (Windows), or not by this user, it stays and does no harm.
         if lock.lock_counter == 1 and isinstance(lock, FileLock):
             with suppress(OSError):
                 path.unlink()
@@ -114,9 +114,9 @@ def locked(path: Path, what: str, seconds: float) -> Iterator[None]:
 
 @contextmanager
 def reading(path: str | os.PathLike, advice: str) -> Iterator[None]:
-    """Make a ``ValueError`` that names the file, and gives advice, of whatever a reader raises at a damaged one.
+    """Turn whatever a reader raises at a damaged file into a ``ValueError`` that names the file and gives advice.
 
-    What the operating system says, such as a missing permission, passes unchanged; it names the file already.
+    Errors of the operating system, such as a missing permission, pass unchanged, because they name the file already.
     """
     try:
         yield
@@ -136,12 +136,12 @@ def sha256_of(path: str | os.PathLike) -> str:
 def check_zip(path: str | os.PathLike) -> None:
     """Raise an error when a part of a zip file, as checkpoints and forests are, does not have its checksum.
 
-    What reads them looks at the checksums of some parts only, or of none.
+    The libraries that read them check the checksums of only some parts, or of none.
     """
     with zipfile.ZipFile(path) as file:
         broken = file.testzip()
     if broken is not None:
-        raise ValueError(f"its part {broken} does not have its checksum")
+        raise ValueError(f"its part {broken} has a wrong checksum")
 
 
 def with_checksum(content: dict) -> dict:
@@ -151,10 +151,10 @@ def with_checksum(content: dict) -> dict:
 
 
 def without_checksum(content: dict) -> dict:
-    """Return what `with_checksum` was given; raise ``ValueError`` when it is something else now."""
+    """Return what `with_checksum` was given; raise ``ValueError`` when it has changed."""
     rest = {name: value for name, value in content.items() if name != CHECKSUM}
     if content.get(CHECKSUM) != _checksum(rest):
-        raise ValueError("its content does not have its checksum")
+        raise ValueError("its content has a wrong checksum")
     return rest
 
 

@@ -1,9 +1,9 @@
 """The folder that holds saved graphs: one ``.npy`` file per array, and ``meta.json`` with the rest and all checksums.
 
 A set of files changes in one step. The new files are written to a folder of their own inside; then the new
-``meta.json``, which names that folder, takes the place of the old one; then the files move up. Whoever reads looks in
-the folder that ``meta.json`` names first, and begins again where ``meta.json`` has changed meanwhile. A kill at any
-moment leaves the old set or the new one, and the next writer removes what is left over.
+``meta.json``, which names that folder, takes the place of the old one; then the files move up. A reader first looks in
+the folder that ``meta.json`` names, and starts again if ``meta.json`` has changed meanwhile. A kill at any moment
+leaves the old set or the new one, and the next writer removes what is left over.
 """
 
 from __future__ import annotations
@@ -70,14 +70,14 @@ ARRAYS = tuple(_KINDS)
 
 @contextmanager
 def replaced(folder: str | os.PathLike) -> Iterator[Path]:
-    """Give a folder for new files, which take the place of those in `folder` in the end.
+    """Give a folder for new files, which replace those in `folder` in the end.
 
     All arrays go there, and what `finish` writes. After an error `folder` is as it was before.
 
     Raises
     ------
     FileExistsError
-        If `folder` exists and holds something else than graphs.
+        If `folder` exists and holds anything other than graphs.
     TimeoutError
         If another process writes there.
     """
@@ -106,7 +106,7 @@ def replaced(folder: str | os.PathLike) -> Iterator[Path]:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Return whether the folder holds graphs, what is left of the first attempt to write some, or nothing."""
+    """Return whether the folder holds graphs, the remains of a first attempt to write some, or nothing."""
     names = {path.name for path in folder.iterdir()}
     return META in names or all(name == _LOCK or _NEW.fullmatch(name) for name in names)
 
@@ -132,7 +132,7 @@ def _tidy(folder: Path) -> None:
 
 
 def finish(new: Path, about: dict) -> None:
-    """Write ``meta.json`` beside the arrays that lie in the folder for new files.
+    """Write ``meta.json`` next to the arrays in the folder for new files.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def read(folder: str | os.PathLike) -> tuple[dict, dict[str, np.ndarray]]:
         try:
             return _read(folder)
         except (OSError, ValueError):
-            # Another process has replaced the set between the opening of two files: once more, with the new one.
+            # Another process has replaced the set between the opening of two files: start again with the new one.
             if meta.read_bytes() == before or time.monotonic() > end:
                 raise
 
@@ -195,7 +195,7 @@ def _read_meta(meta: Path) -> dict:
     with reading(meta, _ADVICE):
         content = json.loads(meta.read_text(encoding="utf-8"))
         if content.get("format") != _FORMAT:
-            raise ValueError(f"it has format {content.get('format')!r}, and this library reads {_FORMAT}")
+            raise ValueError(f"it has format {content.get('format')!r}, but this library reads {_FORMAT}")
         content = without_checksum(content)
         if tuple(content["sha256"]) != ARRAYS or not _NEW.fullmatch(content["files_in"]):
             raise ValueError("it does not name the arrays of graphs")
@@ -205,21 +205,21 @@ def _read_meta(meta: Path) -> dict:
 def _read_array(file: BinaryIO, kind: _Kind, sha256: str) -> np.ndarray:
     """Return the array of an open ``.npy`` file, memory-mapped; no pickle is read."""
     if hashlib.file_digest(file, "sha256").hexdigest() != sha256:
-        raise ValueError("it does not have its checksum")
+        raise ValueError("it has a wrong checksum")
     file.seek(0)
     np.lib.format.read_magic(file)
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
     if dtype != kind.dtype or fortran:
-        raise ValueError(f"it holds {dtype}, and should hold {kind.dtype} row by row")
+        raise ValueError(f"it holds {dtype} instead of {kind.dtype}, row by row")
     return np.memmap(file, dtype, "r", file.tell(), shape)
 
 
 def _check_length(array: np.ndarray, per: str, n_crystals: int, arrays: dict[str, np.ndarray]) -> None:
-    """Raise ``ValueError`` when an array has not as many rows as there are crystals, atoms, bonds or edges."""
+    """Raise ``ValueError`` when an array does not have one row per crystal, atom, bond or edge."""
     whole = {"crystal": n_crystals, "offset": n_crystals + 1}
     length = whole[per] if per in whole else int(arrays[f"{per}_offset"][-1])
     if len(array) != length:
-        raise ValueError(f"its length is {len(array)} and should be {length}")
+        raise ValueError(f"its length is {len(array)} instead of {length}")
 
 
 def _check_values(name: str, arrays: dict[str, np.ndarray]) -> None:
@@ -250,7 +250,7 @@ def _atoms_around(bonds: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarra
 
 
 def _check_counts(arrays: dict[str, np.ndarray]) -> None:
-    """Raise ``ValueError`` when the bonds of a crystal do not stand for as many edges as it has."""
+    """Raise ``ValueError`` when the counts of a crystal's bonds do not add up to its edges."""
     bonds, edges, before = arrays["bond_offset"], arrays["edge_offset"], 0
     for start in range(0, len(arrays["count"]), _BLOCK):
         counted = before + np.cumsum(arrays["count"][start : start + _BLOCK], dtype=np.int64)
@@ -258,5 +258,5 @@ def _check_counts(arrays: dict[str, np.ndarray]) -> None:
         wrong = counted[bonds[ends] - start - 1] != edges[ends]
         if wrong.any():
             crystal = int(np.flatnonzero(ends)[np.argmax(wrong)]) - 1
-            raise ValueError(f"the bonds of crystal {crystal} do not stand for as many edges as it has")
+            raise ValueError(f"the counts of the bonds of crystal {crystal} do not add up to its edges")
         before = counted[-1]

@@ -1,4 +1,4 @@
-"""The table ``id_prop.csv`` beside structure files, as users of CGCNN and ALIGNN have it.
+"""The table ``id_prop.csv`` next to structure files, in the format of CGCNN and ALIGNN.
 
 Each line is ``id,target[,target...]``. The id is the name of a file in the folder, with its extension or without. What
 can be read in two ways is an error that names the line.
@@ -19,7 +19,7 @@ import numpy as np
 from course_lib.validation import LARGEST, NUMBER, nearest_id
 
 _ENDINGS = ("", ".cif", ".vasp", ".poscar")
-"""What follows the id in the name of its file; nothing where the id is the whole name."""
+"""What follows the id in the name of its file; empty if the id is the whole name."""
 
 _FORM = "It has one line 'id,target' for each file, the id being the file's name."
 _DECIMALS = re.compile(r"0[0-9]+")  # what a decimal comma leaves of 1,05
@@ -52,7 +52,7 @@ def read_id_prop(table: Path) -> IdProp:
         If the table, or the file of a row, does not exist.
     ValueError
         If the table is empty, is not UTF-8 text separated by commas, a target is not a number that single precision
-        holds, an id or a file stands in two rows, or several files have the id as their name. The message names the
+        holds, an id or a file occurs in two rows, or several files have the id as their name. The message names the
         line.
     """
     if not table.is_file():
@@ -129,7 +129,7 @@ def _targets(where: str, line: list[str], width: int) -> list[float]:
 
 
 def _number(where: str, field: str, several: bool) -> float:
-    """Return a target; what Python reads as a number is not always what a table means."""
+    """Return a target; not everything that Python reads as a number is meant as one in a table."""
     if not NUMBER.fullmatch(field):
         hint = "Delete the line if it is a header." if ", line 1 " in where else "Write a number or drop the line."
         if "," in field:
@@ -137,7 +137,7 @@ def _number(where: str, field: str, several: bool) -> float:
         raise ValueError(f"{where}: target {field!r} is not a number. {hint}")
     if several and _DECIMALS.fullmatch(field):
         raise ValueError(
-            f"{where}: {field!r} seems to be what follows a decimal comma. Write numbers with a decimal point."
+            f"{where}: {field!r} seems to be the part after a decimal comma. Write numbers with a decimal point."
         )
     value = float(field)
     too_small = value == 0 and re.search("[1-9]", re.split("[eE]", field)[0])
@@ -152,13 +152,13 @@ def _number(where: str, field: str, several: bool) -> float:
 def _file(where: str, folder: Path, name: str) -> Path:
     """Return the file that an id names; raise an error unless there is exactly one."""
     names = [name + ending for ending in _ENDINGS]
-    found = [one for one in names if os.path.isfile(folder / one)]  # false for what can be no name at all, too
+    found = [one for one in names if os.path.isfile(folder / one)]  # false also for what cannot be a file name
     if len(found) > 1:
-        raise ValueError(f"{where}: there are {' and '.join(found)}. Write the whole name of the file.")
+        raise ValueError(f"{where}: both {' and '.join(found)} exist. Write the whole name of the file.")
     if not found:
         there = [] if not folder.is_dir() else [one for file in folder.iterdir() for one in (file.name, file.stem)]
         near = nearest_id(name, there)
-        hint = f" There is {near!r}, whose name a spreadsheet may have changed in the table." if near else ""
+        hint = f" The folder has {near!r}, whose name a spreadsheet may have changed in the table." if near else ""
         raise FileNotFoundError(
             f"{where}: {folder / names[1]} is missing, and no file is called {', '.join([name, *names[2:]])}.{hint} "
             "Add the file or leave out the line."

@@ -1,11 +1,11 @@
 """Attribution to blocks: what the composition and the structure contribute to a fitted hybrid.
 
 Two answers, both in the unit of the target and both made of the same four errors, which `block_errors` measures:
-`block_permutation_importance` says how much worse the model gets when it loses one block, `shapley_values` shares the
-whole gain among the two. `attention_weights` reads what an attention network itself reports.
+`block_permutation_importance` says how much worse the model gets when it loses one block, and `shapley_values` shares
+the whole gain between the two. `attention_weights` reads what an attention network itself reports.
 
 The *composition* block is the row of composition features, the *structure* block is the crystal graph. The graph also
-tells the elements, so what both blocks know belongs to neither alone, and a model may take it from either.
+holds the elements. So some information is in both blocks, and a model may take it from either.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ def block_errors(
     """Measure the error of a model that is given both blocks of a crystal, only one, or neither.
 
     A block is taken away by giving each crystal that of another one, drawn at random. So the model still sees numbers
-    such as it knows, and both blocks are treated equally. It sees pairs that no crystal has (Hooker, Mentch and Zhou,
-    Statistics and Computing 31, 82 (2021), https://arxiv.org/abs/1905.03151); with neither block, both are those of
-    one and the same other crystal.
+    of the kind that it knows, and both blocks are treated equally. It sees pairs that no crystal has (Hooker, Mentch
+    and Zhou, Statistics and Computing 31, 82 (2021), https://arxiv.org/abs/1905.03151); with neither block, both are
+    those of the same other crystal.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def block_errors(
     n_repeats : int, default 10
         How often the other crystals are drawn, at least 2.
     seed : int, default 0
-        Seed of the drawing.
+        Seed of the random draws.
 
     Returns
     -------
@@ -83,8 +83,8 @@ def block_permutation_importance(errors: pd.DataFrame) -> pd.DataFrame:
     .. math:: I_c = v(s) - v(c, s), \qquad I_s = v(c) - v(c, s)
 
     with the error :math:`v` of a model that has the composition c, the structure s or both. Breiman, Machine Learning
-    45, 5 (2001); for any model: Fisher, Rudin and Dominici, JMLR 20, 177 (2019). What both blocks know counts for
-    neither when the other one makes up for it.
+    45, 5 (2001); for any model: Fisher, Rudin and Dominici, JMLR 20, 177 (2019). Information that is in both blocks
+    counts for neither, because the other block makes up for it.
 
     Parameters
     ----------
@@ -112,10 +112,10 @@ def shapley_values(errors: pd.DataFrame) -> pd.DataFrame:
         \phi_c + \phi_s = v(\varnothing) - v(c, s)
 
     and :math:`\phi_s` likewise, with the error :math:`v` of a model that has the composition c, the structure s, both
-    or neither. A block's value is the mean of what it brings when it comes first and when it comes second, so what both
-    blocks know is shared equally. With two players that is the exact value; only the errors themselves are estimates.
-    Shapley, "A value for n-person games" (1953); of a model's error: Covert, Lundberg and Lee, NeurIPS (2020),
-    https://arxiv.org/abs/2004.00668.
+    or neither. A block's value is the mean of its contributions as the first and as the second block, so information
+    that is in both blocks is shared equally. With two players that is the exact value; only the errors themselves are
+    estimates. Shapley, "A value for n-person games" (1953); of a model's error: Covert, Lundberg and Lee, NeurIPS
+    (2020), https://arxiv.org/abs/2004.00668.
 
     Parameters
     ----------
@@ -167,7 +167,7 @@ def attention_weights(model: CrystalRegressor, graphs: CrystalGraphs) -> pd.Data
 
 
 def _others(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Return another crystal for each of `count`, no one twice: all stand in a random circle and look to their left."""
+    """Return another crystal for each of `count`, none twice: the next one in a random circle."""
     circle = rng.permutation(count)
     other = np.empty_like(circle)
     other[circle] = np.roll(circle, 1)
@@ -191,5 +191,5 @@ def _only_target(graphs: CrystalGraphs) -> str:
 
 def _column(predictions: pd.DataFrame, target: str) -> np.ndarray:
     if target not in predictions:
-        raise ValueError(f"predict gave the columns {', '.join(predictions)}; none is the target {target!r}.")
+        raise ValueError(f"predict returned the columns {', '.join(predictions)}; none is the target {target!r}.")
     return predictions[target].to_numpy(dtype=float)

@@ -1,7 +1,8 @@
 """Whether a network keeps its promise: the same crystal, written in another way, gets the same prediction.
 
-A crystal has no first atom, no preferred direction and many unit cells; how it stands in a file is somebody's choice.
-`TRANSFORMATIONS` makes other choices, `prediction_changes` says how much the predictions of a network follow them.
+A crystal has no first atom, no preferred direction and many unit cells; how it is written in a file is somebody's
+choice. `TRANSFORMATIONS` makes other choices, and `prediction_changes` says how much they change the predictions of a
+network.
 """
 
 from __future__ import annotations
@@ -66,10 +67,10 @@ TRANSFORMATIONS: dict[str, Callable[[Structure, np.random.Generator], Structure]
     "choice of cell": in_another_cell,
     "supercell": as_supercell,
 }
-"""What may be chosen in writing a crystal down: each makes another choice, drawn at random."""
+"""The free choices in writing a crystal down: each transformation makes another one, drawn at random."""
 
 BATCH = "rest of the batch"
-"""What may be chosen in predicting: the crystals that are predicted in the same batch."""
+"""The free choice in predicting: the other crystals in the batch."""
 
 
 def prediction_changes(model: CrystalModel, structures: Sequence[Structure], seed: int = 0) -> pd.DataFrame:
@@ -86,7 +87,7 @@ def prediction_changes(model: CrystalModel, structures: Sequence[Structure], see
     structures : sequence of pymatgen.core.Structure
         At least two different crystals.
     seed : int, default 0
-        Seed of the drawing.
+        Seed of the random draws.
 
     Returns
     -------

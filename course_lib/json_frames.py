@@ -76,7 +76,7 @@ def read_json_frame(path: Path) -> JSONFrame:
         text.expect(",")
     text.expect(":")
     if set(head) != {"index", "columns"} or not all(isinstance(names, list) for names in head.values()):
-        raise text.error("index and columns do not stand before the data")
+        raise text.error("index and columns do not come before the data")
     columns = [_name(name, f"column {number}", text) for number, name in enumerate(head["columns"])]
     repeated = [name for name in columns if columns.count(name) > 1]
     if repeated:
@@ -146,7 +146,7 @@ class _Text:
             self._read_more()
 
     def end(self) -> None:
-        """Raise ``ValueError`` unless nothing but space follows."""
+        """Raise ``ValueError`` unless only white space follows."""
         rest = self._text[self._at :]
         while not rest.strip():
             if not (rest := self._piece()):
@@ -154,13 +154,13 @@ class _Text:
         raise self.error(f"it goes on after its end: {rest.strip()[:20]!r}")
 
     def expect(self, character: str) -> None:
-        """Go behind the next character, which must be this one."""
+        """Move past the next character, which must be this one."""
         if self.next() != character:
             raise self.error(f"there is {self.next()!r} where {character!r} should be")
         self._at += 1
 
     def value(self, where: str = "") -> object:
-        """Return the next value and go behind it."""
+        """Return the next value and move past it."""
         self.next()
         while True:
             try:

@@ -3,7 +3,7 @@ r"""Late fusion: blend the predictions of two fitted models, or stack those of a
 .. math:: \hat y = \alpha\, a + (1 - \alpha)\, b, \qquad 0 \le \alpha \le 1
 
 with the predictions a and b of the two models; for more of them, a weight for each, which add up to 1. All predictions
-are pandas Series indexed by crystal id, and the ids say what belongs together, never the positions. Bates and Granger,
+are pandas Series indexed by crystal id, and they are matched by these ids, never by position. Bates and Granger,
 "The combination of forecasts", Operational Research Quarterly 20, 451 (1969), https://doi.org/10.1057/jors.1969.103.
 
 The weights must come from predictions for crystals that the models were not trained on: a forest nearly memorises its
@@ -28,7 +28,7 @@ INDIFFERENT = 0.5
 def optimal_alpha(y: pd.Series, a: pd.Series, b: pd.Series, loss: str = "mae") -> float:
     r"""Return the weight of model a with the smallest error of the blend.
 
-    With the rest :math:`r_i = y_i - b_i` and the difference :math:`d_i = a_i - b_i`, the error of crystal i is
+    With the residual :math:`r_i = y_i - b_i` and the difference :math:`d_i = a_i - b_i`, the error of crystal i is
     :math:`r_i - \alpha d_i`. The mean absolute error is
 
     .. math:: \frac1n \sum_i |r_i - \alpha d_i| = \frac1n \sum_i |d_i|\, \Bigl|\frac{r_i}{d_i} - \alpha\Bigr|
@@ -49,7 +49,7 @@ def optimal_alpha(y: pd.Series, a: pd.Series, b: pd.Series, loss: str = "mae") -
     a, b : Series of float
         Predictions of the two models for the same crystals, in any order and in the same unit.
     loss : "mae" or "mse", default "mae"
-        The error to make small: mean absolute or mean squared.
+        The error to minimise: mean absolute or mean squared.
 
     Returns
     -------
@@ -60,8 +60,7 @@ def optimal_alpha(y: pd.Series, a: pd.Series, b: pd.Series, loss: str = "mae") -
     Raises
     ------
     ValueError
-        If the three do not belong to the same crystals, an id repeats, a value is NaN or infinite, or there are no
-        crystals.
+        If the three do not belong to the same crystals, an id repeats, a value is NaN or infinite, or they are empty.
     """
     if loss not in _MINIMISERS:
         raise ValueError(f"loss is {loss!r}; choose one of {', '.join(_MINIMISERS)}.")
@@ -69,7 +68,7 @@ def optimal_alpha(y: pd.Series, a: pd.Series, b: pd.Series, loss: str = "mae") -
     difference = (table["a"] - table["b"]).to_numpy()
     if not difference.any():
         return INDIFFERENT
-    with np.errstate(over="ignore"):  # the models differ by next to nothing: infinity lies beyond the right end
+    with np.errstate(over="ignore"):  # the models hardly differ: infinity lies beyond the right end
         low, high = _MINIMISERS[loss]((table["y"] - table["b"]).to_numpy(), difference)
     return float(np.clip(np.clip(INDIFFERENT, low, high), 0.0, 1.0))
 
@@ -116,7 +115,7 @@ def blend(alpha: float, a: pd.Series, b: pd.Series) -> pd.Series:
         If alpha is outside [0, 1], or for the same reasons as in `optimal_alpha`.
     """
     if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha is {alpha}; it is the share of model a, from 0 to 1.")
+        raise ValueError(f"alpha is {alpha}; it must be between 0 and 1, the share of model a.")
     table = _numbers(a=a, b=b)
     return (alpha * table["a"] + (1 - alpha) * table["b"]).rename("blend")
 
@@ -126,7 +125,7 @@ def cross_fitted(
 ) -> tuple[pd.Series, pd.Series]:
     """Blend out-of-fold predictions, with a weight for each fold that comes from all the other folds.
 
-    So no crystal helps to choose the weight of its own prediction, and the error of the result is an honest one.
+    So no crystal helps to choose the weight of its own prediction, and the error of the result is unbiased by it.
     Wolpert, "Stacked generalization", Neural Networks 5, 241 (1992), https://doi.org/10.1016/S0893-6080(05)80023-1.
 
     Parameters
@@ -150,7 +149,7 @@ def cross_fitted(
     Raises
     ------
     ValueError
-        If there is one fold only or a crystal has none, or for the same reasons as in `optimal_alpha`.
+        If there is only one fold or a crystal has none, or for the same reasons as in `optimal_alpha`.
     """
     predictions, weights = stacked(y, {"a": a, "b": b}, folds, loss)
     return predictions.rename("blend"), weights["a"].rename("alpha")
@@ -163,8 +162,8 @@ def optimal_weights(y: pd.Series, predictions: Mapping[str, pd.Series], loss: st
 
     with :math:`q` = 1 or 2 (Breiman, "Stacked regressions", Machine Learning 24, 49 (1996)). For two models this is
     `optimal_alpha`. For more, the absolute error is a linear program, and the squared error a least-squares problem
-    with weights that are not negative: both results are exact, but where several sets of weights are equally good, one
-    of them is returned.
+    with non-negative weights. Both results are exact, but where several sets of weights are equally good, one of them
+    is returned.
 
     Parameters
     ----------
@@ -174,7 +173,7 @@ def optimal_weights(y: pd.Series, predictions: Mapping[str, pd.Series], loss: st
         The predictions of each model by its name, for the same crystals, in any order and in the same unit; a
         DataFrame works.
     loss : "mae" or "mse", default "mae"
-        The error to make small: mean absolute or mean squared.
+        The error to minimise: mean absolute or mean squared.
 
     Returns
     -------
@@ -223,7 +222,7 @@ def stacked(
     Raises
     ------
     ValueError
-        If there is one fold only or a crystal has none, or for the same reasons as in `optimal_weights`.
+        If there is only one fold or a crystal has none, or for the same reasons as in `optimal_weights`.
     """
     names = list(predictions)
     table = _named_numbers(y, predictions)
@@ -244,7 +243,7 @@ def stacked(
 def _linear_program(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """Minimise the sum of absolute errors over weights; predictions are (B, K)."""
     n, k = predictions.shape
-    # What is too high and what is too low about each crystal: both at least 0, and one of them 0 at the minimum.
+    # How much each prediction is too high and too low: both at least 0, and one of them 0 at the minimum.
     both = sparse.hstack([predictions, sparse.eye(n), -sparse.eye(n)])
     equations = sparse.vstack([both, np.append(np.ones(k), np.zeros(2 * n))[None]])
     costs = np.concatenate([np.zeros(k), np.ones(2 * n)])
@@ -254,8 +253,8 @@ def _linear_program(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
 def _not_negative_least_squares(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     """Minimise the sum of squared errors over weights; predictions are (B, K).
 
-    With w = s v and the v adding up to 1, the rows of errors and one row of ones, which is to give 1, have the squared
-    error s^2 |E v|^2 + (s - 1)^2, whose minimum over s grows with |E v|^2: so its minimum has the v that is wanted.
+    With w = s v and the v adding up to 1, the rows of errors and one row of ones, which should give 1, have the squared
+    error s^2 |E v|^2 + (s - 1)^2. Its minimum over s grows with |E v|^2, so the minimum has the v that we want.
     """
     errors = y[:, None] - predictions
     scale = np.abs(errors).max() or 1.0
@@ -291,7 +290,7 @@ def alpha_from_errors(std_a: float, std_b: float, correlation: float) -> float:
 
     .. math:: \alpha = \frac{s_b^2 - \rho s_a s_b}{s_a^2 + s_b^2 - 2 \rho s_a s_b}
 
-    (Bates and Granger, 1969), cut to [0, 1]: where the correlation is larger than the smaller standard deviation
+    (Bates and Granger, 1969), clipped to [0, 1]: where the correlation is larger than the smaller standard deviation
     over the larger one, the better model alone is best. For errors of mean zero this is what
     ``optimal_alpha(y, a, b, loss="mse")`` returns.
 
@@ -314,10 +313,10 @@ def alpha_from_errors(std_a: float, std_b: float, correlation: float) -> float:
     """
     for name, std in (("std_a", std_a), ("std_b", std_b)):
         if not 0 <= std < np.inf:
-            raise ValueError(f"{name} is {std}; a standard deviation is a number from 0 up.")
+            raise ValueError(f"{name} is {std}; a standard deviation cannot be negative.")
     if not -1 <= correlation <= 1:
         raise ValueError(f"correlation is {correlation}; it lies between -1 and 1.")
-    # Each weight in proportion to its numerator; one that is negative before the cut becomes 0.
+    # Each weight in proportion to its numerator; one that is negative before clipping becomes 0.
     for_a = max(std_b * (std_b - correlation * std_a), 0.0)
     for_b = max(std_a * (std_a - correlation * std_b), 0.0)
     return for_a / (for_a + for_b) if for_a + for_b else INDIFFERENT

@@ -1,4 +1,4 @@
-"""What guards and silences Lightning while `course_lib.training.fit` runs, and how processes share out the crystals."""
+"""Guards around Lightning while `course_lib.training.fit` runs, and the sampler of several processes."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from course_lib.parallel import from_first_process, n_processes, process_number
 
 
 class WholeFiles(TorchCheckpointIO):
-    """Write a checkpoint under another name, then rename it, so that a kill never leaves half of one.
+    """Write a checkpoint under another name, then rename it, so that a kill never leaves a half-written one.
 
     Lightning writes to the system's temporary folder first; if that is another disk, the file is then copied.
     """
 
     def save_checkpoint(self, checkpoint: dict, path: str, storage_options: object = None) -> None:
-        """Write the file whole; raise ``OSError`` where that cannot be done."""
+        """Write the whole file; raise ``OSError`` where that cannot be done."""
         try:
             with replacing(path) as temporary:
                 torch.save(checkpoint, temporary)
-        except RuntimeError as error:  # what PyTorch raises where the disk is full
+        except RuntimeError as error:  # PyTorch raises this if the disk is full
             raise OSError(f"{path} cannot be written; is the disk full? {str(error).splitlines()[0]}") from error
 
 
 class EndAtSigterm(Callback):
-    """End the training as soon as the process is told to end, with the exit code 143 of a program that is.
+    """End the training as soon as the process receives SIGTERM, with the exit code 143 that this signal implies.
 
-    Lightning would go on to the end of the batch, wait there for the other processes, and exit with code 0, as if all
-    had been trained.
+    Lightning would continue to the end of the batch, wait there for the other processes, and exit with code 0, as if
+    the training were complete.
     """
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
-        """Take the place of Lightning's handler, which it removes when the training ends."""
+        """Replace Lightning's handler, which it removes when the training ends."""
 
         def end(number: int, frame: FrameType | None) -> None:
             if trainer.strategy.launcher is not None:
@@ -56,16 +56,16 @@ class EndAtSigterm(Callback):
 
 
 class Share(Sampler[int]):
-    """The crystals that one process of several takes: every n-th, of an order that all have.
+    """The crystals that one of n processes takes: every n-th of an order that all share.
 
     Parameters
     ----------
     n_crystals : int
-        How many there are.
+        Number of crystals.
     shuffle : bool, default False
         Whether each epoch has an order of its own. It is drawn as ``RandomSampler`` does.
     left_out : int, default 0
-        How many at the end of the order nobody takes.
+        How many crystals at the end of the order are left out.
     """
 
     def __init__(self, n_crystals: int, shuffle: bool = False, left_out: int = 0):
@@ -81,7 +81,7 @@ class Share(Sampler[int]):
     def _shuffled(self) -> list[int]:
         seed = from_first_process(int(torch.empty((), dtype=torch.int64).random_().item()))
         if process_number() > 0:
-            # Dropout differs between processes, and goes on as it would have when a run is resumed.
+            # Dropout differs between processes, and continues as it would have when a run is resumed.
             torch.manual_seed(seed + process_number())
         return torch.randperm(self.n_crystals, generator=torch.Generator().manual_seed(seed)).tolist()
 
@@ -99,7 +99,7 @@ def quiet_lightning() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
-        # Lightning 2.6.6 still asks torch 2.13 in the old way.
+        # Lightning 2.6.6 still calls torch 2.13 in the old way.
         warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.* is deprecated")
         try:
             yield
@@ -110,7 +110,7 @@ def quiet_lightning() -> Iterator[None]:
 
 @contextmanager
 def flush_denormals() -> Iterator[None]:
-    """Round denormal numbers to zero: small gradients become such, and some processors crawl with them."""
+    """Round denormal numbers to zero: small gradients become denormal, and some processors are very slow with them."""
     before = bool(torch.tensor(torch.finfo(torch.float32).tiny) / 2 == 0)
     torch.set_flush_denormal(True)
     try:
@@ -123,7 +123,7 @@ def flush_denormals() -> Iterator[None]:
 def interruptible() -> Iterator[None]:
     """Let Ctrl-C, or a notebook's stop button, arrive as ``KeyboardInterrupt``; Lightning makes it ``SystemExit``.
 
-    Of the end of the process it makes a success, where the signal comes before `EndAtSigterm` waits for it.
+    It also turns SIGTERM into a success, if the signal comes before `EndAtSigterm` waits for it.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Features of a crystal's local environments: what stands next to what, and how far away.
+"""Features of a crystal's local environments: which atoms are neighbours, and how far apart.
 
 After Ward et al., PRB 96, 024104 (2017), https://doi.org/10.1103/PhysRevB.96.024104, who take the neighbours of an
 atom, and their weights, from its Voronoi cell; here both are those of the crystal graph. All crystals are computed

@@ -1,8 +1,8 @@
 r"""How the errors of several tasks become one loss, :math:`L = \sum_k \lambda_k L_k`.
 
 :math:`L_k` is the mean error of task k in the unit of its target, over the crystals of the batch whose label k is
-known; :math:`\lambda_k` is the weight of the task, and makes errors of different units comparable. Networks work on
-standardised targets, so what a loss module reads is the error there, :math:`\ell_k = L_k / s_k` with the target's
+known; :math:`\lambda_k` is the weight of the task, and makes errors in different units comparable. Networks work on
+standardised targets, so a loss module reads the standardised error, :math:`\ell_k = L_k / s_k` with the target's
 standard deviation :math:`s_k` over the training set, or :math:`L_k / s_k^2` for the squared error. The loss is the
 same:
 
@@ -30,21 +30,21 @@ def task_errors(output: Tensor, target: Tensor, known: Tensor, loss: str, n_labe
     Parameters
     ----------
     output, target : Tensor, shape (B, T)
-        Predictions and labels; what stands in the place of an unknown label is not read.
+        Predictions and labels; what is stored in the place of an unknown label is not read.
     known : Tensor of bool, shape (B, T)
         Where there is a label.
     loss : "mae" or "mse"
         Absolute or squared error.
     n_labels : Tensor, shape (T,), optional
         What the sum of the errors is divided by, if not the number of labels: where several processes share a batch,
-        and the gradients are averaged over them, the mean number of labels a process.
+        and the gradients are averaged over them, the mean number of labels per process.
 
     Returns
     -------
     Tensor, shape (T,)
         Zero for a task without any label, and so is its gradient.
     """
-    # What is unknown is cut out before the error is taken: the gradient of a NaN times zero would be NaN.
+    # Unknown labels are cut out before the error is computed: the gradient of a NaN times zero would be NaN.
     difference = torch.where(known, output - target, 0.0)
     error = difference.abs() if loss == "mae" else difference.square()
     return error.sum(0) / (known.sum(0).clamp(min=1) if n_labels is None else n_labels)
@@ -78,14 +78,14 @@ def task_shares(terms: Tensor, shared: nn.Module) -> Tensor:
 
 
 class TaskWeights(nn.Module):
-    """What three ways to weigh tasks have in common; a subclass says what `relative_weights` are.
+    """The common part of three ways to weight tasks; a subclass defines `relative_weights`.
 
     Parameters
     ----------
     scale : Tensor, shape (T,)
         Standard deviation of each target over the training set, in its unit.
     loss : "mae" or "mse"
-        Which error the weights stand in front of.
+        The error that the weights multiply.
     """
 
     def __init__(self, scale: Tensor, loss: str):
@@ -110,7 +110,7 @@ class TaskWeights(nn.Module):
     def shares(self) -> Tensor:
         """How much each task counts where an epoch is chosen, (T,), adding up to one: all equal.
 
-        Weights that are learned change from epoch to epoch, and what they weigh could not be compared.
+        Learned weights change from epoch to epoch, so sums weighted by them could not be compared.
         """
         return torch.full_like(self.scale, 1 / len(self.scale))
 
@@ -185,7 +185,7 @@ class FixedWeights(TaskWeights):
     def shares(self) -> Tensor:
         """How much each task counts where an epoch is chosen, (T,), adding up to one: as much as in the loss.
 
-        So a task of weight zero has no say there either.
+        So a task of weight zero does not count there either.
         """
         return self.relative_weights / self.relative_weights.sum()
 
@@ -216,10 +216,10 @@ class UncertaintyWeights(TaskWeights):
     .. math:: L = \sum_k \left( \frac{L_k}{2 s_k^2} + \log s_k \right), \qquad \lambda_k = \frac{1}{2 s_k^2}
 
     The first term alone would drive the spread to infinity, the logarithm keeps it small. Both together are smallest
-    where :math:`b_k = L_k`, and :math:`s_k^2 = L_k`: a task counts in units of its own present error.
+    where :math:`b_k = L_k`, and :math:`s_k^2 = L_k`: a task counts in units of its own current error.
 
     What is learned is the logarithm of the spread in units of the target's standard deviation. It starts at zero, where
-    the tasks are weighted as by `InverseScaleWeights` (for the squared error all times one half).
+    the tasks are weighted as by `InverseScaleWeights` (for the squared error, all multiplied by one half).
 
     Parameters
     ----------
@@ -249,7 +249,7 @@ _BY_NAME = {"inverse_scale": InverseScaleWeights, "uncertainty": UncertaintyWeig
 
 
 def check_task_weights(weights: str | Sequence[float]) -> None:
-    """Raise ``ValueError`` where `make_task_weights` could make nothing of `weights`, however many tasks there are."""
+    """Raise ``ValueError`` if `make_task_weights` could not use `weights` for any number of tasks."""
     if isinstance(weights, str):
         if weights not in _BY_NAME:
             raise ValueError(
@@ -268,7 +268,7 @@ def check_task_weights(weights: str | Sequence[float]) -> None:
 
 
 def make_task_weights(weights: str | Sequence[float], scale: Tensor, loss: str) -> TaskWeights:
-    """Make the module that weighs the tasks.
+    """Make the module that weights the tasks.
 
     Parameters
     ----------
@@ -286,7 +286,7 @@ def make_task_weights(weights: str | Sequence[float], scale: Tensor, loss: str) 
     Raises
     ------
     ValueError
-        If there is nothing of that name, or the numbers do not do.
+        If no scheme has that name, or the numbers cannot be used.
     """
     check_task_weights(weights)
     return _BY_NAME[weights](scale, loss) if isinstance(weights, str) else FixedWeights(weights, scale, loss)

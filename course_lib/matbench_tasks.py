@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _SHORT, _LONG = 10, 24 * 3600  # seconds to wait for another process: while it looks at a folder, and builds graphs
 
 BENCHMARK = "benchmark.json"
-"""Name of the file that tells what is run in a folder."""
+"""Name of the file that describes what is run in a folder."""
 
 RESULTS = "results.json.gz"
 """Name of the file that the leaderboard asks for. The package writes it as plain text in spite of its name."""
@@ -55,10 +55,10 @@ def benchmark(
     """Train and test a method on official folds of a Matbench structure task.
 
     Of each fold's training part, one eighth is set aside to choose the epoch by (`course_lib.datasets.folds`). The test
-    part is predicted once, by the finished model; nothing is chosen by it. Settings must be chosen beforehand, without
+    part is predicted once, by the trained model; nothing is chosen by it. Settings must be chosen beforehand, without
     these test sets; those of `course_lib.methods.METHODS` were, on other data.
 
-    Killed and started again, it goes on: with the next fold, and within a fold with the last finished epoch. Different
+    Killed and started again, it continues with the next fold, and within a fold with the last finished epoch. Different
     folds of one task may run at the same time, in the same folder.
 
     Parameters
@@ -68,8 +68,8 @@ def benchmark(
     method : str
         As `course_lib.predictors.train` takes it.
     folder : path
-        Where the graphs, the models, the predictions of each fold and, when all folds are there, ``results.json.gz``
-        are kept.
+        Where the graphs, the models, the predictions of each fold and, when all folds are done, ``results.json.gz`` are
+        kept.
     fold_numbers : sequence of int, default 0 to 4
         Which folds to run.
     seed : int, default 0
@@ -82,7 +82,7 @@ def benchmark(
     progress : bool, default False
         Show progress bars.
     config : str, optional
-        What to keep as ``config.yaml`` where a benchmark begins: the options of the command line.
+        What to keep as ``config.yaml`` when a benchmark starts: the options of the command line.
 
     Returns
     -------
@@ -105,11 +105,11 @@ def benchmark(
     listed = catalogue()
     tasks = [name for name in listed.index if name.startswith("matbench_")]
     if task not in tasks:
-        raise ValueError(f"there is no structure task {task!r} in Matbench; there are {', '.join(tasks)}.")
+        raise ValueError(f"Matbench has no structure task {task!r}; it has {', '.join(tasks)}.")
     is_class = listed.loc[task, "task"] == "classification"
     wrong = [number for number in fold_numbers if number not in range(5)]
     if wrong:
-        raise ValueError(f"fold {wrong[0]} does not exist: there are 5, numbered 0 to 4.")
+        raise ValueError(f"fold {wrong[0]} does not exist: the 5 folds are numbered 0 to 4.")
     settings = ({"loss": "mse"} if is_class and method_named(method).network else {}) | dict(settings or {})
     check_settings(method, seed=seed, sizes=sizes, settings=settings)
     check_jobs(n_jobs)
@@ -139,7 +139,7 @@ _write = rank_zero_only(write_atomically)
 def _begin(path: Path, run: dict, config: str | None) -> None:
     """Keep what is run in the folder; raise an error when something else was run there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_name(".lock"), f"the benchmark in {path.parent}", _SHORT):  # folds may begin together
+    with locked(path.with_name(".lock"), f"the benchmark in {path.parent}", _SHORT):  # folds may start at the same time
         _keep_or_compare(path, run, config)
 
 
@@ -172,7 +172,7 @@ def _fold_file(folder: Path, number: int) -> Path:
 
 
 def _record(task: str, run: dict, folder: Path, graphs: CrystalGraphs) -> pd.DataFrame:
-    """Have the package score all finished folds; write its file when no fold is missing."""
+    """Let the package score all finished folds; write its file when no fold is missing."""
     bench = _empty_benchmark(task)
     recorder = bench.tasks_map[task]
     truth = pd.Series(graphs.targets[:, 0].astype(float), index=graphs.names)

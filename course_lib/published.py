@@ -73,8 +73,8 @@ def load_published(path: str | os.PathLike) -> CrystalRegressor:
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the file is none of the original code, or was made with more than one hidden layer or with other features of
-        atoms or bonds than the original's.
+        If the file was not written by the original code, or its network has more than one hidden layer or other
+        features of atoms or bonds than the original.
     """
     path = Path(path)
     checkpoint = _read(path)
@@ -104,14 +104,15 @@ def _read(path: Path) -> dict:
         raise FileNotFoundError(f"no checkpoint at {path}.")
     content = io.BytesIO(path.read_bytes())
     try:
-        if zipfile.is_zipfile(path):  # what PyTorch before 1.6 wrote is none, and has no checksums
+        if zipfile.is_zipfile(path):  # files of PyTorch before 1.6 are not zip files, and have no checksums
             check_zip(path)
         with torch.serialization.safe_globals(_NUMPY_NUMBER):
             checkpoint = torch.load(content, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError) as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
-        why = f"it holds {found[1]}, which might run code" if found else "it is damaged or no file of torch.save"
-        raise ValueError(f"{path} is not read: {why}. Fetch it again from where it was published.") from error
+        damaged = "it is damaged or was not written by torch.save"
+        why = f"it holds {found[1]}, which might run code" if found else damaged
+        raise ValueError(f"cannot read {path}: {why}. Fetch it again from where it was published.") from error
     missing = _PARTS - set(checkpoint) if isinstance(checkpoint, dict) else _PARTS
     if missing:
         raise ValueError(
@@ -124,7 +125,7 @@ def _read(path: Path) -> dict:
 def _check_layers(path: Path, weights: dict[str, Tensor]) -> None:
     """Raise ``ValueError`` where the network was made in a way that ours is not."""
     if any(name.startswith("fcs.") for name in weights):
-        raise ValueError(f"{path} has more than one hidden layer after pooling (--n-h); only one is read.")
+        raise ValueError(f"{path} has more than one hidden layer after pooling (--n-h); only one is supported.")
     for name, wanted, what in (
         ("embedding.weight", 92, "features per atom (atom_init.json)"),
         ("convs.0.fc_full.weight", 41, "features per bond (radius 8, step 0.2)"),
@@ -135,11 +136,11 @@ def _check_layers(path: Path, weights: dict[str, Tensor]) -> None:
         if name.startswith("convs"):
             found -= weights[name].shape[0]  # (2F, 2F + K)
         if found != wanted:
-            raise ValueError(f"{path} was made with {found} {what}; only the original's {wanted} are read.")
+            raise ValueError(f"{path} was made with {found} {what}; only the original's {wanted} are supported.")
 
 
 def _load_weights(path: Path, network: PublishedCGCNN, weights: dict[str, Tensor]) -> None:
-    """Copy the weights to where they are in our network, and see that each finds its place."""
+    """Copy the weights to their places in our network, and check that none is left over."""
     renamed = {".".join(_NAMES.get(part, part) for part in name.split(".")): w for name, w in weights.items()}
     # Files from before PyTorch 0.4.1 lack these counters, which nothing reads.
     counters = {name: w for name, w in network.state_dict().items() if name.endswith("num_batches_tracked")}

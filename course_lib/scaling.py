@@ -33,7 +33,7 @@ def mean_and_std(
     Raises
     ------
     ValueError
-        If labels differ by little more than what rounding makes of numbers of their size.
+        If labels differ by little more than the rounding error of numbers of their size.
     """
     targets = np.asarray(targets, dtype=float)
     known = ~np.isnan(targets)
@@ -50,8 +50,8 @@ def mean_and_std(
         column = int(np.argmax(lost))
         row = int(np.argmax(known[:, column]))
         raise ValueError(
-            f"{names[column]}: the labels differ by {std[column] * size[column]:.2g}, which is lost in rounding beside "
-            f"labels such as {targets[row, column]!r} in {describe_row(row, ids)}. Subtract a number from all labels "
-            "where they are computed."
+            f"{names[column]}: the labels differ by {std[column] * size[column]:.2g}, which is lost in rounding next "
+            f"to labels such as {targets[row, column]!r} in {describe_row(row, ids)}. Subtract a number from all "
+            "labels where they are computed."
         )
     return mean * size, np.where(constant | (std == 0), 1.0, std * size)

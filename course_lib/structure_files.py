@@ -1,4 +1,4 @@
-"""Single crystals in files: CIF, POSCAR and pymatgen's JSON. What a file says is read to the letter, or is an error."""
+"""Single crystals in files: CIF, POSCAR and pymatgen's JSON. A file is read to the letter, or an error is raised."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def read_structure(path: str | os.PathLike, where: str = "") -> Structure:
         CIF (``*.cif``, ``*.mcif``), POSCAR (``*POSCAR*``, ``*CONTCAR*``, ``*.vasp``), or a structure that pymatgen
         wrote as ``*.json``; each may be compressed (``.gz``, ``.bz2``, ``.xz``).
     where : str, optional
-        What an error message begins with, for example the row that asks for the file.
+        How an error message starts, for example with the row that names the file.
 
     Raises
     ------
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If it is of another kind, is not one crystal of whole atoms at known places, or holds several.
+        If it is of another kind, is not one crystal of whole atoms at known positions, or holds several.
     """
     path, begin = Path(path), f"{where}: " if where else ""
     if not path.is_file():
@@ -69,7 +69,7 @@ def _text(path: Path) -> str:
     """Return what is in a file, which may be compressed."""
     from monty.io import zopen
 
-    # Authors' names are in other encodings at times; a character that cannot be read is none of a number or symbol.
+    # Authors' names are sometimes in other encodings; an unreadable character is never part of a number or symbol.
     with zopen(path, "rt", encoding="utf-8-sig", errors="replace") as file:
         text = file.read(_LARGEST)
     if len(text) == _LARGEST:
@@ -83,7 +83,7 @@ def read_poscar(text: str) -> Structure:
     Raises
     ------
     ValueError
-        If it is no POSCAR, its elements are not told or contradict each other, or it has more lines than atoms.
+        If it is not a POSCAR, its elements are not stated or contradict each other, or it has more lines than atoms.
     """
     lines = text.splitlines()
     try:
@@ -101,7 +101,7 @@ def read_poscar(text: str) -> Structure:
     if (after and after[0].strip() and not after[0].strip().lower().startswith("lattice")) or not all(
         _AFTER_ATOMS.fullmatch(line.strip()) for line in after
     ):
-        raise ValueError(f"it goes on after the {sum(counts)} atoms of its counts; keep one structure per file")
+        raise ValueError(f"it continues after the {sum(counts)} atoms of its counts; keep one structure per file")
     # A negative scale is the volume.
     factor = scale if scale > 0 else (-scale / abs(np.linalg.det(cell))) ** (1 / 3)
     names = [symbol for symbol, count in zip(symbols, counts, strict=True) for _ in range(count)]
@@ -110,7 +110,7 @@ def read_poscar(text: str) -> Structure:
 
 
 def _species_of_poscar(lines: list[str]) -> tuple[list[str], list[int], int]:
-    """Return symbols (empty texts where there are none), counts, and the number of the line that follows."""
+    """Return symbols (empty texts where they are missing), counts, and the number of the line that follows."""
     at, words = 5, []
     while not lines[at].split()[0].isdigit():
         words += lines[at].split()
@@ -133,7 +133,7 @@ def _species_of_poscar(lines: list[str]) -> tuple[list[str], list[int], int]:
 
 
 def _check_names(names: list[str], written: list[list[str]]) -> list[str]:
-    """Return the element of each atom, from the head or, in old files, from its line; they must not differ."""
+    """Return the element of each atom, from the head or, in old files, from its line; the two must agree."""
     found = []
     for number, (name, words) in enumerate(zip(names, written, strict=True)):
         match = re.match(r"[A-Z][a-z]?(?![a-z])", words[0]) if words else None
@@ -141,13 +141,13 @@ def _check_names(names: list[str], written: list[list[str]]) -> list[str]:
         if not (name or own):
             raise ValueError(f"it does not say which element atom {number} is")
         if name and own and name != own:
-            raise ValueError(f"atom {number} is {name} by the counts and {own} on its line")
+            raise ValueError(f"atom {number} is {name} by the counts, but {own} on its line")
         found.append(name or own)
     return found
 
 
 def structure_from_dict(content: object) -> Structure:
-    """Make a structure of what pymatgen's ``Structure.as_dict`` gives; site properties are left out.
+    """Make a structure from what pymatgen's ``Structure.as_dict`` returns; site properties are left out.
 
     Raises
     ------

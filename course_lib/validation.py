@@ -32,9 +32,9 @@ NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 """How a table writes a finite number. Python reads more: ``1_5``, ``nan`` and the digits of other scripts."""
 
 IDS_AS_TEXT = "Read ids as text: pd.read_csv(file, index_col='id', dtype={'id': str}, keep_default_na=False)."
-"""How to keep a CSV reader from making numbers of ids."""
+"""How to keep a CSV reader from turning ids into numbers."""
 
-_FULL = 2e-4  # an occupancy is 1 but for rounding when it differs by less; 0.9999 is 1 with four digits
+_FULL = 2e-4  # an occupancy that differs from 1 by less is rounded; 0.9999 is 1 with four digits
 
 # pymatgen names the hydrogen isotopes as elements; no feature table of the course has them.
 _ISOTOPES = {"D": "H", "T": "H"}
@@ -45,11 +45,11 @@ _LARGEST_SEED = 2**32 - 1  # of NumPy and scikit-learn
 
 @contextmanager
 def named(what: object) -> Iterator[None]:
-    """Name what is read: an error of a library below becomes a ``ValueError`` that begins with `what`.
+    """Name what is read: an error of another library becomes a ``ValueError`` that starts with `what`.
 
-    The one way in which files and settings are read. Libraries raise whatever they like at a damaged file (a
-    ``KeyError``, ``zipfile.BadZipFile``, ``RecursionError``), and do not say which file it was. What names it already
-    passes unchanged, and so does what the system or the network says.
+    All files and settings are read in this way. Libraries raise whatever they like at a damaged file (a
+    ``KeyError``, ``zipfile.BadZipFile``, ``RecursionError``), and do not say which file it was. Errors that already
+    name it pass unchanged, and so do those of the system or the network.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def check_number(
     above: float | None = None,
     below: float | None = None,
 ) -> None:
-    """Raise ``ValueError`` unless the setting `name` is a finite number within limits; true and false are none.
+    """Raise ``ValueError`` unless the setting `name` is a finite number within limits; true and false are not numbers.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def check_number(
     whole : bool, default False
         Whether it must be an integer.
     least, most, above, below : float, optional
-        Limits: the first two may be reached, the others not.
+        Limits: the first two are inclusive, the others exclusive.
     """
     if isinstance(value, bool | np.bool_) or not isinstance(value, Integral if whole else Real):
         raise ValueError(f"{name} is {value!r}, not a {'whole ' if whole else ''}number.")
@@ -106,12 +106,12 @@ def check_number(
 
 
 def plain(value: object) -> object:
-    """Return a NumPy number as the number of Python that files of settings may hold; all else as it is."""
+    """Return a NumPy number as a Python number, which files of settings may hold; all else unchanged."""
     return value.item() if isinstance(value, np.generic) else value
 
 
 def check_seed(seed: object) -> None:
-    """Raise ``ValueError`` unless all libraries take the seed."""
+    """Raise ``ValueError`` unless all libraries accept the seed."""
     check_number("seed", seed, whole=True, least=0, most=_LARGEST_SEED)
 
 
@@ -137,26 +137,26 @@ def check_same_length(**columns: Sized) -> None:
 def check_same_order(name: str, labels: Sequence[object], ids: Sequence[object]) -> None:
     """Raise ``ValueError`` when the row labels of table `name` are the `ids` in another order, or some of them.
 
-    Rows are joined by position; labels that are not the ids at all (plain row numbers, say) tell nothing and pass.
+    Rows are joined by position; labels that are not ids at all (plain row numbers, say) cannot be checked and pass.
     """
     labels, ids = list(labels), list(ids)
     keys, wanted = [_spelling(label) for label in labels], [_spelling(one) for one in ids]
     if keys == wanted or len(keys) != len(wanted) or set(keys).isdisjoint(wanted):
         return
     row = next(row for row, (key, one) in enumerate(zip(keys, wanted, strict=True)) if key != one)
-    message = f"row {row}: crystal {str(ids[row])!r} stands beside {str(labels[row])!r} in {name}. "
+    message = f"row {row}: crystal {str(ids[row])!r} meets {str(labels[row])!r} in {name}. "
     known = set(keys)
     missing = [str(one) for one, key in zip(ids, wanted, strict=True) if key not in known]
     if missing:
         raise ValueError(
-            f"{message}Crystal {missing[0]!r} has no row there at all ({len(missing)} have none). Take the row of each "
-            f"crystal, {name}.reindex(ids), which is NaN where there is none, or drop those crystals."
+            f"{message}Crystal {missing[0]!r} has no row there ({len(missing)} have none). Use {name}.reindex(ids), "
+            "which is NaN where a row is missing, or drop those crystals."
         )
     raise ValueError(f"{message}Give both in the same order, for example {name}.loc[ids].")
 
 
 def _spelling(one: object) -> object:
-    """Return what an id still is after a spreadsheet or a CSV reader has changed it: 12.0 for ``"00012"`` and 12."""
+    """Return the part of an id that survives a spreadsheet or a CSV reader: 12.0 for ``"00012"`` and 12."""
     text = unicodedata.normalize("NFKC", str(one)).strip().casefold()
     try:
         number = float(text)
@@ -166,13 +166,13 @@ def _spelling(one: object) -> object:
 
 
 def nearest_id(one: object, others: Iterable[object]) -> object | None:
-    """Return which of `others` is the same id in another spelling or type (``7`` and ``"007"``); None for none."""
+    """Return which of `others` is the same id in another spelling or type (``7`` and ``"007"``); or None."""
     wanted = _spelling(one)
     return next((other for other in others if _spelling(other) == wanted), None)
 
 
 def check_unique_ids(ids: Sequence[str], name: str | None = None) -> None:
-    """Raise ``ValueError`` naming the rows (of table `name`) when an id stands in more than one row."""
+    """Raise ``ValueError`` naming the rows (of table `name`) when an id occurs in more than one row."""
     repeated = [one for one, count in Counter(ids).items() if count > 1]
     if repeated:
         rows = [row for row, one in enumerate(ids) if one == repeated[0]]
@@ -236,7 +236,7 @@ def is_element(symbol: object) -> bool:
 
 
 def check_occupancy(occupancy: float, where: str) -> None:
-    """Raise ``ValueError`` unless the occupancy of the site that ``where`` names is 1, but for rounding."""
+    """Raise ``ValueError`` unless the occupancy of the site that ``where`` names is 1, up to rounding."""
     if not abs(occupancy - 1) < _FULL:
         raise ValueError(
             f"{where} is disordered: its occupancy is {occupancy!r}. "
@@ -250,7 +250,7 @@ def check_composition(composition: Composition, row: int, ids: Sequence[str] | N
 
     where = describe_row(row, ids)
     if len(composition) == 0:
-        raise ValueError(f"{where}: empty, it has no atoms. Drop the row or fix its file.")
+        raise ValueError(f"{where}: the crystal has no atoms. Drop the row or fix its file.")
     for species in composition:
         element = getattr(species, "element", species)
         if isinstance(species, DummySpecies):
@@ -259,7 +259,7 @@ def check_composition(composition: Composition, row: int, ids: Sequence[str] | N
             )
         if element.name in _ISOTOPES:  # its symbol is that of the element: 'H' for 'D'
             raise ValueError(
-                f"{where}: {element.name!r} is an isotope, and the tables know elements only. "
+                f"{where}: {element.name!r} is an isotope, but the tables hold only elements. "
                 f"Replace it with {_ISOTOPES[element.name]!r} (structure.replace_species)."
             )
 

@@ -624,17 +624,17 @@ CASES: dict[str, Case] = {
             "nine tenths dropped": (({"dropout": 0.9}, {"hidden": (16,)}), "dropout of 0.9 leaves"),
             "crystals as a float": (({"n_crystals": 300.0}, {"hidden": (16,)}), "a whole number, without"),
             "sizes as floats": (({"hidden": (32.0, 16)}, {"dropout": 0.3}), "counts outputs"),
-            "all dropped": (({"dropout": 1}, {"hidden": (16,)}), "nothing is left"),
+            "all dropped": (({"dropout": 1}, {"hidden": (16,)}), "nothing can be learned"),
             "nothing dropped": (({"dropout": 0.0}, {"hidden": (16,)}), "drops nothing"),
-            "larger network": (({"hidden": (512, 64)}, {"dropout": 0.3}), "Other way"),
+            "larger network": (({"hidden": (512, 64)}, {"dropout": 0.3}), "Make it smaller"),
             "fewer crystals": (({"n_crystals": 50}, {"dropout": 0.3}), "memorise"),
             "more crystals than there are": (({"n_crystals": 5000}, {"dropout": 0.3}), "has 618"),
-            "negative decay": (({"weight_decay": -1}, {"dropout": 0.3}), "away from zero"),
+            "negative decay": (({"weight_decay": -1}, {"dropout": 0.3}), "make the weights grow"),
             "no decay": (({"weight_decay": 0}, {"dropout": 0.3}), "is the baseline"),
             "decay too small": (({"weight_decay": 1e-5}, {"dropout": 0.3}), "next to nothing"),
             "decay too large": (({"weight_decay": 1000}, {"dropout": 0.3}), "10 at most"),
             "early stopping": (({"patience": 5}, {"dropout": 0.3}), "does it already"),
-            "unknown setting": (({"batch_norm": True}, {"dropout": 0.3}), "no setting"),
+            "unknown setting": (({"batch_norm": True}, {"dropout": 0.3}), "not a setting"),
             "sizes that are none": (({"hidden": "small"}, {"dropout": 0.3}), "layer sizes"),
             "not a dict": ((0.3, {"dropout": 0.3}), "dict"),
         },
@@ -687,7 +687,7 @@ CASES: dict[str, Case] = {
             (alpha_by_minimising,), (lambda *given: alpha_on_grid(*given, n=1001),),
         ),
         wrong={
-            "not cut": ((uncut_alpha,), "Cut it"),
+            "not cut": ((uncut_alpha,), "Clip it"),
             "upper end cut": ((lambda a, b, r: min(1, uncut_alpha(a, b, r)),), "-0.370, your weight"),
             "lower end cut": ((lambda a, b, r: max(0, uncut_alpha(a, b, r)),), "1.370, your weight"),
             "coarse grid": ((lambda *given: alpha_on_grid(*given, n=101),), "or try values in steps?"),
@@ -702,8 +702,8 @@ CASES: dict[str, Case] = {
     "check_fixed_alpha": Case(
         right=((fixed_alpha,), (lambda training, new: optimal_alpha(*new),)),
         wrong={
-            "not fixed": ((lambda training, new: by_position(training),), "your colleague's weight still"),
-            "order fixed": ((lambda training, new: fixed_alpha(new, training),), "learned from these very crystals"),
+            "not fixed": ((lambda training, new: by_position(training),), "still your colleague's weight"),
+            "order fixed": ((lambda training, new: fixed_alpha(new, training),), "trained on these very crystals"),
             "crystals fixed": ((lambda training, new: by_position(new),), "in the order of its loader"),
             "one half": ((lambda training, new: 0.5,), "change only what you hand over"),
             "no number": ((lambda training, new: new.y,), "fixed_alpha"),
@@ -716,13 +716,13 @@ CASES: dict[str, Case] = {
         wrong={
             "weight of cgcnn": ((0.61, 0.65), "CGCNN's weight"),
             "errors not squared": ((0.8 / 1.8, 0.65), "squared"),
-            "the given weight": ((0.2, 0.65), "nothing in common"),
+            "the given weight": ((0.2, 0.65), "were uncorrelated"),
             "percent": ((39, 0.65), "`alpha_uncorrelated` is 100 times too large"),
             "correlation in percent": ((0.39, 65), "`correlation` is 100 times too large"),
             "rounded": ((0.4, 0.65), "right to 1 digit after"),
             "in a list": ((0.39, [0.65]), "without brackets"),
             "some other weight": ((0.1, 0.65), "Call `best_alpha`"),
-            "forest and cgcnn swapped": ((0.39, 1.4), "cannot be"),
+            "forest and cgcnn swapped": ((0.39, 1.4), "is impossible"),
             "some other correlation": ((0.39, 0.5), "best weight is"),
         },
         unfinished=((..., ...), (0.39, ...)),
@@ -754,7 +754,7 @@ CASES: dict[str, Case] = {
             "no edge": (([*PATHS, (0, 6)],), "from 0 to 5"),
             "triples": (([(1, 0, 1)],), "shape"),
             "transposed": ((np.array(PATHS).T,), "Transpose it"),
-            "no path": (([*PATHS, (0, 5)],), "no path"),
+            "no path": (([*PATHS, (0, 5)],), "not a path"),
             "some are missing": ((PATHS[:5],), "5 of 12"),
             "empty": (([],), "empty"),
         },
@@ -765,13 +765,13 @@ CASES: dict[str, Case] = {
             (pair_cosines,),
         ),
         wrong={
-            "sign": ((lambda v, p: -pair_cosines(v, p),), "sign is turned"),
+            "sign": ((lambda v, p: -pair_cosines(v, p),), "sign is wrong"),
             "not normalised": ((lambda v, p: -(v[p[:, 0]] * v[p[:, 1]]).sum(1),), "length one"),
             "plain dot product": ((lambda v, p: (v[p[:, 0]] * v[p[:, 1]]).sum(1),), "Two things"),
             "one number": ((lambda v, p: 0.5,), "one number per pair"),
             "tensor": ((lambda v, p: torch.tensor(pair_cosines(v, p)),), "is a Tensor. The next cells"),
             "list": ((lambda v, p: list(pair_cosines(v, p)),), "is a list. The next cells"),
-            "one length for all": ((lambda v, p: -dots(v, p) / 2.373**2,), "one and the same number"),
+            "one length for all": ((lambda v, p: -dots(v, p) / 2.373**2,), "by the same number"),
             "rounded": ((lambda v, p: pair_cosines(v, p).round(2),), "Do you round"),
             "not its argument": ((lambda v, p: pair_cosines(OTHER_VECTORS, p),), "its argument"),
             "too large": ((lambda v, p: 3 * pair_cosines(v, p),), "between −1 and 1"),
@@ -799,7 +799,7 @@ CASES: dict[str, Case] = {
             "no spread": ((0.857, 0.5, 0.889), "with respect to z"),
             "some other pull": ((0.857, 0.7, 0.889), "two slopes"),
             "absolute for squared": ((0.857, 0.571, 2 / 3.5), "slopes of the absolute errors"),
-            "squared without spread": ((0.857, 0.571, 0.36 / 0.42), "factor that is missing"),
+            "squared without spread": ((0.857, 0.571, 0.36 / 0.42), "factor is missing"),
             "some other square": ((0.857, 0.571, 0.7), "slope of r²"),
         },
         unfinished=((..., ..., ...), (0.857, ..., 0.889)),
@@ -811,7 +811,7 @@ CASES: dict[str, Case] = {
         ),
         wrong={
             "proportional": ((lambda t: as_shares(np.nanstd(t, axis=0)),), "Which way round"),
-            "not normalised": ((lambda t: 1 / np.nanstd(t, axis=0),), "sum of one"),
+            "not normalised": ((lambda t: 1 / np.nanstd(t, axis=0),), "add up to one: divide"),
             "variance": ((lambda t: as_shares(1 / np.nanvar(t, axis=0)),), "*squared*"),
             "missing labels spoil it": ((lambda t: as_shares(1 / np.std(t, axis=0)),), "NaN"),
             "missing as a mean": (
@@ -829,7 +829,7 @@ CASES: dict[str, Case] = {
             "wrong axis": ((lambda t: as_shares(1 / np.nanstd(t + 0 * t, axis=1)),), "which axis"),
             "one number": ((lambda t: 0.5,), "one weight per task"),
             "negative": ((lambda t: np.array([-0.5, 1.5]),), "negative"),
-            "constant": ((lambda t: np.array([0.9, 0.1]),), "In which ratio"),
+            "constant": ((lambda t: np.array([0.9, 0.1]),), "should their ratio be"),
         },
         unfinished=((...,), (empty_stub,)),
     ),
@@ -841,7 +841,7 @@ CASES: dict[str, Case] = {
         wrong={
             "scale where one is asked": ((three_losses(one_each=tuple(1 / SPREAD)),), "common factor"),
             "all crystals": ((three_losses(inverse_scale=tuple(1 / SPREAD_OF_ALL)),), "the test set too"),
-            "proportional": ((three_losses(inverse_scale=tuple(SPREAD)),), "turned the two round"),
+            "proportional": ((three_losses(inverse_scale=tuple(SPREAD)),), "swapped the two"),
             "variance": ((three_losses(inverse_scale=tuple(SPREAD**-2)),), "variances"),
             "one each again": ((three_losses(inverse_scale=(1, 1)),), "again"),
             "the example's spreads": ((three_losses(inverse_scale=(2, 1.5)),), "of the example"),
@@ -851,7 +851,7 @@ CASES: dict[str, Case] = {
             "zero": ((three_losses(one_each=(1, 0)),), "above zero"),
             "one number": ((three_losses(one_each=1),), "2 numbers"),
             "a loss is missing": (({"one each": (1, 1)},), "lacks the key"),
-            "one too many": ((three_losses(mine=(1, 1)),), "nobody asked"),
+            "one too many": ((three_losses(mine=(1, 1)),), "not in the stub"),
         },
         unfinished=((...,), (three_losses(inverse_scale=...),), (three_losses(inverse_scale=(1, ...)),)),
         given=(TARGETS, ALL_TARGETS),
@@ -867,10 +867,10 @@ CASES: dict[str, Case] = {
             (lambda d: torch.tensor(other_sign(d)),),
         ),
         wrong={
-            "agreement": ((lambda d: 1 - other_sign(d),), "*agrees* with the mean. The others"),
+            "agreement": ((lambda d: 1 - other_sign(d),), "*agrees* with the mean. Return"),
             "count": ((lambda d: other_sign(d) * d.size,), "count them"),
             "percent": ((lambda d: 100 * other_sign(d),), "percent"),
-            "against the first": ((lambda d: (d * d[0, 0] < 0).mean(),), "single toss"),
+            "against the first": ((lambda d: (d * d[0, 0] < 0).mean(),), "another single run"),
             "constant": ((lambda d: 0.4,), "How many of these"),
         },
         unfinished=((...,), (empty_stub,)),
@@ -883,7 +883,7 @@ CASES: dict[str, Case] = {
         ),
         wrong={
             "sign": ((lambda runs: -np.array(transfer(runs))[[0, 2, 1]], verdict), "is *worse*"),
-            "ends": ((lambda runs: np.array(transfer(runs))[[0, 2, 1]], verdict), "ends interchanged"),
+            "ends": ((lambda runs: np.array(transfer(runs))[[0, 2, 1]], verdict), "ends of your interval are swapped"),
             "by position": ((transfer_by_position, verdict), "row by row"),
             "some other interval": (
                 (lambda runs: with_interval(by_training(runs).groupby("fold").mean(), size=0.5), verdict), "0.50 times"
@@ -893,7 +893,7 @@ CASES: dict[str, Case] = {
                 f"level of {level:g}": (
                     (lambda runs, level=level: with_interval(by_training(runs).groupby("fold").mean(), level=level),
                      verdict),
-                    f"interval is one of {100 * level:g} %",
+                    f"interval has a level of {100 * level:g} %",
                 )
                 for level in (0.68, 0.9, 0.975, 0.99)
             },
@@ -912,7 +912,7 @@ CASES: dict[str, Case] = {
         wrong={
             "signed": ((lambda x, y: known_labels(x, y).corr(method="spearman").iloc[0, 1], HARMS), "kept the sign"),
             "straight line": ((lambda x, y: abs(known_labels(x, y).corr().iloc[0, 1]), HARMS), "*straight line*"),
-            "signed straight line": ((lambda x, y: known_labels(x, y).corr().iloc[0, 1], HARMS), "Two things"),
+            "signed straight line": ((lambda x, y: known_labels(x, y).corr().iloc[0, 1], HARMS), "Change two things"),
             "missing spoils it": ((lambda x, y: abs(stats.spearmanr(x, y).statistic), HARMS), "returns NaN"),
             "missing as a mean": (
                 (lambda x, y: related(np.nan_to_num(x, nan=np.nanmean(x)), np.nan_to_num(y, nan=np.nanmean(y))), HARMS),
@@ -931,7 +931,7 @@ CASES: dict[str, Case] = {
             "embedding only": ((pair_of_networks(share_embedding),), "Only the embedding"),
             "second convolution": ((pair_of_networks(share_second),), "only after one that each task"),
             "forgotten return": ((pair_of_networks(join=empty_stub),), "Is a `return` missing"),
-            "last layers": ((pair_of_networks(share_last),), "comes *first*"),
+            "last layers": ((pair_of_networks(share_last),), "come *first*"),
             "all but the heads": ((pair_of_networks(share_all_but_heads),), "Only the heads"),
             "one head": ((lambda n_tasks: CGCNN(n_targets=n_tasks, hidden=8, embedding=8),), "up to the last one"),
             "plain list": ((pair_of_networks(holder=list),), "`nn.ModuleList`"),
@@ -966,7 +966,7 @@ CASES: dict[str, Case] = {
             "in place": ((shuffled_in_place,), "in place"),
             "noise": ((lambda b, r: r.normal(size=b.shape),), "belong to no crystal"),
             "turned round": ((lambda b, r: b[::-1],), "whichever generator"),
-            "chance of its own": ((lambda b, r: np.random.default_rng().permutation(b),), "from `rng` and from"),
+            "chance of its own": ((lambda b, r: np.random.default_rng().permutation(b),), "Draw only from `rng`"),
             "row numbers": ((lambda b, r: r.permutation(len(b)),), "`block[order]`"),
             "fewer rows": ((lambda b, r: r.permutation(b)[1:],), "as before"),
             "list": ((lambda b, r: r.permutation(b).tolist(),), "is a list"),
@@ -984,12 +984,12 @@ CASES: dict[str, Case] = {
         ),
         wrong={
             "zero here, shuffled there": (
-                toy_importance(importance_by(take=lambda b, r: 0 * b, take_structure=shuffled)), "both blocks alike",
+                toy_importance(importance_by(take=lambda b, r: 0 * b, take_structure=shuffled)), "both blocks in the same way",
             ),
             "zeros": (toy_importance(importance_by(take=lambda b, r: 0 * b)), "does not exist"),
             "columns by themselves": (toy_importance(importance_by(take=columns_shuffled)), "column by column"),
             "with replacement": (toy_importance(importance_by(take=lambda b, r: r.choice(b, len(b)))), "of task 1"),
-            "one permutation": (toy_importance(importance_by(repeats=1)), "only repeats can tell"),
+            "one permutation": (toy_importance(importance_by(repeats=1)), "only repeats show"),
             "the same order again": (toy_importance(importance_by(reseed=True)), "same order"),
             "number of repeats": (toy_importance(importance_by(repeats=3)), "3 times"),
             "both at once": (toy_importance(at_once), "at the same time"),
@@ -997,14 +997,14 @@ CASES: dict[str, Case] = {
             "labels": (toy_importance(labels_shuffled), "shuffled `y`"),
             "no error to compare with": (toy_importance(never_as_it_is), "both blocks in place"),
             "sign": (toy_importance(importance_by(grown=lambda e, own: own - e)), "sign"),
-            "error itself": (toy_importance(importance_by(grown=lambda e, own: e)), "by how much it *grew*"),
+            "error itself": (toy_importance(importance_by(grown=lambda e, own: e)), "is its *growth*"),
             "relative": (toy_importance(importance_by(grown=lambda e, own: e / own - 1)), "without the division"),
             "ratio": (toy_importance(importance_by(grown=lambda e, own: e / own)), "ratio"),
             "squared": (toy_importance(importance_by(error=lambda d: (d**2).mean())), "squared error"),
             "root": (toy_importance(importance_by(error=lambda d: (d**2).mean() ** 0.5)), "root of the mean"),
             "signed": (toy_importance(importance_by(error=np.mean)), "np.abs"),
-            "rows": (toy_importance(lambda *a: importance_by()(*a)[::-1]), "rows are interchanged"),
-            "transposed": (toy_importance(lambda *a: importance_by()(*a).T), "other way round"),
+            "rows": (toy_importance(lambda *a: importance_by()(*a)[::-1]), "rows are swapped"),
+            "transposed": (toy_importance(lambda *a: importance_by()(*a).T), "transposed"),
             "error of the mean": (
                 toy_importance(importance_by(spread=lambda g, axis: np.std(g, axis=axis) / len(g) ** 0.5)), "root of "
                 "their",
@@ -1012,7 +1012,7 @@ CASES: dict[str, Case] = {
             "no spread": (toy_importance(importance_by(spread=lambda g, axis: np.zeros(2))), "second column"),
             "means only": (toy_importance(lambda *a: importance_by()(*a)[:, 0]), "shape"),
             "something else": (toy_importance(lambda *a: importance_by()(*a) + 1), "on average"),
-            "training crystals": (toy_importance(part="training"), "by heart"),
+            "training crystals": (toy_importance(part="training"), "memorised it"),
             "chance of its own": (
                 toy_importance(importance_by(take=lambda b, r: np.random.default_rng().permutation(b))),
                 "two different tables",
@@ -1044,7 +1044,7 @@ CASES: dict[str, Case] = {
             "c first": ((shapley_by(lambda n, c, s, b: n - c, lambda n, c, s, b: c - b),), "structure second"),
             "s first": ((shapley_by(lambda n, c, s, b: s - b, lambda n, c, s, b: n - s),), "composition second"),
             "both first": ((shapley_by(lambda n, c, s, b: n - c, lambda n, c, s, b: n - s),), "counted twice"),
-            "something else": ((shapley_by(lambda *v: 0.1, lambda *v: 0.3),), "there is to share"),
+            "something else": ((shapley_by(lambda *v: 0.1, lambda *v: 0.3),), "the whole gain is"),
             "percent": (
                 (lambda e: 100 * as_shares(np.array(shapley_by(of_composition, of_structure)(e))),), "as shares of"
             ),
@@ -1062,10 +1062,10 @@ CASES: dict[str, Case] = {
         wrong={
             "quotient": ((lambda e, t: e / t == (e / t).min(),), "quotient"),
             "product": ((lambda e, t: e * t == (e * t).min(),), "product"),
-            "smallest error": ((lambda e, t: e == e.min(),), "smallest error only"),
+            "smallest error": ((lambda e, t: e == e.min(),), "only the smallest error"),
             "all": ((lambda e, t: e > 0,), "yours is True for number 3, counted from 0"),
             "names": ((lambda e, t: ["a", "b"],), "cannot be read"),
-            "zeros and ones": ((lambda e, t: np.array(front(list(e), list(t)), dtype=float),), "takes True and False"),
+            "zeros and ones": ((lambda e, t: np.array(front(list(e), list(t)), dtype=float),), "needs True and False"),
             "one too few": ((lambda e, t: front(list(e), list(t))[1:],), "For 5 methods yours returns 4"),
         },
         unfinished=((...,), (empty_stub,)),
@@ -1088,7 +1088,7 @@ CASES: dict[str, Case] = {
             (lambda r: [m for m in "abcdefghi" if m in hold(new_ones(r))],),
         ),
         wrong={
-            "mean only": ((lambda r: [first(new_ones(r))],), "smallest mean only"),
+            "mean only": ((lambda r: [first(new_ones(r))],), "only the one with the smallest mean"),
             "random folds": ((lambda r: hold(r[r["split"] == "random"]),), "read the random folds"),
             "mean on random folds": ((lambda r: [first(r[r["split"] == "random"])],), "one mean alone"),
             "some": ((lambda r: ["b"],), "yours returns ['b']. Look at 'd'"),
@@ -1096,7 +1096,7 @@ CASES: dict[str, Case] = {
                 (lambda r: [m for m, d in distances(new_ones(r)).items() if d.mean() <= stats.sem(d)],), "Look at 'b'",
             ),
             "one text": ((lambda r: "a",), "a list of methods"),
-            "numbers": ((lambda r: [0, 1],), "no method"),
+            "numbers": ((lambda r: [0, 1],), "not in the column"),
         },
         unfinished=((...,), (empty_stub,)),
     ),
@@ -1105,20 +1105,20 @@ CASES: dict[str, Case] = {
         wrong={
             "the forest": (chosen("A", "random_forest"), "shown to be worse"),
             "too slow": (chosen("A", "megnet"), "do not fit"),
-            "not recorded": (chosen("A", "alignn"), "no recorded runs"),
+            "not recorded": (chosen("A", "alignn"), "no runs of"),
             "forest for large data": (chosen("B", "random_forest"), "5.0 times smaller"),
             "no evidence": (chosen("B", "early_fusion"), "no row on the leaderboard"),
-            "one of two": (chosen("C", "cgcnn"), "lies idle"),
+            "one of two": (chosen("C", "cgcnn"), "is not used"),
             "trained again": (chosen("C", "early_fusion"), "risks less"),
             "quotient": (chosen("A", reason="smallest quotient"), "where the time is long"),
             "mean": (chosen("A", reason="smallest mean"), "without its interval"),
             "random": (chosen("A", reason="random folds"), "another question"),
             "other data": (chosen("B", reason="across datasets"), "other crystals"),
             "A, large data": (chosen("A", reason="large data"), "fewer than a quarter"),
-            "A, no training": (chosen("A", reason="no new training"), "nothing is there yet"),
-            "B, fits": (chosen("B", reason="holds and fits"), "nothing has to fit"),
-            "B, no training": (chosen("B", reason="no new training"), "no obstacle"),
-            "C, fits": (chosen("C", reason="holds and fits"), "no training is wanted"),
+            "A, no training": (chosen("A", reason="no new training"), "no model exists yet"),
+            "B, fits": (chosen("B", reason="holds and fits"), "no time limit"),
+            "B, no training": (chosen("B", reason="no new training"), "not an obstacle"),
+            "C, fits": (chosen("C", reason="holds and fits"), "nothing may be trained"),
             "C, large data": (chosen("C", reason="large data"), "how large"),
             "no reason": (chosen("A", reason="because"), "from the list"),
             "no method": (chosen("A", "gut feeling"), "has that name"),
@@ -1139,10 +1139,10 @@ CASES: dict[str, Case] = {
             "one weight": ((lambda v, a, b: attention_weights(v, a, b)[:, 0],), "two weights for each"),
             "not one": ((lambda v, a, b: 0.3 * attention_weights(v, a, b),), "add up to 0.300"),
             "constant": ((lambda v, a, b: torch.tensor([0.3, 0.7]).repeat(len(v), 1),), "without a gradient"),
-            "squares": ((lambda v, a, b: attention_weights(v**2, a, b),), "other weights"),
+            "squares": ((lambda v, a, b: attention_weights(v**2, a, b),), "not the right ones"),
             "NumPy": ((lambda v, a, b: np.einsum("bvh,vh->bv", v, a),), "stopped with RuntimeError"),
-            "detached": ((lambda v, a, b: attention_weights(v, a, b).detach().numpy(),), "a NumPy array, through"),
-            "list": ((lambda v, a, b: attention_weights(v, a, b).tolist(),), "is a list, through"),
+            "detached": ((lambda v, a, b: attention_weights(v, a, b).detach().numpy(),), "a NumPy array, which"),
+            "list": ((lambda v, a, b: attention_weights(v, a, b).tolist(),), "is a list, which"),
         },
         unfinished=((...,), (empty_stub,)),
     ),
@@ -1195,8 +1195,8 @@ CASES: dict[str, Case] = {
         ),
         wrong={
             "none": (({},), "is empty"),
-            "only the batch": (({"rest of the batch": "weights"},), "where one bug is"),
-            "turned": (({"orientation": "scores"},), "distances only"),
+            "only the batch": (({"rest of the batch": "weights"},), "where there is one bug"),
+            "turned": (({"orientation": "scores"},), "only on distances"),
             "moved": (({"origin": "scores"},), "No position"),
             "reordered": (({"order of atoms": "scores"},), "does not depend on the order"),
             "cell": (({"choice of cell": "summary"},), "same neighbours"),
@@ -1205,7 +1205,7 @@ CASES: dict[str, Case] = {
             **{
                 f"supercell, {variable}": (({"supercell": variable, "rest of the batch": "weights"},), words)
                 for variable, words in {
-                    "question": "See what it is made of", "scores": "first variable that changes",
+                    "question": "computed from", "scores": "first variable that changes",
                     "weights": "must halve", "empty": "twice the atoms?",
                 }.items()
             },
@@ -1229,10 +1229,10 @@ CASES: dict[str, Case] = {
             "summary only": ((pooling(averages, lambda s, c: s.softmax(0)),), "`summary` is fixed"),
             "weights only": ((pooling(sums, within_crystals),), "`weights` is fixed"),
             "atoms of the batch": ((pooling(lambda x, c: sums(x, c) / len(x), within_crystals),), "whole *batch*"),
-            "mean pooling": ((pooling(averages, alike),), "no attention any more"),
+            "mean pooling": ((pooling(averages, alike),), "not attention any more"),
             "sigmoid": ((pooling(averages, lambda s, c: s.sigmoid()),), "one atom at a time"),
             "exponentials": ((pooling(averages, lambda s, c: s.exp()),), "*its* atoms"),
-            "no summary": ((pooling(lambda x, c: 0 * sums(x, c), within_crystals),), "throw it out"),
+            "no summary": ((pooling(lambda x, c: 0 * sums(x, c), within_crystals),), "instead of removing it"),
             "number of atoms": (
                 (pooling(averages, lambda s, c: s.softmax(0) / torch.bincount(c)[c]),), "whole batch before"
             ),
@@ -1243,7 +1243,7 @@ CASES: dict[str, Case] = {
                 (pooling(averages, lambda s, c: within_crystals(s * torch.bincount(c)[c], c)),), "`supercell` is broken"
             ),
             "another class": ((Pruned,), "three layers"),
-            "no composition": ((pooling(averages, within_crystals, asks=False),), "composition asks the question"),
+            "no composition": ((pooling(averages, within_crystals, asks=False),), "query comes from the composition"),
             "no crystals given": ((pooling(averages, lambda s, c: softmax(s)),), "stopped with NotImplementedError"),
             "dim instead of crystals": (
                 (pooling(averages, lambda s, c: softmax(s, dim=0)),), "softmax(s, dim=0)"
@@ -1378,7 +1378,7 @@ def test_gives_a_hint_for_each_mistake(name, answer, words):
 
 VARIANTS = [
     *(
-        ("check_pair_cosines", "one and the same number", (answer,))
+        ("check_pair_cosines", "by the same number", (answer,))
         for answer in (
             lambda v, p: -dots(v / np.linalg.norm(v), p),
             lambda v, p: dots(v / np.linalg.norm(v), p),
@@ -1387,12 +1387,12 @@ VARIANTS = [
     ),
     ("check_contenders", "bars of two", (lambda r: overlapping(new_ones(r), stats.sem),)),
     ("check_contenders", "share training crystals", (lambda r: as_if_independent(new_ones(r), by=["fold", "seed"]),)),
-    ("check_contenders", "border on the mean", (lambda r: near(new_ones(r), 0.022),)),
+    ("check_contenders", "limit on the mean", (lambda r: near(new_ones(r), 0.022),)),
     ("check_importance", "another generator", toy_importance(measured=measured_second())),
     ("check_importance", "another generator", toy_importance(seed=123, n_repeats=5)),
     ("check_importance", "and 10 repeats your function gives", toy_importance(n_repeats=33)),  # not tried
-    ("check_importance", "by heart", toy_importance(part="training", seed=1)),
-    ("check_importance", "by heart", toy_importance(part="training", n_repeats=3)),
+    ("check_importance", "memorised it", toy_importance(part="training", seed=1)),
+    ("check_importance", "memorised it", toy_importance(part="training", n_repeats=3)),
 ]
 
 

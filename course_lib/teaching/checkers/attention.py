@@ -1,4 +1,4 @@
-"""Exercise 6: weights for two views, a test of what they depend on, and a hunt for what breaks a promise."""
+"""Exercise 6: weights for two views, a test of what they depend on, and a search for what breaks a promise."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def _tensor(returned: object, shown: str) -> np.ndarray:
     if not isinstance(returned, torch.Tensor):
         as_array(returned, name, None)
         raise Hint(
-            f"`{name}` is {kind_of(returned)}, through which no network can learn: gradients need a tensor. Stay with "
-            "PyTorch's functions."
+            f"`{name}` is {kind_of(returned)}, which stops gradients, so a network could not learn: return a tensor. "
+            "Stay with PyTorch's functions."
         )
     if not returned.requires_grad:
         raise Hint(
@@ -51,21 +51,21 @@ def _weights(views: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 _SQUEEZED = (
-    "For a batch of one crystal the axis of the crystals is gone: `squeeze()` takes away every axis of length one. "
-    "Name the axis that you mean."
+    "For a batch of one crystal the axis of the crystals is gone: `squeeze()` removes every axis of length one. Name "
+    "the axis that you mean."
 )
 
 _WEIGHTS = (
-    ("Your softmax runs over the *crystals* of the batch: they share one weight among them. Over which axis of (B, "
-     "2) do the two views of one crystal stand side by side?", lambda v, a, b: _scores(v, a, b).softmax(0)),
+    ("Your softmax runs over the *crystals* of the batch: they share one weight among them. Along which axis of (B, 2) "
+     "are the two views of one crystal?", lambda v, a, b: _scores(v, a, b).softmax(0)),
     ("All crystals get the same weights: yours come from the learned `b` alone, as one α for all. Where do the views "
      "of the crystal come in?", lambda v, a, b: b.softmax(0).expand(len(v), 2)),
     ("All crystals get the same weights: you took a mean over the batch. Each crystal has two scores of its own.",
      lambda v, a, b: _scores(v, a, b).mean(0).softmax(0).expand(len(v), 2)),
     ("A sigmoid for each view lets both weights be large, or both small. The two must compete: which function makes "
      "them add up to one?", lambda v, a, b: _scores(v, a, b).sigmoid()),
-    ("Those are the scores. What makes positive weights of them that add up to one?", _scores),
-    ("Positive they are, but they do not add up to one: divide by the sum over the two views.",
+    ("Those are the scores. What turns them into positive weights that add up to one?", _scores),
+    ("They are positive, but they do not add up to one: divide by the sum over the two views.",
      lambda v, a, b: _scores(v, a, b).exp()),
     ("Dividing by the sum makes them add up to one, but scores may be negative, or add up to zero. What does softmax "
      "do to them before it divides?", lambda v, a, b: _scores(v, a, b) / _scores(v, a, b).sum(1, keepdim=True)),
@@ -73,7 +73,7 @@ _WEIGHTS = (
      lambda v, a, b: _scores(v, a[:1], b).softmax(1)),
     ("Nearly: `b` is missing. Without it a view cannot get more weight for all crystals.",
      lambda v, a, b: ((v * a).sum(2)).softmax(1)),
-    ("The two columns are swapped: composition stands first, in `views` and in the weights.",
+    ("The two columns are swapped: composition comes first, in `views` and in the weights.",
      lambda v, a, b: _weights(v, a, b).flip(1)),
     (_SQUEEZED, lambda v, a, b: _weights(v, a, b).squeeze()),
 )  # fmt: skip
@@ -89,8 +89,8 @@ def _about_weights(found: Found) -> str:
     if not close(first.sum(1), np.ones(5), 1e-4):
         return f"The weights of the first crystal add up to {first[0].sum():.3f}. They should add up to one."
     return (
-        "Your weights add up to one, but they are other weights. A score is the dot product of a view with its row of "
-        "`a`, plus its entry of `b`."
+        "Your weights add up to one, but they are not the right ones. A score is the dot product of a view with its "
+        "row of `a`, plus its entry of `b`."
     )
 
 
@@ -131,12 +131,12 @@ _SUMS = (
     ("You put the weighted views side by side, as early fusion does. Attention fusion adds them up: the result is as "
      "long as one view.", lambda v, w: (v * w[:, :, None]).flatten(1)),
     ("The products are right. Now add up the two views of each crystal.", lambda v, w: v * w[:, :, None]),
-    ("You took the mean of the weighted views, half of what is asked for. The weights add up to one already.",
+    ("You took the mean of the weighted views, which is half of the right sum. The weights already add up to one.",
      lambda v, w: (v * w[:, :, None]).mean(1)),
-    ("You added up over the crystals, and two views are left. Over which axis do the two views of a crystal stand?",
+    ("You added up over the crystals, and two views are left. Along which axis are the two views of a crystal?",
      lambda v, w: (v * w[:, :, None]).sum(0)),
-    ("You took the view with the larger weight and threw the other away. That has no slope to learn from; add up "
-     "both.", lambda v, w: v[range(len(v)), w.argmax(1)]),
+    ("You took the view with the larger weight and dropped the other. That choice has no gradient, so it cannot be "
+     "learned; add up both.", lambda v, w: v[range(len(v)), w.argmax(1)]),
     (_SQUEEZED, lambda v, w: _fused(v, w).squeeze()),
 )  # fmt: skip
 
@@ -169,7 +169,7 @@ check_fuse = asks(
 
 
 def _layers() -> list[tuple[str, Callable[[Tensor], Tensor]]]:
-    """Return layers to test, each with what to say where a test is wrong about it."""
+    """Return layers to test, each with the hint for a test that is wrong about it."""
     import torch
 
     a, b = _random(2, 4, seed=2), torch.tensor([0.3, -0.5])
@@ -188,14 +188,14 @@ def _layers() -> list[tuple[str, Callable[[Tensor], Tensor]]]:
         ("Your test says yes to weights that differ in the seventh digit: that is rounding. Ask for more than 1e-5.",
          lambda v: b.softmax(0) + rounding[: len(v)]),
         ("Your test says no to a layer that is right. Which of your conditions fails? Think of the order: after `flip` "
-         "the weights of the first crystal stand in the last row.", lambda v: _weights(v, a, b)),
+         "the weights of the first crystal are in the last row.", lambda v: _weights(v, a, b)),
         ("Your test says no to a layer that gives some crystals the same weights, and others different ones. Do you "
          "look at *all* crystals of the batch?",
          lambda v: torch.where((v[:, 0, 0] > border)[:, None], _weights(v, a, b), b.softmax(0))),
         ("Your test says no to a layer whose weights differ by a hundredth from crystal to crystal. That is little, "
          "but it is no rounding.", lambda v: _weights(v, 0.02 * a, b)),
         ("Your test says yes to weights that belong to the *place* in the batch: the first crystal gets the first pair "
-         "of weights, whoever it is. What happens to them when the same crystals come in reverse order?",
+         "of weights, whichever crystal it is. What happens to them when the same crystals come in reverse order?",
          lambda v: place[: len(v)].softmax(1)),
         ("Your test says yes to weights that are drawn at random at each call. Call the layer twice: should a crystal "
          "not keep its weights?", lambda v: torch.randn(len(v), 2, generator=generator).softmax(1)),
@@ -240,16 +240,16 @@ check_dependence_test = asks(
 _VARIABLES = ("empty", "summary", "question", "scores", "weights")
 _CULPRITS = {"supercell": "summary", "rest of the batch": "weights"}
 _KEPT = {
-    "orientation": "The layer reads atom vectors that know distances only, so turning the crystal cannot matter.",
-    "origin": "No position reaches the layer, so moving the crystal cannot matter.",
+    "orientation": "The layer reads atom vectors that depend only on distances, so rotating the crystal cannot matter.",
+    "origin": "No position reaches the layer, so translating the crystal cannot matter.",
     "order of atoms": "The layer adds up over atoms, and a sum does not depend on the order.",
     "choice of cell": "Another cell of the same size has the same atoms with the same neighbours.",
 }
 _TOO_LATE = {
     ("supercell", "question"):
-        "`question` does change in a supercell. But is it the first that does? See what it is made of.",
+        "`question` does change in a supercell. But is it the first that does? See what it is computed from.",
     ("supercell", "scores"):
-        "`scores` do change in a supercell, because something that they are made of did. Go back to the first "
+        "`scores` do change in a supercell, because something that they are computed from did. Go back to the first "
         "variable that changes.",
     ("supercell", "weights"):
         "With twice the atoms each atom's weight must halve, and `softmax` of one crystal's scores does that by "
@@ -258,9 +258,9 @@ _TOO_LATE = {
         "`empty` is zeros. What is added into it, and how much of it in a cell with twice the atoms?",
     ("rest of the batch", "summary"):
         "`index_add` adds each atom to the row of its own crystal: other crystals stay out of `summary`. Which line "
-        "treats all atoms alike, whichever crystal they belong to?",
+        "mixes all atoms, whichever crystal they belong to?",
     ("rest of the batch", "question"):
-        "`question` has a row for each crystal, made of that crystal's own rows. Look further down.",
+        "`question` has one row per crystal, computed from that crystal's own rows. Look further down.",
     ("rest of the batch", "scores"):
         "The score of an atom needs its own vector and the question of its own crystal. Look one line further.",
     ("rest of the batch", "empty"):
@@ -288,7 +288,7 @@ def check_culprits(answer: object) -> str:
         finished(variable, f'culprits["{name}"]')
         if name in _KEPT:
             raise Hint(
-                f"You accuse it of breaking `{name}`, but look at the figure: nothing but rounding. {_KEPT[name]}"
+                f"You say that it breaks `{name}`, but the figure shows only rounding error there. {_KEPT[name]}"
             )
         if not isinstance(variable, str) or variable not in _VARIABLES:
             raise Hint(f"`{name}`: name a variable of `forward`, in quotes: {', '.join(_VARIABLES)}.")
@@ -297,8 +297,8 @@ def check_culprits(answer: object) -> str:
         raise Hint("`culprits` is empty. In which rows of the figure is the change far larger than rounding, 1e-6?")
     if missing:
         raise Hint(
-            f"One promise more is broken than you say ({len(culprits)} so far). Go through the figure once more: where "
-            "one bug is, others may be."
+            f"One more promise is broken ({len(culprits)} so far). Go through the figure again: where there is one "
+            "bug, there may be others."
         )
     for name, variable in culprits.items():
         if variable != _CULPRITS[name]:
@@ -347,21 +347,21 @@ def _of_the_batch(scores: Tensor, crystal: Tensor) -> Tensor:
 _FIXED = _layer_as(_mean, _of_the_crystal)
 
 _HALF_FIXED = (
-    ("It does what the colleague's layer did. Which two lines were to be changed?", _layer_as(_sum, _of_the_batch)),
-    ("`summary` is fixed. `weights` still shares one among *all* atoms of the batch.",
+    ("It does what the colleague's layer did. Which two lines must change?", _layer_as(_sum, _of_the_batch)),
+    ("`summary` is fixed. `weights` still add up to one over *all* atoms of the batch.",
      _layer_as(_mean, _of_the_batch)),
     ("`weights` is fixed. `summary` still adds up over the atoms, so it doubles in a cell of twice the size.",
      _layer_as(_sum, _of_the_crystal)),
-    ("You divided `summary` by the number of atoms of the whole *batch*: now it, too, changes with the others. "
+    ("You divided `summary` by the number of atoms of the whole *batch*: now it, too, changes with the other crystals. "
      "Divide each row by the number of atoms of its own crystal.",
      _layer_as(lambda x, c: _sum(x, c) / len(x), _of_the_crystal)),
-    ("Each atom of a crystal has the same weight: that keeps every promise, but it is no attention any more. Keep "
+    ("Each atom of a crystal has the same weight: that keeps every promise, but it is not attention any more. Keep "
      "the scores.", _layer_as(_mean, _uniform)),
-    ("A sigmoid looks at one atom at a time, so the batch is out. But now the weights of a crystal do not add up to "
-     "one: with twice the atoms the sum is twice as large.", _layer_as(_mean, lambda s, c: s.sigmoid())),
+    ("A sigmoid looks at one atom at a time, so the batch no longer matters. But now the weights of a crystal do not "
+     "add up to one: with twice the atoms the sum is twice as large.", _layer_as(_mean, lambda s, c: s.sigmoid())),
     ("The weights of a crystal must add up to one: divide by the sum over *its* atoms.",
      _layer_as(_mean, lambda s, c: s.exp())),
-    ("It keeps every promise, but it reads no summary of the crystal any more. Fix it rather than throw it out.",
+    ("It keeps every promise, but it no longer reads a summary of the crystal. Fix the summary instead of removing it.",
      _layer_as(lambda x, c: 0 * _sum(x, c), _of_the_crystal)),
     ("You divide by the number of atoms, but the softmax still runs over the whole batch before.",
      _layer_as(_mean, lambda s, c: s.softmax(0) / c.bincount()[c])),
@@ -416,12 +416,12 @@ def _check_forward(layer: nn.Module) -> str:
     alone = [forward(atoms[crystal == k], composition[[k]], 0 * crystal[crystal == k]) for k in range(3)]
     if not same(np.concatenate(alone), value):
         raise Hint(
-            "A crystal alone in its batch gives another vector than among others. `rest of the batch` is broken."
+            "A crystal gives a different vector alone in its batch than among others. `rest of the batch` is broken."
         )
     if not same(forward(atoms.repeat(2, 1), composition, crystal.repeat(2)), value):
-        raise Hint("With every atom twice, as in a supercell, the vector is another. `supercell` is broken.")
+        raise Hint("With every atom twice, as in a supercell, the vector is different. `supercell` is broken.")
     if same(forward(atoms, composition.flip(0), crystal), value):
-        raise Hint("With another composition it returns the same. The composition asks the question: keep it.")
+        raise Hint("With another composition it returns the same. The query comes from the composition: keep it.")
     return (
         "Every promise is kept, by other means than ours, and it still reads the composition. With the whole network:"
     )

@@ -1,4 +1,4 @@
-"""Exercise 8: what a hybrid owes to the composition, and what to the structure."""
+"""Exercise 8: the attribution of a hybrid's predictions to composition and structure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ BLOCKS = ("composition", "structure")
 
 _ZEROED = (
     "set to zero. A zero is a value like any other: a crystal whose features are all zero does not exist, and the "
-    "model has never seen one. Which numbers could stand there that it knows?"
+    "model has never seen one. Which numbers of the kind that it knows could be used instead?"
 )
 _TORN = (
     "shuffled column by column: each feature now comes from another crystal, and the row describes no crystal at all. "
-    "Keep the rows whole, and change only whose row it is."
+    "Keep the rows whole, and change only which crystal each belongs to."
 )
 
 
@@ -63,13 +63,13 @@ def check_shuffled(function: object) -> str:
         _check_kind(block, one)
     if close(found[0], found[1]) and close(found[0], found[2]):
         raise Hint(
-            "Your function gives the same order whichever generator it gets. Let it draw from `rng`, or all repeats "
-            "will be one and the same."
+            "Your function gives the same order whichever generator it gets. Draw from `rng`, or all repeats will be "
+            "the same."
         )
     if not close(found[1], returned(block, 1)):
         raise Hint(
-            "Two generators that begin alike give two different orders in yours. Let it draw from `rng` and from "
-            "nothing else, so that a run can be repeated."
+            "Two generators with the same seed give two different orders in yours. Draw only from `rng`, so that a run "
+            "can be repeated."
         )
     return (
         "Whole rows, each once, in random order. Every number is one that the model knows; only whose it is has "
@@ -93,8 +93,8 @@ def _check_kind(block: np.ndarray, found: np.ndarray) -> None:
         "own": "The block comes back as it was: every crystal still has its own row.",
         "zeros": f"The block comes back {_ZEROED}",
         "means": (
-            "Every crystal gets the mean of all crystals. No crystal is like that, so the model must guess outside of "
-            "what it knows. Give it rows that exist: those of other crystals."
+            "Every crystal gets the mean of all crystals. No crystal is like that, so the model must guess far from "
+            "its training data. Give it rows that exist: those of other crystals."
         ),
         "columns": f"The block comes back {_TORN}",
         "within": (
@@ -109,10 +109,7 @@ def _check_kind(block: np.ndarray, found: np.ndarray) -> None:
             "Some rows appear twice, and others not at all: that is drawing with replacement. Use each crystal's row "
             "once, in another order."
         ),
-        "other": (
-            "There are rows that belong to no crystal. Take the rows that are there, whole and unchanged, in another "
-            "order."
-        ),
+        "other": ("Some rows belong to no crystal. Take the existing rows, whole and unchanged, in another order."),
     }
     kind = _kind_of(block, found)
     if kind != "shuffled":
@@ -150,7 +147,7 @@ class _Asked(NamedTuple):
 
 
 class _World:
-    """Made-up crystals whose energies need both blocks, and a model of them that notes what it is asked."""
+    """Made-up crystals whose energies need both blocks, and a model of them that records its calls."""
 
     def __init__(self, n_crystals: int = 40):
         rng = np.random.default_rng(80)
@@ -228,8 +225,8 @@ def check_importance(
     again, other = (as_array(_asked_by(function, seed)[1], "importance(...)", (2, 2)) for seed in (0, 1))
     if not close(again, table):
         raise Hint(
-            "With two generators that begin alike, yours gives two different tables. Let every shuffle draw from the "
-            "`rng` that it is given, and from nothing else, so that a run can be repeated."
+            "With two generators that have the same seed, yours gives two different tables. Every shuffle must draw "
+            "only from the `rng` that it is given, so that a run can be repeated."
         )
     if close(other, table):
         raise Hint(
@@ -279,9 +276,8 @@ def _check_measured(
     uncertainty = 2 * right[:, 1].max()  # of another generator or number of repeats
     if same(measured, training) or away_from_training < min(away, uncertainty):
         raise Hint(
-            "You measured on the training crystals. There the model knows the answers of the very rows that you give "
-            "it, so a block can look important only because it was learned by heart. On which crystals is the error "
-            "honest?"
+            "You measured on the training crystals. There the model has seen the answers, so a block can look "
+            "important only because the model memorised it. On which crystals is the error honest?"
         )
     if same(measured[:, 0], right[:, 0]):
         raise Hint(
@@ -291,7 +287,7 @@ def _check_measured(
     if not measured[:, 1].any():
         raise Hint(
             "Both spreads in `measured` are zero, as after one repeat: another order could give another number, and "
-            f"nothing tells how different. {REPEATS} repeats are asked for."
+            f"nothing shows how different. Use {REPEATS} repeats."
         )
     if away > uncertainty:
         raise Hint(
@@ -301,13 +297,13 @@ def _check_measured(
     repeats = next((n for n in _OTHER_REPEATS if same(measured, table("test", repeats=n))), None)
     if repeats:
         raise Hint(
-            f"The right crystals and the right generator, but `measured` comes from {repeats} repeats, where {REPEATS} "
-            "are asked for. What would another number of them change about the two columns?"
+            f"The right crystals and the right generator, but `measured` comes from {repeats} repeats instead of "
+            f"{REPEATS}. What would another number of them change about the two columns?"
         )
     raise Hint(
         f"The right crystals, but another generator, it seems: with `np.random.default_rng({SEED})` and {REPEATS} "
         f"repeats your function gives {np.round(right, 4).tolist()}, while `measured` is "
-        f"{np.round(measured, 4).tolist()}. A generator that has been used goes on from where it stopped: make a new "
+        f"{np.round(measured, 4).tolist()}. A used generator continues from where it stopped: make a new "
         "one in the call."
     )
 
@@ -324,8 +320,8 @@ def _check_questions(world: _World) -> None:
     for name, done, other in (("composition", composition, structure), ("structure", structure, composition)):
         if "zeros" in done and "shuffled" in other:
             raise Hint(
-                f"The {name} is set to zero, but the other block is shuffled. These are two different losses, so the "
-                "two numbers cannot be compared. Treat both blocks alike: shuffle."
+                f"The {name} is set to zero, but the other block is shuffled. These are two different ways to lose a "
+                "block, so the two numbers cannot be compared. Treat both blocks in the same way: shuffle."
             )
     for name, done in (("composition", composition), ("structure", structure)):
         if "zeros" in done:
@@ -339,7 +335,7 @@ def _check_questions(world: _World) -> None:
             )
     if not kinds & set(_ALONE):
         raise Hint(
-            "Both blocks are shuffled at the same time, so nobody can say which of the two was missed. Shuffle one, "
+            "Both blocks are shuffled at the same time, so nobody can say which of the two mattered. Shuffle one, "
             "and leave the other with its own crystal."
         )
     for (name, alone), other in zip(zip(BLOCKS, _ALONE, strict=True), BLOCKS[::-1], strict=True):
@@ -347,20 +343,20 @@ def _check_questions(world: _World) -> None:
             raise Hint(f"The {name} is never shuffled while the {other} stays. Do for one what you do for the other.")
     if ("own", "own") not in kinds:
         raise Hint(
-            "The model is never asked with both blocks in place. By how much an error *grows* can be said only against "
-            "the error without any shuffling."
+            "The model is never asked with both blocks in place. The growth of an error is its difference from the "
+            "error without any shuffling."
         )
     for name, alone in zip(BLOCKS, _ALONE, strict=True):
         times = len(world.errors(*alone, np.mean))
         if times == 1:
             raise Hint(
-                f"The {name} is shuffled once. Another order gives another number: how different, only repeats can "
-                "tell. Shuffle `n_repeats` times."
+                f"The {name} is shuffled once. Another order gives another number; only repeats show how different. "
+                "Shuffle `n_repeats` times."
             )
         if world.n_orders(*alone) == 1:
             raise Hint(
                 f"The {name} is shuffled {times} times, each time in the same order. Draw from the `rng` that you are "
-                "given; a new generator with the same seed begins again."
+                "given; a new generator with the same seed starts again from the beginning."
             )
         if times != _REPEATS:
             raise Hint(
@@ -397,31 +393,33 @@ def _check_table(table: np.ndarray, world: _World) -> None:
     own = world.errors("own", "own", _absolute)[0]
     rms = growth(lambda difference: float(np.sqrt(_squared(difference))))
     mistakes = [
-        (-growth(_absolute), "Your numbers are negative where a block matters: the sign is turned round. Which error "
-         "is larger, the one with a block missing or the one with both? Subtract the smaller."),
-        (growth(_absolute) + own, "You return the error with a block shuffled. The importance is by how much it "
-         "*grew*: what must be subtracted?"),
-        (growth(_absolute) / own, "You return how many times over the error grew. The growth itself, in eV/atom, is "
-         "asked for: without the division."),
-        (growth(_absolute) / own + 1, "You return the ratio of the two errors. Their difference is asked for, in "
+        (-growth(_absolute), "Your numbers are negative where a block matters: the sign is wrong. Which error is "
+            "larger, the one with a block missing or the one with both? Subtract the smaller."),
+        (growth(_absolute) + own, "You return the error with a block shuffled. The importance is its *growth*: what "
+            "must be subtracted?"),
+        (growth(_absolute) / own, "You return the relative growth of the error. Return the growth itself, in eV/atom, "
+            "without the division."),
+        (growth(_absolute) / own + 1, "You return the ratio of the two errors. Return their difference, in "
         "eV/atom."),
-        (growth(_squared), "You used the squared error. The mean *absolute* error is asked for, in eV/atom."),
-        (rms, "You used the root of the mean squared error. The mean *absolute* error is asked for."),
-        (growth(_signed), "You left out the absolute value: errors up and down cancel, and the mean says little. "
-         "`np.abs` before the mean."),
-        (growth(_absolute)[::-1], "Your two rows are interchanged: the first belongs to the composition. It is the "
-         "error with the *composition* shuffled that tells its importance."),
+        (growth(_squared), "You used the squared error. Use the mean *absolute* error, in eV/atom."),
+        (rms, "You used the root of the mean squared error. Use the mean *absolute* error."),
+        (growth(_signed), "You left out the absolute value: positive and negative errors cancel, and the mean "
+         "says little. `np.abs` before the mean."),
+        (growth(_absolute)[::-1], "Your two rows are swapped: the first belongs to the composition. Its importance "
+            "comes from the error with the *composition* shuffled."),
     ]  # fmt: skip
     for values, hint in mistakes:
         if any(close(table, summary(values, ddof)) for ddof in (0, 1)) or close(table[:, 0], values.mean(axis=1)):
             raise Hint(hint)
     if close(table.T, right) or close(table.T, summary(growth(_absolute), ddof=0)):
-        raise Hint("All numbers are there. A row is a block, a column is mean or spread: yours is the other way round.")
+        raise Hint(
+            "All numbers are right, but your table is transposed: a row is a block, a column is the mean or the spread."
+        )
     if close(table[:, 0], right[:, 0]):
         if any(close(table[:, 1], summary(growth(_absolute), ddof)[:, 1] / np.sqrt(_REPEATS)) for ddof in (0, 1)):
             raise Hint(
-                "Your second column says how well the *mean* is known. The spread of the single repeats is asked for: "
-                "do not divide by the root of their number."
+                "Your second column is the standard error of the *mean*. Return the spread of the single repeats: do "
+                "not divide by the root of their number."
             )
         raise Hint("The means are right. The second column should be the standard deviation over the repeats.")
     raise Hint(
@@ -443,21 +441,21 @@ def _shapley(n: float, c: float, s: float, b: float) -> tuple[float, float]:
 
 
 _MISTAKEN_VALUES = tuple((hint, *map(_values, formulas)) for hint, *formulas in (
-    ("Your values add up, but only one order is in them: composition first, structure second. Who comes second gets "
-     "only what the first has left. What are they in the other order, and on average?",
+    ("Your values add up, but they hold only one order: composition first, structure second. The second block gets "
+     "only what the first has left. What are the values in the other order, and on average?",
      lambda n, c, s, b: (n - c, c - b)),
-    ("Your values add up, but only one order is in them: structure first, composition second. Which other order is "
-     "there, and what is the average of the two?", lambda n, c, s, b: (s - b, n - s)),
-    ("You let both blocks come first. What both of them know is then counted twice: add your values up and compare "
-     "with `neither` minus `both`.", lambda n, c, s, b: (n - c, n - s)),
-    ("You let both blocks come second: that is the permutation importance once more. What both of them know is "
-     "counted for neither, so your values do not add up to `neither` minus `both`.",
+    ("Your values add up, but they hold only one order: structure first, composition second. What is the other order, "
+     "and what is the average of the two?", lambda n, c, s, b: (s - b, n - s)),
+    ("You let both blocks come first. Information that is in both is then counted twice: add your values up and "
+     "compare with `neither` minus `both`.", lambda n, c, s, b: (n - c, n - s)),
+    ("You let both blocks come second: that is the permutation importance again. Information that is in both counts "
+     "for neither, so your values do not add up to `neither` minus `both`.",
      lambda n, c, s, b: (s - b, c - b)),
     ("The sizes are right, the signs are not. A block that helps makes the error *smaller*: error before minus error "
      "after.", lambda *v: -np.array(_shapley(*v))),
-    ("Your two values are interchanged. `error['composition']` is the error of a model that *has* the composition, "
+    ("Your two values are swapped. `error['composition']` is the error of a model that *has* the composition, "
      "not of one that lost it.", lambda *v: _shapley(*v)[::-1]),
-    ("You added the two orders up. With two orders, the mean is half of that; then the values add up to `neither` "
+    ("You added the two orders. With two orders, the mean is half of that; then the values add up to `neither` "
      "minus `both`.", lambda *v: 2 * np.array(_shapley(*v))),
     ("Your values add up to zero, so there is nothing to share. A block that comes first meets a model with "
      "*neither* block: is that the error you start from?",
@@ -465,14 +463,15 @@ _MISTAKEN_VALUES = tuple((hint, *map(_values, formulas)) for hint, *formulas in 
     ("Right as shares of the whole. Give the values themselves, in eV/atom: they should add up to `neither` minus "
      "`both`, not to one.",
      *(lambda *v, whole=whole: whole * np.array(_shapley(*v)) / (v[0] - v[3]) for whole in (1, 100))),
-    ("Half for each, whatever the blocks do? Look at what a block changes in each of the two orders.",
+    ("Half for each, whatever the blocks contribute? Look at what a block changes in each of the two orders.",
      lambda n, c, s, b: ((n - b) / 2, (n - b) / 2)),
-    ("These are the errors that are left with one block alone. What a block *brings* is a difference of two errors.",
+    ("These are the errors that are left with one block alone. The contribution of a block is a difference of two "
+     "errors.",
      lambda n, c, s, b: (c, s)),
     ("Those are the values of the example, whatever the errors are. Compute them from `error`.",
      lambda *v: (0.5, 0.2)),
-    ("You took the size of each difference. Where the error *grows* as a block comes in, the block has done harm, "
-     "and that counts against it.",
+    ("You took the size of each difference. Where the error *grows* when a block is added, the block does harm, and "
+     "that counts against it.",
      lambda n, c, s, b: ((abs(n - c) + abs(s - b)) / 2, (abs(n - s) + abs(c - b)) / 2)),
     ("Both values are zero. Does no block change the error?", lambda *v: (0.0, 0.0)),
 ))  # fmt: skip
@@ -487,9 +486,8 @@ _PROBES = (
 def _about_one_sharing(found: Found) -> str:
     (error,), value, _ = found.first()
     return (
-        f"For the errors {error} your values are {np.round(value, 3).tolist()}, together {value.sum():.3f}; what there "
-        f"is to share is {error['neither'] - error['both']:.3f}. Begin with one order: neither, then one block, then "
-        "both."
+        f"For the errors {error} your values are {np.round(value, 3).tolist()}, together {value.sum():.3f}; the whole "
+        f"gain is {error['neither'] - error['both']:.3f}. Start with one order: neither, then one block, then both."
     )
 
 
@@ -505,11 +503,11 @@ check_importance_statements = asks(
          "errors cancel?"),
         "importances too": (False, "compare the two sums in the table. In what order does a block come when only the "
          "other one is in place?"),
-        "zero is ignorance": (False, "think of two blocks with exactly the same numbers, and a model that reads the "
-         "first only. What is the importance of the second, and what does it know?"),
-        "this model": (True, "which part of the measurement would change if another network had learned from the "
+        "zero is ignorance": (False, "think of two blocks with exactly the same numbers, and a model that reads only "
+         "the first. What is the importance of the second, and what does it know?"),
+        "this model": (True, "which part of the measurement would change if another network had been trained on the "
          "same crystals?"),
-        "structure is minor": (False, "the graph, too, says which elements there are. And think of two polymorphs: "
+        "structure is minor": (False, "the graph, too, holds the elements. And think of two polymorphs: "
          "which block alone tells them apart?"),
     }),
     shows="Both numbers describe what a model takes from its inputs. What is in the crystals is another question.",

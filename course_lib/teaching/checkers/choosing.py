@@ -11,7 +11,7 @@ from course_lib.teaching.checkers.feedback import Hint, as_array, as_dict, check
 DAY = 24 * 60 * 60  # seconds
 
 N_TRAININGS, DAYS = 31, 7
-"""Trainings of a study, eight settings on two folds and three seeds on five, and the days there are for them."""
+"""Training runs of a study (eight settings on two folds, three seeds on five), and the days available for them."""
 
 BOARD = {"random_forest": "RF-SCM/Magpie", "cgcnn": "CGCNN v2019", "alignn": "ALIGNN"}
 """Methods of the course that have a row on the leaderboard."""
@@ -40,29 +40,29 @@ def _unbeaten(not_worse: np.ndarray) -> np.ndarray:
 
 
 _FRONTS = (
-    ("You take the smallest quotient of error and time. Let a method train twice as long for nothing: its quotient "
-     "halves, and looks better. What does that pick?", lambda e, t: _smallest(e / t)),
+    ("You take the smallest quotient of error and time. If a method trains twice as long for nothing, its quotient "
+     "halves and looks better. What does that pick?", lambda e, t: _smallest(e / t)),
     ("You take the smallest product of error and time. It halves with half the time as with half the error: who says "
-     "that the two are worth the same to you? Compare methods in each of the two, by itself.",
+     "that the two are worth the same to you? Compare methods in each of the two separately.",
      lambda e, t: _smallest(e * t)),
-    ("You keep the smallest error only. Somebody in a hurry may prefer a method that is a little worse and much "
+    ("You keep only the smallest error. Somebody in a hurry may prefer a method that is a little worse and much "
      "faster.", lambda e, t: _smallest(e)),
-    ("You keep the fastest only. What of a method that is slower, but more accurate?", lambda e, t: _smallest(t)),
+    ("You keep only the fastest. What about a method that is slower, but more accurate?", lambda e, t: _smallest(t)),
     ("You keep the two ends: the most accurate and the fastest. A method in between may be faster than the one and "
      "more accurate than the other, and no other beats it.", lambda e, t: _smallest(e) | _smallest(t)),
-    ("Yours is True for just those that are beaten. Turn it round.", lambda e, t: ~_front(e, t)),
-    ("A method stays in yours that has the *same* error as another one and takes longer. Beaten means: worse in one, "
+    ("Yours is True for exactly those that are beaten. Reverse it.", lambda e, t: ~_front(e, t)),
+    ("Yours keeps a method that has the *same* error as another one and takes longer. Beaten means: worse in one, "
      "and not better in the other.",
      lambda e, t: _unbeaten((e < e[:, None]) & (t < t[:, None])),
      lambda e, t: _unbeaten((e < e[:, None]) & (t <= t[:, None]))),
-    ("A method stays in yours that takes as long as another one and has a larger error. Beaten means: worse in one, "
+    ("Yours keeps a method that takes as long as another one and has a larger error. Beaten means: worse in one, "
      "and not better in the other.", lambda e, t: _unbeaten((e <= e[:, None]) & (t < t[:, None]))),
-    ("Yours is False for those that beat another one, and that is no fault. Rows and columns are mixed up: which of "
+    ("Yours is False for those that beat another one, which is not a fault. Rows and columns are mixed up: which of "
      "the two is the method that is beaten?", lambda e, t: ~_beats_one(e, t)),
-    ("Two methods with the same error and the same time put each other out in yours, and nobody is left. Beaten "
+    ("In yours, two methods with the same error and the same time rule each other out, and neither is left. Beaten "
      "means: nowhere better, and worse in at least one of the two.",
      lambda e, t: _unbeaten((e <= e[:, None]) & (t <= t[:, None]) & ~np.eye(len(e), dtype=bool))),
-    ("In yours every method is beaten, the best ones, too. Is each beaten by itself? It takes another one that is "
+    ("In yours every method is beaten, even the best. Is each compared with itself? It takes another one that is "
      "nowhere worse and *better* in at least one of the two.",
      lambda e, t: _unbeaten((e <= e[:, None]) & (t <= t[:, None]))),
 )  # fmt: skip
@@ -80,7 +80,7 @@ def _flags(returned: object, shown: str) -> np.ndarray:
     array = as_array(returned, "worth_considering(...)", (None,))
     if np.asarray(returned).dtype != bool:
         raise Hint(
-            "`worth_considering(...)` holds numbers. The next cell picks methods by it, so it takes True and False."
+            "`worth_considering(...)` holds numbers. The next cell picks methods with it and needs True and False."
         )
     return array
 
@@ -92,7 +92,7 @@ def _about_one_method(found: Found) -> str:
     wrong = np.flatnonzero(value != right)[0]
     return (
         f"With the errors {errors.tolist()} and the times {seconds.tolist()}, yours is {bool(value[wrong])} for number "
-        f"{wrong}, counted from 0. Is there another one that is nowhere worse, and better in one of the two?"
+        f"{wrong}, counted from 0. Is another method nowhere worse, and better in one of the two?"
     )
 
 
@@ -109,19 +109,19 @@ def _days(seconds: float, n_learned: float, n_crystals: float, n_trainings: floa
 
 
 _TIMES = (
-    ("You took the recorded time as it is. It was for `n_learned` crystals: how much longer does an epoch over "
+    ("You used the recorded time as it is. It was for `n_learned` crystals: how much longer does an epoch over "
      "`n_crystals` take?", lambda s, m, n, k: s * k / DAY),
     ("The ratio of the sizes is upside down: more crystals take longer.", lambda s, m, n, k: _days(s, n, m, k)),
-    ("That is one training. How many are there?", lambda s, m, n, k: _days(s, m, n, 1)),
-    ("Right, in seconds. Days are asked for.", lambda s, m, n, k: _days(s, m, n, k) * DAY),
-    ("Right, in hours. Days are asked for.", lambda s, m, n, k: _days(s, m, n, k) * 24),
-    ("Right, in minutes. Days are asked for.", lambda s, m, n, k: _days(s, m, n, k) * 24 * 60),
+    ("That is one training run. How many are there?", lambda s, m, n, k: _days(s, m, n, 1)),
+    ("Right, in seconds. Give days.", lambda s, m, n, k: _days(s, m, n, k) * DAY),
+    ("Right, in hours. Give days.", lambda s, m, n, k: _days(s, m, n, k) * 24),
+    ("Right, in minutes. Give days.", lambda s, m, n, k: _days(s, m, n, k) * 24 * 60),
     ("You squared the ratio of the sizes. A graph network looks at each crystal by itself: twice the crystals, twice "
      "the work.", lambda s, m, n, k: _days(s, m, n, k) * n / m),
     ("You took the recorded time for that of one crystal. It is that of `n_learned` of them.",
      lambda s, m, n, k: s * n * k / DAY),
-    ("More trainings take longer, but you divided by their number.", lambda s, m, n, k: _days(s, m, n, 1) / k),
-    (f"Right for {N_TRAININGS} trainings, and the same for any other number. It is an argument: use it.",
+    ("More training runs take longer, but you divided by their number.", lambda s, m, n, k: _days(s, m, n, 1) / k),
+    (f"Right for {N_TRAININGS} training runs, but the same for any other number. It is an argument: use it.",
      lambda s, m, n, k: _days(s, m, n, N_TRAININGS)),
 )  # fmt: skip
 
@@ -129,7 +129,7 @@ _TIMES = (
 def _about_one_campaign(found: Found) -> str:
     (seconds, n_learned, n_crystals, n_trainings), value, _ = found.first()
     return (
-        f"For {seconds:.0f} s on {n_learned} crystals, and {n_trainings} trainings on {n_crystals}, yours gives "
+        f"For {seconds:.0f} s on {n_learned} crystals, and {n_trainings} training runs on {n_crystals}, yours gives "
         f"{value:.6g} days. Start with the time for one crystal; a day has 86,400 s. Do not round."
     )
 
@@ -218,15 +218,15 @@ def _less_strict(runs: pd.DataFrame) -> list[str]:
 
 
 _CONTENDERS = (
-    ("You keep the one with the smallest mean only. How far are the others from it, compared with how much that "
+    ("You keep only the one with the smallest mean. How far are the others from it, compared with how much that "
      "differs from fold to fold?", lambda runs: [_best(_of("formula", runs))]),
-    ("You read the random folds, where polymorphs of a test formula were learned from. Which folds have formulas that "
-     "are new?", lambda runs: _not_worse(_of("random", runs))),
-    ("You keep the smallest mean on the random folds. The formulas are to be new; and one mean alone shows little.",
+    ("You read the random folds, where models are trained on polymorphs of test formulas. Which folds have formulas "
+     "that are new?", lambda runs: _not_worse(_of("random", runs))),
+    ("You keep the smallest mean on the random folds. The formulas should be new, and one mean alone shows little.",
      lambda runs: [_best(_of("random", runs))]),
-    ("The best one itself is missing: it stands in no row of the differences to it. Add it.",
+    ("The best one itself is missing: the differences to it have no row for it. Add it.",
      lambda runs: contenders(runs)[1:]),
-    ("Those are the ones that *are* shown to be worse. The others are asked for.",
+    ("Those are the ones that *are* shown to be worse. Return the others.",
      lambda runs: [method for method in _METHODS if method not in contenders(runs)]),
     ("That is what comes out if one lets the bars of two methods overlap. Such bars are wide because some folds are "
      "hard for *all* methods. Compare pairs on the same fold: `summarize_differences`.",
@@ -241,14 +241,14 @@ _CONTENDERS = (
      "differences has rows for both kinds of folds: which of them are about new formulas?",
      lambda runs: _not_worse(runs, _best(_of("formula", runs)), "max"),
      lambda runs: _not_worse(runs, _best(_of("formula", runs)), "min")),
-    ("That is what comes out if the folds are taken for independent. But they share training crystals: the interval "
+    ("That is the result if the folds are treated as independent. But they share training crystals: the interval "
      "must be wider. `summarize_differences` does that; see its `low`.",
      lambda runs: _uncorrected(_of("formula", runs))),
-    ("You drop every one that is behind on all folds. Five small differences of one sign can be chance. What does the "
-     "interval say?", lambda runs: _ahead_once(_of("formula", runs))),
-    ("You keep all. Print your best one first: has it the smallest *mean* error on new formulas? If so, one of the "
-     "others is worse on every fold, by much. What says the lower end of its interval?", lambda runs: _METHODS),
-    ("That is what a border on the mean difference gives: the nearest few, however sure their distance is. A small "
+    ("You drop every method that is behind on all folds. Five small differences of one sign can be chance. What does "
+     "the interval say?", lambda runs: _ahead_once(_of("formula", runs))),
+    ("You keep all. First print your best one: does it have the smallest *mean* error on new formulas? If so, one of "
+     "the others is much worse on every fold. What does the lower end of its interval say?", lambda runs: _METHODS),
+    ("That is what a limit on the mean difference gives: the nearest few, however certain their distance is. A small "
      "difference that is the same on every fold is shown; a large one that comes from two bad folds is not. What does "
      "the interval say?",
      *(lambda runs, count=count: _nearest(_of("formula", runs), count) for count in range(2, len(_METHODS)))),
@@ -302,7 +302,7 @@ def _chosen(returned: object, shown: str) -> np.ndarray:
         raise Hint("`contenders` should return a list of methods, such as `['a', 'b']`.")
     named = list(returned)
     if not all(isinstance(name, str) and name in _METHODS for name in named):
-        raise Hint("`contenders` returns something that is no method of the column `method`. Return their names.")
+        raise Hint("`contenders` returns something that is not in the column `method`. Return names of methods.")
     return np.array([float(method in named) for method in _METHODS])
 
 
@@ -337,9 +337,10 @@ _REASONS = {
 }
 
 _WRONG_REASONS = {
-    "smallest quotient": "error divided by time is small where the time is long. That is no reason.",
+    "smallest quotient": "error divided by time is small where the time is long. That is not a reason.",
     "smallest mean": "a mean without its interval does not say whether the next study would find the same.",
-    "random folds": "on random folds, polymorphs of the test formulas were learned from. That is another question.",
+    "random folds": "on random folds, the models were trained on polymorphs of the test formulas. That is another "
+    "question.",
     "across datasets": "the crystals of the leaderboard are other crystals, with other energies: an error there cannot "
     "be compared with one recorded here.",
 }
@@ -349,15 +350,15 @@ _MISPLACED = {
         "there are fewer than a quarter of the crystals of `mp_e_form`, time is limited, and the leaderboard's folds "
         "do not keep a formula together. Which runs have test formulas that are new, and does the method fit?"
     ),
-    ("A", "no new training"): "nothing is there yet, so everything is trained again. What limits you?",
+    ("A", "no new training"): "no model exists yet, so everything has to be trained. What limits you?",
     ("B", "holds and fits"): (
-        "the recorded runs learned from far fewer crystals, and nothing has to fit. Where is evidence at 100,000?"
+        "the recorded runs had far fewer training crystals, and there is no time limit. Where is evidence at 100,000?"
     ),
     ("B", "no new training"): (
-        "training is no obstacle here: there is no deadline. What counts is the error at this size."
+        "training is not an obstacle here: there is no deadline. What counts is the error at this size."
     ),
-    ("C", "holds and fits"): "no training is wanted at all, however short. What can be made of what is there?",
-    ("C", "large data"): "nobody said how large the data are. What is there already, and what must not be risked?",
+    ("C", "holds and fits"): "nothing may be trained, however briefly. What can be made of the existing models?",
+    ("C", "large data"): "nobody said how large the data are. Which models exist already, and what must not be risked?",
 }
 
 
@@ -394,7 +395,9 @@ def check_choices(answer: object, runs: pd.DataFrame, board: pd.DataFrame) -> st
             raise Hint(f"{situation}: give a pair of texts, the method and the reason.")
         method, reason = choice
         if method not in known:
-            raise Hint(f"{situation}: no method of the evidence has that name. There are: {', '.join(sorted(known))}.")
+            raise Hint(
+                f"{situation}: no method in the evidence has that name. The names are: {', '.join(sorted(known))}."
+            )
         checks[situation](method, runs, board)
         if reason in _WRONG_REASONS:
             raise Hint(f"{situation}, {reason!r}: {_WRONG_REASONS[reason]}")
@@ -417,17 +420,19 @@ def _check_a(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
     from course_lib.methods import LABELS
 
     if method not in set(runs["method"]):
-        raise Hint(f"A: there are no recorded runs of {LABELS[method]} yet, so nothing is known about it here.")
+        raise Hint(f"A: no runs of {LABELS[method]} are recorded yet, so nothing is known about it here.")
     if method not in contenders(runs):
         best = _best(_of("formula", runs))
         row = summarize_differences(_of("formula", runs), best).loc[("formula", method)]
         raise Hint(
             f"A: accuracy comes first, but {LABELS[method]} is shown to be worse than {LABELS[best]} on new formulas, "
-            f"by {row['mean']:.3f} eV/atom with an interval from {row['low']:.3f}. Whom does your `contenders` keep?"
+            f"by {row['mean']:.3f} eV/atom with an interval from {row['low']:.3f}. Which methods does your "
+            "`contenders` keep?"
         )
     if not _fits(method, runs):
         raise Hint(
-            f"A: {LABELS[method]} holds, but {N_TRAININGS} trainings do not fit into {DAYS} days. Who is faster?"
+            f"A: {LABELS[method]} is not shown to be worse, but {N_TRAININGS} training runs do not fit into {DAYS} "
+            "days. Which is faster?"
         )
 
 
@@ -438,7 +443,7 @@ def _check_b(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
     best = min(BOARD, key=lambda name: column[BOARD[name]])
     if method not in BOARD:
         raise Hint(
-            f"B: {LABELS[method]} has no row on the leaderboard, and the recorded runs learned from far fewer "
+            f"B: {LABELS[method]} has no row on the leaderboard, and the recorded runs had far fewer training "
             "crystals. What is known at 100,000?"
         )
     if method != best:
@@ -453,8 +458,8 @@ def _check_c(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
 
     if method in ("random_forest", "cgcnn"):
         raise Hint(
-            f"C: {LABELS[method]} alone is what is there already, and the other one lies idle. Two models whose errors "
-            "differ: what can be had from both without touching either?"
+            f"C: {LABELS[method]} alone is what C has already, and the other model is not used. The errors of the two "
+            "differ: how can both be used without changing either?"
         )
     if method != "late_fusion":
         raise Hint(f"C: {LABELS[method]} has to be trained, tuned and trusted again. What risks less?")

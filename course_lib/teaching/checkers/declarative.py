@@ -1,7 +1,7 @@
 """Checkers as data: statements to judge, numbers to find, functions to write.
 
 `asks` makes a checker of parts, one for each argument: `Judge`, `Number` and `Function`. A part holds the right answer
-and the known mistakes, each with its hint, and nothing else; how an answer is compared with them stands here, once.
+and the known mistakes, each with its hint, and nothing else; how an answer is compared with them is written here, once.
 Its `right` is an answer that must be accepted, its `known` lists wrong ones with the hint that each must get: the test
 of the exercises draws from both.
 """
@@ -121,7 +121,7 @@ def same_keys(answer: Mapping, name: str, keys: Mapping) -> None:
     if missing:
         raise Hint(f"`{name}` lacks the key {short(missing[0])}. Keep all keys of the stub.")
     if extra:
-        raise Hint(f"`{name}` has the key {short(extra[0])}, which nobody asked for. Take it out.")
+        raise Hint(f"`{name}` has the key {short(extra[0])}, which is not in the stub. Remove it.")
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------
@@ -136,11 +136,11 @@ class Number:
     name : str
         What the answer is called in the notebook.
     right : float or (float, float)
-        The right answer, or from where to where it may lie.
+        The right answer, or the range in which it may lie.
     mistakes : sequence of (str, float or callable, ...)
         Hints, each with the wrong answers that get it: values, or functions that say whether a number is meant. A
-        hint may hold ``{value:g}``, or be a function of the number. The first that fits is told, so a last one fits
-        all that is left.
+        hint may hold ``{value:g}``, or be a function of the number. The first that fits is shown, so the last one may
+        fit everything else.
     atol : float
         By how much the answer, and a known mistake, may differ from the number given here.
     """
@@ -173,7 +173,7 @@ class Number:
 
 
 def _common(name: str, values: list[np.ndarray], right: list[np.ndarray], atol: float = 1e-9) -> None:
-    """Raise `Hint` for what is right but for rounding, or but for being in percent."""
+    """Raise `Hint` for an answer that is right except for rounding, or for being in percent."""
     if all(close(value, 100 * wanted, atol=atol) for value, wanted in zip(values, right, strict=True)):
         raise Hint(f"`{name}` is 100 times too large: right in percent. Give the number itself.")
     if all(value.size == 1 and value == values[0] for value in values) and len(values) > 1:
@@ -181,8 +181,8 @@ def _common(name: str, values: list[np.ndarray], right: list[np.ndarray], atol: 
     for digits in range(6, 0, -1):
         if all(close(value, np.round(wanted, digits)) for value, wanted in zip(values, right, strict=True)):
             raise Hint(
-                f"`{name}` is right to {digits} {'digit' if digits == 1 else 'digits'} after the point. Do you round, "
-                "or try values in steps? Give more digits, as they come out of the formula."
+                f"`{name}` is right to {digits} {'digit' if digits == 1 else 'digits'} after the decimal point. Do you "
+                "round, or try values in steps? Give more digits, as the formula gives them."
             )
 
 
@@ -270,13 +270,13 @@ class Function:
     read : callable
         Turns what one call returned into an array, or raises `Hint`.
     also : tuple of callable
-        What may be returned just as well.
+        Other references that are accepted as well.
     rtol, atol : float
         As in ``numpy.isclose``.
     then : Function, optional
         More that the same function must do, looked at once all this is right.
     lead : str
-        How the hint begins where a call fails.
+        How the hint starts where a call fails.
     """
 
     name: str
@@ -321,7 +321,7 @@ class Function:
             raise Hint(f"{self.lead}{hint}") from None
 
     def _at(self, function: Callable, probe: tuple) -> np.ndarray | None:
-        """Return what one of our own functions gives at a probe; None where that would be no answer at all."""
+        """Return what one of our own functions gives at a probe; None where that is not an answer at all."""
         with np.errstate(all="ignore"):
             try:
                 return self.read(function(*copy.deepcopy(probe)), call_text(self.name, probe))

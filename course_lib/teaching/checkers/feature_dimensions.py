@@ -19,18 +19,18 @@ BASELINE = {"dropout": 0.0, "weight_decay": 0.0, "hidden": (128, 64), "n_crystal
 _JOINED = N_COMPOSITION + N_EMBEDDING
 
 _INPUTS = (
-    ("You multiplied. Concatenation writes one vector behind the other: how long is a list of 2 numbers followed by "
+    ("You multiplied. Concatenation writes one vector after the other: how long is a list of 2 numbers followed by "
      "a list of 3?", N_COMPOSITION * N_EMBEDDING),
     ("You counted 132 composition features: that is matminer's preset `magpie` alone. Which three groups of features "
      "does the course add to it (notebook 1)?", 132 + N_EMBEDDING),
     ("That is the network of notebook 2, whose graph embedding has 128 numbers. How long is the embedding here?",
      N_COMPOSITION + 128),
-    ("That is the graph embedding alone. What stands beside it?", N_EMBEDDING),
-    ("Those are the composition features alone. What stands beside them?", N_COMPOSITION),
+    ("That is the graph embedding alone. What is concatenated with it?", N_EMBEDDING),
+    ("Those are the composition features alone. What is concatenated with them?", N_COMPOSITION),
     ("You took the difference. Both vectors are kept whole; nothing is subtracted.", N_EMBEDDING - N_COMPOSITION),
-    ("You brought both to one length first. That is needed for adding vectors, or for attention; concatenation takes "
+    ("You first made both the same length. That is needed for adding vectors, or for attention; concatenation takes "
      "them as they are.", max(N_COMPOSITION, N_EMBEDDING) * 2),
-    ("{value:g} inputs do not come out of two vectors of 145 and 256 numbers. Put one behind the other and count what "
+    ("Two vectors of 145 and 256 numbers do not give {value:g} inputs. Put one after the other and count what "
      "you have.", lambda value: True),
 )  # fmt: skip
 
@@ -44,8 +44,8 @@ _WEIGHTS = (
     ("That is the first layer of notebook 2, with an embedding of 128. Use the number of inputs that you found above.",
      273 * N_HIDDEN + N_HIDDEN),
     ("Those are the inputs again. Each of the 128 outputs has a weight for every one of them.", _JOINED),
-    ("`n_inputs` is right, but {value:g} numbers in the first layer are not. Picture one of its 128 outputs: it weighs "
-     "every input with a number of its own, and then adds one more.", lambda value: True),
+    ("`n_inputs` is right, but {value:g} numbers in the first layer are not. Picture one of its 128 outputs: it "
+     "multiplies every input by a weight of its own, and then adds one more number.", lambda value: True),
 )  # fmt: skip
 
 check_dimensions = asks(
@@ -62,17 +62,17 @@ check_dimensions = asks(
 # --- two variants ---------------------------------------------------------------------------------------------------
 
 _DROPOUT = Number("dropout", (1e-9, 0.8), (
-    ("A dropout of {value:g} is more than everything. It is a share: 0.3 drops 30 % of the numbers.", lambda p: p > 1),
-    ("A dropout of 1 drops every number, and nothing is left to learn from. Leave some.", 1),
+    ("A dropout of {value:g} is impossible. It is a share: 0.3 drops 30 % of the numbers.", lambda p: p > 1),
+    ("A dropout of 1 drops every number, so nothing can be learned. Leave some.", 1),
     ("A dropout of {value:g} leaves so few of the numbers that hardly anything can be learned, so the model would "
-     "not only memorise less, but know less. Usual are 0.1 to 0.5.", lambda p: p > 0.8),
+     "memorise less, but also know less. Usual values are 0.1 to 0.5.", lambda p: p > 0.8),
     ("A dropout of {value:g} drops nothing: that is the baseline, or less. Choose a share above zero.", lambda p: True),
 ), atol=0)  # fmt: skip
 
 _WEIGHT_DECAY = Number("weight_decay", (1e-3, 10), (
-    ("A weight decay of {value:g} would push the weights away from zero. Which sign pulls them there?",
+    ("A weight decay of {value:g} would make the weights grow. Which sign shrinks them?",
      lambda w: w < 0),
-    ("A weight decay of zero is the baseline. How strongly should the weights be pulled towards zero?", 0),
+    ("A weight decay of zero is the baseline. How strongly should the weights shrink?", 0),
     ("A weight decay of {value:g} takes the share learning rate × {value:g} from a weight at each step: over the 120 "
      "steps of this training that is next to nothing. Try 0.1 or more.", lambda w: w < 1e-3),
     ("A weight decay of {value:g} takes the share learning rate × {value:g} from a weight at each step: hardly "
@@ -94,7 +94,9 @@ def _check_hidden(value: object) -> None:
         return sum(a * b + b for a, b in zip((_JOINED, *layers), (*layers, 1), strict=True))
 
     if weights(tuple(value)) >= weights(BASELINE["hidden"]):
-        raise Hint("That network has at least as many weights as the baseline, so it can memorise more. Other way!")
+        raise Hint(
+            "That network has at least as many weights as the baseline, so it can memorise as much. Make it smaller."
+        )
 
 
 def _check_n_crystals(value: object, available: int) -> None:
@@ -105,7 +107,7 @@ def _check_n_crystals(value: object, available: int) -> None:
         )
     if value <= BASELINE["n_crystals"]:
         raise Hint(
-            f"{value} crystals are no more than the baseline's {BASELINE['n_crystals']}: the fewer there are, the "
+            f"{value} crystals are no more than the baseline's {BASELINE['n_crystals']}: the fewer crystals, the "
             "easier they are to memorise."
         )
     if value > available:
@@ -121,7 +123,7 @@ def check_variants(first: object, second: object, available: int) -> str:
     first, second : dict
         What to change of `BASELINE`, such as ``{"dropout": 0.3}``.
     available : int
-        Crystals there are to learn from.
+        Number of training crystals.
 
     Returns
     -------
@@ -129,7 +131,7 @@ def check_variants(first: object, second: object, available: int) -> str:
     """
     changed = [_changed_setting(first, "first", available), _changed_setting(second, "second", available)]
     if changed[0] == changed[1]:
-        raise Hint(f"Both change `{changed[0]}`. Take a second way that is different in kind.")
+        raise Hint(f"Both change `{changed[0]}`. Choose a different setting for the second.")
     return f"Two different ways, `{changed[0]}` and `{changed[1]}`, each alone. What they do, the next cell measures."
 
 
@@ -145,7 +147,9 @@ def _changed_setting(answer: object, name: str, available: int) -> str:
                 "the epoch with the smallest validation error. So choose another."
             )
         if key not in BASELINE:
-            raise Hint(f"`{name}` changes {key!r}, which is no setting here. There are: {', '.join(BASELINE)}.")
+            raise Hint(
+                f"`{name}` changes {key!r}, which is not a setting here. The settings are: {', '.join(BASELINE)}."
+            )
     if len(variant) > 1:
         raise Hint(
             f"`{name}` changes {' and '.join(f'`{key}`' for key in variant)} at once. If the error changes, which of "
@@ -180,15 +184,15 @@ _T_OF_FIVE = stats.t.ppf(0.975, 4)
 
 
 _VERDICTS = (
-    ("You look at the mean alone. A mean above zero comes out of pure chance every second time. How far is it from "
+    ("You look at the mean alone. Pure chance gives a mean above zero every second time. How far is it from "
      "zero, compared with its own uncertainty?", lambda d: d.mean() > 0),
     ("Your answers are those for the opposite question. The differences are baseline minus variant: which sign do "
      "they have where the variant has the smaller error?", lambda d: _low(-d) > 0),
-    ("You ask whether the variant won with every seed. Three wins of three happen by chance one time in eight, and "
-     "one lost seed of twenty would veto a clear gain. Use the interval of the mean.", lambda d: (d > 0).all()),
+    ("You ask whether the variant won with every seed. Three wins out of three happen by chance one time in eight, and "
+     "one lost seed in twenty would veto a clear gain. Use the interval of the mean.", lambda d: (d > 0).all()),
     ("You look at the *upper* end of the interval. Where it lies above zero, the lower end may still lie below.",
      lambda d: -_low(-d) > 0),
-    ("Your interval tells where a *single* run lies. The mean of n runs is known better than one run: by which "
+    ("Your interval says where a *single* run lies. The mean of n runs is known better than one run: by which "
      "factor, in n?", lambda d: _low(d, divisor=1) > 0),
     ("You divide the spread by n. Four times as many runs make the mean only twice as certain: what should stand "
      "there?", lambda d: _low(d, divisor=len(d)) > 0),
@@ -221,7 +225,7 @@ _VERDICTS = (
 )  # fmt: skip
 
 
-# Each mistake answers at least one of these differently from the rule, and no two answer all alike. Some were
+# Each mistake answers at least one of these differently from the rule, and no two agree on all of them. Some were
 # chosen so that rules that are not listed, such as the median or a 99 % interval, are not taken for one that is.
 _PROBES = tuple(
     np.array(differences)

@@ -38,7 +38,7 @@ class Feedback:
     state : "right", "hint" or "unfinished"
         How far the answer is.
     message : str
-        What it has shown, or what to think about next. Code stands between backticks, emphasis between asterisks.
+        What it has shown, or what to think about next. Code is in backticks, emphasis in asterisks.
     """
 
     state: str
@@ -52,7 +52,7 @@ class Feedback:
         return textwrap.fill(f"{sign} {lead} {self.message}", _WIDTH, break_long_words=False, break_on_hyphens=False)
 
     def _repr_html_(self) -> str:
-        """Return what JupyterLab and the website show; the words, not the colour, say how it stands."""
+        """Return what JupyterLab and the website show; the words, not the colour, say how far the answer is."""
         lead = _LEADS[self.state][1]
         pieces = html.escape(self.message).split("`")  # every second one is code
         pieces[::2] = [re.sub(r"\*(\S.*?)\*", r"<em>\1</em>", piece) for piece in pieces[::2]]
@@ -67,7 +67,7 @@ class Hint(Exception):
 
 
 class Unfinished(Hint):
-    """Raised in a checker where there is no answer yet."""
+    """Raised in a checker where no answer is given yet."""
 
 
 def checker(check: Callable[..., str]) -> Callable[..., Feedback]:
@@ -109,7 +109,7 @@ def as_array(answer: object, name: str, shape: tuple[int | None, ...] | None) ->
     Raises
     ------
     Hint
-        Where it is no such array.
+        Where the answer is not such an array.
     """
     finished(answer, name)
     wanted = _describe_shape(shape)
@@ -136,7 +136,7 @@ def as_array(answer: object, name: str, shape: tuple[int | None, ...] | None) ->
 
 
 def as_number(answer: object, name: str) -> float:
-    """Return the answer as a finite float; raise `Hint` where it is none."""
+    """Return the answer as a finite float; raise `Hint` where it is not one."""
     return float(as_array(answer, name, ()))
 
 
@@ -174,7 +174,7 @@ def _describe_shape(shape: tuple[int | None, ...] | None) -> str:
 
 
 def as_dict(answer: object, name: str) -> dict:
-    """Return the answer if it is a dict; raise `Hint` where it is none."""
+    """Return the answer if it is a dict; raise `Hint` where it is not."""
     finished(answer, name)
     if not isinstance(answer, Mapping):
         raise Hint(f"`{name}` is {kind_of(answer)}. Keep the dict of the stub, with its keys, and fill in the values.")
@@ -192,11 +192,11 @@ def call(function: object, name: str, *arguments: object) -> object:
     Unfinished
         Where it returns nothing, or ``...``, or says that it is not implemented.
     Hint
-        Where it is not a function, takes other arguments, or stops with an error, which the hint then tells.
+        Where it is not a function, takes other arguments, or stops with an error, which the hint then shows.
     """
     finished(function, name)
     if not callable(function):
-        raise Hint(f"`{name}` is {kind_of(function)}; a function is asked for. Keep the stub's `def {name}(...)` line.")
+        raise Hint(f"`{name}` is {kind_of(function)}, not a function. Keep the stub's `def {name}(...)` line.")
     _check_arguments(function, name, len(arguments))
     shown = call_text(name, arguments)
     try:
@@ -222,7 +222,7 @@ def call(function: object, name: str, *arguments: object) -> object:
 def _check_arguments(function: Callable, name: str, count: int) -> None:
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some built-in functions do not tell
+    except (TypeError, ValueError):  # some built-in functions have no signature
         return
     try:
         signature.bind(*range(count))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 EDGES = ((1, 0), (2, 0), (0, 1), (2, 1), (0, 2), (1, 2))
-"""Source and target of the edges of trigonal selenium with two neighbours an atom, in the library's order."""
+"""Source and target of the edges of trigonal selenium with two neighbours per atom, in the library's order."""
 
 
 def selenium() -> Structure:
@@ -67,9 +67,9 @@ _COSINES = (
      lambda a, b, c: _cosine(b, a, c)),
     ("That is the angle at c. The angle at b lies between the bonds from b to a and from b to c.",
      lambda a, b, c: _cosine(b, c, a)),
-    ("You took the positions as they are, so the result changes when the whole molecule is moved. Begin with the "
+    ("You took the positions as they are, so the result changes when the whole molecule is translated. Begin with the "
      "vectors from b to a and from b to c.", lambda a, b, c: a @ c / (np.linalg.norm(a) * np.linalg.norm(c))),
-    ("That is the sine: the same for 75.5° and 104.5°. Which function of the angle tells the two apart?",
+    ("That is the sine, which is the same for 75.5° and 104.5°. Which function of the angle tells the two apart?",
      lambda a, b, c: np.sqrt(1 - _cosine(a, b, c) ** 2)),
     ("You dropped the sign. It tells an acute angle from an obtuse one.", lambda a, b, c: abs(_cosine(a, b, c))),
     ("NumPy's `cos` wants radians, and yours got degrees. Better still, take the cosine from the vectors; no angle "
@@ -124,7 +124,7 @@ _WRONG_PAIRS = (
      _pairs(lambda first, second: first[1] == second[1])),
     ("You joined edges that *begin* at the same atom. A pair is a path of two steps: where must the first end?",
      _pairs(lambda first, second: first[0] == second[0])),
-    ("You joined each edge to its own reverse, only. The path may also go on to the third atom.",
+    ("You joined each edge only to its own reverse. The path may also go on to the third atom.",
      _pairs(lambda first, second: first == second[::-1])),
     ("You joined all edges that have an atom in common. The direction counts: the first must end where the second "
      "begins.", _pairs(lambda first, second: bool(set(first) & set(second)))),
@@ -152,15 +152,17 @@ def check_pairs(answer: object) -> str:
         raise Hint("`pairs` is empty. Start with edge 0: at which atom does it end, and which edges begin there?")
     array = as_array(answer, "pairs", None)
     if array.ndim == 2 and len(array) == 2 != array.shape[1]:
-        raise Hint("`pairs` holds all first edges, then all second ones. Transpose it: one row, two numbers, a pair.")
+        raise Hint(
+            "`pairs` holds all first edges, then all second ones. Transpose it: each row is one pair of two numbers."
+        )
     array = as_array(answer, "pairs", (None, 2))
     if (array != array.round()).any() or array.min() < 0 or array.max() >= len(EDGES):
-        raise Hint(f"The pairs are of edge numbers, whole numbers from 0 to {len(EDGES) - 1}, as in the table.")
+        raise Hint(f"The pairs hold edge numbers: whole numbers from 0 to {len(EDGES) - 1}, as in the table.")
     listed = [tuple(map(int, pair)) for pair in array]
     pairs = frozenset(listed)
     if len(pairs) < len(listed):
         twice = next(pair for pair in listed if listed.count(pair) > 1)
-        raise Hint(f"The pair {twice} stands there twice. Each path counts once.")
+        raise Hint(f"The pair {twice} appears twice. Each path counts once.")
     itself = [pair for pair in listed if pair[0] == pair[1]]
     if itself:
         raise Hint(
@@ -178,12 +180,12 @@ def check_pairs(answer: object) -> str:
     if extra:
         (first, second), ((_, end), (begin, _)) = extra[0], (EDGES[edge] for edge in extra[0])
         raise Hint(
-            f"The pair ({first}, {second}) is no path: edge {first} ends at atom {end}, edge {second} begins at atom "
-            f"{begin}."
+            f"The pair ({first}, {second}) is not a path: edge {first} ends at atom {end}, edge {second} begins at "
+            f"atom {begin}."
         )
     edge = min(first for first, _ in _RIGHT - pairs)
     raise Hint(
-        f"So far all are right: {len(pairs)} of {len(_RIGHT)}. Look at edge {edge}, which ends at atom "
+        f"All are right so far: {len(pairs)} of {len(_RIGHT)}. Look at edge {edge}, which ends at atom "
         f"{EDGES[edge][1]}: which edges begin there?"
     )
 
@@ -209,15 +211,15 @@ def _lengths(vectors: np.ndarray, pairs: np.ndarray) -> np.ndarray:
 
 
 _PAIR_COSINES = (
-    ("The sign is turned. At the middle atom b, the first edge's vector points from b to a, away from b. The second "
+    ("The sign is wrong. At the middle atom b, the first edge's vector points from b to a, away from b. The second "
      "edge ends at c: where does *its* vector start?", lambda v, p: -_pair_cosines(v, p)),
     ("The sign is right, but the vectors are not of length one, so the bond lengths are still in it.",
      lambda v, p: -_dots(v, p)),
-    ("That is the dot product of the two vectors as they are. Two things are missing: bring them to length one, and "
-     "mind from which atom each of them starts.", _dots),
-    ("Those are the angles, in degrees. Their cosines are asked for.",
+    ("That is the dot product of the two vectors as they are. Two things are missing: scale them to length one, and "
+     "check from which atom each of them starts.", _dots),
+    ("Those are the angles, in degrees. Give their cosines.",
      lambda v, p: np.degrees(np.arccos(np.clip(_pair_cosines(v, p), -1, 1)))),
-    ("Those are the angles, in radians. Their cosines are asked for.",
+    ("Those are the angles, in radians. Give their cosines.",
      lambda v, p: np.arccos(np.clip(_pair_cosines(v, p), -1, 1))),
     ("You dropped the sign, which tells an acute angle from an obtuse one.", lambda v, p: np.abs(_pair_cosines(v, p))),
     ("You got a table of every first edge with every second edge. Each pair needs one number: multiply row by row "
@@ -261,8 +263,8 @@ def _about_one_pair(found: Found) -> str:
     dots = [_dots(*probe) for probe in probes]
     if all(close(value, value @ dot / (dot @ dot) * dot) for value, dot in zip(values, dots, strict=True)):
         return (
-            "You divide all dot products by one and the same number. But each vector has a length of its own: over "
-            "which axis does `np.linalg.norm` run?"
+            "You divide all dot products by the same number. But each vector has its own length: over which axis does "
+            "`np.linalg.norm` run?"
         )
     largest = max(values[0], key=abs)
     if abs(largest) > 1 + 1e-9:
@@ -274,7 +276,7 @@ def _about_one_pair(found: Found) -> str:
     if all(close(np.sign(value), np.sign(wanted)) for value, wanted in zip(values, right, strict=True)):
         return f"The signs are right, the sizes are not: {one} By which two lengths do you divide?"
     return (
-        f"F{one[1:]} Write down, for (a → b) and (b → c), from where to where each of the two vectors points; the "
+        f"F{one[1:]} Write down, for (a → b) and (b → c), from which atom to which each of the two vectors points; the "
         "angle is the one at b."
     )
 
@@ -288,13 +290,13 @@ check_straight_or_bent = asks(
     Judge("statements", {
         "edges": (True, "pulling the chain straight kept the bonds as long as they were, and each atom has two of "
          "them. What else does an edge know?"),
-        "line graph": (True, "which pairs there are depends on which edges meet, not on how the atoms lie. Did that "
+        "line graph": (True, "the pairs depend on which edges meet, not on where the atoms sit. Did that "
          "change?"),
-        "distances tell": (False, "list all that a network sees that reads the elements and the lengths of these "
+        "distances tell": (False, "list everything that such a network reads: the elements, and the lengths of these "
          "edges. Does anything in the list differ between the two crystals?"),
         "cosines tell": (True, "what is the cosine of 180°, and which cosine did you find in selenium?"),
         "never": (False, "in a bent chain, how far is an atom from its second neighbour along the chain? And in a "
-         "straight one? Who has edges that long?"),
+         "straight one? Which network has edges that long?"),
     }),
     shows="With few and short edges only the angles tell the two apart; with longer ones the distances do it as well.",
 )  # fmt: skip

@@ -27,23 +27,24 @@ def _contradictions(d: np.ndarray) -> float:
 
 
 _SHARES = (
-    ("That is the share that *agrees* with the mean. The others are asked for.",
+    ("That is the share that *agrees* with the mean. Return the share of the others.",
      lambda d: (np.sign(d) == np.sign(d.mean())).mean()),
-    ("You count them. The share is their number over the number of all trainings.",
+    ("You count them. The share is their number divided by the number of all training runs.",
      lambda d: (np.sign(d) != np.sign(d.mean())).sum()),
-    ("You compare all trainings with the first one. That one is a single toss, too: compare with the mean over all.",
+    ("You compare all training runs with the first one. That is just another single run: compare with the mean over "
+     "all.",
      lambda d: (np.sign(d) != np.sign(d.flat[0])).mean()),
-    ("You averaged the seeds of each fold first. Somebody with time for one training has no mean over seeds: look at "
-     "every training by itself.", lambda d: (np.sign(d.mean(axis=1)) != np.sign(d.mean())).mean()),
+    ("You averaged the seeds of each fold first. Somebody with time for one training run has no mean over seeds: look "
+     "at every run separately.", lambda d: (np.sign(d.mean(axis=1)) != np.sign(d.mean())).mean()),
     ("That is the share in which sharing was worse. Where the mean itself is above zero, these are the ones that "
      "*agree* with it.", lambda d: (d > 0).mean()),
     ("That is the share in which sharing was better. Where the mean itself is below zero, these are the ones that "
      "*agree* with it.", lambda d: (d < 0).mean()),
     ("You take the side of the majority. A few large differences can put the mean on the other side: compare with "
      "the sign of the *mean*.", lambda d: min((d > 0).mean(), (d < 0).mean())),
-    ("You count the trainings below the mean. A training contradicts it when it lies on the other side of *zero*.",
+    ("You count the training runs below the mean. A run contradicts it when it lies on the other side of *zero*.",
      lambda d: (d < d.mean()).mean()),
-    ("You count what is far from the mean. A training contradicts it when it lies on the other side of *zero*.",
+    ("You count what is far from the mean. A run contradicts it when it lies on the other side of *zero*.",
      lambda d: (np.abs(d - d.mean()) > d.std()).mean()),
 )  # fmt: skip
 
@@ -61,7 +62,7 @@ def _about_one_share(found: Found) -> str:
     (differences,), value, _ = found.first()
     return (
         f"For the differences {differences.tolist()}, with mean {differences.mean():.4f}, yours gives {value:.3f}. How "
-        f"many of these {differences.size} numbers have the other sign than the mean?"
+        f"many of these {differences.size} numbers have a different sign from the mean?"
     )
 
 
@@ -137,25 +138,25 @@ def _turned(function: Callable[[pd.DataFrame], np.ndarray]) -> Callable[[pd.Data
 _TRANSFERS = (
     ("Your difference is the error alone minus the error with sharing. Positive should mean that sharing is *worse*: "
      "which of the two errors do you subtract?", _turned(_transfer)),
-    ("Your interval has its two ends interchanged: low first, then high.", lambda runs: _transfer(runs)[[0, 2, 1]]),
-    ("You subtracted row by row, as the rows happen to stand. Row 1 of one method is another fold and seed than row "
-     "1 of the other. Join them by `fold` and `seed`, for example with `pivot`.", _by_position),
-    ("You gave every training to `corrected_interval`, as if each were a fold of its own. Trainings with different "
+    ("The two ends of your interval are swapped: low first, then high.", lambda runs: _transfer(runs)[[0, 2, 1]]),
+    ("You subtracted row by row, in whatever order the rows are. Row 1 of one method has a different fold and seed "
+     "from row 1 of the other. Join them by `fold` and `seed`, for example with `pivot`.", _by_position),
+    ("You gave every training run to `corrected_interval`, as if each were a fold of its own. Runs with different "
      "seeds share all their crystals. Average the seeds of a fold first; then there are as many numbers as folds.",
      lambda runs: _summary(_paired(runs).to_numpy().ravel())),
-    ("You took every training for an independent study, and the plain interval of a mean. Seeds share all their "
-     "crystals, folds share most of them. Average the seeds first; then `corrected_interval` allows for the rest.",
+    ("You treated every training run as independent, and used the plain interval of a mean. Seeds share all their "
+     "crystals, folds share most of them. Average the seeds first; then `corrected_interval` accounts for the rest.",
      lambda runs: _t_interval(_paired(runs).to_numpy().ravel())),
     ("Paired and averaged as it should be. But yours is the plain interval of a mean, with s over the root of k. The "
      "folds share training crystals, so it is too narrow. Which function of the library widens it?",
      lambda runs: _t_interval(_paired(runs).mean(axis=1))),
     ("The interval comes from the spread of the *errors*. A fold that is hard for one network is hard for the other, "
-     "too, and that drops out if you subtract first, fold by fold and seed by seed, and average afterwards.",
+     "too, and that cancels if you subtract first, fold by fold and seed by seed, and average afterwards.",
      _unpaired),
-    ("You used one seed only. All seeds of a fold count: take their mean.", lambda runs: _summary(_paired(runs)[0])),
+    ("You used only one seed. All seeds of a fold count: take their mean.", lambda runs: _summary(_paired(runs)[0])),
     ("Right as shares of the error alone. Give the difference itself, in eV/atom.",
      lambda runs: _transfer(runs) / runs.loc[runs["method"] == "alone", "mae"].mean()),
-    ("The right numbers in another order. Asked for are the mean, then the low end, then the high one.",
+    ("These are the right numbers in the wrong order. Return the mean, then the low end, then the high end.",
      *(lambda runs, order=order: _transfer(runs)[list(order)] for order in permutations(range(3)) if order[0] != 0)),
     ("Paired, averaged and corrected as it should be. But you used 1.96, or 2, which is for many folds. With few the "
      "factor is that of Student's t, larger; `corrected_interval` takes it.",
@@ -176,7 +177,7 @@ def _made_up_runs(effect: float, seed: int, n_folds: int = 5, n_seeds: int = 3) 
 
 
 def _level(probes: Sequence[tuple[pd.DataFrame]], widths: list[float]) -> float | None:
-    """Return of which level intervals are that are so many times as wide as those of 95 %; None where of no one."""
+    """Return the level of intervals that are this many times as wide as those of 95 %; None where no level fits."""
     degrees = [runs["fold"].nunique() - 1 for (runs,) in probes]
     level = 2 * stats.t.cdf(widths[0] * stats.t.ppf(0.975, degrees[0]), degrees[0]) - 1
     expected = [stats.t.ppf((1 + level) / 2, d) / stats.t.ppf(0.975, d) for d in degrees]
@@ -189,8 +190,8 @@ def _about_the_transfer(found: Found) -> str:
         widths = [np.ptp(value[1:]) / np.ptp(wanted[1:]) for value, wanted in zip(values, right, strict=True)]
         if level := _level(probes, widths):
             return (
-                f"Paired, averaged and corrected as it should be. But your interval is one of {100 * level:.4g} %; for "
-                "95 %, `corrected_interval` needs no level."
+                f"Paired, averaged and corrected as it should be. But your interval has a level of {100 * level:.4g} "
+                "%; for 95 %, `corrected_interval` needs no level."
             )
         wide = widths[0]
         look = (
@@ -217,14 +218,14 @@ def _verdict(mean: float, low: float, high: float) -> str:
 _MISTAKEN_VERDICTS = (
     ("Your verdict is the sign of the mean. A mean is never exactly zero, so this always shows something. What does "
      "the interval say about zero?", lambda mean, low, high: _HARM if mean > 0 else _GAIN),
-    ("Harm and gain are interchanged: the difference is the error with sharing minus the error alone. What does it "
-     "mean where all of the interval is above zero?",
+    ("Harm and gain are swapped: the difference is the error with sharing minus the error alone. What does it mean if "
+     "the whole interval is above zero?",
      lambda mean, low, high: _GAIN if low > 0 else _HARM if high < 0 else _NEITHER),
-    ("You look at the end of the interval that lies farther out. For harm *every* value in the interval must be above "
+    ("You look at the wrong end of the interval. For harm *every* value in the interval must be above "
      "zero: which end decides that?", lambda mean, low, high: _HARM if high > 0 else _GAIN),
-    ("An interval that begins below zero may still reach above it. For a gain *every* value in it must be below zero: "
+    ("An interval that starts below zero may still reach above it. For a gain *every* value in it must be below zero: "
      "which end decides that?", lambda mean, low, high: _GAIN if low < 0 else _HARM),
-    ("Yours never shows anything. What would an interval look like that lies wholly on one side of zero?",
+    ("Yours never shows anything. What does an interval look like that lies wholly on one side of zero?",
      lambda mean, low, high: _NEITHER),
 )  # fmt: skip
 
@@ -234,8 +235,8 @@ def _one_of_three(returned: object, shown: str) -> np.ndarray:
     codes = {_HARM: 1, _GAIN: -1, _NEITHER: 0}
     if not isinstance(returned, str) or returned not in codes:
         raise Hint(
-            'The verdict is one of three texts: "harm shown", "gain shown" and "neither shown". The third says what is '
-            "known: that nothing is shown. It does not say that there is no effect."
+            'The verdict is one of three texts: "harm shown", "gain shown" and "neither shown". The third says only '
+            "that nothing is shown. It does not say that there is no effect."
         )
     return np.array(float(codes[returned]))
 
@@ -273,7 +274,7 @@ def _each_without_gaps(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _on_known(measure: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np.ndarray, np.ndarray], float]:
-    """Return the measure on the rows in which both values are there."""
+    """Return the measure on the rows in which neither value is missing."""
 
     def measured(first: np.ndarray, second: np.ndarray) -> float:
         known = ~(np.isnan(first) | np.isnan(second))
@@ -285,31 +286,31 @@ def _on_known(measure: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[n
 _related = _on_known(lambda x, y: abs(stats.spearmanr(x, y).statistic))
 
 _RELATIONS = (
-    ("You kept the sign. A head can turn a sign round with one weight, so −0.9 is as close a relation as 0.9. What "
+    ("You kept the sign. A head can change the sign with one weight, so −0.9 is as close a relation as 0.9. What "
      "does the *size* say?", _on_known(lambda x, y: stats.spearmanr(x, y).statistic)),
     ("That is the size of Pearson's correlation: how well a *straight line* joins the two. Correlate the ranks: "
      "`scipy.stats.spearmanr`, or Pearson's correlation of the ranks.",
      _on_known(lambda x, y: abs(np.corrcoef(x, y)[0, 1]))),
-    ("That is Pearson's correlation, with its sign. Two things to change: use the ranks, and take the size.",
+    ("That is Pearson's correlation, with its sign. Change two things: use the ranks, and take the absolute value.",
      _on_known(lambda x, y: np.corrcoef(x, y)[0, 1])),
-    ("You squared the correlation. That takes the sign away, too, but 0.5 becomes 0.25. Take the size.",
+    ("You squared the correlation. That removes the sign, too, but 0.5 becomes 0.25. Take the absolute value.",
      _on_known(lambda x, y: stats.spearmanr(x, y).statistic ** 2)),
     ("You returned the p-value: how surprising such a correlation would be without any relation. Its size is in "
      "`.statistic`.", _on_known(lambda x, y: stats.spearmanr(x, y).pvalue)),
-    ("That is Kendall's correlation of the ranks. Fine as well, but Spearman's is asked for.",
+    ("That is Kendall's rank correlation. It would do as well, but use Spearman's.",
      _on_known(lambda x, y: abs(stats.kendalltau(x, y).statistic))),
 )  # fmt: skip
 
 _MISSING = (
-    ("You dropped the missing values of each column by itself. After that, row 5 of one is no longer the same "
-     "crystal as row 5 of the other. Keep a row only if *both* values are there.", _each_without_gaps),
+    ("You dropped the missing values of each column separately. After that, row 5 of one is no longer the same crystal "
+     "as row 5 of the other. Keep a row only if *both* values exist.", _each_without_gaps),
     ("You took a missing value for a zero. Leave out the crystals that lack one of the two values.",
      lambda x, y: abs(stats.spearmanr(np.nan_to_num(x), np.nan_to_num(y)).statistic)),
 )  # fmt: skip
 
 
 def _made_up_labels() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Return pairs of labels of made-up crystals: related the other way round, hardly related, with missing values."""
+    """Return pairs of labels of made-up crystals: negatively related, hardly related, with missing values."""
     rng = np.random.default_rng(7)
     first = rng.normal(size=40)
     second = np.exp(-2 * first) + rng.normal(0, 0.5, 40)
@@ -333,13 +334,13 @@ _RELATED_WITH_MISSING = Function(
     lambda: _made_up_labels()[2:],
     _MISSING,
     lambda found: (
-        "All is right while every label is there. With missing ones yours gives another number than the crystals that "
-        "have both labels."
+        "All is right as long as no label is missing. With missing ones yours gives a different number from the "
+        "crystals that have both labels."
     ),
     read=instead(
         one_number,
         "With missing labels (NaN) yours returns NaN. Leave out the crystals that lack one of the two; "
-        "`~np.isnan(first)` says where the first is there.",
+        "`~np.isnan(first)` says where the first is known.",
     ),
 )
 
@@ -353,11 +354,10 @@ check_partners = asks(
         then=_RELATED_WITH_MISSING,
     ),
     Judge("harms", {
-        "minus the energy": (False, "the labels are the energies with another sign. What would the layers that both "
-         "tasks share have to learn for it that they do not learn for the energy anyhow? And what can the head do "
-         "about a sign?"),
+        "minus the energy": (False, "the labels are the energies with the other sign. What would the shared layers "
+         "have to learn for it that they do not learn for the energy anyway? And what can the head do about a sign?"),
         "noise": (True, "these labels have nothing to do with the crystals. The only way to lower their error is to "
-         "learn the training crystals by heart, one by one. Whose layers are used for that?"),
+         "memorise each training crystal. Whose layers are used for that?"),
     }),
     shows="The size of the correlation is what can be known beforehand. What sharing does is found by training: next "
     "cell.",
@@ -382,19 +382,19 @@ def _three_crystals() -> CrystalGraphs:
 
 
 def _moved_by(output: Tensor) -> tuple[list[dict[int, Tensor]], dict[int, int]]:
-    """Return what learning from the output would move.
+    """Return what training on the output would change.
 
     Returns
     -------
     moved : list of dict
-        For each column of `output`, the tensors that a loss on it would move, by their identity.
+        For each column of `output`, the tensors that a loss on it would change, by their identity.
     turn : dict
         For each of these tensors, a number that grows with the time of its first use in the forward pass.
     """
     import torch
 
     leaves, turn, seen, stack = {}, {}, set(), [output.grad_fn]
-    while stack:  # through the graph of the computation, so that layers PyTorch was not told of are found as well
+    while stack:  # through the computational graph, so that layers that PyTorch does not know of are found as well
         node = stack.pop()
         if node is None or node in seen:
             continue
@@ -457,8 +457,8 @@ def check_less_shared(model: object) -> str:
         _output(network.eval(), graphs, 1)
     _check_sharing(network, *_moved_by(output))
     return (
-        "Both tasks read the same first layers. After these each goes its own way, and what one of them learns there, "
-        "the other does not notice."
+        "Both tasks read the same first layers. After these each has its own layers, and what one task learns there "
+        "does not affect the other."
     )
 
 
@@ -474,12 +474,12 @@ def _output(network: nn.Module, graphs: CrystalGraphs, count: int) -> Tensor:
     shape = tuple(output.shape)
     if count == 1 and shape != (1, 2):
         raise Hint(
-            f"For a batch of one crystal the output has the shape {shape}, not (1, 2). A `squeeze()` also takes away "
-            "the axis of the crystals if there is only one. Leave it out, and join with `torch.cat(..., dim=1)`."
+            f"For a batch of one crystal the output has the shape {shape}, not (1, 2). A `squeeze()` also removes the "
+            "axis of the crystals if there is only one. Leave it out, and join with `torch.cat(..., dim=1)`."
         )
     told = {
         (2, 3): "one row per task. A row should be a crystal: `torch.cat(..., dim=1)`.",
-        (6, 1): "the tasks stand below each other. Join them side by side: `dim=1`.",
+        (6, 1): "the tasks are below each other. Join them side by side: `dim=1`.",
         (3, 1): "one column, where two tasks need two. If you added the two predictions up, join them instead, with "
         "`torch.cat(..., dim=1)`.",
     }
@@ -500,7 +500,7 @@ def _check_sharing(network: nn.Module, moved: list[dict[int, Tensor]], turn: dic
     own = [[p for key, p in one.items() if key not in other] for one, other in ((first, second), (second, first))]
     if not set(first) | set(second) <= known:
         raise Hint(
-            "Some layers work, but PyTorch does not know of them, so they would not be trained. It does not look into "
+            "PyTorch does not know of some of the layers, so they would not be trained. It does not look into "
             "a plain list: put the networks into an `nn.ModuleList`."
         )
     if not shared:
@@ -508,24 +508,24 @@ def _check_sharing(network: nn.Module, moved: list[dict[int, Tensor]], turn: dic
             close(a.detach(), b.detach()) for a, b in zip(*own, strict=False) if a.dim() == 2 and a.shape == b.shape
         ):
             raise Hint(
-                "The two networks begin with equal numbers, but these are copies: after the first step of training "
-                "they differ. To share a layer, let both networks hold the very same one: `second.layer = first.layer`."
+                "The two networks start with equal numbers, but these are copies: after the first training step they "
+                "differ. To share a layer, both networks must hold the same object: `second.layer = first.layer`."
             )
         raise Hint("The two columns have no layer in common: that is two networks. Which layers should they share?")
     if not all(own):
         raise Hint(
-            "Both columns come from the same layers, up to the last one: if one task moves them, so it does for the "
-            "other. Give each task a network of its own, and share only the first layers."
+            "Both columns come from the same layers, up to the last one: if one task changes them, they change for the "
+            "other, too. Give each task a network of its own, and share only the first layers."
         )
     if not any(map(_is_convolution, own[0])):
         raise Hint(
-            "Only the heads are the tasks' own; all convolutions are shared, as they were before. Let the tasks part "
-            "earlier: share the first convolution only."
+            "Only the heads are separate; all convolutions are still shared. Separate the tasks earlier: share only "
+            "the first convolution."
         )
     if not any(map(_is_embedding, shared)):
         raise Hint(
-            "You share later layers, but each task embeds the atoms for itself. What is shared should be what comes "
-            "*first*: the atom embedding and the first convolution."
+            "You share later layers, but each task has its own atom embedding. The shared layers should be those that "
+            "come *first*: the atom embedding and the first convolution."
         )
     if not any(map(_is_convolution, shared)):
         raise Hint("Only the embedding of the atoms is shared. Share the first convolution, `trunk.convs[0]`, as well.")
@@ -535,14 +535,14 @@ def _check_sharing(network: nn.Module, moved: list[dict[int, Tensor]], turn: dic
 
     if first_turn(shared) > first_turn([*own[0], *own[1]]):
         raise Hint(
-            "A convolution is shared, but only after one that each task has for itself. What is shared should be what "
-            "comes *first*: `trunk.convs[0]`."
+            "A convolution is shared, but only after one that each task has for itself. The shared layers should be "
+            "those that come *first*: `trunk.convs[0]`."
         )
 
 
 check_transfer_statements = asks(
     Judge("statements", {
-        "one run": (True, "look at the table of single trainings with the band gap, and at your share of "
+        "one run": (True, "look at the table of single training runs with the band gap, and at your share of "
          "contradictions. What would have been reported from one line of it?"),
         "opposite": (False, "which of the made-up partners has a correlation of −1 with the energy, and what did it "
          "do?"),

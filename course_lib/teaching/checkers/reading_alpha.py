@@ -43,7 +43,7 @@ FOREST, CGCNN = -1.50, -1.80  # predictions for one crystal, eV/atom
 _BLENDS = (
     ("That gives CGCNN the weight 0.20. Whose weight is α in the formula above?",
      (1 - ALPHA) * FOREST + ALPHA * CGCNN),
-    ("That is the plain mean: it would be right for α = 0.5. Here the two opinions do not count alike.",
+    ("That is the plain mean: it would be right for α = 0.5. Here the two opinions do not count equally.",
      (FOREST + CGCNN) / 2),
     ("That is the forest's part alone. The rest of the weight belongs to CGCNN.", ALPHA * FOREST),
     ("That is CGCNN's part alone. What does the forest add?", (1 - ALPHA) * CGCNN),
@@ -65,7 +65,7 @@ check_blended_prediction = asks(
 
 check_alpha_statements = asks(
     Judge("statements", {
-        "one fifth": (True, "look at the formula. What stands in front of the forest's prediction, for whichever "
+        "one fifth": (True, "look at the formula. Which factor does the forest's prediction have, for whichever "
          "crystal?"),
         "four times": (False, f"the errors are given: {MAE_FOREST} and {MAE_CGCNN} eV/atom. What is their "
          "ratio? Is it the ratio of the weights?"),
@@ -75,8 +75,8 @@ check_alpha_statements = asks(
          "there?"),
         "cut off": (False, "a weight below one half says that CGCNN's opinion counts for more. At which α would the "
          "curve be lowest if the forest added nothing?"),
-        "both errors": (True, "if the two models made the very same errors, only of different size, would the worse "
-         "one have anything to add? So do the sizes alone settle α?"),
+        "both errors": (True, "if the two models made the same errors, only of different size, would the worse one "
+         "have anything to add? So do the sizes alone settle α?"),
     }),
     shows="α is a share of the prediction. It is not a ratio of errors and not a share of crystals.",
 )  # fmt: skip
@@ -98,23 +98,24 @@ def _however_cut(function: Callable[..., float]) -> tuple[Callable[..., float], 
 
 _MISTAKEN_ALPHAS = (
     ("The formula is right. But for a poor model whose errors resemble those of a good one it leaves the range from 0 "
-     "to 1. Cut it there, for example with `np.clip`.", _uncut),
+     "to 1. Clip it, for example with `np.clip`.", _uncut),
     *((f"The formula is right, but {_uncut(*at):.3f}, your weight for standard deviations {at[0]} and {at[1]} and "
-       "correlation 0.9, is outside the range from 0 to 1: you cut at one end only.", wrong)
+       "correlation 0.9, is outside the range from 0 to 1: you clip only one end.", wrong)
       for wrong, at in ((_cut(_uncut, low=-np.inf), (3, 1, 0.9)), (_cut(_uncut, high=np.inf), (1, 3, 0.9)))),
     *((hint, *_however_cut(formula)) for hint, formula in (
     ("Your weight is the one of model b. With a poor model a (a large `std_a`) and a good model b, should the weight "
      "of a be large or small?", lambda a, b, r: _uncut(b, a, r)),
     ("That is right where the errors are uncorrelated. `correlation` does not appear in yours. Which term of the "
      "variance of a sum did you leave out?", lambda a, b, r: b**2 / (a**2 + b**2)),
-    ("You weighted by the standard deviations. What is to be made small is the *variance*: write down its formula "
-     "and take the derivative. And where does `correlation` come in?", lambda a, b, r: b / (a + b)),
-    ("In the variance of a sum stands the covariance. You put the correlation in its place: how does one get from "
-     "the correlation to the covariance?", lambda a, b, r: (b**2 - r) / (a**2 + b**2 - 2 * r)),
-    ("Nearly: the variance of a sum of two errors holds their covariance how many times? Look at the denominator.",
+    ("You weighted by the standard deviations. The *variance* should be smallest: write down its formula and take the "
+     "derivative. And where does `correlation` come in?", lambda a, b, r: b / (a + b)),
+    ("The variance of a sum contains the covariance. You put the correlation in its place: how do you get from the "
+     "correlation to the covariance?", lambda a, b, r: (b**2 - r) / (a**2 + b**2 - 2 * r)),
+    ("Nearly: how many times does the covariance appear in the variance of a sum of two errors? Look at the "
+     "denominator.",
      lambda a, b, r: (b**2 - r * a * b) / (a**2 + b**2 - r * a * b)),
-    ("Check the signs: two errors that go together should make blending worth *less*. Take the derivative once more; "
-     "where does the product α (1 − α) turn its sign?",
+    ("Check the signs: correlated errors should make blending worth *less*. Take the derivative again; where does the "
+     "derivative of α (1 − α) change its sign?",
      lambda a, b, r: (b**2 + r * a * b) / (a**2 + b**2 + 2 * r * a * b)),
     ("The denominator is right. In the numerator something is missing: the derivative of 2 α (1 − α) times the "
      "covariance also has a part without α.", lambda a, b, r: b**2 / (a**2 + b**2 - 2 * r * a * b)),
@@ -142,7 +143,7 @@ def _about_one_alpha(found: Found) -> str:
         )
     if not 0 <= value <= 1:
         return (
-            f"{at} {value:.3f}, outside the range from 0 to 1; the best within it is {right:.3f}. Cut there, and check "
+            f"{at} {value:.3f}, outside the range from 0 to 1; the best within it is {right:.3f}. Clip it, and check "
             "the formula."
         )
     return (
@@ -172,8 +173,8 @@ _UNCORRELATED = _RATIO**2 / (1 + _RATIO**2)
 _ALPHAS = (
     ("That is CGCNN's weight. The forest is model a, with the larger error: which of the two weights is its?",
      1 - _UNCORRELATED),
-    ("You weighted by the errors themselves. In the formula of task 3 they stand squared.", _RATIO / (1 + _RATIO)),
-    ("0.20 is what was found on the data. What would it be if the errors had nothing in common?", ALPHA),
+    ("You weighted by the errors themselves. In the formula of task 3 they are squared.", _RATIO / (1 + _RATIO)),
+    ("0.20 is the weight that the data gave. What would it be if the errors were uncorrelated?", ALPHA),
     ("One half would be right for two equally good models. These two are not.", 0.5),
     ("`alpha_uncorrelated` is {value:g}. Call `best_alpha` with the two errors and correlation 0; only their ratio "
      "matters.", lambda value: True),
@@ -184,21 +185,22 @@ def _about_the_weight(correlation: float) -> str:
     weight = alpha_from_errors(MAE_FOREST, MAE_CGCNN, correlation)
     return (
         f"With a correlation of {correlation:g} the best weight is {weight:.3f}, not {ALPHA:.2f}. "
-        f"{'More' if weight > ALPHA else 'Less'} in common, and it comes nearer."
+        f"{'More' if weight > ALPHA else 'Less'} correlation brings it nearer."
     )
 
 
 _CORRELATIONS = (
-    ("At that correlation, the ratio of the two errors, the forest's weight becomes zero. It has 0.20, so their "
-     "errors have a little less in common.", _RATIO),
+    ("At that correlation, the ratio of the two errors, the forest's weight becomes zero. It has 0.20, so their errors "
+     "are a little less correlated.", _RATIO),
     ("That is one minus the right number. Check the sign when you solve for the correlation.", 1 - _CORRELATION),
     ("The size is right, the sign is not. Models that learn from the same data tend to err on the same side.",
      -_CORRELATION),
-    ("That is the square of the right number: the share of the variance that is common. The correlation is asked for.",
+    ("That is the square of the right number: the share of the variance that they have in common. Give the "
+     "correlation.",
      _CORRELATION**2),
     ("With correlation zero you found another weight in the first question. Which way must it change?", 0.0),
-    ("A correlation of {value:.3g} cannot be. If you solved the equation, see whether α = 0.20 stands for the forest, "
-     "the model with the larger error.", lambda value: not -1 <= value <= 1),
+    ("A correlation of {value:.3g} is impossible. If you solved the equation, check whether α = 0.20 stands for the "
+     "forest, the model with the larger error.", lambda value: not -1 <= value <= 1),
     (_about_the_weight, lambda value: True),
 )  # fmt: skip
 
@@ -229,9 +231,9 @@ class Predicted(NamedTuple):
 
 
 def two_parts(seed: int = 0, n: int = 400) -> tuple[Predicted, Predicted]:
-    """Make up predictions for the crystals that two models learned from, and for as many that they did not.
+    """Make up predictions for the crystals that two models were trained on, and for as many other crystals.
 
-    The forest nearly remembers what it learned from; CGCNN remembers a little. Both loaders shuffle.
+    The forest has nearly memorised its training crystals; CGCNN has memorised a little. Both loaders shuffle.
 
     Parameters
     ----------
@@ -268,11 +270,11 @@ def _sorted(part: Predicted) -> float:
 
 
 _PROCEDURES = (
-    ("That is your colleague's weight still. Print the first three ids of `y` and of `cgcnn`; and ask which of the "
-     "crystals here a model has never seen.", lambda training, _: _by_position(training)),
-    ("The predictions now belong to the crystals. But both models learned from these very crystals, and the forest "
-     "nearly remembers them. Is it as good on new ones?", lambda training, _: _by_id(training)),
-    ("The right crystals: neither model learned from them. But CGCNN's predictions come in the order of its loader. "
+    ("That is still your colleague's weight. Print the first three ids of `y` and of `cgcnn`; and ask which of these "
+     "crystals neither model has seen.", lambda training, _: _by_position(training)),
+    ("The predictions now belong to the crystals. But both models were trained on these very crystals, and the forest "
+     "has nearly memorised them. Is it as good on new ones?", lambda training, _: _by_id(training)),
+    ("The right crystals: neither model was trained on them. But CGCNN's predictions come in the order of its loader. "
      "Compare the ids of `y` and of `cgcnn`.", lambda _, out_of_fold: _by_position(out_of_fold)),
     ("You sorted the values. That pairs the smallest prediction with the smallest energy, whatever the crystal, so "
      "every model looks good. Put them in order by crystal id. And look at which crystals you take.",

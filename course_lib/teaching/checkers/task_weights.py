@@ -1,4 +1,4 @@
-"""Exercise 4: how to weigh two tasks whose errors have different sizes and units."""
+"""Exercise 4: how to weight two tasks whose errors have different sizes and units."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHARE_LOSS = LOSS_GAP / (LOSS_ENERGY + LOSS_GAP)
 _SHARE_SQUARED = LOSS_GAP * STD_GAP / (LOSS_ENERGY * STD_ENERGY + LOSS_GAP * STD_GAP)
 
 _SHARES = (
-    ("That is the share of the formation energy. The band gap's is asked for; the two add up to one.",
+    ("That is the share of the formation energy. Give that of the band gap; the two add up to one.",
      LOSS_ENERGY / (LOSS_ENERGY + LOSS_GAP)),
     ("That is how many times larger the band gap's part is. The share is its part of the *sum* of both.",
      LOSS_GAP / LOSS_ENERGY),
@@ -41,28 +41,28 @@ _SHARES = (
 
 _ABSOLUTE = (
     ("That is the share of the loss again. How steep is |r| where r is 0.03, and where it is 0.18?", _SHARE_LOSS),
-    ("Those are the slopes with respect to the errors themselves. Asked for are those with respect to z: by how much "
-     "does a prediction change, in eV, where z changes by 1?", 0.5),
-    ("That is the share of the formation energy. The band gap's is asked for.", STD_ENERGY / (STD_ENERGY + STD_GAP)),
+    ("Those are the slopes with respect to the errors themselves. Take those with respect to z: by how much does a "
+     "prediction change, in eV, when z changes by 1?", 0.5),
+    ("That is the share of the formation energy. Give that of the band gap.", STD_ENERGY / (STD_ENERGY + STD_GAP)),
     ("That is the ratio of the two slopes. The share is the band gap's part of their *sum*.", STD_GAP / STD_ENERGY),
     ("You multiplied by the errors: that is the slope of the squared error. What is that of |r|?", _SHARE_SQUARED),
     ("`share_absolute` is {value:g}; a share lies between 0 and 1.", lambda share: not 0 <= share <= 1),
-    ("{value:g} is not it. Write the two slopes down, each for itself: which factor comes from |r|, which from the "
+    ("{value:g} is not right. Write down each of the two slopes: which factor comes from |r|, which from the "
      "prediction m + s z?", lambda share: True),
 )  # fmt: skip
 
 _SQUARED = (
     ("Those are the slopes of the absolute errors. The slope of r² depends on r.", STD_GAP / (STD_ENERGY + STD_GAP)),
-    ("The slopes with respect to the errors are right: 0.06 and 0.36. There is a factor that is missing, the same as "
-     "in the second question.", _SHARE_LOSS),
-    ("That is the share of the formation energy. The band gap's is asked for.", 1 - _SHARE_SQUARED),
-    ("That is the share in the sum of the squared errors. Asked for are their slopes.",
+    ("The slopes with respect to the errors are right: 0.06 and 0.36. A factor is missing, the same as in the second "
+     "question.", _SHARE_LOSS),
+    ("That is the share of the formation energy. Give that of the band gap.", 1 - _SHARE_SQUARED),
+    ("That is the share in the sum of the squared errors. Use their slopes.",
      LOSS_GAP**2 / (LOSS_ENERGY**2 + LOSS_GAP**2)),
     ("That is the ratio of the two slopes. The share is the band gap's part of their *sum*.",
      LOSS_GAP * STD_GAP / (LOSS_ENERGY * STD_ENERGY)),
     ("`share_squared` is {value:g}; a share lies between 0 and 1.", lambda share: not 0 <= share <= 1),
-    ("{value:g} is not it. The slope of r² with respect to r is 2r: what is it for 0.03, and for 0.18? And then with "
-     "respect to z?", lambda share: True),
+    ("{value:g} is not right. The slope of r² with respect to r is 2r: what is it for 0.03, and for 0.18? And then "
+     "with respect to z?", lambda share: True),
 )  # fmt: skip
 
 check_contributions = asks(
@@ -91,16 +91,16 @@ def _with_rows(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.nda
 
 
 _WEIGHTS = (
-    ("You weighted each task by its standard deviation, so the task with the larger spread counts even more. Which "
-     "way round should it be?", lambda t: _normalised(np.nanstd(t, axis=0))),
-    ("The ratio is right. Bring the weights to a sum of one: divide by their sum.",
+    ("You weighted each task by its standard deviation, so the task with the larger spread counts even more. Which way "
+     "round should it be?", lambda t: _normalised(np.nanstd(t, axis=0))),
+    ("The ratio is right. The weights must add up to one: divide by their sum.",
      lambda t: 1 / np.nanstd(t, axis=0), lambda t: _inverse_std(t) / _inverse_std(t)[0],
      lambda t: _inverse_std(t) / _inverse_std(t)[-1]),
     ("You used the variances. They have the unit of the target *squared*: right for the squared error. The error "
      "here is the absolute one.", lambda t: _normalised(1 / np.nanvar(t, axis=0))),
-    ("Both tasks get the same weight: have you taken one spread of all numbers together? Each task needs its own, "
+    ("Both tasks get the same weight: have you computed one spread of all numbers together? Each task needs its own, "
      "along `axis=0`.", lambda t: np.full(t.shape[1], 1 / t.shape[1])),
-    ("You took one spread of all numbers together, energies and gaps in one bag. Each task needs its own: along "
+    ("You computed one spread of all numbers together, energies and gaps mixed. Each task needs its own: along "
      "`axis=0`.", lambda t: np.full(t.shape[1], 1 / np.nanstd(t))),
     ("You used the means. A mean depends on where zero lies, and it may be negative or zero; how far the values "
      "*spread* says how large errors can be.", lambda t: _normalised(1 / np.abs(np.nanmean(t, axis=0)))),
@@ -109,8 +109,8 @@ _WEIGHTS = (
      lambda t: _normalised(1 / np.nanmean(np.abs(t), axis=0))),
     ("Your weights add up to the number of tasks, so that their mean is one. That is used, too, but the task asks "
      "for a sum of one.", lambda t: _inverse_std(t) * t.shape[1]),
-    ("You used a softmax, which knows no units: give one target in meV, and its weight vanishes. The inverse is "
-     "enough.", lambda t: np.exp(-np.nanstd(t, axis=0)) / np.exp(-np.nanstd(t, axis=0)).sum()),
+    ("You used a softmax, whose result depends on the units: give one target in meV, and its weight vanishes. The "
+     "inverse is enough.", lambda t: np.exp(-np.nanstd(t, axis=0)) / np.exp(-np.nanstd(t, axis=0)).sum()),
 )  # fmt: skip
 
 _TWO_COLUMNS_ONLY = (
@@ -126,8 +126,8 @@ _TWO_COLUMNS_ONLY = (
 _MISSING = (
     ("You dropped every crystal that lacks one of its labels, and with it the label that it has. Leave out only what "
      "is missing: `np.nanstd`.", _with_rows(_inverse_std)),
-    ("You took a missing label for a zero. A crystal whose gap is not known has no gap of zero: leave it out, with "
-     "`np.nanstd`.", lambda t: _normalised(1 / np.std(np.nan_to_num(t), axis=0))),
+    ("You took a missing label for a zero. A crystal whose gap is unknown does not have a gap of zero: leave it out, "
+     "with `np.nanstd`.", lambda t: _normalised(1 / np.std(np.nan_to_num(t), axis=0))),
 )  # fmt: skip
 
 
@@ -152,7 +152,7 @@ def _about_two(found: Found) -> str:
         return "One of your weights is negative: that task would be learned to be *wrong*."
     return (
         f"Your weights are {np.round(value, 3).tolist()} for standard deviations of "
-        f"{np.round(np.std(targets, axis=0), 3).tolist()}. In which ratio should they stand?"
+        f"{np.round(np.std(targets, axis=0), 3).tolist()}. What should their ratio be?"
     )
 
 
@@ -176,11 +176,11 @@ _WITH_MISSING = _inverse_scale(
     _MISSING,
     read=instead(
         numpy_array,
-        "All is right while every label is there. But here some are missing (NaN), and one NaN makes a whole standard "
+        "All is right as long as no label is missing. But here some are (NaN), and one NaN makes a whole standard "
         "deviation NaN. Which function of NumPy leaves them out?",
     ),
     otherwise=lambda found: (
-        "All is right while every label is there, but not where some are missing. Leave out the missing labels, each "
+        "All is right as long as no label is missing, but not where some are. Leave out the missing labels, each "
         "for its own task only, and nothing else."
     ),
 )
@@ -204,7 +204,7 @@ def _losses(energy: float, gap: float) -> tuple[Number, ...]:
     """Return what the gap's weight over the energy's should be, for targets of these spreads."""
     anything = (
         "the gap's weight is {value:.3g} times the energy's. Only this ratio matters. What should it be, and in which "
-        "order do the two stand?",
+        "order are the two?",
         lambda ratio: True,
     )
     return (
@@ -213,7 +213,7 @@ def _losses(energy: float, gap: float) -> tuple[Number, ...]:
             anything,
         ), atol=0.02),
         Number("inverse scale", energy / gap, (
-            ("You have turned the two round, or weighted with the spread, not its inverse.", gap / energy),
+            ("You swapped the two, or weighted with the spread instead of its inverse.", gap / energy),
             ("You used the variances: right for the squared error, but not here.", (energy / gap) ** 2),
             ("That is `one each` again. Use the spreads of the training targets.", 1.0),
             ("You used the spreads of the example. Take those of *these* crystals: `train.targets`.",
@@ -221,8 +221,8 @@ def _losses(energy: float, gap: float) -> tuple[Number, ...]:
             anything,
         ), atol=0.02 * energy / gap),
         Number("gap in meV", 1000.0, (
-            ("Turned round: 1 eV is 1000 meV. So the *same* error, written in meV, is a larger number, and with a λ of "
-             "1 it counts for more.", 1e-3),
+            ("The wrong way round: 1 eV is 1000 meV. So the *same* error, written in meV, is a larger number, and with "
+             "a λ of 1 it counts for more.", 1e-3),
             ("That would leave the gap in eV. If it is written in meV, every error in it becomes a number how many "
              "times as large?", 1.0),
             anything,
