@@ -81,7 +81,7 @@ class _Block:
         return self._values.get(name, [])
 
     def one(self, *names: str) -> str:
-        """Return the first value that is known of a name that has one; empty where there is none."""
+        """Return the first known value of these names, or an empty text."""
         values = {value: None for name in names for value in self.get(name) if value not in _ABSENT}
         if len(values) > 1:
             raise ValueError(f"{names[0]} has different values: {', '.join(map(repr, values))}")

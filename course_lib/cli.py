@@ -455,7 +455,8 @@ def _train(options: argparse.Namespace, output: object) -> int:
 def _with_chosen_targets(graphs: CrystalGraphs, chosen: list[str] | None, dataset: str) -> CrystalGraphs:
     """Return the graphs with the targets to learn, and print which they are.
 
-    Raises ``ValueError`` if the choice is ambiguous: a dataset with a name has a first target; which column of the user's own table is meant, only the user knows.
+    Raises ``ValueError`` if the choice is ambiguous: a dataset with a name has a first target, but only the user knows
+    which column of a table of their own is meant.
     """
     from course_lib.datasets import SOURCES
 

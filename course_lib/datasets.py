@@ -2,7 +2,7 @@
 
 `load_dataset` reads the bundled crystals, a Matbench task or a folder of CIF files into one form: one row per
 crystal, a ``structure`` column and the targets. `stream_dataset` reads the same crystal by crystal, for sets that are
-larger than the memory. `folds` splits the rows for cross-validation. The datasets that have a name stand in one table,
+larger than the memory. `folds` splits the rows for cross-validation. The datasets that have a name are in one table,
 `course_lib.dataset_sources.SOURCES`.
 """
 
@@ -41,12 +41,12 @@ def load_dataset(name: str | os.PathLike) -> pd.DataFrame:
     Parameters
     ----------
     name : str or path
-        ``"pbe_prototypes"``, the crystals that come with the course (``data/README.md`` tells how they were
-        computed); another name of `catalogue`, such as the Matbench structure task ``"matbench_phonons"``, downloaded
-        once into the cache (environment variable ``COURSE_DATA_DIR``, by default the user's cache folder); or the path
-        of a folder of CIF or POSCAR files with ``id_prop.csv``, of such a CSV file, or of a JSON file written by
-        matminer's ``store_dataframe_as_json``. ``id_prop.csv`` has one line ``id,target[,target...]`` per file and no
-        header. The id is the name of the file, with its extension as ALIGNN has it, or without as CGCNN does.
+        ``"pbe_prototypes"``, the crystals that come with the course (``data/README.md`` says how they were computed);
+        another name of `catalogue`, such as the Matbench structure task ``"matbench_phonons"``, downloaded once into
+        the cache (environment variable ``COURSE_DATA_DIR``, by default the user's cache folder); or the path of a
+        folder of CIF or POSCAR files with ``id_prop.csv``, of such a CSV file, or of a JSON file written by matminer's
+        ``store_dataframe_as_json``. ``id_prop.csv`` has one line ``id,target[,target...]`` per file and no header. The
+        id is the name of the file, with its extension as ALIGNN has it, or without as CGCNN does.
 
     Returns
     -------
@@ -55,17 +55,17 @@ def load_dataset(name: str | os.PathLike) -> pd.DataFrame:
         ``formula`` (reduced), the targets, and what else the dataset has; the bundled one has
         ``formation_energy_per_atom`` (eV/atom), ``band_gap`` (eV) and ``prototype``. ``df.attrs`` holds ``name``,
         ``targets`` (column names), ``units`` (by column), ``source``, ``licence`` and ``sha256`` of the file read. The
-        targets of a JSON file of your own are its columns of numbers; ``incomplete`` has those with gaps, which are no
-        targets, with the first gap of each in words, and ``other_columns`` the names of all others.
+        targets of a JSON file of your own are its columns of numbers; ``incomplete`` describes the first gap of each
+        column with gaps, which is not a target, and ``other_columns`` has the names of all others.
 
     Raises
     ------
     FileNotFoundError
         If ``id_prop.csv``, or a file that it names, does not exist.
     ValueError
-        If the name is unknown (the message has the nearest ones), ``id_prop.csv`` cannot be read for certain (the
-        message has the line), or a row is unusable: disordered or unreadable crystal, NaN or infinite target, repeated
-        id.
+        If the name is unknown (the message has the nearest ones), ``id_prop.csv`` can be read in several ways or not at
+        all (the message has the line), or a row is unusable: disordered or unreadable crystal, NaN or infinite target,
+        repeated id.
     ConnectionError
         If a download fails; the message says what to fetch and where to put it.
     PermissionError
@@ -81,7 +81,7 @@ def load_dataset(name: str | os.PathLike) -> pd.DataFrame:
 
 
 def stream_dataset(name: str | os.PathLike) -> Stream:
-    """Open a dataset without holding its structures in memory, as far as its files allow that.
+    """Open a dataset without holding its structures in memory, as far as its files allow.
 
     A folder of CIF files is read file by file, by all cores where there are many; the JSON file of a downloaded
     dataset, or one of your own, row by row.
@@ -112,7 +112,8 @@ def catalogue() -> pd.DataFrame:
     -------
     DataFrame
         Indexed by name; columns ``crystals`` (how many), ``target``, ``unit``, ``task`` (``"regression"`` or
-        ``"classification"``), ``licence``, ``file`` (where it lies), ``exists`` (whether it does) and ``citation``.
+        ``"classification"``), ``licence``, ``file`` (its path), ``exists`` (whether it is on the disk) and
+        ``citation``.
     """
     columns = ["crystals", "target", "unit", "task", "licence", "file", "exists", "citation"]
     rows = {name: _describe(source) for name, source in SOURCES.items()}
@@ -142,7 +143,7 @@ def fetch_dataset(name: str) -> Path:
 
 
 def check_dataset(name: str) -> None:
-    """Raise ``ValueError`` when the file of a dataset is not what it should be; a file that is missing is fetched."""
+    """Raise ``ValueError`` if the file of a dataset has the wrong hash; a missing file is fetched."""
     fetch_dataset(name)
 
 
@@ -189,7 +190,7 @@ class Folds(Sequence):
         return len(self._parts)
 
     def __getitem__(self, number: int) -> Fold:
-        """Return fold ``number``; ``IndexError`` when there is none of that number."""
+        """Return fold ``number``; ``IndexError`` if no fold has that number."""
         if not 0 <= number < len(self._parts):
             raise IndexError(
                 f"fold {number} does not exist: there are {len(self._parts)}, numbered 0 to {len(self._parts) - 1}"
@@ -208,13 +209,13 @@ def folds(df: pd.DataFrame, kind: str = "random", n_splits: int = 5, seed: int =
     df : pandas.DataFrame
         As from `load_dataset`.
     kind : {"random", "formula"}
-        ``"random"``: rows are dealt at random, with the seed and method of Matbench; a Matbench task gets its
-        official test sets. ``"formula"``: rows are dealt by reduced formula, so all structures of one formula
+        ``"random"``: rows are assigned at random, with the seed and method of Matbench; a Matbench task gets its
+        official test sets. ``"formula"``: rows are assigned by reduced formula, so all structures of one formula
         are in the same part, and the validation share counts formulas.
     n_splits : int
         Number of folds, at least 2.
     seed : int, default `MATBENCH_SEED`
-        How the rows are dealt: another seed gives another set of folds, for a repeated cross-validation.
+        How the rows are assigned: another seed gives another set of folds, for a repeated cross-validation.
 
     Returns
     -------
@@ -224,7 +225,7 @@ def folds(df: pd.DataFrame, kind: str = "random", n_splits: int = 5, seed: int =
     Raises
     ------
     ValueError
-        If ``kind`` is another word, or there are too few rows or formulas.
+        If ``kind`` is unknown, or there are too few rows or formulas.
     """
     from sklearn.model_selection import GroupKFold, GroupShuffleSplit, KFold, ShuffleSplit
 
@@ -287,7 +288,7 @@ def _official_tests(df: pd.DataFrame, official: list[list[str]]) -> list[np.ndar
     tests = [np.flatnonzero(df.index.isin(ids)) for ids in official]
     if sum(map(len, tests)) != len(df):
         raise ValueError(
-            f"some ids in the index are not those of {df.attrs['name']}, so it has no official folds. "
+            f"some ids in the index do not belong to {df.attrs['name']}, so the rows have no official folds. "
             "Keep the index of load_dataset, or clear df.attrs['name'] to split the rows at random."
         )
     return tests

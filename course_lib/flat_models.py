@@ -52,7 +52,7 @@ class FlatModel(ABC):
         Raises
         ------
         FileNotFoundError
-            If there is no such file.
+            If the file does not exist.
         ValueError
             If it is damaged, or holds something else.
         """

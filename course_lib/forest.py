@@ -81,7 +81,7 @@ def random_forest(n_features: int, seed: int = 0, **parameters: object) -> Fores
     Raises
     ------
     ValueError
-        If there is no such parameter, or one is out of range.
+        If a parameter is unknown or out of range.
     """
     forest = forest_pipeline(seed)["forest"]
     for name, default in forest.get_params().items():
@@ -166,7 +166,7 @@ class FlatForest(FlatModel):
     target_names, reads
         As in `FlatModel`.
     feature : numpy.ndarray of int64, shape (n_nodes,)
-        Which feature a node asks for; negative at a leaf.
+        The feature that a node tests; negative at a leaf.
     threshold : numpy.ndarray of float64, shape (n_nodes,)
         Where the feature is at most this, the way goes left.
     left, right : numpy.ndarray of int64, shape (n_nodes,)

@@ -1,7 +1,7 @@
 """Crystal graphs: every atom joined to its nearest neighbours, all periodic images counted.
 
 The weights of an atom's neighbours add up to 12. A weight falls smoothly from 1 to 0 where the nearest 12 end, so a
-graph, and what a network predicts from it, is a continuous function of the positions: equal neighbours have equal
+graph, and the prediction of a network from it, is a continuous function of the positions: equal neighbours have equal
 weights, and a neighbour that moves away fades out.
 
 A whole dataset is a handful of flat arrays (species, neighbour indices, edge
@@ -54,15 +54,15 @@ FADE_WIDTH = 0.3
 BOND_TOLERANCE = 1e-4
 """Edges between the same two atoms whose lengths differ by less than this (in angstrom) are one bond.
 
-A bond has the mean length of its edges, so the error that this makes in a prediction is of second order.
+A bond has the mean length of its edges, so the resulting error of a prediction is of second order.
 """
 
 _NEGLIGIBLE = 1e-6  # neighbours of a smaller weight are left out
 _LONGEST = 500.0  # angstrom; no edge of a cell is longer
-_FARTHEST = 1e5  # angstrom; where coordinates are larger, their digits are lost
-_FIRST_RADIUS = 8.0  # angstrom; the search does not begin with a larger one
+_FARTHEST = 1e5  # angstrom; larger coordinates lose their digits
+_FIRST_RADIUS = 8.0  # angstrom; the search does not start with a larger one
 _MOST_IMAGES = 100_000  # of a cell within the radius
-_CROWD = 500  # atoms of a crystal from which on it is looked whether they are in a heap
+_CROWD = 500  # from this number of atoms on, the code checks whether they lie in a heap
 _CUBE, _MOST_IN_CUBE = 4.0, 30  # angstrom; atoms: there are 11 in diamond
 _MOST_PAIRS = 5_000_000  # of atoms within the radius
 _CHUNK = 250  # crystals searched together, and handed to a worker process
@@ -76,8 +76,8 @@ class CrystalGraphs:
     An *edge* joins an atom (``target``, the one that receives the message) to one periodic image of a neighbour
     (``source``). Symmetry makes many edges equivalent: in rock salt, an atom has six neighbours at one distance, all of
     them images of one atom. A *bond* stands for all edges between the same two atoms at the same distance, and
-    ``count`` says how many they are. A model that sees only distances computes each message once per bond and counts it
-    so many times; a model that sees directions reads the edges.
+    ``count`` says how many there are. A model that sees only distances computes each message once per bond and counts
+    it that many times; a model that sees directions reads the edges.
 
     Each atom has a *cutoff*, and an edge into it the weight `neighbor_weight`, which is 1 for the nearest neighbours
     and falls to 0 around the cutoff; the weights of an atom's edges add up to the number of neighbours asked for.
@@ -112,7 +112,7 @@ class CrystalGraphs:
     rows : numpy.ndarray of int64
         The crystals that this view shows; the arrays above always hold all of them.
     attrs : dict
-        What else to know about the dataset, in plain values, like ``DataFrame.attrs``.
+        Other information about the dataset, in plain values, like ``DataFrame.attrs``.
     """
 
     ids: np.ndarray
@@ -149,12 +149,12 @@ class CrystalGraphs:
         """Build the graphs of `structures`.
 
         Every atom is joined to its `neighbors` nearest neighbours and to all that are hardly farther away than the last
-        one, with weights that add up to `neighbors` (`neighbor_weight`), so that neighbours at equal distance are never
-        split. The search radius grows until every atom has that many: a sparse crystal gets long edges, never an empty
-        neighbourhood.
+        of them, with weights that add up to `neighbors` (`neighbor_weight`), so that neighbours at equal distance are
+        never split. The search radius grows until every atom has that many: a sparse crystal gets long edges, never an
+        empty neighbourhood.
 
         With a `folder`, memory does not grow with the number of crystals: a few hundred structures are read at a
-        time, what is made of them is written at once, and the graphs come back memory-mapped. `structures` may then be
+        time, their graphs are written at once, and the result is memory-mapped. `structures` may then be
         a generator that reads files, and `composition` is best a function.
 
         Parameters
@@ -172,7 +172,7 @@ class CrystalGraphs:
         neighbors : int, default 12
             What the weights of each atom's neighbours add up to.
         n_jobs : int, default 1
-            Worker processes; -1 for all cores. It pays from some ten thousand crystals on.
+            Worker processes; -1 for all cores. This pays off from about ten thousand crystals.
         attrs : mapping, optional
             What else to keep with the graphs, in plain values, for example the ``attrs`` of a dataset's frame.
         folder : path, optional
@@ -185,7 +185,7 @@ class CrystalGraphs:
         Raises
         ------
         FileExistsError
-            If `folder` exists and holds something else than graphs.
+            If `folder` exists and holds anything other than graphs.
         ValueError
             For an empty or disordered structure, something that is not an element, two atoms nearer than 0.5 angstrom,
             a cell in which the search for neighbours would not end, a target that is NaN or infinite, lengths that
@@ -210,7 +210,7 @@ class CrystalGraphs:
 
     @classmethod
     def _from_arrays(cls, arrays: dict[str, np.ndarray], given: _Given) -> CrystalGraphs:
-        """Put together what was built and what was given; raise ``ValueError`` where their lengths differ."""
+        """Combine the graphs with the tables that were given; raise ``ValueError`` where their lengths differ."""
         n_crystals = len(arrays["atom_offset"]) - 1
         ids = np.arange(n_crystals).astype(str) if given.ids is None else given.ids
         composition = arrays.get("composition", None if callable(given.composition) else given.composition)
@@ -234,13 +234,13 @@ class CrystalGraphs:
         Raises
         ------
         ValueError
-            If no target has one of the names, or a name stands there twice.
+            If no target has one of the names, or a name occurs twice.
         """
         if len(set(names)) < len(names):
             raise ValueError(f"the targets {', '.join(names)} name one of them twice.")
         unknown = [name for name in names if name not in self.target_names]
         if unknown:
-            raise ValueError(f"no target {unknown[0]!r}; there are {', '.join(self.target_names) or 'none'}.")
+            raise ValueError(f"no target {unknown[0]!r}; the targets are {', '.join(self.target_names) or 'none'}.")
         columns = [self.target_names.index(name) for name in names]
         return replace(self, y=self.y[:, columns], target_names=tuple(names))
 
@@ -341,7 +341,7 @@ class CrystalGraphs:
         return batch
 
     def save(self, folder: str | os.PathLike) -> None:
-        """Write the graphs to `folder` (made new, or replaced): one ``.npy`` file an array, no pickle.
+        """Write the graphs to `folder` (made new, or replaced): one ``.npy`` file per array, no pickle.
 
         The old set changes into the new one in one step (`course_lib.graph_files`), so an interruption loses nothing.
         Graphs that are memory-mapped pass through the memory a few hundred at a time.
@@ -349,7 +349,7 @@ class CrystalGraphs:
         Raises
         ------
         FileExistsError
-            If `folder` exists and holds something else than graphs.
+            If `folder` exists and holds anything other than graphs.
         TimeoutError
             If another process writes there.
         """
@@ -385,7 +385,7 @@ class CrystalGraphs:
         return cls(**arrays, ids=ids, target_names=names, rows=np.arange(len(ids)), attrs=about["attrs"])
 
     def _rows_at(self, positions: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return which crystals stand at `positions` of this view; a mask of its length picks where it is true."""
+        """Return the crystals at `positions` of this view; a mask of its length picks where it is true."""
         positions = np.asarray(positions)
         if positions.dtype == bool:
             check_same_length(mask=positions, crystals=self)
@@ -451,7 +451,7 @@ class Neighbors(NamedTuple):
 
 
 def nearest_neighbors(positions: np.ndarray, cell: np.ndarray, neighbors: int = NEIGHBORS) -> Neighbors:
-    """Find the neighbours of every atom whose weight is not zero.
+    """Find all neighbours with a weight above zero of every atom.
 
     Parameters
     ----------
@@ -476,7 +476,7 @@ def nearest_neighbors(positions: np.ndarray, cell: np.ndarray, neighbors: int = 
 
 
 def _search(positions: list[np.ndarray], cells: list[np.ndarray], neighbors: int, names: list[str]) -> Neighbors:
-    """Do what `nearest_neighbors` does for many crystals, whose atoms are counted through from the first to the last.
+    """Do what `nearest_neighbors` does for many crystals, whose atoms are numbered consecutively.
 
     Only vesin's search runs crystal by crystal; all else is done for all edges at once.
     """
@@ -485,7 +485,7 @@ def _search(positions: list[np.ndarray], cells: list[np.ndarray], neighbors: int
     offset = _offsets(n_atoms)
     crystal = np.repeat(np.arange(len(n_atoms)), n_atoms)  # of each atom
     cutoff = np.zeros(len(crystal))
-    # A sphere that holds a little more than wanted in a crystal of even density; it grows where that is not enough.
+    # A sphere that holds a little more than wanted in a crystal of even density; it grows if that is not enough.
     volume = np.abs(np.linalg.det(np.stack(cells)))
     radius = np.minimum((3 * 1.6 * (neighbors + 1) * volume / (4 * np.pi * n_atoms)) ** (1 / 3), _FIRST_RADIUS)
     radius += FADE_WIDTH
@@ -499,7 +499,7 @@ def _search(positions: list[np.ndarray], cells: list[np.ndarray], neighbors: int
             pair, vector = search.compute(positions[c], cells[c], True, "PD")
             if len(pair) > _MOST_PAIRS:
                 raise ValueError(
-                    f"{names[c]}: {len(pair)} pairs of atoms are nearer than {radius[c]:.1f} angstrom: its atoms are "
+                    f"{names[c]}: {len(pair)} pairs of atoms are nearer than {radius[c]:.1f} angstrom: its atoms lie "
                     "in a heap. Fix its file or drop the row."
                 )
             pairs.append(pair.astype(np.int64) + offset[c])
@@ -514,7 +514,7 @@ def _search(positions: list[np.ndarray], cells: list[np.ndarray], neighbors: int
         enough = count >= neighbors
         last = np.full(len(crystal), np.inf)  # distance of the last of the nearest neighbours
         last[enough] = distance[(np.cumsum(count) - count)[enough] + neighbors - 1]
-        # A crystal is done when all that may have a weight lies within the radius, for each of its atoms.
+        # A crystal is done when, for each of its atoms, all neighbours that may have a weight lie within the radius.
         done = np.logical_and.reduceat(last + FADE_WIDTH < radius[crystal], offset[:-1])
         keep = done[crystal[target]] & (distance < last[target] + FADE_WIDTH)
         source, target, vector, distance = source[keep], target[keep], vector[keep], distance[keep]
@@ -552,7 +552,7 @@ def _solve_cutoff(distance: np.ndarray, first: np.ndarray, last: np.ndarray, nei
 
 
 def _check_geometry(positions: list[np.ndarray], cells: list[np.ndarray], names: list[str]) -> None:
-    """Raise ``ValueError`` for a crystal in whose numbers no neighbour can be searched; vesin would end the process."""
+    """Raise ``ValueError`` for a crystal whose numbers would make vesin end the process."""
     if not (np.isfinite(np.concatenate(positions)).all() and np.isfinite(np.stack(cells)).all()):
         for points, cell, name in zip(positions, cells, names, strict=True):
             if not (np.isfinite(points).all() and np.isfinite(cell).all()):
@@ -565,8 +565,8 @@ def _check_geometry(positions: list[np.ndarray], cells: list[np.ndarray], names:
             raise ValueError(f"{name}: {len(points)} atoms; crystals have at most {MOST_ATOMS} here. Drop the row.")
         if longest > _LONGEST:
             raise ValueError(
-                f"{name}: an edge of its cell is {longest:.4g} angstrom long, and none is longer than {_LONGEST:g}. "
-                "Fix its file or drop the row."
+                f"{name}: an edge of its cell is {longest:.4g} angstrom long, more than the {_LONGEST:g} that are "
+                "allowed. Fix its file or drop the row."
             )
         if np.abs(points).max() > _FARTHEST:
             raise ValueError(
@@ -586,12 +586,12 @@ def _check_geometry(positions: list[np.ndarray], cells: list[np.ndarray], names:
 
 
 def _check_crowd(points: np.ndarray, cell: np.ndarray, name: str) -> None:
-    """Raise ``ValueError`` when a cube holds more atoms than any solid has, and so too many pairs to search."""
+    """Raise ``ValueError`` when a cube holds more atoms than in any solid, which gives too many pairs to search."""
     points = np.linalg.solve(cell.T, points.T).T % 1 @ cell
     count = np.unique(np.floor(points / _CUBE), axis=0, return_counts=True)[1].max()
     if count > _MOST_IN_CUBE:
         raise ValueError(
-            f"{name}: {count} atoms are in a cube of {_CUBE:g} angstrom, where no solid has more than {_MOST_IN_CUBE}. "
+            f"{name}: {count} atoms are in a cube of {_CUBE:g} angstrom, but no solid has more than {_MOST_IN_CUBE}. "
             "Fix its file or drop the row."
         )
 

@@ -154,7 +154,7 @@ def _file(where: str, folder: Path, name: str) -> Path:
     names = [name + ending for ending in _ENDINGS]
     found = [one for one in names if os.path.isfile(folder / one)]  # false also for what cannot be a file name
     if len(found) > 1:
-        raise ValueError(f"{where}: both {' and '.join(found)} exist. Write the whole name of the file.")
+        raise ValueError(f"{where}: the files {' and '.join(found)} match. Write the whole name of the file.")
     if not found:
         there = [] if not folder.is_dir() else [one for file in folder.iterdir() for one in (file.name, file.stem)]
         near = nearest_id(name, there)

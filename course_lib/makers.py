@@ -25,10 +25,10 @@ def method_named(name: str) -> Method:
     Raises
     ------
     ValueError
-        If there is none of that name.
+        If the method is unknown.
     """
     if name not in trained():
-        raise ValueError(f"there is no method {name!r}; choose one of {', '.join(trained())}.")
+        raise ValueError(f"unknown method {name!r}; choose one of {', '.join(trained())}.")
     return METHODS[name]
 
 
@@ -66,7 +66,7 @@ def make_network(
     Raises
     ------
     ValueError
-        If it has no such argument, or an argument is out of range.
+        If an argument is unknown or out of range.
     """
     check_seed(seed)
     torch.manual_seed(seed)
@@ -89,12 +89,12 @@ def make_config(method: str, settings: Mapping[str, object] | None = None, **our
     Raises
     ------
     ValueError
-        If there is no such setting, or one is out of range.
+        If a setting is unknown or out of range.
     """
     wanted = method_named(method).settings | dict(settings or {})
     for name in wanted:
         if name not in SETTINGS:
-            raise ValueError(f"there is no setting {name!r} of a network; there are {', '.join(SETTINGS)}.")
+            raise ValueError(f"unknown setting {name!r} of a network; the settings are {', '.join(SETTINGS)}.")
     return FitConfig(**wanted, **ours)
 
 
@@ -124,7 +124,7 @@ def make_learner(
     Raises
     ------
     ValueError
-        If there is no such setting, or one is out of range.
+        If a setting is unknown or out of range.
     """
     wanted = all_settings(method, settings, seed=seed, sizes=sizes)
     return method_named(method).learner(n_features, seed, **wanted)
@@ -147,7 +147,7 @@ def all_settings(
     Raises
     ------
     ValueError
-        If there is no such setting, or one is out of range.
+        If a setting is unknown or out of range.
     """
     check_seed(seed)
     if sizes:
@@ -163,5 +163,5 @@ def all_settings(
     unknown = sorted(given.keys() - known.keys())
     if unknown:
         there_are = ", ".join(sorted(known.keys() - {"n_features", "seed"})) or "none"
-        raise ValueError(f"there is no setting {unknown[0]!r} of {method}; there are: {there_are}.")
+        raise ValueError(f"unknown setting {unknown[0]!r} of {method}; the settings are: {there_are}.")
     return {name: default for name, default in known.items() if name not in ("n_features", "seed")} | given

@@ -1,9 +1,8 @@
 """Train any method by name, keep it in a folder, and predict with what is kept there.
 
 The folder of a run holds ``run.json``, which says what is trained on what, and the model: ``best.ckpt`` of a network,
-``forest.npz`` of trees, ``kernel_ridge.npz`` of a kernel ridge regression. ``run.json`` stands there from the start, so
-that a run can be told from another when it goes on, and in the end it has the model's checksum. Reading them runs no
-code.
+``forest.npz`` of trees, ``kernel_ridge.npz`` of a kernel ridge regression. ``run.json`` exists from the start, so that
+a run can be told from another when it is resumed; at the end it holds the model's checksum. Reading them runs no code.
 """
 
 from __future__ import annotations
@@ -41,19 +40,19 @@ _NETWORK, _FOREST, _KERNEL_RIDGE = "best.ckpt", "forest.npz", "kernel_ridge.npz"
 _MODELS = (_NETWORK, _FOREST, _KERNEL_RIDGE)
 CONFIG = "config.yaml"
 _KNOWN_OF_A_MODEL = ("method", "units", "training_range")  # what ``run.json`` must say to predict with a model,
-_KNOWN_OF_A_RUN = (*_KNOWN_OF_A_MODEL, "network", "settings", "seed", "checksums", "version")  # to go on with a run,
-_OBJECTS = ("units", "network", "settings", "checksums", "files", "training_range")  # and what is a mapping in it
-_WHERE = ("accelerator", "devices", "num_nodes", "n_jobs", "verbose")  # settings that may change when a run goes on
+_KNOWN_OF_A_RUN = (*_KNOWN_OF_A_MODEL, "network", "settings", "seed", "checksums", "version")  # to resume a run,
+_OBJECTS = ("units", "network", "settings", "checksums", "files", "training_range")  # and its mappings
+_WHERE = ("accelerator", "devices", "num_nodes", "n_jobs", "verbose")  # settings that may change when a run is resumed
 _ROUNDING = 1e-6  # a feature is beyond its range by more than this share of it
 
 
 @dataclass(frozen=True)
 class TrainingRange:
-    """Which compositions a model has learned from.
+    """The range of compositions that a model was trained on.
 
-    A composition is outside when it has an element that no training crystal has, or when one of its 145 composition
-    features is smaller or larger than in any training crystal. That says nothing about the structure, and a crystal
-    inside may be predicted badly; one outside is a guess.
+    A composition is out of domain when it has an element that no training crystal has, or when one of its 145
+    composition features is smaller or larger than in any training crystal. That says nothing about the structure, so
+    even a crystal in the domain may be predicted badly; a prediction out of domain is a guess.
 
     Attributes
     ----------
@@ -70,7 +69,7 @@ class TrainingRange:
     def __post_init__(self):
         numbers = [*self.elements, *self.low, *self.high]
         if len(self.low) != len(self.high) or not all(isinstance(one, int | float) for one in numbers):
-            raise ValueError("a training range has numbers alone, and as many smallest values as largest.")
+            raise ValueError("a training range must hold only numbers, and as many smallest values as largest.")
 
     @classmethod
     def of(cls, graphs: CrystalGraphs) -> TrainingRange:
@@ -80,7 +79,7 @@ class TrainingRange:
         return cls(sorted(elements), features.min(axis=0).tolist(), features.max(axis=0).tolist())
 
     def outside(self, graphs: CrystalGraphs) -> list[str]:
-        """Return for each crystal what is outside, in words; an empty text where nothing is."""
+        """Describe for each crystal what is out of domain; an empty text if nothing is."""
         from pymatgen.core import Element
 
         low, high = np.array(self.low), np.array(self.high)
@@ -102,7 +101,7 @@ class TrainingRange:
 
 @dataclass(frozen=True)
 class Predictor:
-    """A trained model with what is known about it.
+    """A trained model with its description.
 
     Attributes
     ----------
@@ -113,7 +112,7 @@ class Predictor:
     units : dict
         Unit of each target, by name; the targets in their order.
     training_range : TrainingRange or None
-        None where it is not known.
+        None if it is not known.
     """
 
     model: CrystalRegressor | FlatModel
@@ -220,8 +219,8 @@ def train(
     method : str
         As `method_named` takes it, but for those that read what a pretrained network makes of the crystals.
     train, validation : CrystalGraphs
-        With composition features. A network chooses its best epoch by the validation set; a forest or a kernel ridge
-        regression learns from it too.
+        With composition features. The validation set chooses the best epoch of a network; a forest or a kernel ridge
+        regression is also trained on it.
     folder : path
         Where the run is kept.
     seed : int, default 0
@@ -231,12 +230,12 @@ def train(
     settings : mapping, optional
         Arguments of `FitConfig`, or settings of the regressor, that differ from the method's.
     resume : bool, default False
-        Go on with the run in `folder`, if there is one: the same method, data, settings, seed and version. Where it is
+        Continue the run in `folder`, if it holds one: the same method, data, settings, seed and version. Where it is
         computed may differ (devices, processes).
     progress : bool, default False
         Show a progress bar.
     config : str, optional
-        What to keep as ``config.yaml`` where a run begins: the options of the command line.
+        What to keep as ``config.yaml`` when a run starts: the options of the command line.
 
     Returns
     -------
@@ -248,10 +247,10 @@ def train(
     FileExistsError
         If `folder` holds a run and `resume` is false, or holds something else.
     TimeoutError
-        If another training is going on in `folder`.
+        If another training run is active in `folder`.
     ValueError
-        If the method, a size or a setting is not known, or has a value that it cannot have; or if the run to go on
-        with is another.
+        If the method, a size or a setting is unknown, or a value is out of range; or if the run to continue
+        is another one.
     """
     folder = Path(folder)
     if method_named(method).reads_pretrained:
@@ -297,7 +296,7 @@ def train(
 
 def _check_labels(method: str, *parts: CrystalGraphs) -> None:
     if any(np.isnan(graphs.targets).any() for graphs in parts):
-        raise ValueError(f"{method} cannot learn from missing labels. Drop these crystals, or train a network.")
+        raise ValueError(f"{method} cannot be trained on missing labels. Drop these crystals, or train a network.")
     if parts[0].targets.shape[1] > 1 and METHODS[method].learner.name == "boosting":
         raise ValueError(f"{method} predicts one property, not {', '.join(parts[0].target_names)}. Choose one target.")
 
@@ -324,24 +323,24 @@ def _fit_learner(
 
 
 def holds_run(folder: str | os.PathLike) -> bool:
-    """Return whether something was trained in the folder; a run that has not come to a checkpoint is none."""
+    """Return whether something was trained in the folder; a run without a checkpoint does not count."""
     return any(Path(folder, name).exists() for name in ("last.ckpt", *_MODELS))
 
 
 def check_free(folder: str | os.PathLike) -> None:
-    """Raise ``FileExistsError`` when the folder holds a run, or something else that is not to be mixed with one."""
+    """Raise ``FileExistsError`` when the folder holds a run, or something else that must not be mixed with one."""
     if holds_run(folder):
-        raise FileExistsError(f"{folder} holds a run. Choose another folder, or go on with that run (--resume).")
+        raise FileExistsError(f"{folder} holds a run. Choose another folder, or continue that run (--resume).")
     for name, what in (("benchmark.json", "a benchmark"), ("meta.json", "graphs")):
         if Path(folder, name).exists():
             raise FileExistsError(f"{folder} holds {what} ({name}). Choose another folder.")
 
 
 def _begin(folder: Path, about: dict, resume: bool, config: str | None) -> dict:
-    """Write what the run is, or see that the folder holds this very run; return what ``run.json`` says in the end."""
+    """Write ``run.json``, or check that the folder holds this run; return its content at the end."""
     with named(f"settings of {about['method']}"):
         about = json.loads(json.dumps(about))  # as it is read again
-    if rank_zero_only.rank > 0:  # the first process has begun it, or is about to
+    if rank_zero_only.rank > 0:  # the first process has started it, or is about to
         return _read_run(folder, _KNOWN_OF_A_RUN) if holds_run(folder) else about
     if resume and holds_run(folder):
         before = _read_run(folder, _KNOWN_OF_A_RUN)
@@ -349,7 +348,7 @@ def _begin(folder: Path, about: dict, resume: bool, config: str | None) -> dict:
         return before
     check_free(folder)
     if config is None:
-        (folder / CONFIG).unlink(missing_ok=True)  # of a run that came to nothing
+        (folder / CONFIG).unlink(missing_ok=True)  # of a run that failed
     else:
         write_atomically(folder / CONFIG, config)
     write_atomically(folder / RUN, json.dumps(about, indent=1) + "\n")
@@ -358,22 +357,22 @@ def _begin(folder: Path, about: dict, resume: bool, config: str | None) -> dict:
 
 @rank_zero_only
 def _finish(folder: Path, about: dict, details: dict) -> None:
-    """Add to ``run.json`` what is known in the end, with the checksum of the model."""
+    """Add to ``run.json`` what is known at the end, with the checksum of the model."""
     model = next(name for name in _MODELS if (folder / name).exists())
     about = about | details | {"files": {model: sha256_of(folder / model)}}
     write_atomically(folder / RUN, json.dumps(about, indent=1) + "\n")
 
 
 def _read_run(folder: Path, needed: Sequence[str]) -> dict:
-    """Return what ``run.json`` says; raise ``ValueError`` where it is not what `train` wrote."""
+    """Return the content of ``run.json``; raise ``ValueError`` if it is not what `train` wrote."""
     path = folder / RUN
     if not path.exists():
-        raise ValueError(f"{folder} holds a model, but no {RUN} that says what it is. Choose another folder.")
+        raise ValueError(f"{folder} holds a model, but no {RUN} that describes it. Choose another folder.")
     with named(path):
         about = json.loads(path.read_text(encoding="utf-8"))
         missing = [name for name in needed if name not in about] if isinstance(about, dict) else needed
         if missing:
-            raise ValueError(f"it does not say {', '.join(missing)}, as a file of this library does. Fetch it again.")
+            raise ValueError(f"it lacks {', '.join(missing)}, which files of this library have. Fetch it again.")
         wrong = [name for name in _OBJECTS if name in about and not isinstance(about[name], dict)]
         if about.get("network") is None:  # of a forest
             wrong = [name for name in wrong if name != "network"]
@@ -388,13 +387,13 @@ def _finished(about: dict) -> bool:
 
 
 def _check_same_run(folder: Path, before: dict, now: dict) -> None:
-    """Raise ``ValueError`` when the run in the folder is another than this one."""
+    """Raise ``ValueError`` when the folder holds a different run."""
     old, new = _identity(before), _identity(now)
     for name in old | new:
         if old.get(name) != new.get(name):
             raise ValueError(
-                f"the run in {folder} was begun with {name} = {old.get(name)!r}, not {new.get(name)!r}. "
-                "Go on with the same, or choose another folder."
+                f"the run in {folder} was started with {name} = {old.get(name)!r}, not {new.get(name)!r}. Continue "
+                "with the same, or choose another folder."
             )
 
 
@@ -431,7 +430,7 @@ def load(path: str | os.PathLike) -> Predictor:
     if path.is_dir():
         kept = [path / name for name in _MODELS if (path / name).is_file()]
         if not (path / RUN).is_file() or not kept or not _finished(_read_run(path, _KNOWN_OF_A_MODEL)):
-            raise FileNotFoundError(f"{path} holds no finished run: there is no {RUN} with a model alongside.")
+            raise FileNotFoundError(f"{path} holds no finished run: it needs {RUN} and a model.")
         path = kept[0]
     with named(path):
         if path.suffix not in {".ckpt", ".npz"}:
@@ -445,17 +444,18 @@ def load(path: str | os.PathLike) -> Predictor:
 
 
 def _load_of_run(path: Path, about: dict) -> Predictor:
-    """Load a model that ``run.json`` tells of; raise ``ValueError`` where it is another model."""
+    """Load the model that ``run.json`` describes; raise ``ValueError`` if it is another model."""
     known = about.get("files", {}).get(path.name)
     if path.is_file() and known not in (None, sha256_of(path)):
-        raise ValueError(f"{path} is damaged, or not the model that {RUN} tells of (by checksum). Fetch it again.")
+        raise ValueError(f"{path} is damaged, or not the model that {RUN} describes (by checksum). Fetch it again.")
     with named(path):
         if about["method"] in trained() and METHODS[about["method"]].network:
             METHODS[about["method"]].network.load()  # so that its class is known, wherever it is defined
         model = _load_model(path)
     if list(about["units"]) != list(model.target_names):
         raise ValueError(
-            f"{path} predicts {', '.join(model.target_names)}, {RUN} tells of {', '.join(about['units'])}."
+            f"{path} predicts {', '.join(model.target_names)}, but {RUN} names {', '.join(about['units'])}. Fetch both "
+            "again."
         )
     return Predictor(model, about["method"], about["units"], TrainingRange(**about["training_range"]))
 

@@ -1,8 +1,8 @@
-"""Embeddings and energies of CHGNet, a network that was trained elsewhere, and what to make of them.
+"""Embeddings and energies of CHGNet, a network that was trained elsewhere, and models that use them.
 
 CHGNet (Deng et al., Nat. Mach. Intell. 5, 1031 (2023), https://doi.org/10.1038/s42256-023-00716-3) was trained on 1.5
 million structures from relaxations of the Materials Project. Its weights come with the package ``chgnet`` (BSD
-licence), which is an extra: ``pip install 'course-lib[pretrained]'``. What it makes of the bundled crystals is stored
+licence), which is an extra: ``pip install 'course-lib[pretrained]'``. Its outputs for the bundled crystals are stored
 in ``data``, so the pages need neither package nor network.
 """
 
@@ -39,7 +39,7 @@ _BATCH = 32  # crystals that the network reads at a time
 
 
 def pretrained_features(structures: Sequence[Structure], ids: Sequence[str] | None = None) -> pd.DataFrame:
-    """Return what CHGNet makes of crystals: its energy and its crystal embedding. About 30 ms a crystal on one core.
+    """Return CHGNet's energy and crystal embedding of each crystal. This takes about 30 ms per crystal on one core.
 
     Parameters
     ----------
@@ -57,14 +57,14 @@ def pretrained_features(structures: Sequence[Structure], ids: Sequence[str] | No
     Raises
     ------
     ImportError
-        If the package is not installed, or in another version; the message says how to install it.
+        If the package is not installed in the right version; the message says how to install it.
     """
     from_package = _load_chgnet()
     own = structures.index if isinstance(structures, pd.Series) else range(len(structures))
     labels = own if ids is None else ids
     check_same_length(structures=structures, ids=labels)
     found = from_package.predict_structure(list(structures), task="e", return_crystal_feas=True, batch_size=_BATCH)
-    found = [found] if isinstance(found, dict) else found  # one structure gives no list
+    found = [found] if isinstance(found, dict) else found  # one structure does not give a list
     # The package adds the atoms' vectors up, so a supercell would have another embedding; their mean does not change.
     rows = zip(structures, found, strict=True)
     numbers = np.array([[one["e"], *one["crystal_fea"] / len(atoms)] for atoms, one in rows], dtype=np.float32)
@@ -95,7 +95,7 @@ def _load_chgnet() -> object:
 
 
 def store(features: pd.DataFrame, crystals: pd.DataFrame, path: Path = STORED) -> None:
-    """Write features of the bundled crystals, with what they were made of: package, version, licence, checksum.
+    """Write features of the bundled crystals, with their origin: package, version, licence, checksum.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def stored_features(crystals: pd.DataFrame, path: Path = STORED) -> pd.DataFrame
             f"{path.name} has no features of {missing[0]!r}. Compute them: pretrained_features(crystals['structure'])."
         )
     if len(crystals) == len(features) and checksum(crystals) != made_of:
-        raise ValueError(f"{path.name} was made of other crystals. Make it again: python -m data.pretrained_chgnet.")
+        raise ValueError(f"{path.name} was made from other crystals. Make it again: python -m data.pretrained_chgnet.")
     return features.loc[crystals.index]
 
 
@@ -154,12 +154,12 @@ def element_fractions(graphs: CrystalGraphs) -> np.ndarray:
 
 
 class DeltaLearning(RegressorMixin, BaseEstimator):
-    r"""Correct a pretrained energy by a reference of each element, and by what a model learns of the rest.
+    r"""Correct a pretrained energy by a reference for each element, and by a model of the rest.
 
     .. math:: \hat y = E^{\text{pre}} + \sum_z x_z\, \mu_z + g(f)
 
     with the share :math:`x_z` of each element among the atoms, a reference :math:`\mu_z` fitted for each element, and
-    a model :math:`g` of any features :math:`f`, trained on what the first two leave (Ramakrishnan et al., J. Chem.
+    a model :math:`g` of any features :math:`f`, trained on the residual of the first two (Ramakrishnan et al., J. Chem.
     Theory Comput. 11, 2087 (2015)). An element that no training crystal holds has the reference 0.
 
     Parameters
@@ -189,11 +189,13 @@ class DeltaLearning(RegressorMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            If there is a model and nothing for it to read.
+            If a model is given, but no features for it.
         """
         energy, fractions, features = self._columns(X)
         if self.model is not None and not features.shape[1]:
-            raise ValueError("the model needs features beside energy and fractions. Give them, or leave the model out.")
+            raise ValueError(
+                "the model needs features in addition to energy and fractions. Give them, or leave the model out."
+            )
         # A penalty far below any error of an energy: it only keeps what the data leave open at zero.
         self.references_ = Ridge(alpha=1e-4, fit_intercept=False).fit(fractions, y - energy).coef_
         if self.model is not None:

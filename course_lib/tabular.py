@@ -29,7 +29,7 @@ def _composition(graphs: CrystalGraphs, pretrained: pd.DataFrame | None) -> np.n
 def _of_pretrained(columns: Callable[[str], bool]) -> Callable[[CrystalGraphs, pd.DataFrame | None], np.ndarray]:
     def select(graphs: CrystalGraphs, pretrained: pd.DataFrame | None) -> np.ndarray:
         if pretrained is None:
-            raise ValueError("there are no pretrained features. Give those of course_lib.pretrained.")
+            raise ValueError("pretrained features are missing. Give those of course_lib.pretrained.")
         return pretrained.loc[list(graphs.names), [name for name in pretrained if columns(name)]].to_numpy()
 
     return select
@@ -61,16 +61,16 @@ def features_of(graphs: CrystalGraphs, parts: Sequence[str], pretrained: pd.Data
     Returns
     -------
     numpy.ndarray of float, shape (B, n_features)
-        The parts side by side, in their order.
+        The parts concatenated, in their order.
 
     Raises
     ------
     ValueError
-        If there is no such part, or what it is made of is missing.
+        If a part is unknown, or its source is missing.
     """
     unknown = [part for part in parts if part not in PARTS]
     if unknown or not parts:
-        raise ValueError(f"there are no features {', '.join(unknown)!r}; choose from {', '.join(PARTS)}.")
+        raise ValueError(f"unknown features {', '.join(unknown)!r}; choose from {', '.join(PARTS)}.")
     return np.hstack([PARTS[part](graphs, pretrained) for part in parts])
 
 

@@ -1,12 +1,12 @@
 """Fit a network to crystals and predict with it, on Lightning.
 
 On several GPUs, or several machines, one process per device trains on its part of every batch, and all take the same
-steps as one process would: batch norm and loss are those of the whole batch. What starts the processes:
+steps as one process would: batch norm and loss are those of the whole batch. The processes are started
 
-- on one machine, nothing but ``FitConfig(devices=4)`` in a script (not in a notebook): Lightning runs the script once
-  more for every other device;
-- ``torchrun --nproc-per-node 4 script.py``, with ``--nnodes`` and ``--rdzv-endpoint`` for several machines;
-- ``srun python script.py`` in a SLURM job with ``--ntasks-per-node`` equal to ``devices`` and ``--nodes`` to
+- on one machine, by ``FitConfig(devices=4)`` in a script (not in a notebook): Lightning runs the script again for every
+  other device;
+- by ``torchrun --nproc-per-node 4 script.py``, with ``--nnodes`` and ``--rdzv-endpoint`` for several machines;
+- by ``srun python script.py`` in a SLURM job with ``--ntasks-per-node`` equal to ``devices`` and ``--nodes`` to
   ``num_nodes``.
 
 Every process runs the whole script, so all of them call `fit` and `predict`, and all get the whole result.
@@ -61,7 +61,7 @@ from course_lib.scaling import mean_and_std
 from course_lib.validation import LARGEST, check_number, check_seed, describe_row, named, plain
 
 _PREDICT_BATCH = 128  # crystals; the result does not depend on it, and 512 of 30 atoms would take 300 MB more
-_HASTE = 10  # of learned task weights: at the rate of the network they would still be on their way when it stops
+_HASTE = 10  # factor for learned task weights: at the rate of the network they would not converge before it stops
 PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
 """Number formats that a network can be trained in, as Lightning calls them."""
 
@@ -86,14 +86,14 @@ class FitConfig:
     learning_rate : float, default 5e-3
         Peak learning rate of the one-cycle schedule (Smith and Topin, 2018) with AdamW.
     weight_decay : float, default 1e-5
-        Weight decay of AdamW, of the network's weights alone.
+        Weight decay of AdamW, for the network's weights only.
     loss : "mae" or "mse", default "mae"
         Absolute or squared error.
     task_weights : "inverse_scale", "uncertainty" or tuple of float, default "inverse_scale"
         How the mean errors of several targets become one loss: each in units of the target's standard deviation,
-        with weights learned alongside the network (at ten times its learning rate, without decay), or times a number of
-        yours, one for each target, in their own units. See `course_lib.losses`. A target of weight zero is not
-        trained on, and does not count in the choice of the best epoch.
+        with weights learned alongside the network (at ten times its learning rate, without decay), or multiplied by
+        numbers of your own, one for each target, in their own units. See `course_lib.losses`. A target of weight zero
+        is not trained on, and does not count in the choice of the best epoch.
     patience : int, optional
         Stop after this many epochs without a better validation error. None: never.
     seed : int, default 0
@@ -105,7 +105,7 @@ class FitConfig:
     folder : path, optional
         Where ``best.ckpt`` and ``last.ckpt`` are kept; several machines have to share it. None: nowhere.
     resume : bool, default False
-        Go on from ``last.ckpt`` in `folder`, if it exists. If False, what an earlier run left there is removed.
+        Continue from ``last.ckpt`` in `folder`, if it exists. If False, the files of an earlier run are removed there.
     progress : bool, default False
         Show a progress bar.
 
@@ -157,7 +157,7 @@ class FitConfig:
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be true or false.")
         if self.resume and self.folder is None:
-            raise ValueError("resume=True needs the folder of the run to go on from.")
+            raise ValueError("resume=True needs the folder of the run to continue.")
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class TargetScaler(torch.nn.Module):
     """Mean and standard deviation of the targets over the training set, which predictions return to.
 
     Both are in double precision and stay on the CPU, whatever device the network is on: total energies may differ by
-    little on a large offset, and not every device has such numbers. They are saved with the model.
+    little on a large offset, and not every device has double precision. They are saved with the model.
 
     Parameters
     ----------
@@ -209,7 +209,7 @@ class TargetScaler(torch.nn.Module):
         return self
 
     def standardised(self, graphs: CrystalGraphs) -> CrystalGraphs:
-        """Return the same crystals with standardised targets; raise ``ValueError`` where one is beyond all others."""
+        """Return the same crystals with standardised targets; raise ``ValueError`` for an extreme outlier."""
         with np.errstate(over="ignore"):
             y = (graphs.y - self.mean.numpy()) / self.std.numpy()
         beyond = np.argwhere(np.abs(y[graphs.rows]) > LARGEST)
@@ -217,8 +217,8 @@ class TargetScaler(torch.nn.Module):
             row, column = beyond[0]
             value = graphs.targets[row, column]
             raise ValueError(
-                f"{graphs.target_names[column]}: {describe_row(row, graphs.names)} is {value}; so far from the "
-                "training set, single precision does not reach. Fix the value or drop the row."
+                f"{graphs.target_names[column]}: {describe_row(row, graphs.names)} is {value}; too far from the "
+                "training set for single precision. Fix the value or drop the row."
             )
         return replace(graphs, y=y)
 
@@ -234,7 +234,7 @@ class TargetScaler(torch.nn.Module):
 
 
 class CrystalRegressor(lightning.LightningModule):
-    """A network with all that turns its output into predictions: target scaler, target names, training settings.
+    """A network with everything that turns its output into predictions: target scaler, target names, training settings.
 
     Attributes
     ----------
@@ -243,7 +243,7 @@ class CrystalRegressor(lightning.LightningModule):
     target_scaler : TargetScaler
         Mean and standard deviation of the targets over the training set.
     task_weights : TaskWeights or None
-        Makes one loss of the errors of all targets; None where the network was not trained here.
+        Combines the errors of all targets into one loss; None where the network was not trained here.
     target_names : list of str
         Names of the columns that it predicts.
     """
@@ -298,7 +298,7 @@ class CrystalRegressor(lightning.LightningModule):
             metric.update(error[:, k][batch.y_mask[:, k]])
 
     def on_validation_epoch_end(self) -> None:
-        """Log the epoch's training loss and by what the best epoch is chosen; keep the rest for the history."""
+        """Log the epoch's training loss and the error that chooses the best epoch; keep the rest for the history."""
         errors = torch.stack([metric.compute() for metric in self.val_errors])
         in_units = errors.cpu().double() * self.target_scaler.std
         self.epoch = {}
@@ -315,7 +315,7 @@ class CrystalRegressor(lightning.LightningModule):
         checkpoint["course_lib"] = __version__
 
     def configure_optimizers(self) -> dict:
-        """AdamW with a one-cycle learning rate over all steps; learned task weights go faster and do not decay."""
+        """AdamW with a one-cycle learning rate over all steps; learned task weights have a higher rate and no decay."""
         rate, decay = self.hparams.config["learning_rate"], self.hparams.config["weight_decay"]
         groups = [
             {"params": self.network.parameters(), "weight_decay": decay},
@@ -331,15 +331,15 @@ class CrystalRegressor(lightning.LightningModule):
 def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: FitConfig | None = None) -> FitResult:
     """Train `model` and return it with the weights that had the smallest validation error.
 
-    Targets are standardised with the mean and standard deviation of the training set, and so is what else the model
-    scales (`CrystalModel.fit_preprocessing`). The model's weights are changed in place.
+    Targets are standardised with the mean and standard deviation of the training set, and so is anything else that the
+    model scales (`CrystalModel.fit_preprocessing`). The model's weights are changed in place.
 
     Parameters
     ----------
     model : CrystalModel
         With as many outputs as the graphs have targets.
     train, val : CrystalGraphs
-        Training crystals, and crystals to choose the epoch by.
+        Training crystals, and crystals to choose the best epoch.
     config : FitConfig, optional
         How to train.
 
@@ -351,14 +351,14 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     ------
     ValueError
         If there is nothing to train on or to validate with, the model's outputs and the targets do not fit, the batches
-        cannot be shared out among the devices, or the run to go on from had other settings, other crystals or another
+        cannot be divided among the devices, or the run to continue had other settings, other crystals or another
         version of this library, or its checkpoint is damaged.
     FloatingPointError
         If the validation error is not a number after every epoch.
     OSError
-        If a checkpoint cannot be written, or another training is going on in the folder (``TimeoutError``).
+        If a checkpoint cannot be written, or another training run is active in the folder (``TimeoutError``).
     SystemExit
-        With code 143, when the process is told to end (SIGTERM); the last checkpoint stays.
+        With code 143, when the process receives SIGTERM; the last checkpoint stays.
     """
     config = FitConfig() if config is None else config
     _check(model, train, val)
@@ -380,7 +380,7 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
                     _check_same_run(checkpoint, regressor)
         trainer = _trainer(config, history, folder)
         _check_shares(trainer.world_size, config.batch_size, train, val)
-        if not resume:  # were this run killed before its first epoch ends, an earlier one is not to go on in its place
+        if not resume:  # a kill before the first epoch ends must not leave an earlier run to be resumed
             for name in ("best.ckpt", "last.ckpt"):
                 (folder / name).unlink(missing_ok=True)
         start = time.perf_counter()
@@ -412,7 +412,7 @@ def load(checkpoint: str | os.PathLike) -> CrystalRegressor:
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     ValueError
         If it is damaged, not a checkpoint of this library, or written by a newer version of it.
     """
@@ -428,7 +428,7 @@ def load(checkpoint: str | os.PathLike) -> CrystalRegressor:
 def predict(model: CrystalRegressor, graphs: CrystalGraphs) -> pd.DataFrame:
     """Predict the targets of all crystals.
 
-    Where several processes have trained together, all must call this; each predicts a part and gets the whole.
+    If several processes have trained together, all must call this; each predicts a part and gets the whole.
 
     Parameters
     ----------
@@ -467,11 +467,13 @@ def _check(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs) -> Non
         unlabelled = np.isnan(graphs.targets).all(axis=0)
         if unlabelled.any():
             name = graphs.target_names[int(np.argmax(unlabelled))]
-            raise ValueError(f"target {name!r} has no label in the {part} set. Drop the target or split otherwise.")
+            raise ValueError(
+                f"target {name!r} has no label in the {part} set. Drop the target or split the crystals differently."
+            )
 
 
 def _check_shares(n_shares: int, batch_size: int, train: CrystalGraphs, val: CrystalGraphs) -> None:
-    """Raise ``ValueError`` when the processes would not all have something to do, or not the same thing."""
+    """Raise ``ValueError`` when some process would have nothing to do, or something different."""
     started = int(os.environ.get("WORLD_SIZE", 1))  # by torchrun, or by Lightning for an earlier call
     if started not in (1, n_shares):
         raise ValueError(
@@ -486,7 +488,7 @@ def _check_shares(n_shares: int, batch_size: int, train: CrystalGraphs, val: Cry
 
 
 def _check_same_run(checkpoint: Path, regressor: CrystalRegressor) -> None:
-    """Raise ``ValueError`` when the run to go on from was another than this one."""
+    """Raise ``ValueError`` when the run to continue is a different one."""
     content, now = _read(checkpoint), regressor.hparams
     before = content["hyper_parameters"]
     pairs = [
@@ -501,8 +503,8 @@ def _check_same_run(checkpoint: Path, regressor: CrystalRegressor) -> None:
     for name, old, new in pairs:
         if old != new:
             raise ValueError(
-                f"the run in {checkpoint.parent} was begun with {name} = {old!r}, not {new!r}. "
-                "Go on with the same settings, or choose another folder."
+                f"the run in {checkpoint.parent} was started with {name} = {old!r}, not {new!r}. Continue with the "
+                "same settings, or choose another folder."
             )
 
 
@@ -512,8 +514,8 @@ def _plain(config: FitConfig) -> dict:
 
 
 def _training_loader(graphs: CrystalGraphs, batch_size: int, n_shares: int) -> DataLoader:
-    # A last batch of one crystal with one atom has no spread to normalise by; and each process needs a crystal. Fewer
-    # wait for the next shuffle.
+    # A last batch of one crystal with one atom has no spread to normalise by, and each process needs a crystal. A
+    # smaller last batch is left out until the next shuffle.
     rest = len(graphs) % batch_size
     left_out = rest if len(graphs) > batch_size and rest < max(2, n_shares) else 0
     share = Share(len(graphs), shuffle=True, left_out=left_out)
@@ -533,7 +535,7 @@ class _History(Callback):
 
     def __init__(self):
         self.rows: list[dict] = []
-        self.begun = False  # whether what comes now is training, and no longer reading a checkpoint
+        self.begun = False  # whether training has started, after a checkpoint was read
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: CrystalRegressor) -> None:
         self.begun = True
@@ -555,7 +557,7 @@ class _History(Callback):
 
 @contextmanager
 def _restoring(checkpoint: Path, history: _History) -> Iterator[None]:
-    """Name the checkpoint in errors of before the training goes on: they are about what stands in it."""
+    """Name the checkpoint in errors raised before the training continues: they are about its content."""
     try:
         yield
     except Exception:
@@ -566,7 +568,7 @@ def _restoring(checkpoint: Path, history: _History) -> Iterator[None]:
 
 
 def _trainer(config: FitConfig, history: _History, folder: Path) -> lightning.Trainer:
-    # Both at the end of an epoch, after the history: a run that goes on finds the epoch finished.
+    # Both at the end of an epoch, after the history: a resumed run finds the epoch finished.
     settings = {"save_on_train_epoch_end": True, "enable_version_counter": False}
     callbacks = [history, EndAtSigterm(), ModelCheckpoint(folder, "best", monitor="val_error", **settings)]
     if config.folder is not None:
@@ -583,7 +585,7 @@ def _trainer(config: FitConfig, history: _History, folder: Path) -> lightning.Tr
             devices=config.devices,
             num_nodes=config.num_nodes,
             strategy=strategy,
-            use_distributed_sampler=False,  # Lightning's takes some crystals twice, to give each process as many
+            use_distributed_sampler=False,  # Lightning's uses some crystals twice, to give each process equally many
             plugins=[WholeFiles()],
             precision=config.precision,
             max_epochs=config.epochs,
@@ -630,12 +632,12 @@ def _checkpoint_folder(config: FitConfig) -> Iterator[Path]:
 
 @contextmanager
 def alone_in(folder: str | os.PathLike) -> Iterator[None]:
-    """Keep other trainings out of a folder, which is made where it is missing; processes that train together are one.
+    """Lock a folder, created if missing, against other training runs; processes that train together count as one.
 
     Raises
     ------
     TimeoutError
-        If another training is going on there.
+        If another training run is active there.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
     if rank_zero_only.rank > 0:

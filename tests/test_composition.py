@@ -251,8 +251,8 @@ def test_element_properties_are_those_of_the_features():
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        (Composition({}), "empty.*Drop the row"),
-        ("Fe0", "empty.*Drop the row"),
+        (Composition({}), "the crystal has no atoms.*Drop the row"),
+        ("Fe0", "the crystal has no atoms.*Drop the row"),
         (Composition({DummySpecies("X"): 1, "O": 1}), "'X' is not an element.*Replace it"),
         ("Zz2O", "'Zz' is not an element.*Replace it"),
         ("D2O", "'D' is an isotope.*Replace it with 'H'"),
@@ -302,7 +302,7 @@ def test_decimal_amounts_go_on_working(formula, number):
 
 
 def test_the_first_bad_row_is_named():
-    with pytest.raises(ValueError, match=r"^row 1: empty"):
+    with pytest.raises(ValueError, match=r"^row 1: the crystal has no atoms"):
         magpie(["NaCl", Composition({}), Composition({DummySpecies("X"): 1}), Composition({})])
     with pytest.raises(ValueError, match=r"^row 1 .id 'b'.: 'X' is not an element"):
         magpie(pd.Series(["NaCl", Composition({DummySpecies("X"): 1}), Composition({})], index=list("abc")))

@@ -238,7 +238,7 @@ def test_processes_that_ask_at_once_share_one_download(server, tmp_path):
     server.released.set()
     said = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert sorted(said) == ["", *["Another process downloads file.bin: waiting for it.\n"] * 2]
+    assert sorted(said) == ["", *["Another process is downloading file.bin: waiting for it.\n"] * 2]
     assert path.read_bytes() == server.content
     assert server.ranges == [None]
 
@@ -800,7 +800,7 @@ def test_folds_repeat_and_read_formulas_from_structures(bundled):
 
 @pytest.mark.parametrize("number", [5, 7, -1])
 def test_fold_that_does_not_exist(bundled, number):
-    with pytest.raises(IndexError, match=f"fold {number} does not exist: there are 5, numbered 0 to 4"):
+    with pytest.raises(IndexError, match=f"fold {number} does not exist: the 5 folds are numbered 0 to 4"):
         folds(bundled)[number]
 
 

@@ -984,7 +984,8 @@ CASES: dict[str, Case] = {
         ),
         wrong={
             "zero here, shuffled there": (
-                toy_importance(importance_by(take=lambda b, r: 0 * b, take_structure=shuffled)), "both blocks in the same way",
+                toy_importance(importance_by(take=lambda b, r: 0 * b, take_structure=shuffled)),
+                "both blocks in the same way",
             ),
             "zeros": (toy_importance(importance_by(take=lambda b, r: 0 * b)), "does not exist"),
             "columns by themselves": (toy_importance(importance_by(take=columns_shuffled)), "column by column"),

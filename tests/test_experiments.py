@@ -660,8 +660,8 @@ def test_who_waits_for_a_study_is_told_and_refused_in_time(small, tmp_path, monk
     with runs.locked(tmp_path / ".study_small.jsonl.lock", "it", 0):
         assert wait(fork(run_study, "study", "small")) == 99
     said = capfd.readouterr().err
-    assert "Another process works on the study in" in said
-    assert "TimeoutError: another process works on the study in" in said
+    assert "Another process is using the study in" in said
+    assert "TimeoutError: another process is using the study in" in said
     assert not (tmp_path / "study_small.jsonl").exists()
 
 

@@ -66,11 +66,11 @@ def test_every_flipped_bit_is_noticed_or_changes_nothing(folder):
         ("species", 3, 101, "row 3 holds 101"),
         ("atom_offset", 0, 1, "does not rise from 0"),
         ("edge_offset", 4, -1, "does not rise from 0"),
-        ("bond_offset", -1, 10**6, "length is .* and should be 1000000"),
+        ("bond_offset", -1, 10**6, "length is .* instead of 1000000"),
         ("source", 2, 90, "row 2 holds 90"),
         ("target", 2, -1, "row 2 holds -1"),
         ("count", 5, 0, "row 5 holds 0"),
-        ("count", 5, 7, "bonds of crystal 1 do not stand for as many edges"),
+        ("count", 5, 7, "bonds of crystal 1 do not add up to its edges"),
         ("weight", 5, 1.5, "row 5 holds 1.5"),
         ("cutoff", 1, np.nan, "row 1 holds nan"),
         ("vector", (7, 2), np.inf, "row 7 holds inf"),
@@ -96,7 +96,7 @@ def test_last_counts_are_checked_with_those_before_them(folder, monkeypatch):
     count[[one, other]] += [1, -1] if count[other] > 1 else [1, 1]
     np.save(folder / "count.npy", count)
     seal(folder)
-    with pytest.raises(ValueError, match=r"count.npy is damaged: the bonds of crystal 0 do not"):
+    with pytest.raises(ValueError, match=r"count.npy is damaged: the counts of the bonds of crystal 0 do not"):
         CrystalGraphs.load(folder)
 
 
@@ -106,7 +106,7 @@ def test_other_types_and_orders_are_refused(folder):
         array = np.load(folder / f"{name}.npy")
         np.save(folder.with_name(name) / f"{name}.npy", array.astype(change) if change is np.int64 else change(array))
         seal(folder.with_name(name))
-        with pytest.raises(ValueError, match=rf"{name}.npy is damaged: it holds .*, and should hold"):
+        with pytest.raises(ValueError, match=rf"{name}.npy is damaged: it holds .* instead of"):
             CrystalGraphs.load(folder.with_name(name))
 
 
@@ -195,7 +195,7 @@ def test_a_writer_waits_for_another_and_says_so(folder, monkeypatch, capfd):
     monkeypatch.setattr(graph_files, "_PATIENCE", 0.3)
     with files.locked(folder / ".lock", "the graphs", 0):
         assert wait(fork(bundled_graphs(24).save, folder)) == 99
-        assert "Another process works on the graphs in" in capfd.readouterr().err
+        assert "Another process is using the graphs in" in capfd.readouterr().err
     assert wait(fork(bundled_graphs(24).subset([1]).save, folder)) == 0
     assert len(CrystalGraphs.load(folder)) == 1
 

@@ -271,7 +271,7 @@ def test_generator_chunks_and_processes_give_the_same(monkeypatch):
     with pytest.raises(ValueError, match=r"row 33: sites 0 and 1 are 0.000 angstrom apart"):
         CrystalGraphs.from_structures([*structures[:33], double, *structures[33:]], n_jobs=2)
     empty = Structure(Lattice.cubic(3), [], [])
-    with pytest.raises(ValueError, match="row 33: empty"):
+    with pytest.raises(ValueError, match="row 33: the crystal has no atoms"):
         CrystalGraphs.from_structures([*structures[:33], empty, *structures[33:]], n_jobs=2)
 
 
@@ -340,7 +340,7 @@ def test_an_error_while_building_leaves_the_old_graphs(tmp_path, monkeypatch):
     bundled_graphs(24).save(tmp_path / "graphs")
     structures = list(bundled(24)["structure"])
     structures[17] = Structure(Lattice.cubic(3), [], [])
-    with pytest.raises(ValueError, match="row 17: empty"):
+    with pytest.raises(ValueError, match="row 17: the crystal has no atoms"):
         CrystalGraphs.from_structures(structures, folder=tmp_path / "graphs")
     with pytest.raises(ValueError, match="structures has 24, ids has 2"):
         CrystalGraphs.from_structures(bundled(24)["structure"], ids=["a", "b"], folder=tmp_path / "graphs")
@@ -583,11 +583,11 @@ BAD_ARGUMENTS = {
     "same id": ({"ids": ["a", "a"]}, r"duplicate id 'a' in rows \[0, 1\].*Drop the repeated rows"),
     "other order": (
         {"ids": ["a", "b"], "targets": pd.Series([1.0, 2.0], index=["b", "a"])},
-        r"row 0: crystal 'a' stands beside 'b' in targets.*targets.loc\[ids\]",
+        r"row 0: crystal 'a' meets 'b' in targets.*targets.loc\[ids\]",
     ),
     "features in other order": (
         {"ids": [7, 8], "composition": pd.DataFrame({"f": [1.0, 2.0]}, index=[8, 7])},
-        "row 0: crystal '7' stands beside '8' in composition",
+        "row 0: crystal '7' meets '8' in composition",
     ),
     "no neighbours": ({"neighbors": 0}, "neighbors is 0; every atom needs at least 1"),
 }  # fmt: skip

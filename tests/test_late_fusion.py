@@ -259,7 +259,7 @@ def test_wrong_settings():
     with pytest.raises(ValueError, match="loss is 'rmse'; choose one of mae, mse"):
         optimal_alpha(y, a, b, loss="rmse")
     for alpha in (-0.1, 1.1, np.nan):
-        with pytest.raises(ValueError, match=f"alpha is {alpha}; .* from 0 to 1"):
+        with pytest.raises(ValueError, match=f"alpha is {alpha}; .* between 0 and 1"):
             blend(alpha, a, b)
     folds = pd.Series(7, index=y.index)
     with pytest.raises(ValueError, match="all crystals are in fold 7; at least 2"):

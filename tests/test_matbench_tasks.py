@@ -170,7 +170,7 @@ def test_classification_predicts_probabilities(serve, crystals, tmp_path, monkey
     # A model that is never sure ranks as well as one that is: the area is that of the probabilities.
     less_sure = {"predictions": {name: 0.4 * value for name, value in predicted.items()}}
     file.write_text(json.dumps(less_sure | {"checksum": "of others"}))
-    with pytest.raises(ValueError, match=r"fold_2.json: its content does not have its checksum"):
+    with pytest.raises(ValueError, match=r"fold_2.json: its content has a wrong checksum"):
         benchmark(TASK, "cgcnn", tmp_path, fold_numbers=[2], sizes={"hidden": 16}, settings=settings)
     file.write_text(json.dumps(with_checksum(less_sure)))
     again = benchmark(TASK, "cgcnn", tmp_path, fold_numbers=[2], sizes={"hidden": 16}, settings=settings)

@@ -124,5 +124,5 @@ def test_labels_of_other_crystals_are_refused(as_column):
     structures = structures if as_column else list(structures)
     with pytest.raises(ValueError, match=r"row 0: crystal .* in targets.*targets.loc\[ids\]"):
         CrystalGraphs.from_structures(structures, targets=frame.iloc[:0:-1], **given)
-    with pytest.raises(ValueError, match=r"row 0: crystal .* stands beside 'other' in targets.*reindex\(ids\)"):
+    with pytest.raises(ValueError, match=r"row 0: crystal .* meets 'other' in targets.*reindex\(ids\)"):
         CrystalGraphs.from_structures(structures, targets=frame.iloc[:12], **given)

@@ -57,5 +57,5 @@ def test_table_has_wrong_answers_where_there_are_some():
 
 
 def test_wrong_answers_of_no_exercise_are_an_error():
-    with pytest.raises(ValueError, match="there is not an exercise 99"):
+    with pytest.raises(ValueError, match="exercise 99 does not exist"):
         overview.table(["99: a double count"])

@@ -429,11 +429,11 @@ def test_a_second_training_in_a_folder_in_use_is_refused(tmp_path, method, setti
     while not (folder / "run.json").exists():
         time.sleep(0.01)
     for resume in (False, True):
-        with pytest.raises(TimeoutError, match=r"another process works on the run in .*run\. Try again when it has"):
+        with pytest.raises(TimeoutError, match=r"another process is using the run in .*run\. Try again when it has"):
             train(method, learn, validate, folder, settings=settings, resume=resume)
     if method == "cgcnn":
         model = method_named(method).network()
-        with pytest.raises(TimeoutError, match="another process works on the run in"):
+        with pytest.raises(TimeoutError, match="another process is using the run in"):
             fit(model, learn, validate, FitConfig(epochs=1, folder=folder))
     assert wait(child) == 0
     assert load(folder).method == method

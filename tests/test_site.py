@@ -301,7 +301,7 @@ def test_next_leads_through_the_book(browser, address):
 
 # --- explorers --------------------------------------------------------------------------------------
 
-TABLE_OF_VALUES = "explorer-values"  # stands beside every explorer, and nowhere else
+TABLE_OF_VALUES = "explorer-values"  # next to every explorer, and nowhere else
 
 
 def n_explorers(page: str) -> int:
@@ -359,7 +359,7 @@ def source_of(page: str, address: str) -> str:
 
 
 def tables_of_values(html: str) -> list[pd.DataFrame]:
-    """Return the table that stands beside each explorer, all cells as they are written."""
+    """Return the table next to each explorer, all cells as they are written."""
     tables = []
     for folded in re.findall(f'<details class="{TABLE_OF_VALUES}">.*?</details>', html, flags=re.DOTALL):
         rows = re.findall("<tr.*?</tr>", folded, flags=re.DOTALL)

@@ -41,11 +41,9 @@ def test_order():
     check_same_order("targets", ["a", "b"], np.array(["a", "b"]))
     check_same_order("targets", [0, 1], ["a", "b"])  # row numbers say nothing about the order
     check_same_order("targets", ["a"], ["a", "b"])  # lengths are checked elsewhere
-    with pytest.raises(ValueError, match=r"row 1: crystal 'b' stands beside 'c' in targets.*targets.loc\[ids\]"):
+    with pytest.raises(ValueError, match=r"row 1: crystal 'b' meets 'c' in targets.*targets.loc\[ids\]"):
         check_same_order("targets", ["a", "c", "b"], ["a", "b", "c"])
-    message = (
-        r"row 0: crystal 'a' stands beside 'b' .*Crystal 'a' has no row there.*\(1 have none\).*targets.reindex\(ids\)"
-    )
+    message = r"row 0: crystal 'a' meets 'b' .*Crystal 'a' has no row there.*\(1 have none\).*targets.reindex\(ids\)"
     with pytest.raises(ValueError, match=message):
         check_same_order("targets", ["b", "c", "d"], ["a", "b", "c"])
 
@@ -90,7 +88,7 @@ def test_compositions_that_pass(formula):
 @pytest.mark.parametrize(
     ("composition", "message"),
     [
-        (Composition({}), r"row 4 \(id 'e'\): empty, it has no atoms. Drop the row"),
+        (Composition({}), r"row 4 \(id 'e'\): the crystal has no atoms. Drop the row"),
         (Composition({"D": 2, "O": 1}), "'D' is an isotope.*Replace it with 'H'"),
         (Composition({"T+": 1}), "'T' is an isotope.*Replace it with 'H'"),
         (Composition({DummySpecies("X"): 1, "O": 1}), "'X' is not an element. Replace it"),

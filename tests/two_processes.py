@@ -1,6 +1,6 @@
 """What `test_parallel.py` has computed: as a script in two processes, and once more in its own, for comparison.
 
-``python two_processes.py FOLDER`` reads the graphs in the folder and leaves ``0.pt`` and ``1.pt`` there, one a process.
+``python two_processes.py FOLDER`` reads the graphs in the folder and writes ``0.pt`` and ``1.pt``, one per process.
 """
 
 from __future__ import annotations

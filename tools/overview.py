@@ -121,7 +121,7 @@ def table(wrong_answers: list[str]) -> str:
     texts = {int(number): text.strip() for number, _, text in (line.partition(":") for line in wrong_answers)}
     found = exercises()
     if unknown := texts.keys() - {one.number for one in found}:
-        raise ValueError(f"exercise-table: there is not an exercise {min(unknown)}; remove or correct its line.")
+        raise ValueError(f"exercise-table: exercise {min(unknown)} does not exist; remove or correct its line.")
     header = ["exercise", "with notebook", "difficulty", "time to work"]
     rows = [
         [

@@ -74,7 +74,7 @@ def run(name: str, folder: Path) -> tuple[float, str]:
 
 
 def write_learners_copy(name: str) -> None:
-    """Write the learner's copy of an exercise; a notebook that is none has no such copy."""
+    """Write the learner's copy if the notebook is an exercise."""
     source = jupytext.read(NOTEBOOKS / f"{name}.py")
     if is_exercise(source):
         copies = NOTEBOOKS / COPIES
@@ -104,7 +104,7 @@ def main() -> int:
     known = sorted(path.stem for path in NOTEBOOKS.glob("*.py"))
     names = arguments.names or known
     if unknown := sorted(set(names) - set(known)):
-        parser.error(f"no such notebook: {', '.join(unknown)}. There are: {', '.join(known)}")
+        parser.error(f"no such notebook: {', '.join(unknown)}. The notebooks are: {', '.join(known)}")
 
     measured, failed = {}, []
     with ProcessPoolExecutor(max_workers=arguments.jobs) as pool:

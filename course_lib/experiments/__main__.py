@@ -23,14 +23,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     unknown = [name for name in options.studies if name not in STUDIES]
     if unknown:
-        parser.error(f"there is no study {unknown[0]!r}; there are {', '.join(STUDIES)}.")
+        parser.error(f"unknown study {unknown[0]!r}; the studies are {', '.join(STUDIES)}.")
 
     def run() -> int:
         for name in options.studies or [name for name, study in STUDIES.items() if study.bundled]:
             run_study(name, options.dataset, options.jobs)
         return 0
 
-    return run_command(run, go_on="What is recorded is kept; the same command goes on.")
+    return run_command(run, go_on="Recorded runs are kept; the same command continues.")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from course_lib.methods import METHODS, twins
 def paired_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Compare every method with `reference` on equal terms: the same test set and seed, then the mean over seeds.
 
-    What makes a test set hard for all methods drops out of the difference.
+    Whatever makes a test set hard for all methods cancels in the difference.
 
     Parameters
     ----------
@@ -42,10 +42,12 @@ def paired_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
         _check_one_target(runs)
     errors = runs.pivot(index=["split", "fold", "seed"], columns="method", values="mae")
     if reference not in errors:
-        raise ValueError(f"no runs of {reference!r}; there are runs of {', '.join(errors.columns)}.")
+        raise ValueError(f"no runs of {reference!r}; the recorded methods are {', '.join(errors.columns)}.")
     if errors.isna().any(axis=None):
         split, fold, seed = errors.index[errors.isna().any(axis=1)][0]
-        raise ValueError(f"not every method has a run for split {split!r}, fold {fold}, seed {seed}. Run the rest.")
+        raise ValueError(
+            f"not every method has a run for split {split!r}, fold {fold}, seed {seed}. Run the missing ones."
+        )
     differences = errors.drop(columns=reference).sub(errors[reference], axis=0)
     per_fold = differences.groupby(level=["split", "fold"], sort=False).mean()
     return per_fold.melt(ignore_index=False, value_name="difference").reset_index()
@@ -61,7 +63,7 @@ def corrected_interval(differences: np.ndarray, level: float = 0.95, ratio: floa
     Parameters
     ----------
     differences : array, shape (k,)
-        One difference a fold, k at least 2.
+        One difference per fold, k at least 2.
     level : float, default 0.95
         Confidence level.
     ratio : float, optional
@@ -86,7 +88,7 @@ def _corrected_error(differences: np.ndarray, ratio: float | None) -> float:
     """Return the standard error of the mean that `corrected_interval` describes."""
     k = len(differences)
     if k < 2:
-        raise ValueError(f"{k} fold gives no interval; at least 2 are needed.")
+        raise ValueError(f"{k} fold(s) give no interval; at least 2 are needed.")
     return float(np.std(differences, ddof=1) * np.sqrt(1 / k + (1 / (k - 1) if ratio is None else ratio)))
 
 
@@ -98,14 +100,14 @@ def detectable_difference(
     .. math:: \bigl(t_{(1 + \text{level}) / 2} + t_{\text{power}}\bigr)\, s \sqrt{1/k + n_{test} / n_{train}}
 
     with quantiles t of Student's distribution with k - 1 degrees of freedom (Bloom, Evaluation Review 19, 547 (1995)).
-    A smaller difference may well be there where an interval does not show it.
+    A smaller difference may well exist even if an interval does not show it.
 
     Parameters
     ----------
     differences, level, ratio
         As for `corrected_interval`.
     power : float, default 0.8
-        With which probability it would have been seen.
+        The probability with which it would have been detected.
 
     Returns
     -------
@@ -172,12 +174,12 @@ def _by_method(runs: pd.DataFrame, reference: str) -> Iterator[tuple[tuple[str, 
 
 
 def level_and_difference_errors(runs: pd.DataFrame, crystals: pd.DataFrame) -> pd.DataFrame:
-    r"""Split the error on polymorphs in two: the level of a formula, and the differences between its polymorphs.
+    r"""Split the error on polymorphs into the between-formula error (level) and the within-formula error (difference).
 
-    With the mean over the polymorphs of a formula :math:`\bar y` and its prediction :math:`\bar{\hat y}`, the level
-    error of a crystal is :math:`|\bar{\hat y} - \bar y|` and its difference error is
-    :math:`|(\hat y - \bar{\hat y}) - (y - \bar y)|`. The absolute error is at most their sum. A model that sees only
-    the composition predicts no differences at all.
+    With the mean over the polymorphs of a formula :math:`\bar y` and its prediction :math:`\bar{\hat y}`, the
+    between-formula error of a crystal is :math:`|\bar{\hat y} - \bar y|` and its within-formula error is :math:`|(\hat
+    y - \bar{\hat y}) - (y - \bar y)|`. The absolute error is at most their sum. A model that sees only the composition
+    predicts no differences within a formula.
 
     Parameters
     ----------
@@ -189,18 +191,20 @@ def level_and_difference_errors(runs: pd.DataFrame, crystals: pd.DataFrame) -> p
     Returns
     -------
     DataFrame
-        Two rows a run, in the form of `load_results`: columns ``method``, ``fold``, ``seed`` and ``ratio``; ``split``,
-        which is ``"difference"`` or ``"level"``; and ``mae``, the mean of that error over the test crystals that have a
-        polymorph, in the target's unit.
+        Two rows per run, in the form of `load_results`: columns ``method``, ``fold``, ``seed`` and ``ratio``;
+        ``split``, which is ``"difference"`` or ``"level"``; and ``mae``, the mean of that error over the test crystals
+        that have a polymorph, in the target's unit.
 
     Raises
     ------
     ValueError
-        If a run is on folds that tear formulas apart.
+        If a run is on folds that split formulas.
     """
     torn = runs.loc[runs["split"] != "formula", "split"]
     if len(torn):
-        raise ValueError(f"runs on {torn.iloc[0]!r} folds tear polymorphs apart; give those with split 'formula' only.")
+        raise ValueError(
+            f"runs on {torn.iloc[0]!r} folds split polymorphs across folds; give only those with split 'formula'."
+        )
     rows = []
     for run in runs.itertuples():
         formula = crystals.loc[run.ids, "formula"]
@@ -320,7 +324,8 @@ def errors_by_crystal(runs: pd.DataFrame, y: pd.Series, split: str) -> pd.DataFr
     Returns
     -------
     DataFrame
-        Prediction minus truth; one row per crystal, one column per method. ``.corr()`` says how alike they err.
+        Prediction minus truth; one row per crystal, one column per method. ``.corr()`` gives the correlations of the
+        errors.
     """
     _check_one_target(runs)
     errors = {
@@ -342,7 +347,7 @@ def best_settings(tuning: pd.DataFrame) -> dict[str, dict]:
     -------
     dict of str to dict
         By method. Of several targets each error is divided by its mean over all runs of the method, so that they count
-        alike; the epochs are those for a training set of full size (`course_lib.experiments.studies.tried_as`).
+        equally; the epochs are those for a training set of full size (`course_lib.experiments.studies.tried_as`).
     """
     best = {}
     for name, runs in tuning.groupby("method", sort=False):
@@ -373,9 +378,9 @@ def pareto_front(table: pd.DataFrame, costs: Sequence[str]) -> pd.Series:
 
 
 def training_set_size(runs: pd.DataFrame) -> pd.Series:
-    """Return for each run from how many crystals it learned, one number for all runs with nearly as many.
+    """Return the number of training crystals of each run, one number for all runs with nearly as many.
 
-    Folds by formula are not quite equal, so that neither are their training sets.
+    Folds by formula are not exactly equal, and neither are their training sets.
 
     Parameters
     ----------
@@ -385,7 +390,7 @@ def training_set_size(runs: pd.DataFrame) -> pd.Series:
     Returns
     -------
     Series
-        With the index of `runs`: the mean size of the group of runs. The next group begins where the sorted sizes grow
+        With the index of `runs`: the mean size of the group of runs. The next group starts where the sorted sizes grow
         by more than 5 %.
     """
     sizes = runs["n_learned"].to_numpy(float)
@@ -424,7 +429,7 @@ def negative_transfer(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def task_correlation(crystals: pd.DataFrame, first: str, second: str, seed: int = 0) -> pd.DataFrame:
-    """Return how two properties of the same crystals go together, with bootstrap intervals (95 %, 2,000 samples).
+    """Return the correlation of two properties of the same crystals, with bootstrap intervals (95 %, 2,000 samples).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Which crystals are trained on and which are judged, as ``data/results/PROTOCOL.md`` has it."""
+"""The training and test crystals of each fold, as ``data/results/PROTOCOL.md`` defines them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def folds_of(frame: pd.DataFrame, split: str) -> list[Fold]:
     Raises
     ------
     ValueError
-        If there is no such split.
+        If the split is unknown.
     """
     aside = set_aside(frame["formula"])
     if split in SPLITS:
@@ -70,7 +70,7 @@ def folds_of(frame: pd.DataFrame, split: str) -> list[Fold]:
         return _within(frame, aside, "formula", MATBENCH_SEED, 2)
     if split in LEFT_OUT:
         return [_left_out(frame, has, aside) for has in _members(frame, split)]
-    raise ValueError(f"there is no split {split!r}; there are {', '.join((*SPLITS, TUNING, *LEFT_OUT))}.")
+    raise ValueError(f"unknown split {split!r}; the splits are {', '.join((*SPLITS, TUNING, *LEFT_OUT))}.")
 
 
 def _within(frame: pd.DataFrame, chosen: np.ndarray, kind: str, seed: int, n_splits: int = N_FOLDS) -> list[Fold]:

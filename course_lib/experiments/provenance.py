@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parent.parent
 
 @cache
 def git_commit() -> str | None:
-    """Return the commit of the checkout that this code lies in, or None outside a checkout.
+    """Return the commit of the checkout that holds this code, or None outside a checkout.
 
     It ends in ``+`` where files of the package differ from the commit.
     """
@@ -25,7 +25,7 @@ def git_commit() -> str | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """Return what git prints; None where there is no git, or no checkout."""
+    """Return what git prints; None without git or outside a checkout."""
     try:
         done = subprocess.run(["git", "-C", str(PACKAGE), *arguments], capture_output=True, text=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
@@ -34,23 +34,23 @@ def _git(*arguments: str) -> str | None:
 
 
 def code_sha256(modules: Iterable[str], package: Path = PACKAGE) -> str:
-    """Return a hash of the code of some modules and of all modules of the package that they import, however far.
+    """Return a hash of the code of some modules and of all modules of the package that they import, directly or not.
 
-    The modules may lie outside the package, as that of a network of your own; what they import outside does not enter.
-    Comments, docstrings and the layout of the lines do not enter: they change no result. Nor does the face of a package
-    (``__init__.py``), which names all of its modules, whichever of them is used.
+    The modules may be outside the package, such as that of a network of your own; what they import outside does not
+    count. Comments, docstrings and the layout of the lines do not count, because they change no result. Nor does the
+    ``__init__.py`` of a package, which names all of its modules, whichever is used.
 
     Parameters
     ----------
     modules : iterable of str
         Full names, for example ``"course_lib.models.cgcnn"``.
     package : path
-        The folder of the package, which the first part of each name stands for.
+        The folder of the package, whose name is the first part of each module's name.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such module, or it has no file.
+        If a module does not exist or has no file.
     """
     seen: dict[str, str] = {}
     waiting = list(modules)
@@ -77,7 +77,7 @@ def _file(module: str, package: Path) -> Path:
 
 
 def _imported(tree: ast.Module, package: Path) -> set[str]:
-    """Return the modules of the package that a file imports, wherever in it."""
+    """Return the modules of the package that a file imports anywhere."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,4 +1,4 @@
-"""Read and write what was recorded: a file for each study and dataset, with one JSON object a line for each run."""
+"""Read and write recorded runs: a file for each study and dataset, with one JSON object per line for each run."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _ENTRIES = frozenset(Run.__dataclass_fields__) | {
     "configuration", "mae", "seconds", "n_parameters", "best_epoch", "n_learned", "predictions", "data_sha256",
     "version", "commit", "code_sha256",
 }  # fmt: skip
-"""What a record has, its checksum left out."""
+"""The entries of a record, without its checksum."""
 
 
 def results_file(dataset: str, study: str) -> Path:
-    """Return the file that holds the recorded runs of a study: one JSON object a line."""
+    """Return the file that holds the recorded runs of a study, with one JSON object per line."""
     return RESULTS / f"{study}_{dataset}.jsonl"
 
 
@@ -73,22 +73,22 @@ def load_results(
     -------
     DataFrame
         The columns of `Run`, with one ``target`` in each row and ``task``, the targets of the run as recorded; ``mae``
-        (in the target's unit); ``configuration``, all settings that differ from the defaults; ``seconds``, processor
-        time of the training; ``n_parameters``; ``best_epoch``; ``n_learned``, crystals to learn from, validation
-        included; ``ids`` and ``predictions``, the crystals predicted and what was predicted for them; ``data_sha256``
-        and ``version``; ``commit`` and ``code_sha256``, the code that made the run (missing where it was not recorded).
+        (in the target's unit); ``configuration``, all settings that differ from the defaults; ``seconds``, CPU time of
+        the training; ``n_parameters``; ``best_epoch``; ``n_learned``, training crystals, validation included; ``ids``
+        and ``predictions``, the predicted crystals and their predictions; ``data_sha256`` and ``version``; ``commit``
+        and ``code_sha256``, the code that made the run (missing where it was not recorded).
 
     Warns
     -----
     UserWarning
-        If a run was made by other code than its method has now.
+        If a run was made by code that differs from the present code of its method.
 
     Raises
     ------
     FileNotFoundError
         If nothing is recorded.
     ValueError
-        If there is no run on the target, or of a method; or if one was made on other crystals.
+        If a target or a method has no run, or if a run was made on other crystals.
     """
     path = results_file(dataset, study)
     if not path.is_file():
@@ -120,7 +120,7 @@ def load_results(
     outdated &= set(table["method"])
     if outdated:
         warnings.warn(
-            f"{path.name}: runs of {', '.join(sorted(outdated))} were made by other code than is here now. Make them "
+            f"{path.name}: runs of {', '.join(sorted(outdated))} were made by code that has changed since. Make them "
             f"again: python -m course_lib.experiments {study}.",
             stacklevel=2,
         )
@@ -131,7 +131,7 @@ def _only(table: pd.DataFrame, column: str, wanted: Sequence[str]) -> pd.DataFra
     parts = dict(list(table.groupby(column)))
     missing = [name for name in wanted if name not in parts]
     if missing:
-        raise ValueError(f"no run has the {column} {missing[0]!r}; there are {', '.join(parts)}.")
+        raise ValueError(f"no run has the {column} {missing[0]!r}; recorded are {', '.join(parts)}.")
     return pd.concat([parts[name] for name in wanted], ignore_index=True)
 
 
@@ -177,7 +177,7 @@ def _ratio(dataset: str, split: str, fold: int) -> float:
 
 
 def keep(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
-    """Return the runs recorded with this very data and with their methods' present settings, and drop all others.
+    """Return the runs recorded with exactly these data and with their methods' present settings, and drop all others.
 
     Runs that are not wanted are dropped from the file, too, and so is a last line without its end: it was being written
     when the run was killed.
@@ -188,7 +188,7 @@ def keep(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
     for line, record in _read_records(path):
         run = key_of(record)
         same = record["data_sha256"] == sha256 and record["configuration"] == _as_json(configuration(run))
-        # Runs of before there was a hash are kept: nothing tells which code made them.
+        # Runs from before hashes were recorded are kept: nothing says which code made them.
         same = same and record.get("code_sha256") in (None, code_of(run.method))
         if same and run in wanted and run not in runs:
             runs.add(run)
@@ -199,7 +199,7 @@ def keep(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
 
 
 def _read_records(path: Path) -> list[tuple[str, dict]]:
-    """Return the lines of a file of results with what they hold, but for a last line without its end.
+    """Return the lines of a file of results with their content, except an incomplete last line.
 
     Raises
     ------
@@ -219,8 +219,8 @@ def _read_records(path: Path) -> list[tuple[str, dict]]:
 
 
 def _checked(content: dict, known: frozenset[str]) -> dict:
-    """Return what was recorded; raise ``ValueError`` where it is something else now."""
-    if CHECKSUM in content:  # what was recorded before there were checksums has none
+    """Return what was recorded; raise ``ValueError`` if it has changed."""
+    if CHECKSUM in content:  # records from before checksums were introduced have none
         content = without_checksum(content)
     unknown = sorted(set(content) - known)
     if unknown:

@@ -1,6 +1,6 @@
 """Train methods on the folds of the protocol, and record every run as it ends.
 
-Killed and started again, a study goes on where it was. See ``python -m course_lib.experiments``.
+Killed and started again, a study continues where it stopped. See ``python -m course_lib.experiments``.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ class Inputs:
 
 
 def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> None:
-    """Run what is missing of a study, and record it.
+    """Run and record what is missing of a study.
 
-    Runs made on other data (by checksum), with other settings of their method or by other code are dropped first: they
-    do not compare with the others.
+    Runs made on other data (by checksum), with other settings of their method or by other code are dropped first,
+    because they cannot be compared with the others.
 
     Parameters
     ----------
@@ -195,8 +195,8 @@ def _permuted_composition(graphs: CrystalGraphs, seed: int) -> CrystalGraphs:
 def _learner(
     run: Run, graphs: CrystalGraphs, pretrained: pd.DataFrame | None, fold: Fold, predicted: np.ndarray
 ) -> tuple[np.ndarray, dict]:
-    # A regressor needs no validation set; it learns from all that a network learns from or is chosen by. Where the
-    # validation set is what it is judged by, it does not.
+    # A regressor needs no validation set, so it is trained on both sets of a network, except where it is judged by the
+    # validation set.
     seen = fold.train if run.part == "validation" else np.concatenate([fold.train, fold.validation])
     features = features_of(graphs, METHODS[run.method].learner.reads, pretrained)
     settings = dict(run.settings) | ({"n_jobs": 1} if run.method == "random_forest" else {})
@@ -227,7 +227,7 @@ def _network(run: Run, graphs: CrystalGraphs, fold: Fold, predicted: np.ndarray)
 
 def _permute_elements(chemistry: Chemistry, numbers: np.ndarray, seed: int) -> None:
     """Give every element that occurs, by atomic number, the properties of another of them, drawn at random."""
-    numbers = numbers.astype(np.int64)  # torch takes 8-bit numbers for a mask
+    numbers = numbers.astype(np.int64)  # torch treats 8-bit numbers as a mask
     drawn = np.random.default_rng(seed).permutation(numbers)
     for values in chemistry.buffers(recurse=False):
         values[numbers] = values[drawn]

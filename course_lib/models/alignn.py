@@ -18,7 +18,7 @@ from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_po
 
 
 class _GatedMean(torch.autograd.Function):
-    r"""Add the nodes' parts to the gates, and average over each target what comes from the sources.
+    r"""Add the nodes' parts to the gates, and average the messages of the sources over each target.
 
     .. math::
 
@@ -26,14 +26,14 @@ class _GatedMean(torch.autograd.Function):
         h_i = \frac{\sum_e p_e \sigma(m_e') \odot v_j}{\sum_e p_e \sigma(m_e') + 10^{-6}}
 
     Autograd would keep five tables with one row per edge for the gradient, and this is the largest table there is. Here
-    only m is kept. On a processor some thousand rows at a time are worked on, so that they stay in its cache.
+    only m is kept. A CPU works on a few thousand rows at a time, so that they stay in its cache.
     """
 
     @staticmethod
     def forward(
         ctx: FunctionCtx, m: Tensor, a: Tensor, b: Tensor, v: Tensor, source: Tensor, target: Tensor, parallel: Tensor
     ) -> tuple[Tensor, Tensor]:
-        v = v.to(parallel.dtype)  # in mixed precision the products before this are short numbers; sums need long ones
+        v = v.to(parallel.dtype)  # in mixed precision the products have low precision; sums need full precision
         total, norm = torch.zeros_like(v), torch.zeros_like(v)
         for rows, j, i, p in _blocks(m, source, target, parallel):
             rows += a.index_select(0, j)
@@ -107,7 +107,7 @@ class EdgeGatedConv(nn.Module):
     def forward(
         self, x: Tensor, y: Tensor, graph: CountedGraph, row: Tensor | None = None, update_edges: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """Update the nodes, and the edges unless nothing reads them any more.
+        """Update the nodes, and the edges unless nothing reads them afterwards.
 
         Parameters
         ----------
@@ -118,9 +118,9 @@ class EdgeGatedConv(nn.Module):
         graph : CountedGraph
             N nodes and E edges, each of which may stand for several.
         row : Tensor of int64, shape (E,), optional
-            The row of `y` that belongs to each edge, where several edges have one in common.
+            The row of `y` that belongs to each edge, where several edges share one.
         update_edges : bool, default True
-            Without, the edge features are returned as they came.
+            If False, the edge features are returned unchanged.
 
         Returns
         -------
@@ -129,7 +129,7 @@ class EdgeGatedConv(nn.Module):
         m = self.gate_edge(y)
         if row is not None:
             m, y = m.index_select(0, row), y.index_select(0, row)
-        m, h = _GatedMean.apply(  # the maps of the nodes are computed once a node, not once an edge
+        m, h = _GatedMean.apply(  # the maps of the nodes are computed once per node, not once per edge
             m,
             self.gate_source(x),
             self.gate_target(x),
@@ -174,7 +174,7 @@ class ALIGNNLayer(nn.Module):
 
 
 class Embedding(nn.Module):
-    """Linear map, batch norm and SiLU of rows that may stand for several, as often as `sizes` says."""
+    """Linear map, batch norm and SiLU, repeated as `sizes` says, for rows that may stand for several."""
 
     def __init__(self, *sizes: int):
         super().__init__()
@@ -196,8 +196,8 @@ class ALIGNN(Trunk):
     `hidden` numbers. `alignn_layers` update all three, `gcn_layers` more only atoms and edges; the mean over the
     atoms is the embedding. The graph has both directions of every edge.
 
-    What symmetry makes equivalent is computed once and counted (`crystal_line_graph`), as are the angles that many
-    pairs of edges have in common: the same function for a fraction of the work.
+    Symmetry-equivalent parts are computed once and counted (`crystal_line_graph`), and so are the angles that many
+    pairs of edges share: the same function for a fraction of the work.
 
     Parameters
     ----------
@@ -208,9 +208,9 @@ class ALIGNN(Trunk):
     alignn_layers : int, default 4
         Layers with angles.
     gcn_layers : int, default 4
-        Layers without, after them. What the last layer with angles learns of them reaches the atoms in these.
+        Layers without angles, after those. In them, what the last layer with angles learned reaches the atoms.
     angles : bool, default True
-        Without, every angle is read as a right angle, all else equal: to measure what the angles are worth.
+        If False, every angle is read as a right angle, all else equal, to measure what the angles are worth.
     """
 
     def __init__(
@@ -231,7 +231,7 @@ class ALIGNN(Trunk):
         self.alignn_layers = nn.ModuleList(ALIGNNLayer(hidden) for _ in range(alignn_layers))
         self.gcn_layers = nn.ModuleList(EdgeGatedConv(hidden) for _ in range(gcn_layers))
         self.out = nn.Linear(hidden, n_targets)
-        # Nothing reads the last angles and the last edges, so their norms stay as they are. To say so also keeps
+        # Nothing reads the last angles and the last edges, so their norms stay as they are. Declaring this also keeps
         # several processes that train together from waiting for gradients that never come.
         self.alignn_layers[-1].edges.edge_norm.requires_grad_(False)
         self.gcn_layers[-1].edge_norm.requires_grad_(False)
@@ -284,12 +284,13 @@ class SimpleConv(nn.Module):
     def forward(self, x: Tensor, bond_index: Tensor, bond_weight: Tensor, e: Tensor) -> Tensor:
         """Return the new atom features (N, F) from ``x`` (N, F), bonds (2, M), their weights (M,) and ``e`` (M, K)."""
         source, target = bond_index
-        # As in CGCNN, the parts of the atoms are computed once an atom.
+        # As in CGCNN, the parts of the atoms are computed once per atom.
         w_i, w_j, w_e = self.message_in.weight.split([self.hidden, self.hidden, e.shape[1]], dim=1)
         receiver = torch.addmm(self.message_in.bias, x, w_i.T).index_select(0, target)
         sender = (x @ w_j.T).index_select(0, source)
         inner = softplus(torch.addmm(receiver + sender, e, w_e.T)) * bond_weight[:, None]
-        # The sum over the neighbours stands before the second linear map of the messages: it then costs once an atom.
+        # The sum over the neighbours comes before the second linear map of the messages, which then costs one product
+        # per atom.
         total = inner.new_zeros(x.shape).index_add(0, target, inner)
         n_edges = bond_weight.new_zeros(len(x)).index_add(0, target, bond_weight)
         total = total @ self.message_out.weight.T + torch.outer(n_edges, self.message_out.bias)
@@ -297,7 +298,9 @@ class SimpleConv(nn.Module):
 
 
 class ALIGNNSimple(Trunk):
-    """A simplified model, for comparison: no line graph, so no angles. It shares only the residual idea with `ALIGNN`.
+    """A simplified model, for comparison: no line graph, so no angles.
+
+    It shares only the residual connections with `ALIGNN`.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# Block name -> number of bits, in the order in which the blocks stand in the feature vector.
+# Block name -> number of bits, in the order of the blocks in the feature vector.
 ATOM_FEATURE_BLOCKS: dict[str, int] = {
     "group": 19,
     "period": 7,
@@ -57,7 +57,7 @@ _EQUAL_BINS = {
 }
 _BLOCK_LETTERS = "spdf"
 
-# (element, block): the value that the published table must have been made with.
+# (element, block): the value with which the published table must have been made.
 # Palladium's 5s shell is empty (4d10), so its outermost shell is n = 4, and the rule "s electrons of shell n and
 # d electrons of shell n - 1" counts 4s2 and 3d10: twelve instead of ten.
 _EXCEPTIONS = {("Pd", "valence electrons"): 12}
@@ -149,7 +149,7 @@ def _bin_index(block: str, element: dict[str, str]) -> int | None:
 
 
 def _equal_bin(bins: _EqualBins, value: float) -> int:
-    """Return the bin of ``value``; a value on an edge belongs to the bin above, but for rounding.
+    """Return the bin of ``value``; a value on an edge belongs to the bin above, except for rounding.
 
     The rounding is part of the published table. 1.9 (Si, Cu, Re, Hg, Bi) and 1.2 (Gd) are edges of electronegativity
     bins, but (1.9 - 0.5) / 3.5 * 10 is 3.9999999999999996 in double precision, so these elements are in the bin below.
@@ -160,7 +160,7 @@ def _equal_bin(bins: _EqualBins, value: float) -> int:
 
 
 def _bin_labels(block: str, size: int) -> list[str]:
-    """Return what each bit of ``block`` stands for."""
+    """Return the meaning of each bit of ``block``."""
     if block == "group":
         return ["none (f block)"] + [str(group) for group in range(1, size)]
     if block == "block":

@@ -1,4 +1,4 @@
-"""What all models have in common: one batch in, one row of predictions a crystal out."""
+"""The base of all models: one batch in, one row of predictions per crystal out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _same_place(one: type, other: type) -> bool:
 
 
 def _check_argument(name: str, value: object, default: object) -> None:
-    """Raise ``ValueError`` when an argument of a network is no value of the kind that its default is."""
+    """Raise ``ValueError`` when an argument of a network is not of the kind of its default."""
     if isinstance(default, bool):
         if not isinstance(value, bool):
             raise ValueError(f"{name} is {value!r}; it must be true or false.")
@@ -37,13 +37,13 @@ class CrystalModel(nn.Module):
     Parameters
     ----------
     **config
-        The arguments that the model was made with; `build` makes it again from them. A trunk
-        stands there as its own description.
+        The arguments that the model was made with; `build` makes it again from them. A trunk is stored as its own
+        description.
 
     Attributes
     ----------
     config : dict
-        Plain numbers, strings and dicts, so it can stand in a checkpoint.
+        Plain numbers, strings and dicts, so it can be stored in a checkpoint.
     n_targets : int
         Number of properties predicted.
 
@@ -83,7 +83,7 @@ class CrystalModel(nn.Module):
         return self.config["n_targets"]
 
     def fit_preprocessing(self, composition: Tensor) -> None:
-        """Take from the composition features of the training set, (B, n_features), what the model needs of them.
+        """Fit what the model needs to the composition features of the training set, (B, n_features).
 
         Called once before training. Nothing is needed here; a model that scales its input overrides this.
         """
@@ -101,7 +101,7 @@ class Trunk(CrystalModel):
     embedding_size : int
         Length of that vector.
     out : Module
-        What makes the prediction of it.
+        Makes the prediction from it.
     """
 
     embedding_size: int
@@ -116,7 +116,7 @@ class Trunk(CrystalModel):
         return self.out(self.embed(batch))
 
     def without_output(self) -> Trunk:
-        """Drop `out`, whose weights nothing would train where another model reads the embedding; returns itself."""
+        """Drop `out`, whose weights would not be trained where another model reads the embedding; returns itself."""
         self.out = nn.Identity()
         return self
 
@@ -129,7 +129,7 @@ def describe(model: CrystalModel) -> dict:
     TypeError
         If it is not a network.
     ValueError
-        If another network has the same name, so that the dict would be that of the other one.
+        If another network has the same name, so that the dict would describe that one.
     """
     known = _NETWORKS.get(type(model).__name__)
     if known is None or not isinstance(model, CrystalModel):
@@ -142,7 +142,7 @@ def describe(model: CrystalModel) -> dict:
 def build(description: dict) -> CrystalModel:
     """Make a model from what `describe` returned; its weights are random.
 
-    No module is imported for it: what a file names must be known already.
+    No module is imported for it: the class that a file names must have been defined already.
 
     Raises
     ------

@@ -77,7 +77,7 @@ class CGCNNConv(nn.Module):
         return message.new_zeros(x.shape).index_add(0, target, message)
 
     def _sums_in_blocks(self, x: Tensor, bond_index: Tensor, bond_weight: Tensor, e: Tensor) -> Tensor:
-        """Do what `sums` does in training, quicker on a processor."""
+        """Do what `sums` does in training, faster on a CPU."""
         norm, bond_weight = self.message_norm, bond_weight.to(x.dtype)
         total_weight = sum_over_processes(bond_weight.sum())
         of_target, of_source, w_e = self._parts(x, e)
@@ -89,7 +89,7 @@ class CGCNNConv(nn.Module):
         return total
 
     def _parts(self, x: Tensor, e: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return what W makes of every atom as target and as source, (N, 2F) each, and its part for bonds, (2F, K).
+        """Return W's products with every atom as target and as source, (N, 2F) each, and its part for bonds, (2F, K).
 
         W [x_i, x_j, e_ij] = W_i x_i + W_j x_j + W_e e_ij: the parts of the atoms are computed once per atom.
         """

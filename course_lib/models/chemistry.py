@@ -1,7 +1,7 @@
 """Chemistry in the graph: networks that read element properties on every atom and every bond.
 
-The networks themselves are those of `course_lib.models.cgcnn` and `course_lib.models.alignn`; only what their first
-layers read is more. Nothing here is fitted: all scales are constants of the element tables.
+The networks themselves are those of `course_lib.models.cgcnn` and `course_lib.models.alignn`; only their first layers
+read more. Nothing here is fitted: all scales are constants of the element tables.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from course_lib.models.layers import GaussianBasis
 
 
 class Chemistry(nn.Module):
-    r"""What the elements of a crystal tell about its atoms and bonds.
+    r"""Features of atoms and bonds that follow from the elements of a crystal.
 
     - *atoms*: the 22 element properties of Magpie (Ward et al., npj Comput. Mater. 2, 16028 (2016)), each standardised
       over the elements H to Cn;
@@ -30,7 +30,7 @@ class Chemistry(nn.Module):
     Parameters
     ----------
     atoms, radii, electronegativity : bool
-        Which of the three to give.
+        Which of the three to use.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Chemistry(nn.Module):
     Raises
     ------
     ValueError
-        If none is given.
+        If none is used.
     """
 
     def __init__(self, atoms: bool, radii: bool, electronegativity: bool):
@@ -65,11 +65,11 @@ class Chemistry(nn.Module):
         self.n_bond = sum(len(basis.centers) for basis in self.bases.values())
 
     def atoms(self, species: Tensor) -> Tensor:
-        """Return what is told of each atom, (N, n_atom), from the atomic numbers (N,)."""
+        """Return the features of each atom, (N, n_atom), from the atomic numbers (N,)."""
         return self.properties[species]
 
     def bonds(self, species: Tensor, bond_index: Tensor, length: Tensor) -> Tensor:
-        """Return what is told of each bond.
+        """Return the features of each bond.
 
         Parameters
         ----------

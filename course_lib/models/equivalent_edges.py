@@ -1,7 +1,7 @@
 """Merging the atoms, edges and angles of a batch that symmetry makes equivalent.
 
-This is a matter of speed alone: predictions are the same to rounding. On the bundled crystals, which are highly
-symmetric, ALIGNN trains 4.4 times faster with it. On crystals whose atoms are displaced from their symmetric places,
+This only saves time: predictions are the same up to rounding. On the bundled crystals, which are highly
+symmetric, ALIGNN trains 4.4 times faster with it. On crystals whose atoms are displaced from their symmetric positions,
 nothing is equivalent, and nothing is gained. The graphs themselves are those of `course_lib.models.line_graph`.
 """
 
@@ -18,7 +18,7 @@ from course_lib.models.line_graph import line_graph, undirected
 MERGE_TOLERANCE = 1e-3
 """Edges may be equivalent if lengths (in angstrom) and weights round to one multiple of this; angles, if cosines do.
 
-What is merged gets the mean of its members, so the error that this makes in a prediction is of second order.
+Merged members get their mean, so the resulting error of a prediction is of second order.
 """
 
 
@@ -46,7 +46,7 @@ class CountedGraph(NamedTuple):
 
 
 class CrystalLineGraph(NamedTuple):
-    """Atom graph and line graph of a batch, in which all that symmetry makes equivalent is merged.
+    """Atom graph and line graph of a batch, with symmetry-equivalent nodes and edges merged.
 
     Attributes
     ----------
@@ -78,15 +78,15 @@ class CrystalLineGraph(NamedTuple):
 
 @torch.compiler.disable  # the shapes depend on the numbers
 def crystal_line_graph(batch: Batch, rounds: int) -> CrystalLineGraph:
-    """Make atom graph and line graph of a batch and merge what no network of `rounds` layers can tell apart.
+    """Make atom graph and line graph of a batch and merge what a network of `rounds` layers cannot tell apart.
 
     In a symmetric crystal most edges and angles are copies of others: a network computes the same features for all of
     them. Colour refinement (Weisfeiler and Leman, 1968) finds them: every atom, edge and pair gets a colour, first
     from its species, length or angle alone; in each round an edge takes in the colours of its two atoms, an atom
-    those of all edges into it, and an edge those of all pairs into it, just as the layers pass messages. What has one
-    colour at the end had equal messages in every round. One representative with a count then serves for all. An edge's
-    colour begins with its weight, too. A pair has the weight of its first edge where it brings a message to its second,
-    and the product of both where all pairs are counted.
+    those of all edges into it, and an edge those of all pairs into it, just as the layers pass messages. Members with
+    the same colour at the end had equal messages in every round. One representative with a count then stands for all.
+    An edge's colour starts from its weight, too. A pair has the weight of its first edge where it brings a message to
+    its second, and the product of both where all pairs are counted.
 
     Colours are hashes in 64 bits; two that should differ are equal by chance about once in a million batches.
 
@@ -122,7 +122,7 @@ def crystal_line_graph(batch: Batch, rounds: int) -> CrystalLineGraph:
     )
     atom_count, edge_count, pair_count = (count.to(length.dtype) for count in (atom_count, edge_count, pair_count))
     edge_weight = _class_sum(weight, edge_class, edge_count)
-    # a -> b -> c and c -> b -> a have one angle, as have many others.
+    # a -> b -> c and c -> b -> a have the same angle, as have many others.
     cosine, pair_cosine = torch.unique(_class_sum(cosine, pair_class, pair_count) / pair_count, return_inverse=True)
     atoms_index = atom_class[edge_index[:, some_edge]]
     edges_index = edge_class[torch.stack([first, second])[:, some_pair]]
@@ -160,7 +160,7 @@ def _hash(*columns: Tensor) -> Tensor:
 
 
 def _classes(colour: Tensor, group: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Give equal colours one number, counting through group after group.
+    """Give equal colours one number, counting group after group.
 
     Returns
     -------

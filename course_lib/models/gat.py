@@ -27,7 +27,7 @@ class GATConv(nn.Module):
 
     The outputs of the heads are averaged. The same function as ``GATConv`` of PyTorch Geometric with ``concat=False``,
     without its self-loops, which would replace the edges from an atom to its own images in other cells, and without its
-    bias, which the batch norm after it would take out again.
+    bias, which the batch norm after it would cancel.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class GATConv(nn.Module):
         of_target = self._fold(self.score_target, self.linear)
         score = e @ self._fold(self.score_edge, self.linear_edge)
         score = score + (x @ of_source).index_select(0, source) + (x @ of_target).index_select(0, target)
-        # A bond that stands for several edges has their shares together: count * exp(score).
+        # A bond that stands for several edges has the sum of their shares: count * exp(score).
         return softmax(leaky_relu(score, 0.2) + bond_weight.log()[:, None], target, num_nodes=len(x))
 
     def _fold(self, vector: Tensor, linear: nn.Linear) -> Tensor:
@@ -85,7 +85,7 @@ class GATConv(nn.Module):
         Tensor, shape (N, F)
         """
         weight = self.attention(x, bond_index, bond_weight, e) / self.heads
-        # sum_j w_ij W x_j = W sum_j w_ij x_j: what is summed first is the same x_j for every head, so it is read once.
+        # sum_j w_ij W x_j = W sum_j w_ij x_j: the sum is over the same x_j for every head, so they are read once.
         # In mixed precision the sums are taken in the precision of the weights.
         sums = _WeightedSum.apply(weight, x.to(torch.promote_types(x.dtype, weight.dtype)), *bond_index)  # (N, H * F)
         by_head = self.linear.weight.view(self.heads, self.hidden, -1).transpose(1, 2)  # (H, F in, F out)
@@ -93,7 +93,7 @@ class GATConv(nn.Module):
 
 
 class _WeightedSum(torch.autograd.Function):
-    """For each head, add to every atom the rows of ``x`` (N, F) that its bonds bring, times ``weight`` (M, H).
+    """For each head, add to every atom the rows of ``x`` (N, F) of its neighbours, times ``weight`` (M, H).
 
     Returns (N, H * F). Only the arguments are kept for the gradient; autograd would keep each product, (M, H * F).
     """
@@ -122,7 +122,7 @@ class GAT(Trunk):
     """Graph attention on crystal graphs: each atom weighs its neighbours, and itself, by a learned score.
 
     As in the paper, an atom is among its own neighbours: a bond of length zero joins it to itself, alongside those to
-    its images in other cells. All heads are averaged, which the paper does in the last layer only.
+    its images in other cells. All heads are averaged, which the paper does only in the last layer.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""CGCNN's messages in training, for speed alone: the function of `CGCNNConv.messages`, with a gradient of its own.
+"""CGCNN's messages in training, only for speed: the function of `CGCNNConv.messages`, with a gradient of its own.
 
-The table of all messages has one row per bond, and each step of the formula is a pass over it. Here some thousand rows
-at a time go through all steps, so that they stay in the processor's cache, and autograd's tables for the gradient are
-made again in the backward pass: only two are kept. A reader of the network can skip this module.
+The table of all messages has one row per bond, and each step of the formula is a pass over it. Here a few thousand rows
+at a time go through all steps, so that they stay in the CPU's cache, and the tables for the gradient are computed again
+in the backward pass: only two are kept. A reader of the network can skip this module.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class GatedSum(torch.autograd.Function):
         source, target = bonds
         columns = w_e.T.contiguous()
         of_target, of_source = (share.new_zeros(len(a)).index_add(0, atoms, share) for atoms in (target, source))
-        # z is linear in what it is made of, so its mean needs no table; taken from a, it centres every row.
+        # z is linear in its inputs, so its mean needs no table; taken from a, it centres every row.
         mean = sum_over_processes((share @ e) @ columns + of_target @ a + of_source @ b)
         a = a - mean
         z = a.new_empty(len(e), a.shape[1])
@@ -89,7 +89,8 @@ class GatedSum(torch.autograd.Function):
             grad_beta += out.sum(0)
             grad_scale += (out * rows).sum(0)
         grad_gamma = grad_scale * inverse
-        # Every row also moves the mean and the variance of all rows, also of those in other processes, by its share.
+        # Every row also changes the mean and the variance of all rows, including those in other processes, by its
+        # share.
         of_all_beta, of_all_gamma = sum_over_processes(torch.stack([grad_beta, grad_gamma]))
 
         grad_e = torch.empty_like(e) if ctx.needs_input_grad[0] else None

@@ -27,7 +27,7 @@ class LineGraph(NamedTuple):
 
 
 class UndirectedEdges(NamedTuple):
-    """Edges that have their reverse among them, with the same weight.
+    """Edges together with their reverses, which have the same weight.
 
     Attributes
     ----------
@@ -48,8 +48,8 @@ def undirected(edge_index: Tensor, edge_vector: Tensor, cutoff: Tensor) -> Undir
     """Add the reverse of each edge that lacks it, as ALIGNN's graphs have both directions of every edge.
 
     An atom can be among the nearest neighbours of another without the opposite being true. Each direction has a weight
-    by the cutoff of its own target (`course_lib.graphs.neighbor_weight`); both get the larger of the two. An edge
-    lacks its reverse where that has no weight.
+    from the cutoff of its own target (`course_lib.graphs.neighbor_weight`); both get the larger of the two. An edge
+    lacks its reverse if the reverse has weight zero.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ def _mlp(*sizes: int, activate_last: bool) -> nn.Sequential:
 
 
 def _initialize(module: nn.Module) -> None:
-    """Start as the authors' code does (Glorot and Bengio, 2010); with PyTorch's smaller weights little gets through."""
+    """Use the authors' initial weights (Glorot and Bengio, 2010); PyTorch's smaller ones damp the signal."""
     if isinstance(module, nn.Linear):
         nn.init.xavier_uniform_(module.weight)
         nn.init.zeros_(module.bias)
@@ -62,7 +62,8 @@ class MEGNetConv(nn.Module):
         """Update atoms ``v`` (N, 32), bonds ``e`` (M, 32) and the states ``u`` (B, 32) of the crystals."""
         source, target = batch.bond_index
         crystal, count = batch.batch, batch.bond_weight[:, None]
-        # The first layer reads [v_i, v_j, e_ij, u]; what belongs to an atom or to its crystal is computed once an atom.
+        # The first layer reads [v_i, v_j, e_ij, u]; what depends only on an atom or its crystal is computed once per
+        # atom.
         w_i, w_j, w_e, w_u = self.bond_in.weight.split(_NARROW, dim=1)
         receiver = v @ w_i.T + torch.addmm(self.bond_in.bias, u, w_u.T).index_select(0, crystal)
         z = e @ w_e.T  # (M, 64)
@@ -82,7 +83,7 @@ class MEGNetConv(nn.Module):
 
 
 class Set2Set(nn.Module):
-    r"""Sum up a set in one vector, whatever the order of its members (Vinyals, Bengio and Kudlur, ICLR 2016).
+    r"""Summarise a set in one vector, whatever the order of its members (Vinyals, Bengio and Kudlur, ICLR 2016).
 
     In each of `steps` steps, with :math:`q_0^* = 0`:
 
@@ -92,7 +93,7 @@ class Set2Set(nn.Module):
         a_i = \frac{n_i \exp(x_i \cdot q_t)}{\sum_k n_k \exp(x_k \cdot q_t)}, \qquad
         q_t^* = \bigl[q_t,\ \textstyle\sum_i a_i x_i\bigr]
 
-    Gives what ``Set2Set`` of PyTorch Geometric gives for the set in which member i stands :math:`n_i` times.
+    Gives what ``Set2Set`` of PyTorch Geometric gives for the set in which member i occurs :math:`n_i` times.
 
     Parameters
     ----------
@@ -108,7 +109,7 @@ class Set2Set(nn.Module):
         self.lstm = nn.LSTMCell(2 * size, size)
 
     def forward(self, x: Tensor, index: Tensor, n_sets: int, count: Tensor | None = None) -> Tensor:
-        """Sum up `n_sets` sets.
+        """Summarise `n_sets` sets.
 
         Parameters
         ----------
@@ -119,13 +120,13 @@ class Set2Set(nn.Module):
         n_sets : int
             Number of sets, B.
         count : Tensor, shape (M,), optional
-            How often each member stands in its set; once where not given.
+            How often each member occurs in its set; once where not given.
 
         Returns
         -------
         Tensor, shape (B, 2F)
         """
-        # The sums and exponentials need long numbers, also where the layers around work on short ones.
+        # The sums and exponentials need full precision, even if the layers around use low precision.
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(self.lstm.weight_ih.dtype)
             log_count = None if count is None else count.log()
@@ -144,13 +145,13 @@ class MEGNet(Trunk):
     """The network as published, on the graphs of this library.
 
     Each atom starts from a learned vector of its element (16), each bond from 100 Gaussians of its length (0 to 5
-    angstrom, width 0.5), the state from two zeros. Three layers with skip connections update all three; `Set2Set` sums
-    up atoms and bonds, and one hidden layer joins them with the state to the embedding.
+    angstrom, width 0.5), the state from two zeros. Three layers with skip connections update all three; `Set2Set`
+    summarises atoms and bonds, and one hidden layer joins them with the state into the embedding.
 
-    Three things are not as in the authors' code (https://github.com/materialsvirtuallab/megnet):
+    Three things differ from the authors' code (https://github.com/materialsvirtuallab/megnet):
 
-    - The graph. Theirs joins all atoms within 4 angstrom, ours the 12 nearest, with weights that fade, so no atom
-      is alone and no crystal is refused. Longer bonds excite the last Gaussians only: from about 6.5 angstrom on, all
+    - The graph. Theirs joins all atoms within 4 angstrom, ours the 12 nearest, with weights that fade, so no atom is
+      isolated and no crystal is refused. Longer bonds excite only the last Gaussians: from about 6.5 angstrom on, all
       look the same.
     - Set2Set is that of its paper, as in PyTorch Geometric. Theirs approximates the sigmoid by straight lines and
       empties the memory of the LSTM before every step.
@@ -195,7 +196,7 @@ class MEGNet(Trunk):
         u = e.new_zeros(len(batch.ptr) - 1, self.n_state)
         for number, (dense, conv) in enumerate(zip(self.dense, self.convs, strict=True)):
             inner = dense["atom"](v), dense["bond"](e), dense["state"](u)
-            skip = inner if number == 0 else (v, e, u)  # the first dense layers stand before the first block
+            skip = inner if number == 0 else (v, e, u)  # the first dense layers come before the first block
             v, e, u = (old + new for old, new in zip(skip, conv(*inner, batch), strict=True))
         crystal, n_crystals = batch.batch, len(u)
         atoms = self.atom_set(self.atoms_to_set(v), crystal, n_crystals)

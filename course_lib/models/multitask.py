@@ -30,7 +30,7 @@ class MultiTask(CrystalModel):
     Raises
     ------
     ValueError
-        If there is no trunk of that name.
+        If the trunk is unknown.
     """
 
     def __init__(self, trunk: str | Trunk = "gat", n_targets: int = 2, hidden: int = 64):

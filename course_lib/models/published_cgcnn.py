@@ -1,4 +1,4 @@
-"""CGCNN as its authors' own weights need it: with a fixed number of neighbours an atom."""
+"""CGCNN as its authors' own weights need it: with a fixed number of neighbours per atom."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from torch_geometric.data import Batch
 
 from course_lib.models.cgcnn import CGCNN
 
-_SAME_SHELL = 1e-3  # angstrom; wider than what rounding in a CIF file makes, and else as narrow as the original
+_SAME_SHELL = 1e-3  # angstrom; wider than the rounding in a CIF file, and otherwise as narrow as the original
 
 
 class PublishedCGCNN(CGCNN):
     """CGCNN in which each atom receives messages from exactly `neighbors` neighbours, for weights trained in this way.
 
     The original code keeps the 12 nearest neighbours and cuts a shell in the middle where it must. Here the neighbours
-    in the last shell share what is left of the 12 places, each counting for the same fraction of a neighbour. Where
-    they are equivalent, this is the original's sum; where they are not, it is the mean over all choices that the
+    in the last shell share the remaining ones of the 12 places, each counting for the same fraction of a neighbour.
+    Where they are equivalent, this is the original's sum; where they are not, it is the mean over all choices that the
     original could make, and so does not depend on the order of the atoms. Our graphs' own weights, which fade over 0.3
     angstrom, would be the same for such a shell, but count a neighbour that is a little farther away than the twelfth:
     predictions of the original jump where two neighbours change places, and so do those of this network.
@@ -55,7 +55,7 @@ def share_of_neighbors(batch: Batch, neighbors: int) -> Tensor:
     Parameters
     ----------
     batch : Batch
-        As from `CrystalGraphs.batch`, with at least `neighbors` neighbours an atom.
+        As from `CrystalGraphs.batch`, with at least `neighbors` neighbours per atom.
     neighbors : int
         The shares of the bonds of every atom add up to it.
 

@@ -172,8 +172,8 @@ def bench(name: str, structures: list[Structure], hidden: int, n_layers: int, re
     table = interleaved_ratio(epochs, repeats, clock=process_time)
     n_atoms, n_pairs = (sum(count) for count in zip(*((b.num_nodes, len(b.cosine)) for b in plain), strict=True))
     print(
-        f"\n{name}: {len(graphs)} crystals of {n_atoms / len(graphs):.1f} atoms, {n_pairs / n_atoms:.0f} pairs an atom;"
-        f" {hidden} features, {n_layers} + {n_layers} layers:"
+        f"\n{name}: {len(graphs)} crystals of {n_atoms / len(graphs):.1f} atoms, {n_pairs / n_atoms:.0f} pairs per "
+        f"atom; {hidden} features, {n_layers} + {n_layers} layers:"
     )
     print(table.round(1).to_string(), flush=True)
     ours = table["times faster"][OURS]

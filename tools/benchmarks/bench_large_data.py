@@ -217,7 +217,7 @@ def main() -> int:
     parser.add_argument(
         "--folder", type=Path, help="where to put some 10 kB per crystal (the system's temporary folder)"
     )
-    parser.add_argument("--record", type=Path, help="file to keep the numbers in, one step a line")
+    parser.add_argument("--record", type=Path, help="file to keep the numbers in, one step per line")
     options = parser.parse_args()
     print(
         f"Crystals of {N_ATOMS} atoms; CGCNN of default size, batches of 64, one epoch. Each step in a process of its "

@@ -146,7 +146,7 @@ def bench(name: str, structures: list[Structure]) -> dict[str, float]:
     table = interleaved_ratio(functions, REPEATS, clock=process_time)
     table["times the cost"] = 1 / table["times faster"]
     n_edges, n_bonds = len(graphs.vector), len(graphs.count)
-    print(f"\n{name}, {n_edges / len(graphs.species):.1f} edges an atom, {n_edges / n_bonds:.2f} edges a bond:")
+    print(f"\n{name}, {n_edges / len(graphs.species):.1f} edges per atom, {n_edges / n_bonds:.2f} edges per bond:")
     print(table[["microseconds", "times the cost"]].round(2).to_string())
     return {other: table["times the cost"][other] for other in others}
 

@@ -193,7 +193,7 @@ def _layers() -> list[tuple[str, Callable[[Tensor], Tensor]]]:
          "look at *all* crystals of the batch?",
          lambda v: torch.where((v[:, 0, 0] > border)[:, None], _weights(v, a, b), b.softmax(0))),
         ("Your test says no to a layer whose weights differ by a hundredth from crystal to crystal. That is little, "
-         "but it is no rounding.", lambda v: _weights(v, 0.02 * a, b)),
+         "but it is not rounding.", lambda v: _weights(v, 0.02 * a, b)),
         ("Your test says yes to weights that belong to the *place* in the batch: the first crystal gets the first pair "
          "of weights, whichever crystal it is. What happens to them when the same crystals come in reverse order?",
          lambda v: place[: len(v)].softmax(1)),

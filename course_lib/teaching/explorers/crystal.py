@@ -38,7 +38,7 @@ def graph_explorer(structure: Structure, site: int = 0, cutoffs: Sequence[float]
     Raises
     ------
     ValueError
-        If there is no such site, or the cutoffs do not ascend or take in no neighbour.
+        If the site does not exist, or the cutoffs do not ascend or take in no neighbour.
     """
     if not 0 <= site < len(structure):
         raise ValueError(f"site is {site}, but the structure has the sites 0 to {len(structure) - 1}.")

@@ -104,7 +104,7 @@ class Explorer(_Described):
     Raises
     ------
     ValueError
-        If a frame is missing or does not resemble the others, a default is no option, or two options look the same.
+        If a frame is missing or does not resemble the others, a default is not an option, or two options look the same.
     """
 
     def __init__(self, choices: Sequence[Choice], frames: Mapping[tuple[int, ...], Frame]):
@@ -132,7 +132,7 @@ class Explorer(_Described):
 
     @property
     def table(self) -> pd.DataFrame:
-        """The values of all frames, one a row, each once."""
+        """The values of all frames, one per row, each once."""
         return pd.DataFrame([frame.values for frame in self.frames.values()]).drop_duplicates(ignore_index=True)
 
     def beside(self) -> str:
@@ -267,7 +267,7 @@ def _check(choices: Sequence[Choice], frames: Mapping[tuple[int, ...], Frame]) -
             raise ValueError(f"{choice.name}: two options are written the same: {', '.join(choice.options)}.")
     wanted = set(product(*(range(len(choice.options)) for choice in choices)))
     for place in sorted(wanted ^ set(frames)):
-        fault = "has no frame" if place in wanted else "is no setting of the choices"
+        fault = "has no frame" if place in wanted else "is not a setting of the choices"
         raise ValueError(f"{place} {fault}. Give one for every combination of positions in the options.")
     shapes = {
         place: (list(frame.values), [len(layers) for layers in frame.pictures]) for place, frame in frames.items()

@@ -236,6 +236,6 @@ def _check(sweep: pd.DataFrame, single_task: pd.DataFrame, tasks: Mapping) -> No
         raise ValueError(f"scheme {unknown[0]!r} is unknown; choose among {', '.join(SCHEMES)}.")
     fixed = sweep[sweep["scheme"] == "fixed"]
     if fixed.empty:
-        raise ValueError("no run has the scheme 'fixed', so there is no lambda to choose.")
+        raise ValueError("no run has the scheme 'fixed', so no lambda can be chosen. Add such runs.")
     for row in fixed.index[~(fixed["lambda"] > 0)]:
         raise ValueError(f"row {row!r} of sweep has lambda {fixed.loc[row, 'lambda']}; a fixed weight is above zero.")

@@ -104,7 +104,7 @@ def plot_angle_to_number(structure: Structure, neighbors: int, pair: int) -> Fig
     Raises
     ------
     ValueError
-        If an atom is its own neighbour, or there is no such pair.
+        If an atom is its own neighbour, or the pair does not exist.
     """
     batch = CrystalGraphs.from_structures([structure], neighbors=neighbors).batch([0])
     edge_index, vectors, _ = undirected(batch.edge_index, batch.edge_vector, batch.cutoff)

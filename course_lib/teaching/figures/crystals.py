@@ -103,7 +103,7 @@ def plot_crystal_and_graph(structure: Structure, site: int = 0) -> Figure:
     Raises
     ------
     ValueError
-        If there is no such site.
+        If the site does not exist.
     """
     _check_site(structure, site)
     bonds = _bonds(structure)
@@ -491,7 +491,7 @@ def plot_shells(structure: Structure, site: int = 0, neighbors: int = NEIGHBORS)
     Raises
     ------
     ValueError
-        If there is no such site.
+        If the site does not exist.
     """
     _check_site(structure, site)
     if neighbors < 1:
@@ -543,7 +543,7 @@ def plot_neighbor_weights(structure: Structure, site: int = 0, neighbors: int = 
     Raises
     ------
     ValueError
-        If there is no such site.
+        If the site does not exist.
     """
     _check_site(structure, site)
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDTH, 3.4))

@@ -128,7 +128,7 @@ def plot_polymorph_differences(df: pd.DataFrame, column: str, unit: str) -> Figu
     check_known(["formula", column], df.columns, "column")
     differences = polymorph_differences(df, column)
     if not len(differences):
-        raise ValueError("no formula has two crystals, so there is no difference to draw.")
+        raise ValueError("no formula has two crystals, so no difference can be drawn. Add polymorphs.")
     figure, axes = plt.subplots(figsize=(6.5, 3.0))
     axes.hist(differences, bins=40, range=(0, differences.max()), color=COLORS[0], edgecolor="white",
               linewidth=0.5)  # fmt: skip

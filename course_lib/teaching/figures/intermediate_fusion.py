@@ -148,7 +148,7 @@ def plot_scales(scales: np.ndarray, by: pd.Series, label: str) -> Figure:
     """
     scales = np.asarray(scales, dtype=float)
     if len(scales) != len(by):
-        raise ValueError(f"scales has {len(scales)} rows, the property {len(by)} values; both need one a crystal.")
+        raise ValueError(f"scales has {len(scales)} rows, the property {len(by)} values; both need one per crystal.")
     values = by.to_numpy(dtype=float)
     changes = scales - scales.mean(0)
     covariance = (values - values.mean()) @ changes

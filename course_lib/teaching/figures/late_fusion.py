@@ -95,7 +95,7 @@ def plot_error_pairs(errors: dict[str, pd.DataFrame], unit: str) -> Figure:
     Parameters
     ----------
     errors : dict of str to DataFrame
-        Signed errors by crystal id, two columns, one a model; the columns' names label the axes.
+        Signed errors by crystal id, two columns, one per model; the columns' names label the axes.
     unit : str
         Unit of the errors.
 

@@ -143,7 +143,7 @@ def wrapped(text: str, width: int) -> str:
 
 
 def with_unit(label: str, unit: str) -> str:
-    """Return ``"label (unit)"``, or the label alone where there is no unit."""
+    """Return ``"label (unit)"``, or the label alone without a unit."""
     return f"{label} ({unit})" if unit else label
 
 
