@@ -257,14 +257,14 @@ def test_resume(run, trained, small, tmp_path):
     before = (trained / "config.yaml").read_text()
     code, _, messages = run("train", "--config", trained / "config.yaml")
     assert code == 2
-    assert "holds a run. Choose another folder, or go on with that run (--resume)" in messages
+    assert "holds a run. Choose another folder, or continue that run (--resume)" in messages
     assert (trained / "config.yaml").read_text() == before
     code, output, _ = run("train", "--config", trained / "config.yaml", "--resume")
     assert code == 0
     assert len(table(output)) == 1
     code, _, messages = run("train", "--config", trained / "config.yaml", "--resume", "--set", "epochs=2")
     assert code == 2
-    assert "was begun with epochs = 1, not 2" in messages
+    assert "was started with epochs = 1, not 2" in messages
     assert (trained / "config.yaml").read_text() == before
 
 
@@ -458,20 +458,26 @@ def test_data_build_of_a_bad_folder(run, tmp_path):
     [
         (["train"], "the following arguments are required: --folder"),
         (["train", "--folder", "{}", "--dataset", "pbe_prototype"], "unknown dataset 'pbe_prototype'.*Nearest names"),
-        (["train", "--folder", "{}", "--method", "cgcn"], "there is no method 'cgcn'; choose one of"),
-        (["train", "--folder", "{}", "--target", "gap"], "no target 'gap'; there are formation_energy_per_atom, band"),
+        (["train", "--folder", "{}", "--method", "cgcn"], "unknown method 'cgcn'; choose one of"),
+        (
+            ["train", "--folder", "{}", "--target", "gap"],
+            "no target 'gap'; the targets are formation_energy_per_atom, band",
+        ),
         (["train", "--folder", "{}", "--target", TARGET, TARGET], "targets .* name one of them twice"),
         (["train", "--folder", "{}", "--set", "epochs=1.5"], "epochs is 1.5, not a whole number"),
         (["train", "--folder", "{}", "--set", "task_weights={}"], "task_weights is .*; choose one of"),
         (["train", "--folder", "{}", "--set", "epochs=" + "9" * 5000], "--set epochs: .*digits"),
         (["train", "--folder", "{}", "--size", "n_conv=0"], "sizes of cgcnn: n_conv is 0; it must be at least 1"),
-        (["train", "--folder", "{}", "--method", "late_fusion"], "there is no method 'late_fusion'; choose one of"),
+        (["train", "--folder", "{}", "--method", "late_fusion"], "unknown method 'late_fusion'; choose one of"),
         (["train", "--folder", "{}", "--seed", "-1"], "seed is -1; it must be at least 0"),
         (["train", "--folder", "{}", "--jobs", "0"], "n_jobs is 0; it must be at least 1"),
         (["benchmark", "--task", "matbench_phonons", "--folder", "{}", "--set", "patience=-1"], "patience is -1"),
         (["data", "build", "pbe_prototypes", "--folder", "{}/g", "--jobs", "0"], "n_jobs is 0"),
         (["train", "--folder", "{}", "--set", "epochs"], "--set epochs: write NAME=VALUE"),
-        (["train", "--folder", "{}", "--set", "epoch=1"], "no setting 'epoch' of a network; there are epochs"),
+        (
+            ["train", "--folder", "{}", "--set", "epoch=1"],
+            "unknown setting 'epoch' of a network; the settings are epochs",
+        ),
         (["train", "--folder", "{}", "--set", "epochs=0"], "epochs is 0; it must be at least 1"),
         (["train", "--folder", "{}", "--size", "hiden=1"], "sizes of cgcnn: .*'hiden'"),
         (["train", "--folder", "{}", "--fold", "5"], "invalid choice: 5"),
@@ -495,13 +501,16 @@ def test_bad_input_is_named(run, tmp_path, arguments, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("epochs: 3", "config.yaml: there is no option 'epochs'; there are dataset, debug, fold, folder, format, jobs"),
+        (
+            "epochs: 3",
+            "config.yaml: unknown option 'epochs'; the options are dataset, debug, fold, folder, format, jobs",
+        ),
         ("command: benchmark", "config.yaml is for the command 'benchmark', not 'train'"),
         ("- 1\n- 2", "config.yaml holds no options. Write them as 'name: value'"),
         ("a: [", "config.yaml is neither YAML nor JSON"),
         ("seed: many", "argument --seed: invalid int value: 'many'"),
         ("seed: [1, 2]", "config.yaml: seed has 2 values. Give it one"),
-        ("help: true", "config.yaml: there is no option 'help'"),
+        ("help: true", "config.yaml: unknown option 'help'"),
         ("set: {epochs: 2020-01-01}", "config.yaml: TypeError"),
         ("a: " + "[" * 5000, "config.yaml: RecursionError"),
         ("set: {epochs: 1.5}", "epochs is 1.5, not a whole number"),
@@ -546,7 +555,7 @@ def test_told_to_end(run, small, tmp_path, monkeypatch, method, number, code):
         found, output, messages = run(*options)
     assert (found, output) == (code, "")
     word = "ended by SIGTERM" if code == 143 else "interrupted"
-    assert messages.splitlines()[-1] == f"course-lib: {word}. The last checkpoint is kept; go on with --resume."
+    assert messages.splitlines()[-1] == f"course-lib: {word}. The last checkpoint is kept; continue with --resume."
     assert signal.getsignal(signal.SIGTERM) == handler
     assert run("predict", "--model", tmp_path, next(small.glob("*.cif")))[0] == 2
     assert run(*options, "--resume")[0] == 0
@@ -579,7 +588,7 @@ def test_the_description_of_a_run_is_that_of_its_model(run, small, tmp_path):
     ):
         code, _, messages = run(*other, *(["--resume"] if other[0] == "train" else []))
         assert code == 2
-        assert re.search("was begun with|holds a run", messages), messages
+        assert re.search("was started with|holds a run", messages), messages
     assert [(tmp_path / name).read_text() for name in ("config.yaml", "run.json")] == kept
 
 
@@ -590,7 +599,7 @@ def test_the_recorded_studies_end_in_the_same_way(monkeypatch, capsys):
     assert "course-lib: error: unknown dataset 'nowhere'" in capsys.readouterr().err
     monkeypatch.setattr(studies, "run_study", lambda *_: signal.raise_signal(signal.SIGTERM))
     assert studies.main(["comparison"]) == 143
-    assert "ended by SIGTERM. What is recorded is kept; the same command goes on." in capsys.readouterr().err
+    assert "ended by SIGTERM. Recorded runs are kept; the same command continues." in capsys.readouterr().err
 
 
 def test_an_interruption_has_its_own_exit_code(run, monkeypatch, tmp_path):

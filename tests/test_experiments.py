@@ -66,7 +66,7 @@ def test_a_missing_run_is_named():
     results = table({"a": [1, 2, 3, 4], "b": [1, 2, 3, 4]}).drop(index=3)
     with pytest.raises(ValueError, match="split 'random', fold 1, seed 1"):
         paired_differences(results, "b")
-    with pytest.raises(ValueError, match="no runs of 'c'; there are runs of a, b"):
+    with pytest.raises(ValueError, match="no runs of 'c'; the recorded methods are a, b"):
         paired_differences(results, "c")
 
 
@@ -137,7 +137,7 @@ def test_level_and_difference_by_hand():
     got = level_and_difference_errors(results, crystals).set_index("split")["mae"]
     assert got["level"] == pytest.approx((0 + 0 + 0.5 + 0.5) / 4)
     assert got["difference"] == pytest.approx((1 + 1 + 0 + 0) / 4)
-    with pytest.raises(ValueError, match="'random' folds tear polymorphs apart"):
+    with pytest.raises(ValueError, match="'random' folds split polymorphs across folds"):
         level_and_difference_errors(results.assign(split="random"), crystals)
 
 
@@ -454,7 +454,7 @@ def test_learners_on_features_are_run(small, method):
     assert record["mae"][0] < small[TARGET].std()
     if method == "delta_learning":
         assert record["mae"][0] < 0.2
-        with pytest.raises(ValueError, match="there are no pretrained features"):
+        with pytest.raises(ValueError, match="pretrained features are missing"):
             runs.execute(Run(TARGET, method, "random", 3), inputs_of(small))
 
 
@@ -511,9 +511,9 @@ def test_results_of_some_methods_on_one_target(small):
     assert set(energy["target"]) == {TARGET}
     assert len(energy) == 20
     assert set(load_results("small", "study", target="band_gap")["method"]) == {"multitask_gat"}
-    with pytest.raises(ValueError, match="no run has the target 'volume'; there are band_gap, formation"):
+    with pytest.raises(ValueError, match="no run has the target 'volume'; recorded are band_gap, formation"):
         load_results("small", "study", target="volume")
-    with pytest.raises(ValueError, match="no run has the method 'cgcnn'; there are early_fusion"):
+    with pytest.raises(ValueError, match="no run has the method 'cgcnn'; recorded are early_fusion"):
         load_results("small", "study", methods=["random_forest", "cgcnn"])
 
 
@@ -537,7 +537,7 @@ def test_command_line(small, capsys):
     assert len(load_results("small", "study")) == 40
     with pytest.raises(SystemExit):
         main(["nonsense"])
-    assert "there is no study 'nonsense'; there are tuning, comparison" in capsys.readouterr().err
+    assert "unknown study 'nonsense'; the studies are tuning, comparison" in capsys.readouterr().err
 
 
 RECORDED = [name for name in STUDIES if records.results_file("pbe_prototypes", name).is_file()]
@@ -608,7 +608,9 @@ def record_of(tmp_path, monkeypatch, **changes):
 
 def test_results_of_other_code_warn_and_are_made_again(tmp_path, monkeypatch):
     path, run = record_of(tmp_path, monkeypatch, code_sha256="of another version")
-    with pytest.warns(UserWarning, match=r"tuning_made_up\.jsonl: runs of random_forest were made by other code"):
+    with pytest.warns(
+        UserWarning, match=r"tuning_made_up\.jsonl: runs of random_forest were made by code that has changed"
+    ):
         load_results("made_up", "tuning")
     assert records.keep(path, [run], "data") == set()
     assert path.read_text() == ""

@@ -447,7 +447,7 @@ def test_damaged_files_are_refused(tmp_path):
     graphs.save(tmp_path / "graphs")
     meta = tmp_path / "graphs" / "meta.json"
     meta.write_text(json.dumps(json.loads(meta.read_text()) | {"format": 0}))
-    with pytest.raises(ValueError, match=r"meta.json is damaged: it has format 0, and this library reads 4"):
+    with pytest.raises(ValueError, match=r"meta.json is damaged: it has format 0, but this library reads 4"):
         CrystalGraphs.load(tmp_path / "graphs")
 
 

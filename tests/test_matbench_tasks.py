@@ -184,7 +184,7 @@ def test_classification_predicts_probabilities(serve, crystals, tmp_path, monkey
     [
         (
             ("matbench_phonon", "cgcnn"),
-            "no structure task 'matbench_phonon' in Matbench; there are matbench_di",
+            "Matbench has no structure task 'matbench_phonon'; it has matbench_di",
         ),
         (("matbench_steels", "cgcnn"), "no structure task 'matbench_steels'"),
         (("pbe_prototypes", "cgcnn"), "no structure task 'pbe_prototypes'"),
@@ -197,7 +197,7 @@ def test_unknown_task(tmp_path, arguments, message):
 
 
 def test_unknown_fold(tmp_path):
-    with pytest.raises(ValueError, match=re.escape("fold 5 does not exist: there are 5, numbered 0 to 4")):
+    with pytest.raises(ValueError, match=re.escape("fold 5 does not exist: the 5 folds are numbered 0 to 4")):
         benchmark(TASK, "cgcnn", tmp_path / "run", fold_numbers=[0, 5])
 
 

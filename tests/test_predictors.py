@@ -128,7 +128,7 @@ def test_several_targets(tmp_path):
 def test_a_run_is_not_overwritten_but_goes_on(tmp_path):
     learn, validate, rest = parts()
     first = train("cgcnn", learn, validate, tmp_path, settings=QUICK)
-    with pytest.raises(FileExistsError, match=r"holds a run. Choose another folder, or go on"):
+    with pytest.raises(FileExistsError, match=r"holds a run. Choose another folder, or continue"):
         train("cgcnn", learn, validate, tmp_path, settings=QUICK)
     again = train("cgcnn", learn, validate, tmp_path, settings=QUICK, resume=True)
     pd.testing.assert_frame_equal(again.predict(rest), first.predict(rest))
@@ -168,7 +168,7 @@ def test_another_run_is_not_gone_on_with(tmp_path, monkeypatch, method, changed,
         case part:
             number = ["training", "validation"].index(part)
             given[number] = replace(given[number], y=given[number].y * np.float32(1.001))
-    with pytest.raises(ValueError, match=f"was begun with {message.format(method=method)}"):
+    with pytest.raises(ValueError, match=f"was started with {message.format(method=method)}"):
         train(other, *given, tmp_path, **options, resume=True)
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == files
     pd.testing.assert_frame_equal(load(tmp_path).predict(rest), before)
@@ -204,7 +204,7 @@ def test_an_unfinished_run_is_told_from_another(tmp_path, monkeypatch):
         load(tmp_path)
     assert load(tmp_path / "best.ckpt").method == "gat"
     for method, settings_of_another in (("multitask_gat", settings), ("random_forest", FOREST)):
-        with pytest.raises(ValueError, match=f"was begun with method = 'gat', not '{method}'"):
+        with pytest.raises(ValueError, match=f"was started with method = 'gat', not '{method}'"):
             train(method, learn, validate, tmp_path, settings=settings_of_another, resume=True)
     found = train("gat", learn, validate, tmp_path, settings=settings, resume=True)
     pd.testing.assert_frame_equal(load(tmp_path).predict(rest), found.predict(rest))
@@ -268,9 +268,9 @@ def test_a_run_file_that_is_not_read(tmp_path, text):
 @pytest.mark.parametrize(
     ("method", "arguments", "message"),
     [
-        ("cgcn", {}, "there is no method 'cgcn'; choose one of random_forest, cgcnn, .*alignn"),
+        ("cgcn", {}, "unknown method 'cgcn'; choose one of random_forest, cgcnn, .*alignn"),
         ("cgcnn", {"sizes": {"hiden": 3}}, "sizes of cgcnn: .*'hiden'"),
-        ("cgcnn", {"settings": {"epoch": 3}}, "no setting 'epoch' of a network; there are epochs"),
+        ("cgcnn", {"settings": {"epoch": 3}}, "unknown setting 'epoch' of a network; the settings are epochs"),
         ("cgcnn", {"settings": {"epochs": 0}}, "epochs is 0"),
         ("cgcnn", {"settings": {"epochs": "ten"}}, "epochs is 'ten', not a whole number"),
         ("cgcnn", {"settings": {"folder": "x"}}, "no setting 'folder' of a network"),
@@ -307,7 +307,7 @@ def test_a_forest_needs_all_labels(tmp_path):
     graphs = CrystalGraphs.from_structures(
         frame["structure"], composition=magpie, targets=pd.Series([np.nan] + [1.0] * 9, name="t"), allow_missing=True
     )
-    with pytest.raises(ValueError, match="cannot learn from missing labels"):
+    with pytest.raises(ValueError, match="cannot be trained on missing labels"):
         train("random_forest", graphs.subset(range(8)), graphs.subset([8, 9]), tmp_path)
 
 

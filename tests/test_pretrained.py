@@ -48,7 +48,7 @@ def test_features_of_other_crystals_are_refused(tmp_path):
     strained = crystals.copy()
     strained["structure"] = [structure.copy().apply_strain(0.01) for structure in crystals["structure"]]
     assert checksum(strained) != checksum(crystals)
-    with pytest.raises(ValueError, match="was made of other crystals"):
+    with pytest.raises(ValueError, match="was made from other crystals"):
         stored_features(strained, path)
 
 

@@ -77,5 +77,5 @@ def test_an_element_or_prototype_that_is_left_out_is_nowhere_trained_on(crystals
 
 
 def test_an_unknown_split_is_named(crystals):
-    with pytest.raises(ValueError, match=r"there is no split 'time'; there are random, formula, tuning, element"):
+    with pytest.raises(ValueError, match=r"unknown split 'time'; the splits are random, formula, tuning, element"):
         folds_of(crystals, "time")

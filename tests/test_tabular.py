@@ -36,9 +36,9 @@ def test_features_of_each_part():
 
 def test_features_that_cannot_be_made():
     graphs = bundled_graphs(24)
-    with pytest.raises(ValueError, match="there are no features 'all'; choose from composition, environments"):
+    with pytest.raises(ValueError, match="unknown features 'all'; choose from composition, environments"):
         features_of(graphs, ["composition", "all"])
-    with pytest.raises(ValueError, match="there are no pretrained features"):
+    with pytest.raises(ValueError, match="pretrained features are missing"):
         features_of(graphs, ["energy"])
     bare = CrystalGraphs.from_structures(bundled(24)["structure"])
     assert features_of(bare, ["environments"]).shape == (24, 158)

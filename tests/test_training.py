@@ -234,13 +234,13 @@ def test_without_resume_the_folder_is_written_anew(tmp_path):
 )
 def test_going_on_with_other_settings(tmp_path, changed, message):
     fit(small(), *split(), replace(QUICK, folder=tmp_path))
-    with pytest.raises(ValueError, match=f"{message}. Go on with the same settings, or choose another folder"):
+    with pytest.raises(ValueError, match=f"{message}. Continue with the same settings, or choose another folder"):
         fit(small(), *split(), replace(QUICK, folder=tmp_path, resume=True, **changed))
 
 
 def test_going_on_with_another_model(tmp_path):
     fit(small(), *split(), replace(QUICK, folder=tmp_path))
-    with pytest.raises(ValueError, match=r"was begun with model = .*'CGCNN'.*, not .*EarlyFusion"):
+    with pytest.raises(ValueError, match=r"was started with model = .*'CGCNN'.*, not .*EarlyFusion"):
         fit(small(fusion=True), *split(), replace(QUICK, folder=tmp_path, resume=True))
 
 
@@ -250,7 +250,9 @@ def test_going_on_with_other_crystals(tmp_path, part):
     fit(small(), *parts.values(), replace(QUICK, folder=tmp_path))
     before = parts[part].checksum
     parts[part] = replace(parts[part], y=parts[part].y * np.float32(1.001))
-    wanted = rf"was begun with {part} crystals of checksum = '{before}', not '{parts[part].checksum}'. Go on with the"
+    wanted = (
+        rf"was started with {part} crystals of checksum = '{before}', not '{parts[part].checksum}'. Continue with the"
+    )
     with pytest.raises(ValueError, match=wanted):
         fit(small(), *parts.values(), replace(QUICK, folder=tmp_path, resume=True))
 
@@ -575,7 +577,7 @@ def test_learned_weights_travel_in_the_checkpoint(tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(resumed.history, whole.history, check_exact=True)
     loaded = load(tmp_path / "killed" / "best.ckpt")
     assert torch.equal(loaded.task_weights.spread, whole.model.task_weights.spread)
-    with pytest.raises(ValueError, match=r"was begun with task_weights = 'uncertainty', not \(1.0, 2.0\)"):
+    with pytest.raises(ValueError, match=r"was started with task_weights = 'uncertainty', not \(1.0, 2.0\)"):
         fit(
             small(2),
             crystals,

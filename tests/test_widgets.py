@@ -228,7 +228,7 @@ def test_names_and_values_are_escaped():
     ("change", "message"),
     [
         (lambda frames: frames.pop((1, 2)), r"\(1, 2\) has no frame"),
-        (lambda frames: frames.update({(2, 0): frames[0, 0]}), r"\(2, 0\) is no setting"),
+        (lambda frames: frames.update({(2, 0): frames[0, 0]}), r"\(2, 0\) is not a setting"),
         (
             lambda frames: frames.update({(1, 1): Frame(frames[1, 1].pictures, ({"step": "1"},))}),
             r"\(1, 1\) has the values",
