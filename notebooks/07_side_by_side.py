@@ -132,7 +132,8 @@ assert undecided["mean"].max() > by_method[best] / 4, "not shown, and yet far be
 # ## And the hybrids?
 #
 # This course is about joining composition and structure. All four hybrids contain CGCNN, three as the trunk of a network, one
-# as a finished model. So CGCNN is what they have to beat. With four comparisons, each interval has the level $1 - 0.05/4$.
+# as a trained model. So CGCNN is the method they have to beat. With four comparisons, each interval has the level $1 -
+# 0.05/4$.
 
 # %%
 hybrids = [name for name in nine if KINDS[name] == "hybrid"]
@@ -346,7 +347,7 @@ assert smallest.idxmax() == "RF-SCM/Magpie"
 #
 # ## Exercises
 #
-# [Exercise 5: Choosing a method](ex5_choosing_a_method.ipynb) gives you three situations, and these runs to argue from.
+# [Exercise 5: Choosing a method](ex5_choosing_a_method.ipynb) gives you three situations, and these runs as evidence.
 # [Exercise 9: Your own question](ex9_your_own_question.ipynb) is a study of your own, from the claim to the report. In
 # JupyterLab, work in the copies in `work/exercises`, which have no solutions.
 #

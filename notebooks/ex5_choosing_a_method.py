@@ -161,9 +161,9 @@ if check_campaign_days(campaign_days):  # once your answer is right
 # A's formulas are new, so look at the folds by formula (`split` is `"formula"`). Some folds are harder than others, for every
 # method. So compare in pairs, on the same test crystals:
 #
-# 1. Write `contenders(runs)`. Among the runs on new formulas it finds the method with the smallest mean error, and returns a
-#    list of it and of all methods that are *not shown to be worse* than it: those whose interval of the difference does not
-#    lie above zero.
+# 1. Write `contenders(runs)`. Among the runs on new formulas it finds the method with the smallest mean error. It
+#    returns a list of this method and all methods that are *not shown to be worse* than it: those whose interval of the
+#    difference does not lie above zero.
 #
 # `summarize_differences(runs, reference)` gives the `mean` of the difference to a reference method and its interval from
 # `low` to `high`, positive where the reference is better. The more methods are compared, the wider it makes each interval
@@ -296,14 +296,15 @@ for reference in ("cgcnn", "random_forest"):
     assert (against["high"] < 0).all() == (reference == "random_forest")
 
 # %% [markdown] tags=["solution"]
-# - **A.** ALIGNN has the smallest mean, and its 31 trainings fit into the week. Not all others are shown to be worse on new
-#   formulas, so CGCNN, for example, would be a choice, too: eight comparisons ask for wide intervals, and five folds are few.
-#   Our runs had far fewer crystals, and smaller ones: time one training of yours, and let *your* folds by formula decide.
-# - **B.** At this size, and for energies, ALIGNN is ahead of CGCNN, and far ahead of a forest. The leaderboard has no row for
-#   the hybrids of this course, so about them it says nothing.
-# - **C.** A blend of what is there costs one number. The tables above say: it is shown to be better than the forest, and against
-#   CGCNN nothing is shown, neither way. So do not promise much. But with a weight of zero or one it can be taken back. (Its time
-#   in the tables is that of its two parents, which C has spent already.)
+# - **A.** ALIGNN has the smallest mean, and its 31 training runs fit into the week. Not all others are shown to be
+#   worse on new formulas, so CGCNN, for example, would be a choice, too: eight comparisons need wide intervals, and
+#   five folds are few. Our runs had far fewer crystals, and smaller ones: time one training run of your own, and let
+#   *your* folds by formula decide.
+# - **B.** At this size, and for energies, ALIGNN is ahead of CGCNN, and far ahead of a forest. The leaderboard has no
+#   row for the hybrids of this course, so it says nothing about them.
+# - **C.** A blend of the existing models costs one number. By the tables above it is shown to be better than the
+#   forest, and neither better nor worse than CGCNN. So do not promise much. But with a weight of zero or one the blend
+#   can be undone. (Its time in the tables is that of its two parents, which C has already spent.)
 
 # %% [markdown]
 # ## What to remember

@@ -414,7 +414,7 @@ def negative_transfer(runs: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Indexed by ``trunk``, ``target`` and ``split``; ``mean``, ``low`` and ``high`` of the error of the multi-task
         network minus that of the twin (`summarize_differences`), in the target's unit: positive is negative transfer.
-        ``share_worse`` is the share of the trainings in which the multi-task network was the worse one. The level of
+        ``share_worse`` is the share of the training runs in which the multi-task network was worse. The level of
         the intervals is `level_of_each` of the number of trunks and targets.
     """
     rows = []

@@ -168,7 +168,7 @@ def _best(runs: pd.DataFrame) -> str:
 def _not_worse(
     runs: pd.DataFrame, best: str | None = None, decides: str = "max", level: float | None = None
 ) -> list[str]:
-    """Return `best` and what is not shown to be worse: on all kinds of folds there are ("max") or on one ("min")."""
+    """Return `best` and what is not shown to be worse: on all kinds of folds ("max") or on one ("min")."""
     from course_lib.experiments.analysis import summarize_differences
 
     best = _best(runs) if best is None else best
@@ -228,8 +228,8 @@ _CONTENDERS = (
      lambda runs: contenders(runs)[1:]),
     ("Those are the ones that *are* shown to be worse. Return the others.",
      lambda runs: [method for method in _METHODS if method not in contenders(runs)]),
-    ("That is what comes out if one lets the bars of two methods overlap. Such bars are wide because some folds are "
-     "hard for *all* methods. Compare pairs on the same fold: `summarize_differences`.",
+    ("That is the result if you check whether the bars of two methods overlap. Such bars are wide because some folds "
+     "are hard for *all* methods. Compare pairs on the same fold: `summarize_differences`.",
      *(lambda runs, size=size: _unpaired(_of("formula", runs), size) for size in ("std", "sem"))),
     ("Each of your intervals has 95 %. With eight comparisons the chance that one of them misses is far larger than 5 "
      "%. By itself, `summarize_differences` allows for their number.", _less_strict),
