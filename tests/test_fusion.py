@@ -3,6 +3,7 @@
 import copy
 import io
 
+import numpy as np
 import pytest
 import torch
 from example_crystals import bundled, bundled_graphs
@@ -31,7 +32,8 @@ def plain_standardized(batch):
     features = bundled_graphs(24).features.astype("float64")
     mean, std = features.mean(0), features.std(0)
     std[std < 1e-12] = 1
-    return (batch.composition - torch.from_numpy(mean)) / torch.from_numpy(std)
+    within = batch.composition.numpy().clip(features.min(0), features.max(0))
+    return torch.from_numpy((within - mean) / std)
 
 
 def plain_embedding(trunk, batch, change=lambda number, atoms: atoms):
@@ -177,6 +179,18 @@ def test_intermediate_fusion_is_its_formula():
         torch.testing.assert_close(model(batch), expected, rtol=0, atol=1e-10)
         unmodulated = model.out(plain_embedding(model.trunk, batch))
     assert (expected - unmodulated).abs().min() > 1e-6
+
+
+@pytest.mark.parametrize("make", [EarlyFusion, IntermediateFusion, AttentionFusion])
+def test_a_composition_out_of_range_is_read_as_the_edge_of_the_range(make):
+    """A prediction does not grow without bounds with a feature that hardly varies among the training crystals."""
+    graphs, model = bundled_graphs(24), ready_in_double(make)
+    far = graphs.batch(range(4))
+    inside = far.clone()
+    low, high = graphs.features.min(0), graphs.features.max(0)
+    far.composition = torch.from_numpy(np.where(np.arange(145) % 2, high + 1e6, low - 1e6)).double().expand(4, -1)
+    inside.composition = torch.from_numpy(np.where(np.arange(145) % 2, high, low)).double().expand(4, -1)
+    torch.testing.assert_close(model(far), model(inside), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])

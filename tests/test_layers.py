@@ -7,7 +7,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch_geometric.nn import global_mean_pool
 
-from course_lib.models.layers import GaussianBasis, Standardize, WeightedBatchNorm1d, mean_pool
+from course_lib.models.layers import GaussianBasis, Standardize, StandardizeWithin, WeightedBatchNorm1d, mean_pool
 
 DENORMAL = torch.finfo(torch.float32).tiny  # the smallest normal number
 
@@ -106,6 +106,18 @@ def test_standardize_and_back():
     again = Standardize(6)
     again.load_state_dict(ours.state_dict())
     torch.testing.assert_close(again(values), ours(values), rtol=0, atol=0, equal_nan=True)
+
+
+def test_standardize_within_keeps_to_the_range():
+    values = torch.from_numpy(table()[40:, 1:5]).float()
+    plain, ours = Standardize(4).fit(values), StandardizeWithin(4).fit(values)
+    torch.testing.assert_close(ours(values), plain(values), rtol=0, atol=0)
+    new = torch.stack([values.amin(0) - 100, values.amax(0) + 0.01])
+    torch.testing.assert_close(ours(new), plain(torch.stack([values.amin(0), values.amax(0)])), rtol=0, atol=0)
+    again = StandardizeWithin(4)
+    torch.testing.assert_close(again(new), new, rtol=0, atol=0)  # not fitted yet: nothing is cut
+    again.load_state_dict(ours.state_dict())
+    torch.testing.assert_close(again(new), ours(new), rtol=0, atol=0)
 
 
 def test_standardize_has_nothing_to_train():

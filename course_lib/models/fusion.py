@@ -10,7 +10,7 @@ from torch_geometric.data import Batch
 
 from course_lib.models.base import CrystalModel, Trunk, describe
 from course_lib.models.cgcnn import CGCNN
-from course_lib.models.layers import Standardize
+from course_lib.models.layers import StandardizeWithin
 from course_lib.validation import check_number
 
 
@@ -31,10 +31,10 @@ class FusionModel(CrystalModel):
         super().__init__(trunk=describe(trunk), n_features=n_features, **config)
         check_number("dropout", config.get("dropout", 0.0), least=0, below=1)
         self.trunk = trunk.without_output()
-        self.standardize = Standardize(n_features)
+        self.standardize = StandardizeWithin(n_features)
 
     def fit_preprocessing(self, composition: Tensor) -> None:
-        """Take mean and standard deviation of the composition features (B, n_features) of the training set."""
+        """Take mean, deviation and range of the composition features (B, n_features) of the training set."""
         self._check_features(composition)
         self.standardize.fit(composition)
 

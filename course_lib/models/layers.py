@@ -80,6 +80,34 @@ class Standardize(nn.Module):
         return values * self.std + self.mean
 
 
+class StandardizeWithin(Standardize):
+    """`Standardize`, in which a value beyond those of the training set is taken for the nearest one of them.
+
+    A column that hardly varies in the training set would otherwise be thousands of standard deviations off for another
+    crystal, and the output of a network that multiplies by it would grow without bounds.
+
+    Parameters
+    ----------
+    n_columns : int
+        Number of columns, C.
+    """
+
+    def __init__(self, n_columns: int):
+        super().__init__(n_columns)
+        self.register_buffer("low", torch.full((n_columns,), -torch.inf))
+        self.register_buffer("high", torch.full((n_columns,), torch.inf))
+
+    def fit(self, values: Tensor) -> StandardizeWithin:
+        """Take the range as well, of ``values`` (B, C) without NaN."""
+        self.low.copy_(values.amin(0))
+        self.high.copy_(values.amax(0))
+        return super().fit(values)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Standardise ``values`` (B, C)."""
+        return super().forward(values.clamp(self.low, self.high))
+
+
 def without_gradient(*biases: nn.Parameter) -> None:
     """Leave biases, whose effect a batch norm after them takes out again, as they were initialised.
 
