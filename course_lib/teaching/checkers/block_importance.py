@@ -236,7 +236,7 @@ def check_importance(
     finished(measured, "measured")
     _check_measured(as_array(measured, "measured", (2, 2)), function, model, parts)
     return (
-        "Both blocks are treated alike, on crystals that the model has not seen, and each number comes with its spread."
+        "Both blocks are treated equally, on crystals that the model has not seen, and each number has its spread."
     )
 
 

@@ -28,11 +28,11 @@ def convolution_explorer(x: np.ndarray, e: np.ndarray, weight: np.ndarray, n_edg
     x : array, shape (2, F)
         The vectors of the two atoms.
     e : array, shape (K,)
-        What each edge between them tells.
+        Features of each edge between them.
     weight : array, shape (2F, 2F + K)
         The matrix W.
     n_edges : int
-        How many edges, all alike, each atom receives from the other.
+        Number of equal edges that each atom receives from the other.
 
     Returns
     -------

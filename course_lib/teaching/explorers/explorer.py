@@ -220,7 +220,7 @@ def live(children: Sequence[ipywidgets.Widget]) -> ipywidgets.VBox:
     """Put together what works with a kernel only; the website's style sheet shows a sentence in its place."""
     working = ipywidgets.VBox(children)
     working.add_class("needs-kernel")
-    sentence = "Here stands a part that computes while you wait. It needs Python: open this notebook in JupyterLab."
+    sentence = "A live cell belongs here. It needs Python: open this notebook in JupyterLab."
     instead = ipywidgets.HTML(f"<p>{sentence}</p>", layout=ipywidgets.Layout(display="none"))
     instead.add_class("without-kernel")
     return _Described([working, instead])

@@ -1,0 +1,114 @@
+"""Words and turns that the course replaces by plainer ones, in pages, messages, docstrings and comments."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import jupytext
+import pytest
+from conftest import ROOT
+
+# What to write is on the right. Only what can be searched without false alarms is here.
+INSTEAD = {
+    r"\bmend(?:s|ed|ing)?\b": "fix",
+    r"\b(?:rows?|vectors?|messages?|neighbours|dots?|marks?|markers?|files?|trainings?|bars?|ms) an? "
+    r"(?:crystal|atom|fold|method|formula|training|run|process|array|structure|row)\b(?! has)": "one row per crystal",
+    r"\b(?:crystals|pairs|steps|edges|bytes) an? (?:second|atom|edge|bond)\b(?! has)": "crystals per second",
+    r"\b(?:is|are) no (?:numbers?|elements?|pymatgen|group|method|compound|ratio|proof|property)\b": "is not a",
+    r"\bhighest rate\b": "peak learning rate",
+    r"\bpull\w* .{0,20}\btowards zero\b": "weight decay",
+    r"\bfirst weights\b": "initial weights",
+    r"\brandom starts?\b": "initial weights, seed",
+    r"\bprocessor time\b": "CPU time",
+    r"\bcrystals (?:there are )?to learn from\b": "training crystals",
+    r"\blearned from (?:these|few|fewer|far|them|all)\b": "trained on",
+    r"\b(?:short|long) (?:numbers|ones)\b": "low precision, full precision",
+    r"\bheat at room temperature\b": "thermal energy at room temperature",
+    r"\bhears?\b": "receives messages from",
+    r"\blistens? to\b": "receives messages from, uses",
+    r"\balike\b": "equivalent, in the same way",
+    r"\bturn(?:s|ed)? (?:it |them |the two |two |one of these )?round\b": "reverse, change the sign",
+    r"\b(?:tear|tears|tearing) \w+ apart\b": "split polymorphs across folds",
+    r"\bdoubtful\b": "suspect",
+    r"\bowes?\b": "attribution",
+    r"\banew\b": "again",
+    r"\bbeside (?:it|them)\b": "alongside",
+    r"\bbehind (?:each|one an)other\b": "concatenated",
+    r"\bwhile you wait\b": "a live cell",
+    r"\b(?:it is told|is said to|are said to)\b": "we say; the docs state",
+    r"\bneighbouring columns\b": "adjacent columns",
+    r"\b(?:method|one|model) of the (?:smallest|largest) error\b": "the method with the smallest error",
+    r"\bshall\b": "must, will",
+    r"\bso-and-so\b": "a number",
+    r"\bthere is a catch\b": "name the problem",
+}
+
+
+def quoted(source: str) -> Iterator[str]:
+    """Yield the texts of a Python file: string literals, docstrings and comments."""
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.string.lstrip("# ")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def shown(notebook: Path) -> Iterator[str]:
+    """Yield what a notebook says to its reader: its Markdown, and what stands for its figures."""
+    for cell in jupytext.read(notebook).cells:
+        if cell.cell_type == "markdown":
+            yield cell.source
+        yield cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("pages/*.md"), ROOT / "data/README.md"]:
+        yield path.name, path.read_text(encoding="utf-8")
+    for path in ROOT.glob("notebooks/*.py"):
+        yield from ((path.name, text) for text in shown(path))
+    code = [
+        ROOT / "course.py",
+        *(path for part in ("course_lib", "tools", "data") for path in ROOT.glob(f"{part}/**/*.py")),
+    ]
+    for path in code:
+        yield from ((str(path.relative_to(ROOT)), text) for text in quoted(path.read_text(encoding="utf-8")))
+
+
+@pytest.fixture(scope="module")
+def all_texts() -> list[tuple[str, str]]:
+    return [(place, re.sub(r"\s+", " ", text)) for place, text in texts()]
+
+
+def places(pattern: str, searched: list[tuple[str, str]]) -> list[str]:
+    """Return where the pattern occurs, with some words around it."""
+    found = re.compile(f".{{0,40}}(?:{pattern}).{{0,20}}", re.IGNORECASE)
+    return [f"{place}: {hit[0]}" for place, text in searched for hit in found.finditer(text)]
+
+
+@pytest.mark.parametrize("pattern", INSTEAD)
+def test_plain_words(pattern, all_texts):
+    hits = places(pattern, all_texts)
+    assert not hits, f"write {INSTEAD[pattern]!r} in: " + "; ".join(hits)
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern"),
+    [
+        ("how to mend it", r"\bmend(?:s|ed|ing)?\b"),
+        ("random starts", r"\brandom starts?\b"),
+        ("We SHALL", r"\bshall\b"),
+    ],
+)
+def test_words_are_found(text, pattern):
+    assert places(pattern, [("a.md", text)]) == [f"a.md: {text}"]
+
+
+def test_texts_of_a_file():
+    found = set(quoted('"""What it is."""\nx = f"no {x} here"  # a remark\n'))
+    assert {"What it is.", "no ", " here", "a remark"} <= found
