@@ -235,9 +235,7 @@ def check_importance(
         )
     finished(measured, "measured")
     _check_measured(as_array(measured, "measured", (2, 2)), function, model, parts)
-    return (
-        "Both blocks are treated equally, on crystals that the model has not seen, and each number has its spread."
-    )
+    return "Both blocks are treated equally, on crystals that the model has not seen, and each number has its spread."
 
 
 def _asked_by(function: object, seed: int) -> tuple[_World, object]:
