@@ -45,6 +45,16 @@ def run_command(command: Callable[[], int], *, go_on: str = "", debug: bool = Fa
             raise
         say(f"error: {str(error) or type(error).__name__}")
         return BAD_INPUT
+    except RuntimeError as error:
+        if debug or not _memory_is_full(error):
+            raise
+        say("error: the memory is full. Use smaller batches (batch_size), a smaller network or another device.")
+        return BAD_INPUT
+
+
+def _memory_is_full(error: RuntimeError) -> bool:
+    """Return whether torch says so: of a GPU by a type of its own, of the machine in words alone."""
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
 
 
 @contextmanager

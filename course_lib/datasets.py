@@ -193,7 +193,7 @@ class Folds(Sequence):
         """Return fold ``number``; ``IndexError`` if no fold has that number."""
         if not 0 <= number < len(self._parts):
             raise IndexError(
-                f"fold {number} does not exist: there are {len(self._parts)}, numbered 0 to {len(self._parts) - 1}"
+                f"fold {number} does not exist: the {len(self._parts)} folds are numbered 0 to {len(self._parts) - 1}"
             )
         return self._parts[number]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import tempfile
 import threading
 import time
@@ -12,12 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from course_lib.files import locked
+
 if TYPE_CHECKING:
     from requests import Response
     from urllib3.response import BaseHTTPResponse
 
 _PATIENCE = 60.0  # seconds for a server to answer, and between two checks of its speed
-_SILENCE = 1.0  # seconds to wait for another process before a message says so
+_LONGEST = 3600.0  # seconds to wait for another process that fetches the same file
 _SLOWEST = 500  # bytes per second; a time limit for each byte would let a server send one per second without end
 
 
@@ -40,20 +41,14 @@ def download(url: str, sha256: str, path: Path) -> None:
         If the file cannot be fetched, or the server has not answered after a minute or sends hardly anything.
     PermissionError
         If the folder of ``path`` cannot be written.
+    TimeoutError
+        If another process has been fetching the file for an hour.
     ValueError
         If the hash differs.
     """
-    from filelock import FileLock, Timeout
-
     if not path.exists():
         _check_writable(path.parent)
-        lock = FileLock(f"{path}.lock")
-        try:
-            held = lock.acquire(timeout=_SILENCE)
-        except Timeout:
-            print(f"Another process is downloading {path.name}: waiting for it.", file=sys.stderr, flush=True)
-            held = lock.acquire()  # this ends, because the other process gives up on a server that is too slow
-        with held:
+        with locked(path.with_name(f".{path.name}.lock"), f"the download of {path.name}", _LONGEST):
             if not path.exists():  # another process may have fetched it while this one waited
                 part = path.with_name(path.name + ".part")
                 _fetch(url, sha256, part, path)

@@ -112,21 +112,6 @@ def locked(path: Path, what: str, seconds: float) -> Iterator[None]:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def reading(path: str | os.PathLike, advice: str) -> Iterator[None]:
-    """Turn whatever a reader raises at a damaged file into a ``ValueError`` that names the file and gives advice.
-
-    Errors of the operating system, such as a missing permission, pass unchanged, because they name the file already.
-    """
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        why = str(error).strip().splitlines()[:1] or [type(error).__name__]
-        raise ValueError(f"{os.fspath(path)} is damaged: {why[0][:300]}. {advice}") from error
-
-
 def sha256_of(path: str | os.PathLike) -> str:
     """Return the SHA-256 hash of a file."""
     with open(path, "rb") as file:

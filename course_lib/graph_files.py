@@ -22,8 +22,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from course_lib.files import locked, reading, sha256_of, with_checksum, without_checksum
-from course_lib.validation import HEAVIEST, LARGEST
+from course_lib.files import locked, sha256_of, with_checksum, without_checksum
+from course_lib.validation import HEAVIEST, LARGEST, named
 
 META = "meta.json"
 """The file that is not an array."""
@@ -183,7 +183,7 @@ def _read(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:
             file = inside.open("rb")
         except FileNotFoundError:
             file = path.open("rb")
-        with file, reading(path, _ADVICE):
+        with file, named(path, _ADVICE):
             arrays[name] = _read_array(file, _KINDS[name], sha256)
             _check_length(arrays[name], _KINDS[name].per, len(about["ids"]), arrays)
             _check_values(name, arrays)
@@ -192,7 +192,7 @@ def _read(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:
 
 def _read_meta(meta: Path) -> dict:
     """Return the content of ``meta.json``; raise ``ValueError`` where it is not what `finish` wrote."""
-    with reading(meta, _ADVICE):
+    with named(meta, _ADVICE):
         content = json.loads(meta.read_text(encoding="utf-8"))
         if content.get("format") != _FORMAT:
             raise ValueError(f"it has format {content.get('format')!r}, but this library reads {_FORMAT}")

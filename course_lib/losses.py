@@ -156,7 +156,8 @@ class FixedWeights(TaskWeights):
     Raises
     ------
     ValueError
-        If a weight is negative or not a number, all are zero, or their number is not that of the tasks.
+        If a weight is negative or not a number, all are zero, their number is not that of the tasks, or they differ by
+        more than single precision can hold.
     """
 
     def __init__(self, weights: Sequence[float], scale: Tensor, loss: str):
@@ -169,7 +170,15 @@ class FixedWeights(TaskWeights):
             )
         self._weights = torch.tensor(weights, dtype=torch.float64)
         relative = self._weights * self._unit
-        self.register_buffer("relative", (relative / relative.mean()).to(scale.dtype))
+        relative = (relative / relative.mean()).to(scale.dtype)
+        lost = ~relative.isfinite() | ((relative == 0) & (self._weights > 0))
+        if lost.any():
+            number = int(lost.int().argmax())
+            raise ValueError(
+                f"number {number} of task_weights is {weights[number]}, which single precision cannot hold beside the "
+                "others, each times the spread of its target. Give numbers that differ less."
+            )
+        self.register_buffer("relative", relative)
 
     @property
     def relative_weights(self) -> Tensor:

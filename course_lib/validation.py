@@ -44,7 +44,7 @@ _LARGEST_SEED = 2**32 - 1  # of NumPy and scikit-learn
 
 
 @contextmanager
-def named(what: object) -> Iterator[None]:
+def named(what: object, advice: str = "") -> Iterator[None]:
     """Name what is read: an error of another library becomes a ``ValueError`` that starts with `what`.
 
     All files and settings are read in this way. Libraries raise whatever they like at a damaged file (a
@@ -55,6 +55,8 @@ def named(what: object) -> Iterator[None]:
     ----------
     what : path or str
         The file, or the settings, as the user gave them.
+    advice : str, optional
+        How to fix it: a sentence that ends the message.
     """
     try:
         yield
@@ -64,7 +66,8 @@ def named(what: object) -> Iterator[None]:
         if of_the_system or (clear and str(what) in str(error)):
             raise
         lines = str(error).strip().splitlines() or ["no further word"]
-        raise ValueError(f"{what}: {'' if clear else f'{type(error).__name__}: '}{lines[0][:300]}") from error
+        message = f"{what}: {'' if clear else f'{type(error).__name__}: '}{lines[0][:300]}"
+        raise ValueError(f"{message}. {advice}" if advice else message) from error
 
 
 def check_number(

@@ -238,7 +238,7 @@ def test_processes_that_ask_at_once_share_one_download(server, tmp_path):
     server.released.set()
     said = [process.communicate(timeout=60)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0]
-    assert sorted(said) == ["", *["Another process is downloading file.bin: waiting for it.\n"] * 2]
+    assert sorted(said) == ["", *["Another process is using the download of file.bin: waiting up to 3600 s.\n"] * 2]
     assert path.read_bytes() == server.content
     assert server.ranges == [None]
 
@@ -499,7 +499,7 @@ def test_any_frame_is_split_as_matbench_does(task):
 def test_matbench_frame_with_foreign_rows_has_no_official_folds():
     frame = matbench_frame("matbench_jdft2d").rename(index={"mb-jdft2d-001": "mine"})
     frame.attrs["name"] = "matbench_jdft2d"
-    with pytest.raises(ValueError, match="some ids in the index are not those of matbench_jdft2d"):
+    with pytest.raises(ValueError, match="some ids in the index do not belong to matbench_jdft2d"):
         folds(frame)
 
 
@@ -560,7 +560,7 @@ TWO_IN_ONE = NACL.to(fmt="cif") + NACL.to(fmt="cif").replace("data_NaCl", "data_
             {"a": NACL.to(fmt="cif").replace("'Na4 Cl4'", "'Na4 Cl5'")},
             ["a,1"],
             ValueError,
-            r"row 0 .*its atoms are Na4 Cl4, and its formula",
+            r"row 0 .*its atoms are Na4 Cl4, but its formula",
         ),
         ({"a": TWO_IN_ONE}, ["a,1"], ValueError, r"row 0 \(id 'a'\).*holds 2 structures"),
         (

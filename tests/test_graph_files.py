@@ -51,7 +51,7 @@ def test_every_flipped_bit_is_noticed_or_changes_nothing(folder):
                 said = str(error)
             if said:
                 noticed += 1
-                assert f"{path} is damaged" in said
+                assert f"{path}: " in said
             else:  # white space, say
                 assert path.name == "meta.json"
                 assert found == reference
@@ -85,7 +85,7 @@ def test_numbers_out_of_range_are_refused_whatever_the_checksum(folder, monkeypa
     array[at] = value
     np.save(folder / f"{name}.npy", array)
     seal(folder)
-    with pytest.raises(ValueError, match=rf"(?s)\.npy is damaged: .*{message}.*Save the graphs again"):
+    with pytest.raises(ValueError, match=rf"(?s)\.npy: .*{message}.*Save the graphs again"):
         CrystalGraphs.load(folder)
 
 
@@ -96,7 +96,7 @@ def test_last_counts_are_checked_with_those_before_them(folder, monkeypatch):
     count[[one, other]] += [1, -1] if count[other] > 1 else [1, 1]
     np.save(folder / "count.npy", count)
     seal(folder)
-    with pytest.raises(ValueError, match=r"count.npy is damaged: the counts of the bonds of crystal 0 do not"):
+    with pytest.raises(ValueError, match=r"count.npy: the counts of the bonds of crystal 0 do not"):
         CrystalGraphs.load(folder)
 
 
@@ -106,7 +106,7 @@ def test_other_types_and_orders_are_refused(folder):
         array = np.load(folder / f"{name}.npy")
         np.save(folder.with_name(name) / f"{name}.npy", array.astype(change) if change is np.int64 else change(array))
         seal(folder.with_name(name))
-        with pytest.raises(ValueError, match=rf"{name}.npy is damaged: it holds .* instead of"):
+        with pytest.raises(ValueError, match=rf"{name}.npy: it holds .* instead of"):
             CrystalGraphs.load(folder.with_name(name))
 
 

@@ -270,6 +270,17 @@ def test_bad_weights(weights, message):
         make_task_weights(weights, SCALE, "mae")
 
 
+@pytest.mark.parametrize("weights", [(1e300, 1e-30), (1e308, 1e308), (1e-320, 1.0)])
+def test_weights_that_single_precision_cannot_hold_beside_each_other(weights):
+    with pytest.raises(ValueError, match=r"number [01] of task_weights is 1e.* single precision cannot hold"):
+        FixedWeights(weights, torch.tensor([1.0, 1e10]), "mae")
+
+
+def test_weights_of_any_common_size():
+    ours = FixedWeights((1e300, 2e300), torch.tensor([1.0, 1.0]), "mae")
+    torch.testing.assert_close(ours.relative_weights, torch.tensor([2 / 3, 4 / 3]))
+
+
 def test_a_weight_for_each_target():
     with pytest.raises(ValueError, match=r"task_weights has 2 numbers, \(1.0, 2.0\), for 3 targets. Give one for each"):
         make_task_weights((1.0, 2.0), SCALE, "mae")

@@ -29,7 +29,7 @@ from jupytext.combine import combine_inputs_with_outputs
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from course_lib.files import write_atomically
+from course_lib.files import locked, write_atomically
 
 NOTEBOOKS = ROOT / "notebooks"
 RUNS = ROOT / "_build" / "notebooks"
@@ -84,10 +84,11 @@ def write_learners_copy(name: str) -> None:
 
 def record_times(measured: dict[str, tuple[float, str]]) -> None:
     """Put the run times of ``measured`` into ``RUN_TIMES``, and keep those of the other notebooks."""
-    recorded = json.loads(RUN_TIMES.read_text(encoding="utf-8")) if RUN_TIMES.exists() else {}
-    for name, (seconds, digest) in measured.items():
-        recorded[name] = {"seconds": round(seconds, 1), "cores": os.cpu_count(), "code_sha256": digest}
-    write_atomically(RUN_TIMES, json.dumps(recorded, indent=1, sort_keys=True) + "\n")
+    with locked(RUN_TIMES.with_name(f".{RUN_TIMES.name}.lock"), RUN_TIMES.name, 60):
+        recorded = json.loads(RUN_TIMES.read_text(encoding="utf-8")) if RUN_TIMES.exists() else {}
+        for name, (seconds, digest) in measured.items():
+            recorded[name] = {"seconds": round(seconds, 1), "cores": os.cpu_count(), "code_sha256": digest}
+        write_atomically(RUN_TIMES, json.dumps(recorded, indent=1, sort_keys=True) + "\n")
 
 
 def main() -> int:

@@ -1,0 +1,38 @@
+"""How commands end when memory runs out: a sentence and exit code 2, as for all that a user can change."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from course_lib.commands import BAD_INPUT, run_command
+
+
+def fails_with(error):
+    def command():
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory: you tried to"),
+        MemoryError("Unable to allocate 7.45 TiB for an array"),
+    ],
+)
+def test_full_memory_is_told(error, capsys):
+    assert run_command(fails_with(error)) == BAD_INPUT
+    said = capsys.readouterr().err
+    assert said.startswith("course-lib: error: ")
+    assert "memory is full" in said or "Unable to allocate" in said
+    assert len(said.splitlines()) == 1
+    with pytest.raises(type(error)):
+        run_command(fails_with(error), debug=True)
+
+
+def test_a_fault_of_the_library_is_not_hidden():
+    with pytest.raises(RuntimeError, match="a fault"):
+        run_command(fails_with(RuntimeError("a fault")))
