@@ -140,7 +140,7 @@ plot_feature_groups(groups)
 # - **Stoichiometry norms** (6): how many elements, and how unequal their amounts. No element data at all.
 # - **Element statistics** (132): minimum, maximum, range, mean, average deviation and mode of 22 properties.
 # - **Valence orbitals** (4): what share of the valence electrons is in s, p, d and f orbitals.
-# - **Ionic character** (3): whether charges can balance, and how ionic the bonds are by Pauling's formula.
+# - **Ionic character** (3): whether charges can balance, and how ionic the compound is by Pauling's formula.
 #
 # A warning: the preset `magpie` of the matminer package gives only the 132. Texts that speak of "145 Magpie features"
 # but call only that preset are thirteen features short.
@@ -177,10 +177,11 @@ plot_shells(rocksalt)
 #
 # So our rule is: **twelve neighbours, and those at the same distance share.** Each neighbour has a weight between 0 and
 # 1, and the weights of an atom's neighbours add up to 12. In rock salt the first 6 count fully. The next 12 share the 6
-# places that are left, so each counts ½. The graph then depends only on the crystal, not on how somebody wrote it down.
+# places that are left, so each counts ½. The *crystal graph* then depends only on the crystal, not on how somebody
+# wrote it down.
 #
 # What if two distances differ a little? Then the nearer atom must count more, but not suddenly: an atom that moves away
-# should fade out. So the weight falls smoothly from 1 to 0 over 0.3 Å:
+# should fade out. So the weight of a neighbour falls smoothly from 1 to 0 over 0.3 Å:
 
 # %% mystnb={"image": {"alt": "Left: the weight of a neighbour against its distance from the cutoff, a smooth step from 1 to 0 within 0.3 angstrom. Right: the weights of the nearest 20 neighbours of one atom while the crystal is stretched along one axis; they change without a jump and always add up to 12."}}
 from course_lib.teaching.figures.crystals import plot_neighbor_weights
@@ -278,7 +279,7 @@ measured("radius", f"{edges_per_atom(rocksalt, 2 * nearest):.0f} neighbours")
 # ### What an edge tells
 #
 # An edge tells the network a distance. A network learns poorly from a bare number such as 2.81, so the distance $d$ is
-# expanded into 41 numbers. Each of them asks "is $d$ close to $\mu_k$?":
+# expanded in a *Gaussian basis* of 41 numbers. Each of them asks "is $d$ close to $\mu_k$?":
 #
 # $$ e_k(d) = \exp\!\left(-\frac{(d - \mu_k)^2}{w^2}\right), \qquad \mu_k = 0,\ 0.2,\ \dots,\ 8\ \text{Å}, \qquad w = 0.2\ \text{Å}. $$
 
@@ -578,10 +579,11 @@ plot_errors(runs, "eV/atom")
 
 # %% [markdown]
 # Are the differences more than luck? Some splits are hard for every model, so we compare on equal terms: the same test
-# crystals, CGCNN minus forest, averaged over the seeds. That gives five differences, one per fold, and an interval for
-# their mean. The folds share training crystals, which makes the plain interval too narrow; this one is corrected for
-# that {cite:p}`nadeau2003inference`. Here and below it is a 95 % interval, in eV/atom. (Where a page makes several comparisons, each interval is wider, so that
-# all together miss a true difference in at most 5 % of such studies: notebook 2.)
+# crystals, CGCNN minus forest, averaged over the seeds. That gives five differences, one per fold, and a *confidence
+# interval* for their mean. The folds share training crystals, which makes the plain interval too narrow; this one is
+# corrected for that {cite:p}`nadeau2003inference`. Here and below it is a 95 % interval, in eV/atom. (Where a page
+# makes several comparisons, each interval is wider, so that all together miss a true difference in at most 5 % of such
+# studies: notebook 2.)
 
 # %%
 from course_lib.experiments.analysis import summarize_differences

@@ -291,7 +291,7 @@ best.rename(index=LABELS).round(3)
 
 # %% [markdown]
 # The hybrid needs more epochs and a lower learning rate than CGCNN, and that is what it got above: each method ran with
-# its own best setting. (The hybrid's is at the edge of the table, so even more epochs might help a little.) On the
+# its own best setting. (The hybrid's has the most epochs that were tried, so even more might help a little.) On the
 # validation crystals it is behind all the same. We can rule out this suspect.
 #
 # ## Suspect 2: it memorises instead of learning
@@ -434,8 +434,8 @@ gains.xs("cgcnn", level="method").round(3)
 # 1. 145 + 256 = 401.
 # 2. The test crystals stand for crystals that nobody has seen. If they influence the scaling, the model has seen
 #    something of them, and the test flatters it.
-# 3. No. A coin shows four heads or more in five throws about one time in five. Look at the size of the differences and
-#    at their interval.
+# 3. No. If two methods are equally good, pure chance lets a given one win four or more of five folds about one time in
+#    five. Look at the size of the differences and at their interval.
 # 4. The mean and the standard deviation of every feature, and of the target, from *your* training set: the network
 #    works only with standardised numbers. With the scaler of another dataset the same weights give other predictions,
 #    without any error message. The library keeps both in one file.

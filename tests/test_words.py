@@ -27,6 +27,7 @@ INSTEAD = {
     r"\bprocessor time\b": "CPU time",
     r"\bcrystals (?:there are )?to learn from\b": "training crystals",
     r"\blearned from (?:these|few|fewer|far|them|all)\b": "trained on",
+    r"\b(?:short|long) (?:numbers|ones)\b": "low precision, full precision",
     r"\bheat at room temperature\b": "thermal energy at room temperature",
     r"\bhears?\b": "receives messages from",
     r"\blistens? to\b": "receives messages from, uses",

@@ -1,4 +1,4 @@
-"""Networks that read the composition and the structure of a crystal together."""
+"""Networks that read both the composition and the structure of a crystal."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class FusionModel(CrystalModel):
 
 
 class EarlyFusion(FusionModel):
-    r"""Early fusion: composition features and graph embedding side by side, one network on top.
+    r"""Early fusion: composition features and graph embedding concatenated, with one network on top.
 
     .. math:: \hat y = f\bigl([\tilde c;\, h]\bigr), \qquad \tilde c = (c - \mu) / s
 
@@ -104,7 +104,7 @@ class IntermediateFusion(FusionModel):
 
     for every atom i of the crystal and every convolution l: feature-wise linear modulation, FiLM (Perez et al., AAAI
     2018). One network makes all :math:`\gamma` and :math:`\beta` from the standardised composition features
-    :math:`\tilde c`. Its last layer starts at zero, so training begins with the plain graph network.
+    :math:`\tilde c`. Its last layer starts at zero, so training starts from the plain graph network.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class IntermediateFusion(FusionModel):
     Raises
     ------
     TypeError
-        If the trunk is another network, between whose convolutions this one cannot step in.
+        If the trunk is not a CGCNN, because only between its convolutions the atoms can be scaled and shifted.
     """
 
     def __init__(
@@ -169,8 +169,8 @@ class AttentionFusion(FusionModel):
 
     with the composition vector :math:`h_c`, the structure vector :math:`h_s` and learned :math:`a` and :math:`b`. Both
     vectors have zero mean and unit variance over their features: layer normalisation (Ba, Kiros and Hinton, 2016,
-    https://arxiv.org/abs/1607.06450) without its learned scale and shift, for with these a network could give a view a
-    small weight and a large vector. So a weight is the share of its view in what :math:`f` reads. How much the
+    https://arxiv.org/abs/1607.06450) without its learned scale and shift, because with these a network could give a
+    view a small weight and a large vector. So a weight is the share of its view in what :math:`f` reads. How much the
     prediction gains from a view is another question; `course_lib.interpret` answers it.
 
     Parameters

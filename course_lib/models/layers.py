@@ -16,8 +16,8 @@ class GaussianBasis(nn.Module):
 
     as in Xie and Grossman, PRL 120, 145301 (2018) (their code has no factor 1/2).
 
-    Values below 1e-17 are set to zero. They add nothing to a sum of order one, and the smallest of them are denormal
-    numbers, with which a processor multiplies many times more slowly.
+    Values below 1e-17 are set to zero. They do not change a sum of order one, and the smallest of them are denormal
+    numbers, which a CPU multiplies many times more slowly.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class GaussianBasis(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Expand ``values`` (E,) into (E, K)."""
         exponent = ((values[:, None] - self.centers) / self.width).square_()
-        # The clamp keeps exp() itself out of the denormal range, the threshold clears what the clamp left.
+        # The clamp keeps exp() itself out of the denormal range, and the threshold clears what the clamp left.
         return nn.functional.threshold(exponent.clamp_(max=80.0).neg_().exp_(), 1e-17, 0.0)
 
 
@@ -65,7 +65,7 @@ class Standardize(nn.Module):
         count = known.sum(0).clamp(min=1)
         mean = torch.where(known, values, 0.0).sum(0) / count
         std = (torch.where(known, values - mean, 0.0).square().sum(0) / count).sqrt()
-        # Rounding leaves a constant column with a tiny spread, which must not blow it up.
+        # Rounding leaves a constant column with a tiny spread, which must not be amplified.
         varies = std > 1e-6 * mean.abs().clamp(min=1e-6)
         self.mean.copy_(mean)
         self.std.copy_(torch.where(varies, std, 1.0))
@@ -109,10 +109,10 @@ class StandardizeWithin(Standardize):
 
 
 def without_gradient(*biases: nn.Parameter) -> None:
-    """Leave biases, whose effect a batch norm after them takes out again, as they were initialised.
+    """Leave biases whose effect a later batch norm cancels as they were initialised.
 
-    Their gradient is zero but for rounding, and Adam, which divides by its size, would make whole steps of that: the
-    weights of one run would drift from those of the same run on another number of processes.
+    Their gradient is zero except for rounding, and Adam, which divides by its size, would turn that into full steps:
+    the weights of one run would drift from those of the same run on another number of processes.
     """
     for bias in biases:
         bias.requires_grad_(False)
@@ -123,19 +123,19 @@ class WeightedBatchNorm1d(nn.BatchNorm1d):
 
     Gives what ``BatchNorm1d`` gives for the table in which row ``m`` is written ``count[m]`` times. Where several
     processes train together, mean and variance are those of the rows of all of them. (PyTorch's ``SyncBatchNorm``
-    does the latter too, but on GPUs only.)
+    does the latter too, but only on GPUs.)
     """
 
     def forward(self, values: Tensor, count: Tensor | None = None) -> Tensor:
         """Normalise ``values`` (M, C).
 
-        Row ``m`` stands for ``count[m]`` rows, with ``count`` of shape (M,), or for itself where no count is given.
+        Row ``m`` stands for ``count[m]`` rows, with ``count`` of shape (M,), or only for itself if no count is given.
         """
         if count is None:
             if not self.training or n_processes() == 1:
                 return super().forward(values)
             count = values.new_ones(len(values))
-        # In mixed precision the products before this are short numbers; mean and variance need the long ones.
+        # In mixed precision the products before this have low precision; mean and variance need full precision.
         with torch.autocast(values.device.type, enabled=False):
             values = values.to(torch.promote_types(values.dtype, self.weight.dtype))
             if not self.training:
@@ -148,7 +148,7 @@ class WeightedBatchNorm1d(nn.BatchNorm1d):
             return out
 
     def update_running(self, mean: Tensor, variance: Tensor, total: Tensor) -> None:
-        """Follow mean and unbiased variance over the batches, as ``BatchNorm1d`` does."""
+        """Track mean and unbiased variance over the batches, as ``BatchNorm1d`` does."""
         unbiased = variance * (total / (total - 1).clamp(min=1))
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
@@ -158,7 +158,8 @@ class WeightedBatchNorm1d(nn.BatchNorm1d):
 class _Normalize(torch.autograd.Function):
     """Normalise rows by their weighted mean and variance; returns these two as well.
 
-    Autograd would find the same gradient in three times as many passes over the table, and the passes are what costs.
+    Autograd would find the same gradient in three times as many passes over the table, and the passes dominate the
+    cost.
     """
 
     @staticmethod
@@ -179,7 +180,8 @@ class _Normalize(torch.autograd.Function):
         centered, share, weight, inverse = ctx.saved_tensors
         grad_bias = grad.sum(0)
         grad_weight = (grad * centered).sum(0) * inverse
-        # Every row also moves the mean and the variance of all rows, also of those in other processes, by its share.
+        # Every row also changes the mean and the variance of all rows, including those in other processes, by its
+        # share.
         of_all_bias, of_all_weight = sum_over_processes(torch.stack([grad_bias, grad_weight]))
         common = torch.addcmul(of_all_bias, centered, inverse * of_all_weight).mul_(share[:, None])
         return (grad - common).mul_(weight * inverse), None, grad_weight, grad_bias, None

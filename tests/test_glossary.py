@@ -1,0 +1,58 @@
+"""The glossary: in order, each term in use where it says; the first use on a page links to it."""
+
+import re
+
+import jupytext
+import pytest
+from conftest import ROOT
+from docutils import nodes
+from docutils.utils import new_document
+from glossary_links import link_first_uses, names, pattern
+
+ENTRIES = re.findall(
+    r"^(\S.*)\n((?:  .+\n)+)", (ROOT / "pages/glossary.md").read_text(encoding="utf-8").split("```{glossary}")[1], re.M
+)
+
+
+def prose(name: str) -> str:
+    """Return the Markdown of the notebook or exercise whose file begins so."""
+    (path,) = ROOT.glob(f"notebooks/{name}_*.py")
+    return " ".join(" ".join(cell.source for cell in jupytext.read(path).cells if cell.cell_type == "markdown").split())
+
+
+def test_terms_are_in_order():
+    terms = [term.lower().replace("'", "") for term, _ in ENTRIES]
+    assert len(terms) > 80
+    assert terms == sorted(terms)
+
+
+@pytest.mark.parametrize(("term", "text"), ENTRIES, ids=[term for term, _ in ENTRIES])
+def test_term_is_used_where_the_glossary_says(term, text):
+    for kind, number in re.findall(r"\((notebook|exercise) (\d)\)", text):
+        place = f"0{number}" if kind == "notebook" else f"ex{number}"
+        assert not names(term) or pattern([term]).search(prose(place)), f"{term} is not in {kind} {number}"
+
+
+def page(*paragraphs: str) -> nodes.document:
+    found = new_document("page")
+    found += nodes.section("", nodes.title("", "Folds"), *(nodes.paragraph("", text) for text in paragraphs))
+    return found
+
+
+def links(of: nodes.document) -> list[tuple[str, str]]:
+    return [(link.astext(), link["refuri"]) for link in of.findall(nodes.reference)]
+
+
+def test_first_uses_are_linked():
+    made = page("Two folds, and a fold.", "Line graphs are graphs; GAT is not gat.")
+    text = made.astext()
+    link_first_uses(made, {"fold": "#fold", "line graph": "#line", "graph": "#graph", "attention, GAT": "#gat"})
+    assert links(made) == [("folds", "#fold"), ("Line graphs", "#line"), ("graphs", "#graph"), ("GAT", "#gat")]
+    assert made.astext() == text
+
+
+def test_headings_code_and_longer_words_are_not_linked():
+    made = page("Out-of-fold is one word, unfold another.")
+    made += nodes.paragraph("", "", nodes.literal("", "fold"), nodes.reference("", "a fold", refuri="x"))
+    link_first_uses(made, {"fold": "#fold"})
+    assert links(made) == [("a fold", "x")]
