@@ -59,8 +59,6 @@ OUTLIER = 0.08
 """Difference in formation energy (eV/atom) that is looked at one by one."""
 
 LOOKED_AT = {
-    "cscl-Ir-Sc": "half of it is our k-mesh: with 5.5 instead of 2.4 k-points per inverse angstrom the energy falls by "
-    "63 meV/atom",
     "rocksalt-Nb-C": "not our k-mesh, which makes 9 meV/atom; NbC and ZrC differ equally in all their structures, so "
     "probably the PAW data sets, in bonds of Nb and Zr with carbon",
 }
