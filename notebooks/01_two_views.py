@@ -582,8 +582,8 @@ plot_errors(runs, "eV/atom")
 # crystals, CGCNN minus forest, averaged over the seeds. That gives five differences, one per fold, and a *confidence
 # interval* for their mean. The folds share training crystals, which makes the plain interval too narrow; this one is
 # corrected for that {cite:p}`nadeau2003inference`. Here and below it is a 95 % interval, in eV/atom. (Where a page
-# makes several comparisons, each interval is wider, so that all together miss a true difference in at most 5 % of such
-# studies: notebook 2.)
+# makes several comparisons, each interval is wider, so that in at most 5 % of such studies any of them misses the true
+# difference; see notebook 2.)
 
 # %%
 from course_lib.experiments.analysis import summarize_differences

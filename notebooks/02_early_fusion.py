@@ -233,9 +233,9 @@ plot_errors(runs, "eV/atom")
 # %% [markdown]
 # The dots of a method scatter because the splits differ: some test sets are harder than others, for every method. So we
 # compare on equal terms again: the same test crystals, parent minus hybrid. These are two comparisons on each test. If
-# each interval had 95 %, the chance that at least one of them misses the true value would be more than 5 %. So each gets
-# $1 - 0.05/2 = 97.5$ %. This is *Bonferroni's correction*: 0.05 divided by the number of comparisons. From here on it is
-# the rule of all pages.
+# each interval had the level 95 %, the chance that at least one of them misses the true value would be more than 5 %.
+# So each gets the level $1 - 0.05/2 = 97.5$ %. This is *Bonferroni's correction*: 0.05 is divided by the number of
+# comparisons. From here on all pages follow this rule.
 
 # %% mystnb={"image": {"alt": "Difference in mean absolute error to early fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot per fold, mean and corrected interval, and a line at zero. Against the forest, early fusion is far better on every fold. Against CGCNN all means lie close to zero, on the side where CGCNN is better."}}
 from course_lib.teaching.figures.results import plot_paired_differences
@@ -307,12 +307,12 @@ best.rename(index=LABELS).round(3)
 # %%
 memory = load_results(study="training_predictions", crystals=crystals, methods=methods)
 first_fold = runs[(runs["fold"] == 0) & (runs["seed"] == 0)]
-both = pd.concat({"learned from": memory, "test": first_fold}, names=["crystals"])
+both = pd.concat({"training": memory, "test": first_fold}, names=["crystals"])
 remembers = both.reset_index().pivot_table(
     index=["split", "crystals"], columns="method", values="mae", sort=False
 )
 learned, unknown = (
-    remembers.xs(name, level="crystals") for name in ("learned from", "test")
+    remembers.xs(name, level="crystals") for name in ("training", "test")
 )
 assert (learned["early_fusion"] < 0.9 * learned["cgcnn"]).all()
 assert (unknown["early_fusion"] > unknown["cgcnn"]).all()
@@ -353,8 +353,8 @@ part.rename(index=LABELS).round(3)
 # If it is a matter of enough crystals, the hybrid should gain when there are fewer. The same three methods were trained
 # on a half, a quarter, an eighth and a sixteenth of the crystals. These things are equal for all sizes: the test crystals,
 # the share of validation crystals, the settings, which are the best ones for *all* crystals, and the number of training
-# steps: half the crystals are passed through twice as often. Settings tuned for each size might serve a method better.
-# (All crystals were trained on with three seeds, fewer with one.)
+# steps: with half the crystals there are twice as many epochs. Settings tuned for each size might suit a method better.
+# (The runs with all crystals have three seeds, those with fewer have one.)
 #
 # > **Predict.** Where do the lines of CGCNN and the hybrid cross, if they do? Where does the forest come close?
 # >
@@ -376,7 +376,7 @@ gains = pd.concat(
         size: summarize_differences(group, "early_fusion")
         for size, group in curves.groupby(n_learned)
     },
-    names=["learned from"],
+    names=["training crystals"],
 )
 against_cgcnn = gains.xs("cgcnn", level="method").unstack("split")
 fewest, most = against_cgcnn.iloc[:2], against_cgcnn.iloc[-1]
@@ -384,7 +384,7 @@ assert (fewest["mean"] > 0).all(axis=None), "few: hybrid ahead"
 assert (fewest["low"] > 0).any(axis=None), "shown once at least"
 assert (most["mean"] < 0).all(), "many: CGCNN ahead"
 ahead = gains["mean"].unstack("method").min(axis=1) > 0  # of both parents
-sizes = ahead[ahead].index.unique("learned from").tolist()
+sizes = ahead[ahead].index.unique("training crystals").tolist()
 print("hybrid best of the three, on average, with", *sizes, "crystals")
 assert 401 in sizes
 assert not ahead.loc[n_learned.max()].any()

@@ -172,8 +172,8 @@ assert np.allclose(turned[first], turned[second], atol=1e-5), "same knobs"
 assert predicted.iloc[second] > predicted.iloc[first] + 0.1, "told apart, the right way"
 
 # %% [markdown]
-# The network tells the two apart, in the right order, after so short a training run. It cannot be the factors that do it.
-# The composition tunes the instrument; the structure plays it.
+# The network tells the two apart, in the right order, even after such a short training run. The factors cannot be the
+# reason, since they are the same. The composition tunes the instrument; the structure plays it.
 #
 # ## Attention: two weights for each crystal
 #
@@ -219,7 +219,7 @@ from course_lib.interpret import attention_weights
 
 
 def train_attention(seed):
-    """Train an attention fusion network from one random start."""
+    """Train an attention fusion network with one seed."""
     torch.manual_seed(seed)
     config = FitConfig(epochs=25, seed=seed)
     return fit(AttentionFusion(), train, validation, config).model
@@ -365,9 +365,9 @@ print("worst over best of the four:", spread.map("+{:.0%}".format).to_dict())
 # - **Against the forest** intermediate fusion wins, as all networks do.
 # - **Against early and late fusion** no difference is shown, on either test. Their order may be chance. (Early fusion
 #   is behind on every random fold. A single interval of 95 % would call that shown; one of 99 % does not.)
-# - **Attention fusion** is shown to be worse, on both tests. Why, these runs do not say: it differs from early fusion in
-#   more than the weights. An *ablation* would tell, the same network with both weights fixed at one half (notebook 5 has
-#   one of another network).
+# - **Attention fusion** is shown to be worse, on both tests. These runs do not say why: it differs from early fusion in
+#   more than the weights. An *ablation* would tell: the same network with both weights fixed at one half. (Notebook 5
+#   has one of another network.)
 # - **Against CGCNN**, which has no composition features at all, no difference is shown either. This is the finding of
 #   notebook 2 again: with so many crystals no gain from these features is shown, wherever they come in.
 #

@@ -586,7 +586,8 @@ simple.round(3)
 
 # %% [markdown]
 # ALIGNN is better than CGCNN on both tests and on every fold, by nearly the same percentage. The last table shows the
-# simplified model minus CGCNN: it is behind on random folds on average, but neither is shown to be better, on either test. So the model that borrows ALIGNN's name lacks what makes ALIGNN better.
+# simplified model minus CGCNN: on random folds it is behind on average, but on neither test is one of the two shown to
+# be better. So the model that borrows ALIGNN's name lacks what makes ALIGNN better.
 #
 # ### Is it the angles?
 #

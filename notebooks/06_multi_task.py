@@ -81,7 +81,7 @@ gap_list = labels[GAP].drop(labels.index[10::20])
 n = len(gap_list)
 
 by_position = labels.iloc[:n].copy()
-by_position[GAP] = gap_list.to_numpy()  # row 1 beside row 1
+by_position[GAP] = gap_list.to_numpy()  # row 1 next to row 1
 by_id = labels[[ENERGY]].join(gap_list)  # NaN where there is no gap
 assert by_id[GAP].isna().sum() == len(labels) - n
 by_position.assign(correct=labels[GAP]).iloc[8:13].round(2)
@@ -650,7 +650,9 @@ transfer.rename({ENERGY: "energy", GAP: "gap"} | dict(LABELS)).round(3)
 # %%
 energy, gap = (transfer.xs(task, level="target") for task in (ENERGY, GAP))
 assert (transfer["verdict"] == "neither shown").all()
-assert energy["share_worse"].between(0.2, 0.8).all(), "trainings contradict each other"
+assert energy["share_worse"].between(0.2, 0.8).all(), (
+    "single runs contradict each other"
+)
 assert (gap["share_worse"] <= 0.2).all(), "and yet nearly all training runs agree"
 gat = runs[runs["method"].isin(["gat", "multitask_gat"]) & (runs["target"] == GAP)]
 one_question = summarize_differences(gat, "gat").iloc[0]
@@ -664,8 +666,8 @@ assert one_question["high"] < 0
 #
 # - **Gap, GAT.** Trained together with the energies, the gaps are predicted better in nearly all training runs. But we make
 #   four comparisons, two tasks with two trunks, so each interval has the level $1 - 0.05/4 = 98.75$ % (Bonferroni's correction,
-#   notebook 2), and this one just reaches zero: the gain is not shown. Had we asked this question alone, and said so
-#   beforehand, the 95 % interval would have shown it. More folds would decide.
+#   notebook 2), and this one just reaches zero: the gain is not shown. If we had asked only this question, and had said
+#   so beforehand, the 95 % interval would have shown it. More folds would decide.
 # - **Gap, MEGNet.** The mean gain is much larger, and only a few training runs were worse. But it was large on some
 #   folds and small on others, so the interval is wide. That is "not shown", too. Do not read it as "no effect".
 # - **Energy.** Neither is shown, with either trunk: the effect, if there is one, is smaller than what five folds can

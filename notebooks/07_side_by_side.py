@@ -261,7 +261,7 @@ to_cgcnn = {
     size: summarize_differences(group, "cgcnn").loc["formula"]
     for size, group in real.groupby("n_train")
 }
-to_cgcnn = pd.concat(to_cgcnn, names=["crystals to learn from"])
+to_cgcnn = pd.concat(to_cgcnn, names=["training crystals"])
 shown = (to_cgcnn["low"] > 0) | (to_cgcnn["high"] < 0)
 forest = "random_forest"
 assert shown[shown].index.tolist() == [(2000, forest), (8000, forest)]

@@ -9,13 +9,13 @@
 # %% [markdown]
 # # Exercise 9: Your own question
 #
-# **Question.** You have crystals, a property and an idea which method predicts it better. How do you turn that into a
-# study whose result you may believe, whichever way it comes out?
+# **Question.** You have crystals, a property, and an idea of which method predicts it better. How do you turn that into
+# a study whose result you can believe, whichever way it comes out?
 #
 # **You will**
 #
 # - state a claim, and the smallest difference that your study can detect, before the first training run;
-# - choose folds without leaks, and have them checked;
+# - choose folds without leaks, and let the checker test them;
 # - train two methods, compare them fold by fold, and correct the interval;
 # - report what the interval shows, and nothing beyond it.
 #
@@ -25,8 +25,8 @@
 # %% [markdown]
 # ## Your data
 #
-# As it stands, this page asks about the band gaps of the course's crystals: does a graph network predict them better than
-# a forest? Change the first two lines of the next cell to ask about crystals of your own. `load_dataset` takes
+# Unchanged, this page asks about the band gaps of the course's crystals: does a graph network predict them better than
+# a forest? Change the first two lines of the next cell to ask about your own crystals. `load_dataset` takes
 #
 # - the path of a folder with CIF or POSCAR files and a table `id_prop.csv`, one line `id,target` for each file;
 # - a name of the catalogue, which `python -m course_lib data list` prints, after `python -m course_lib data fetch NAME`.
@@ -35,7 +35,7 @@
 #
 # | for | use |
 # |---|---|
-# | reading crystals, CIF files too | `course_lib.datasets.load_dataset` |
+# | reading crystals, also from CIF files | `course_lib.datasets.load_dataset` |
 # | folds | `course_lib.datasets.folds` |
 # | training any method by its name, and predicting | `course_lib.predictors.train`, `Predictor.predict` |
 # | a paired interval, and the level that it needs | `corrected_interval` and `level_of_each` of `course_lib.experiments.analysis` |
@@ -53,16 +53,16 @@ print(f"{len(crystals)} crystals; {TARGET} in {unit}")
 crystals[TARGET].describe()[["mean", "std", "min", "max"]].round(2)
 
 # %% [markdown] tags=["task"]
-# ## Task 1: What could you see?
+# ## Task 1: What could you detect?
 #
-# Say the differences of two errors scatter from fold to fold with the standard deviation $s$, over $k$ folds. A study with
+# Suppose that the differences of two errors have the standard deviation $s$ over $k$ folds. A study with
 # $m$ comparisons shows a difference with a probability of 80 % if it is as large as
 #
 # $$ \bigl(t_{1 - 0.025/m} + t_{0.8}\bigr)\; s \sqrt{\frac{1}{k} + \frac{1}{k-1}} $$
 #
-# $t_p$ is the quantile of Student's t with $k - 1$ degrees of freedom, `stats.t.ppf(p, k - 1)`. The first one makes the
-# interval; the second makes sure that the interval excludes zero in four studies of five. The root is the correction for
-# folds that share training crystals (notebook 1), with $n_\text{test}/n_\text{train} = 1/(k-1)$.
+# $t_p$ is the quantile of Student's t with $k - 1$ degrees of freedom, `stats.t.ppf(p, k - 1)`. The first quantile is
+# that of the interval; the second makes sure that the interval excludes zero in four studies out of five. The root
+# corrects for folds that share training crystals (notebook 1), with $n_\text{test}/n_\text{train} = 1/(k-1)$.
 #
 # 1. Write `detectable_effect(spread, n_folds, n_comparisons)`.
 
@@ -88,14 +88,15 @@ check_detectable(detectable_effect)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# Three numbers: the standard error with its root, and two quantiles with the same degrees of freedom. Add the quantiles,
-# then multiply.
+# You need three numbers: the standard error with its root, and two quantiles with the same degrees of freedom. Add the
+# quantiles, then multiply.
 #
 # </details>
 
 # %% [markdown]
-# How large is $s$? Nobody knows before the study. An earlier study on similar crystals gives an idea: the recorded runs of
-# the course, formation energies on new formulas. We take $s$ as a share of the standard deviation of the target.
+# How large is $s$? Nobody knows before the study. An earlier study on similar crystals gives an idea, here the recorded
+# runs of the course for formation energies on new formulas. We take $s$ as a share of the standard deviation of the
+# target.
 
 # %%
 from course_lib.experiments.analysis import paired_differences
@@ -119,8 +120,9 @@ print(f"expected spread from fold to fold: {spread:.3f} {unit}")
 # `second` the other. The names are those of `course_lib.methods.trained()`, such as `"random_forest"`, `"cgcnn"`,
 # `"early_fusion"`, `"alignn"`. (The last one takes several minutes here.)
 #
-# 1. Fill in the claim. `folds` is `"random"` or `"formula"`: you want to know about formulas that are new. `comparisons` is
-#    how many you will look at. `at_least` is the gain that would matter to you, in the unit of the target.
+# 1. Fill in the claim. `folds` is `"random"` or `"formula"`: you want to know about new formulas. `comparisons` is the
+#    number of comparisons that you will look at. `at_least` is the gain that would matter to you, in the unit of the
+#    target.
 
 # %% tags=["answer"]
 claim = {
@@ -162,7 +164,7 @@ check_folds(my_folds, crystals)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# `folds` has a parameter `kind`. For folds of your own (by element, by prototype), deal out whole groups:
+# `folds` has a parameter `kind`. For folds of your own (by element, by prototype), assign whole groups:
 # `sklearn.model_selection.GroupKFold`.
 #
 # </details>
@@ -195,13 +197,14 @@ check_comparison(compare)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# `pivot` gives one row per fold and one column per method. `corrected_interval(differences, level)` wants one number per fold.
+# `pivot` gives one row per fold and one column per method. `corrected_interval(differences, level)` takes one number
+# per fold.
 #
 # </details>
 
 # %% [markdown] tags=["after"]
-# Each method is trained on each fold, from one seed. Networks run for 15 epochs only, so that this page is quick. For a
-# result that you want to report take the method's own settings (leave `settings` out), and three seeds.
+# Each method is trained on each fold, with one seed. Networks run for only 15 epochs, so that this page is quick. For a
+# result that you want to report, use the method's own settings (leave `settings` out) and three seeds.
 
 # %% tags=["after"] mystnb={"image": {"alt": "Mean absolute error of the two methods of the claim on new formulas, one dot per fold, mean and standard deviation alongside."}}
 import tempfile
@@ -264,7 +267,7 @@ if ready:
 # %% [markdown] tags=["task"]
 # ## Task 5: The report
 #
-# Which of these sentences may stand in your report? Judge them by your own `interval` alone:
+# Which of these sentences may your report contain? Judge them only by your own `interval`:
 #
 # - `first better`: the first method is shown to have the smaller error on new formulas of this dataset.
 # - `second better`: the second method is shown to have the smaller error there.
@@ -273,7 +276,7 @@ if ready:
 # - `claim excluded`: a gain as large as claimed is excluded.
 # - `equal`: the two methods are shown to be equally good.
 # - `any crystals`: what is shown holds for crystals of any kind.
-# - `because`: it is shown why the one is better.
+# - `because`: it is shown why one of them is better.
 
 # %% tags=["answer"]
 report = {
@@ -305,20 +308,22 @@ assert interval[2] > claim["at_least"], "and the claim not excluded"
 assert found.diff(axis=1)["second"].std() > 1.3 * spread, "more spread than expected"
 
 # %% [markdown] tags=["solution"]
-# An honest end: the graph network is ahead on average, but nothing is shown, and the claim is not excluded either. The
-# differences scatter about twice as much from fold to fold as the earlier study let us expect. So the study could detect
-# only half as well as planned: the networks had one seed and few epochs, and most gaps are zero (notebook 6). The report
-# says so, with the interval and the spread. The next study has a new plan: the methods' own settings, three seeds, and the
-# spread that was found here. It does not add folds to this one until zero is excluded.
+# This is an honest end: the graph network is ahead on average, but nothing is shown, and the claim is not excluded
+# either. The differences scatter about twice as much from fold to fold as we expected from the earlier study. So the
+# study could only detect effects twice as large as planned: the networks had one seed and few epochs, and most gaps are
+# zero (notebook 6). The report says so, with the interval and the spread. The next study has a new plan: the methods'
+# own settings, three seeds, and the spread that was found here. It does not add folds to this one until zero is
+# excluded.
 
 # %% [markdown]
 # ## What to remember
 #
-# - The claim, the number of comparisons and the smallest effect come first. What is chosen after the result fits any result.
-# - Folds answer one question each. Whole formulas for new formulas; whole elements for new elements.
+# - The claim, the number of comparisons and the smallest effect come first. A claim chosen after the result can fit any
+#   result.
+# - Each kind of folds answers one question: whole formulas for new formulas, whole elements for new elements.
 # - "Not shown" says something only where the study could have shown it.
 # - An interval is about these crystals, these settings and this question. Reasons need an ablation, other crystals another
 #   study.
 #
-# If you want to go on: three seeds per fold, the methods' own settings, a third method (and $m = 2$), or a dataset of the
+# To continue, try three seeds per fold, the methods' own settings, a third method (and $m = 2$), or a dataset of the
 # catalogue. Back to [notebook 7, *All methods side by side*](07_side_by_side.ipynb).
