@@ -6,8 +6,8 @@ with the predictions a and b of the two models; for more of them, a weight for e
 are pandas Series indexed by crystal id, and they are matched by these ids, never by position. Bates and Granger,
 "The combination of forecasts", Operational Research Quarterly 20, 451 (1969), https://doi.org/10.1057/jors.1969.103.
 
-The weights must come from predictions for crystals that the models were not trained on: a forest nearly memorises its
-training set, so there it looks far better than it is. `cross_fitted` and `stacked` keep to this.
+The weights must come from predictions for crystals that the models were not trained on: on its training set a model
+looks better than it is. `cross_fitted` and `stacked` keep to this.
 """
 
 from __future__ import annotations

@@ -451,3 +451,18 @@ gains.xs("cgcnn", level="method").round(3)
 #
 # {cite:t}`dunn2020matbench` compare many models on the same folds. The schedule of the learning rate:
 # {cite:t}`smith2018superconvergence`. Comparing learners on shared data: {cite:t}`nadeau2003inference`.
+#
+# ## A quest
+#
+# Lithium, sodium and potassium oxide. Say the first two are the training set, and the only feature is the mean atomic number.
+# What does potassium oxide become when it is standardised?
+
+# %%
+number = magpie(["Li2O", "Na2O", "K2O"])["MagpieData mean Number"].astype(float)
+print(number.round(2).tolist())
+standardised = ...  # your answer
+
+# %%
+from course_lib.teaching.checkers.quests import check_quest_2
+
+check_quest_2(standardised)

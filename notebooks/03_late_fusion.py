@@ -116,7 +116,7 @@ for split in ("random", "formula"):
 
 # %% [markdown]
 # (*Training set* is that of the first fold; *out of fold* are the test crystals of all five.) Fully grown trees know
-# their training set almost by heart. This forest does not, for two reasons. First, it cannot tell polymorphs apart. The
+# their training set by heart. This forest does not, for three reasons. First, it cannot tell polymorphs apart. The
 # best guess from the composition alone is the median of each formula's polymorphs, and even this guess has the error
 # below. (It is smaller than in notebook 1, because some of these crystals have no polymorphs.)
 
@@ -128,23 +128,32 @@ print(f"{floor:.3f} eV/atom")
 assert errors.loc[FOREST, ("random", "training set")] > floor
 
 # %% [markdown]
-# Second, its trees are not fully grown: a leaf holds at least three crystals, and each tree sees a random sample of the
-# crystals. To see how much that does, we remove the first reason by keeping one crystal of each formula:
+# Second, its trees are not fully grown: a leaf holds at least three crystals. Third, each tree is grown on a bootstrap
+# sample, in which about a third of the crystals are missing, and for these it predicts like for new ones. We remove the
+# reasons one after the other. The first goes if we keep one crystal of each formula:
 
 # %%
 from course_lib.composition import magpie
 from course_lib.makers import make_learner
 
 once = crystals.loc[seen].drop_duplicates("formula")
-features, by_leaf = magpie(once["structure"]), {}
-for leaf in (3, 1):
-    forest = make_learner(
-        FOREST, features.shape[1], settings={"min_samples_leaf": leaf}
-    )
+features, remembered = magpie(once["structure"]), {}
+for name, settings in {
+    "one crystal per formula": {"min_samples_leaf": 3},
+    "and leaves of one crystal": {"min_samples_leaf": 1},
+    "and all crystals in each tree": {"min_samples_leaf": 1, "bootstrap": False},
+}.items():
+    forest = make_learner(FOREST, features.shape[1], settings=settings)
     forest.fit(features, once[TARGET])
-    by_leaf[leaf] = (forest.predict(features) - once[TARGET]).abs().mean()
-    print(f"leaves of at least {leaf}: {by_leaf[leaf]:.3f} eV/atom on its training set")
-assert by_leaf[3] > by_leaf[1] > 0.05
+    remembered[name] = (forest.predict(features) - once[TARGET]).abs().mean()
+    print(f"{remembered[name]:.3f} eV/atom on the training set: {name}")
+leaves_of_three, leaves_of_one, all_crystals = remembered.values()
+assert leaves_of_three > leaves_of_one > 0.05
+assert all_crystals < 1e-3, "now it knows them by heart"
+
+# %% [markdown]
+# Only without all three does the forest repeat what it was trained on. The largest part is the third: it is what makes a
+# forest more than one tree.
 
 # %% [markdown]
 # ## Wrong: alpha from the training set
@@ -390,8 +399,9 @@ difference.round(4)
 #    weight depends on both errors *and* on their correlation.
 # 2. If the errors are equally large, every blend is the same. If they are not, the best blend is the better model
 #    alone, unless negative weights are allowed.
-# 3. The polymorphs of a formula have the same composition, so it must give them one prediction. Where every crystal has
-#    its own formula, and the trees are fully grown, nothing keeps it from memorising.
+# 3. The polymorphs of a formula have the same composition, so it must give them one prediction. And its leaves hold
+#    three crystals, and each tree misses a third of them. It could where every crystal has its own formula, the trees are
+#    fully grown, and each of them sees all crystals.
 # 4. It says how well the two models remember crystals that they were trained on. Nobody needs a prediction for those.
 #    What counts is crystals that neither model has seen, and out-of-fold predictions are for exactly those.
 #
@@ -407,3 +417,20 @@ difference.round(4)
 #
 # Combining forecasts by the correlation of their errors: {cite:t}`bates1969combination`. Learning the combination from
 # out-of-fold predictions: {cite:t}`wolpert1992stacked`.
+#
+# ## A quest
+#
+# Two models predict the energies of three fluorides (made-up numbers, in eV/atom). Which $\alpha$, the weight of `first`, gives
+# the smallest mean absolute error?
+
+# %%
+fluorides = ["LiF", "NaF", "KF"]
+computed = pd.Series([-3.0, -2.9, -2.8], fluorides)
+first = pd.Series([-2.8, -2.7, -2.9], fluorides)
+second = pd.Series([-3.1, -3.0, -2.6], fluorides)
+alpha = ...  # your answer
+
+# %%
+from course_lib.teaching.checkers.quests import check_quest_3
+
+check_quest_3(alpha)

@@ -437,3 +437,30 @@ price.rename(index=LABELS).to_frame("an epoch, times CGCNN").round(2)
 #
 # Scale and shift: {cite:t}`perez2018film`. A learned gate between two sources: {cite:t}`arevalo2017gated`. What to
 # fuse, and where: {cite:t}`baltrusaitis2019multimodal`. Whether attention explains: {cite:t}`jain2019attention`.
+#
+# ## A quest
+#
+# Zinc sulfide has two forms, zincblende and wurtzite. How many numbers, scales and shifts together, does the composition send
+# into the network for one of them? And are they the same for the other?
+
+# %%
+from pymatgen.core import Lattice, Structure
+
+zincblende = Structure.from_spacegroup(
+    "F-43m", Lattice.cubic(5.41), ["Zn", "S"], [[0, 0, 0], [0.25, 0.25, 0.25]]
+)
+wurtzite = Structure.from_spacegroup(
+    "P6_3mc",
+    Lattice.hexagonal(3.82, 6.26),
+    ["Zn", "S"],
+    [[1 / 3, 2 / 3, 0], [1 / 3, 2 / 3, 0.375]],
+)
+sulfides = CrystalGraphs.from_structures(
+    [zincblende, wurtzite], composition=magpie([zincblende, wurtzite])
+)
+numbers = ...  # your answer
+
+# %%
+from course_lib.teaching.checkers.quests import check_quest_4
+
+check_quest_4(numbers)

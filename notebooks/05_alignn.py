@@ -706,3 +706,19 @@ cost.rename(index=LABELS).round({"mae": 3, "seconds": 1})
 # The network: {cite:t}`choudhary2021alignn`. Its convolution: {cite:t}`bresson2017residual`. Angles in messages,
 # another way: {cite:t}`gasteiger2020dimenet`. What distances and angles cannot tell apart:
 # {cite:t}`pozdnyakov2022incompleteness`.
+#
+# ## A quest
+#
+# In diamond each atom has four equal bonds, and all pairs of two different ones meet at the same angle. What is its cosine?
+
+# %%
+diamond = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.567), ["C"], [[0, 0, 0]])
+graph = CrystalGraphs.from_structures([diamond], neighbors=4).batch([0])
+source, target = graph.edge_index
+vectors = graph.edge_vector  # of each edge, from source to target, in angstrom
+cosine = ...  # your answer
+
+# %%
+from course_lib.teaching.checkers.quests import check_quest_5
+
+check_quest_5(cosine)

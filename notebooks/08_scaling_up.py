@@ -498,3 +498,18 @@ assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
 # The benchmark: {cite:t}`dunn2020matbench`. Data-parallel training, and the cost of communication: {cite:t}`li2020ddp`.
 # Large batches and their learning rate: {cite:t}`goyal2017minibatch`. The library that starts the processes here:
 # {cite:t}`falcon2019lightning`. The networks at the top: {cite:t}`choudhary2021alignn`, {cite:t}`ruff2024cogn`.
+#
+# ## A quest
+#
+# Metal-organic frameworks are porous crystals with large cells. Take 20,000 of them, with 500 atoms each. About how many
+# gigabytes do the edges of their graphs take, with as many edges per atom and bytes per edge as at the top of *Where the
+# memory goes*?
+
+# %%
+edges_per_atom = 400 / 30
+gigabytes = ...  # your answer
+
+# %%
+from course_lib.teaching.checkers.quests import check_quest_8
+
+check_quest_8(gigabytes)

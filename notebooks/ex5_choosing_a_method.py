@@ -103,7 +103,7 @@ if check_worth_considering(worth_considering):  # once your answer is right
 assert quotient.idxmin() == cost["seconds"].idxmax()
 
 # %% [markdown] tags=["solution"]
-# The quotient picks the method that takes longest, because a long time makes it small. It rewards wasted time.
+# Here the quotient picks the method that takes longest, because a long time makes it small. It rewards wasted time.
 
 # %% [markdown] tags=["task"]
 # ## Task 2: How long will it take?
@@ -309,7 +309,7 @@ for reference in ("cgcnn", "random_forest"):
 # %% [markdown]
 # ## What to remember
 #
-# - Error divided by time picks the slowest. Say which methods are beaten in both; the choice among the rest is a
+# - Error divided by time rewards wasted time. Say which methods are beaten in both; the choice among the rest is a
 #   decision.
 # - A time holds for a number of crystals, an error for a dataset.
 # - "Not shown to be worse" is often all that an experiment says. Then choose by other criteria.
