@@ -734,6 +734,8 @@ pd.DataFrame(
 # oxygen to titanium?
 
 # %%
+from pymatgen.core import Lattice, Structure
+
 perovskite = Structure.from_spacegroup(
     "Pm-3m",
     Lattice.cubic(3.905),

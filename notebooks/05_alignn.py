@@ -712,6 +712,8 @@ cost.rename(index=LABELS).round({"mae": 3, "seconds": 1})
 # In diamond each atom has four equal bonds, and all pairs of two different ones meet at the same angle. What is its cosine?
 
 # %%
+from pymatgen.core import Lattice, Structure
+
 diamond = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.567), ["C"], [[0, 0, 0]])
 graph = CrystalGraphs.from_structures([diamond], neighbors=4).batch([0])
 source, target = graph.edge_index

@@ -793,11 +793,11 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 #
 # ## A quest
 #
-# A network is off by 0.1, 0.2 and 0.3 eV/atom for the energies of three nitrides. For the gaps of the first and third it is off
+# A network is off by 0.1, 0.5 and 0.3 eV/atom for the energies of three nitrides. For the gaps of the first and third it is off
 # by 0.5 and 1.1 eV; the second has no label for its gap. The weights are $\lambda = (1, 0.5)$. How large is the loss?
 
 # %%
-off_by = torch.tensor([[0.1, 0.5], [0.2, torch.nan], [0.3, 1.1]])
+off_by = torch.tensor([[0.1, 0.5], [0.5, torch.nan], [0.3, 1.1]])
 loss = ...  # your answer
 
 # %%

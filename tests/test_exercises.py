@@ -23,12 +23,14 @@ from pymatgen.core import Lattice, Structure
 from scipy import optimize, stats
 from torch_geometric.utils import softmax
 
+from course_lib.composition import magpie
 from course_lib.dataset_sources import matbench_tasks
 from course_lib.datasets import DATA, catalogue
 from course_lib.experiments.analysis import summarize_differences
 from course_lib.graphs import CrystalGraphs
 from course_lib.late_fusion import alpha_from_errors, blended_error_variance, optimal_alpha
-from course_lib.models import CGCNN, CrystalModel, MultiTask
+from course_lib.losses import task_errors
+from course_lib.models import CGCNN, CrystalModel, IntermediateFusion, MultiTask
 from course_lib.models.line_graph import line_graph
 from course_lib.teaching import checkers
 from course_lib.teaching.checkers import choosing
@@ -1332,6 +1334,37 @@ CASES: dict[str, Case] = {
         unfinished=((...,), (says(REPORT, equal=...),)),
         given=((0.07, 0.02, 0.12), 0.06),
     ),
+    "check_quest_1": Case(
+        right=((6,), (np.int64(6),)), wrong={"some other": ((5,), "5 it is not")}, unfinished=((...,),)
+    ),
+    "check_quest_2": Case(
+        right=((3.0,), (np.float32(3.001),)), wrong={"some other": ((1.5,), "1.5 it is not")}, unfinished=((...,),)
+    ),
+    "check_quest_3": Case(
+        right=((1 / 3,), (0.333,)),
+        wrong={"a weight": ((0.2,), "With 0.2"), "none": ((1.2,), "between 0 and 1")},
+        unfinished=((...,),),
+    ),
+    "check_quest_4": Case(right=((384,),), wrong={"some other": ((145,), "145 it is not")}, unfinished=((...,),)),
+    "check_quest_5": Case(right=((-1 / 3,),), wrong={"some other": ((0.1,), "0.1 it is not")}, unfinished=((...,),)),
+    "check_quest_6": Case(
+        right=((0.7,), (torch.tensor(0.7),)),
+        wrong={"some other": ((0.9,), "0.9 it is not"), "missing spoils it": ((float("nan"),), "value missing")},
+        unfinished=((...,),),
+    ),
+    "check_quest_7": Case(right=((0.132,),), wrong={"percent": ((13.2,), "percent")}, unfinished=((...,),)),
+    "check_quest_8": Case(
+        right=((2.67,), (2.5,)),
+        wrong={
+            "megabytes": ((2667,), "in megabytes."),
+            "small crystals": ((0.16,), "not 30"),
+            "one crystal": ((0.133,), "one crystal"),
+            "atoms": ((0.2,), "counted atoms"),
+            "all pairs": ((100,), "every other one"),
+            "some other": ((50,), "50 GB it is not"),
+        },
+        unfinished=((...,),),
+    ),
 }  # fmt: skip
 
 
@@ -1652,6 +1685,35 @@ def test_error_ratios_are_drawn_from_the_smallest_dataset_to_the_largest():
 def test_promises_are_drawn_as_kept_or_broken():
     figure = plot_prediction_changes(pd.DataFrame({"kept": [1e-7, 1e-6], "broken": [0.0, 0.1]}))
     assert texts(figure)[1:] == ["kept", "broken"]
+
+
+def test_the_quests_of_the_notebooks_have_the_answers_that_the_library_gives():
+    perovskite = Structure.from_spacegroup(
+        "Pm-3m", Lattice.cubic(3.905), ["Sr", "Ti", "O"], [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0]]
+    )
+    graph = CrystalGraphs.from_structures([perovskite]).batch([0])
+    source, target = graph.species[graph.edge_index]
+    diamond = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.567), ["C"], [[0, 0, 0]])
+    bonds = CrystalGraphs.from_structures([diamond], neighbors=4).batch([0])
+    first, second = bonds.edge_vector[bonds.edge_index[1] == 0][:2]
+    number = magpie(["Li2O", "Na2O", "K2O"])["MagpieData mean Number"].to_numpy(float)
+    fluorides = pd.DataFrame({"y": [-3.0, -2.9, -2.8], "a": [-2.8, -2.7, -2.9], "b": [-3.1, -3.0, -2.6]}, list("lnk"))
+    sulfide = Structure(Lattice.cubic(4.0), ["Zn", "S"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    sulfide = CrystalGraphs.from_structures([sulfide], composition=magpie).batch([0])
+    off_by = torch.tensor([[0.1, 0.5], [0.5, np.nan], [0.3, 1.1]])
+    layered = pd.read_csv(DATA / "matbench_leaderboard.csv", index_col="model")["jdft2d (meV/atom)"]
+    answers = (
+        int(((source == 8) & (target == 22)).sum()),
+        (number[2] - number[:2].mean()) / number[:2].std(),
+        optimal_alpha(fluorides["y"], fluorides["a"], fluorides["b"]),
+        IntermediateFusion().eval().scale_and_shift(sulfide).numel(),
+        first @ second / (first.norm() * second.norm()),
+        (torch.tensor([1, 0.5]) * task_errors(off_by, torch.zeros(3, 2), ~off_by.isnan(), "mae")).sum(),
+        1 - layered["ALIGNN"] / layered["RF-SCM/Magpie"],
+        400 / 30 * 500 * 20 * 20_000 / 1e9,
+    )
+    for k, answer in enumerate(answers, start=1):
+        assert CHECKERS[f"check_quest_{k}"](answer), k
 
 
 def test_selenium_has_the_published_bonds_and_angles():

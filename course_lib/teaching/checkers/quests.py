@@ -1,0 +1,116 @@
+"""The quest at the end of each notebook: one number about crystals that the notebook has not used."""
+
+from __future__ import annotations
+
+from course_lib.teaching.checkers.declarative import Number, asks
+
+check_quest_1 = asks(
+    Number("from_oxygen", 6, (
+        ("You counted all edges that lead to titanium. Some of them come from strontium.", 14),
+        ("Those come from strontium. Which atoms are at the corners of the cell, and which on its faces?", 8),
+        ("Twelve neighbours are asked for, but an atom gets whole shells, and titanium's second one does not end at "
+         "twelve. How many atoms are in the first?", 12),
+        ("That is how many oxygen atoms the cell has. An edge leads from a periodic image, too.", 3),
+        ("That is how many edges lead from titanium to one oxygen atom: the other direction.", 2),
+        ("{value:g} it is not. Choose the edges whose target is titanium, and count those whose source is oxygen.",
+         lambda value: True),
+    ), atol=0),
+    shows="Titanium sits in an octahedron of six oxygen atoms, though the cell holds three: the others are periodic "
+    "images.",
+)  # fmt: skip
+
+check_quest_2 = asks(
+    Number("standardised", 3.0, (
+        ("K2O took part in mean and standard deviation, so the scaler knows the test crystal. Take both from Li2O and "
+         "Na2O alone.", 1.2247),
+        ("You divided by the standard deviation with n − 1. The library's scaler divides by n: `std(ddof=0)`.", 2.1213),
+        ("You subtracted the mean but did not divide by the standard deviation.", 8.0),
+        ("You divided by the standard deviation but did not subtract the mean first.", 5.75),
+        ("The sign is turned: value minus mean.", -3.0),
+        ("{value:g} it is not. Mean and standard deviation of two numbers, 4.67 and 10: then (15.33 − mean) / standard "
+         "deviation.", lambda value: True),
+    ), atol=0.02),
+    shows="Three standard deviations from the mean: to this scaler the potassium oxide is unlike anything that it was "
+    "fitted to.",
+)  # fmt: skip
+
+check_quest_3 = asks(
+    Number("alpha", 1 / 3, (
+        ("That makes the *squared* error smallest. The absolute error has its minimum elsewhere.", 4 / 9),
+        ("That is where the blend is right for the third crystal only, or the weight of the other model.", 2 / 3),
+        ("The plain mean is not the best here. Try values to both sides of it.", 0.5),
+        ("A weight lies between 0 and 1.", lambda value: not 0 <= value <= 1),
+        ("With {value:g} the mean absolute error is not smallest. It is made of pieces of straight lines: where does "
+         "one of the three errors become zero?", lambda value: True),
+    )),
+    shows="At one third the blend is right for two crystals at once. A weighted median finds it without trying.",
+)  # fmt: skip
+
+check_quest_4 = asks(
+    Number("numbers", 384, (
+        ("That is for one convolution. The composition comes in before each of the three.", 128),
+        ("Those are the factors alone, or the shifts alone. Both are set by the composition.", 192),
+        ("That is for one convolution, the factors alone.", 64),
+        ("That is for both crystals together. How many does one of them get?", 768),
+        ("You multiplied by the atoms as well. All atoms of a crystal get the same numbers.", 384 * 4, 384 * 8),
+        ("{value:g} it is not. Print the shape of `scale_and_shift`: crystals, convolutions, scale and shift, "
+         "features.", lambda value: True),
+    ), atol=0),
+    shows="384 numbers, and the same ones for zincblende and wurtzite: what tells the two apart is the graph.",
+)  # fmt: skip
+
+check_quest_5 = asks(
+    Number("cosine", -1 / 3, (
+        ("The size is right. Both vectors must begin at the atom in the middle, or both end there.", 1 / 3),
+        ("That is the angle in degrees. Its cosine is asked for.", 109.47),
+        ("That is the angle in radians. Its cosine is asked for.", 1.9106),
+        ("That is the angle head to tail, in degrees, not its cosine.", 70.53),
+        ("That is a bond with itself, or with its own reverse. Take two different bonds.", 1.0, -1.0),
+        ("You did not divide by the lengths of the bonds.", -0.7952, 0.7952),
+        ("{value:g} it is not. Take two edges with one target, and divide their dot product by both lengths.",
+         lambda value: True),
+    )),
+    shows="All pairs of bonds of an atom in diamond have this one cosine: the angle of a tetrahedron, 109.5°.",
+)  # fmt: skip
+
+check_quest_6 = asks(
+    Number("loss", 0.7, (
+        ("You took the missing gap for an error of zero. It must not count in the mean: divide by two, not by three.",
+         0.3 + 0.5 * 1.6 / 3),
+        ("You left λ out: the gap's mean error is multiplied by 0.5.", 1.1),
+        ("You dropped the crystal without a gap, and its energy with it.", 0.6),
+        ("That is the energy's part alone.", 0.3),
+        ("That is the gap's part alone.", 0.4, 0.8),
+        ("You added the errors up. Each task's error is a mean.", 1.7, 2.5),
+        ("{value:g} it is not. One mean for each task over the labels that it has, times its weight, added up.",
+         lambda value: True),
+    ), atol=2e-3),
+    shows="Each task is averaged over its own labels. The crystal without a gap still gives its energy.",
+)  # fmt: skip
+
+check_quest_7 = asks(
+    Number("less", 1 - 43.4244 / 50.0440, (
+        ("You divided by ALIGNN's error. By how much is it smaller, as a share of the forest's?", 50.044 / 43.4244 - 1),
+        ("That is the ratio of the two errors. What is left out of one?", 43.4244 / 50.0440, 50.0440 / 43.4244),
+        ("That is the difference in meV/atom. As a share of the forest's error?", 50.0440 - 43.4244),
+        ("That is the comparison with the dummy, not with the forest.", 1 - 43.4244 / 67.2851),
+        ("{value:g} it is not. One minus ALIGNN's error over the forest's, in the column of the layered crystals.",
+         lambda value: True),
+    ), atol=2e-3),
+    shows="13 % less, for 636 layered crystals. For the energies of `mp_e_form`, with two hundred times as many, it is "
+    "more than 80 %.",
+)  # fmt: skip
+
+check_quest_8 = asks(
+    Number("gigabytes", 8 / 3, (
+        ("That is in megabytes.", lambda value: 2400 <= value <= 3000),
+        ("You took 400 edges for each crystal. These have 500 atoms, not 30.", lambda value: 0.15 < value <= 0.17),
+        ("That is for one crystal, in megabytes.", lambda value: 0.12 <= value <= 0.15),
+        ("You counted atoms, not edges. Each atom has some 13 of them.", lambda value: 0.19 <= value <= 0.21),
+        ("You joined every atom with every other one. An atom has edges to its nearest neighbours only.",
+         lambda value: 95 <= value <= 105),
+        ("{value:g} GB it is not. Edges of one atom, times 500 atoms, times 20 bytes, times 20,000 crystals.",
+         lambda value: True),
+    ), atol=0.3),
+    shows="Less than three gigabytes: such a dataset would even fit into the memory, and it need not.",
+)  # fmt: skip
