@@ -384,9 +384,10 @@ assert (fewest["mean"] > 0).all(axis=None), "few: hybrid ahead"
 assert (fewest["low"] > 0).any(axis=None), "shown once at least"
 assert (most["mean"] < 0).all(), "many: CGCNN ahead"
 ahead = gains["mean"].unstack("method").min(axis=1) > 0  # of both parents
-sizes = ahead[ahead].index.unique("training crystals").tolist()
-print("hybrid best of the three, on average, with", *sizes, "crystals")
-assert 401 in sizes
+on_both = ahead.unstack("split").all(axis=1)
+sizes = on_both.index[on_both].tolist()
+print("hybrid best of the three, on average, on both tests, with", *sizes, "crystals")
+assert any(300 < size < 500 for size in sizes)
 assert not ahead.loc[n_learned.max()].any()
 gains.xs("cgcnn", level="method").round(3)
 
@@ -394,7 +395,8 @@ gains.xs("cgcnn", level="method").round(3)
 # With a hundred crystals CGCNN is the worst of the three: so few crystals do not teach it what the elements are like,
 # but the 145 numbers tell the other two. Forest and hybrid are about equal there. (Where an interval in the table lies
 # above zero, the lead over CGCNN is shown.) With each doubling CGCNN gains most. At about four hundred the three are
-# close together, and there the hybrid has the smallest mean error of the three, on both tests. From eight hundred on the forest falls behind, and the hybrid has nothing left to add to CGCNN.
+# close together, and there the hybrid has the smallest mean error of the three, on both tests. From eight hundred on the
+# forest falls behind, and the hybrid has nothing left to add to CGCNN.
 #
 # So it was the third suspect, with the second as its accomplice: numbers that say nothing new can still be used to
 # memorise. The hybrid stays close to the better of its parents over the whole range. **Whether joining helps is not a
@@ -454,8 +456,8 @@ gains.xs("cgcnn", level="method").round(3)
 #
 # ## A quest
 #
-# Lithium, sodium and potassium oxide. Say the first two are the training set, and the only feature is the mean atomic number.
-# What does potassium oxide become when it is standardised?
+# Take lithium, sodium and potassium oxide. The first two are the training set, and the only feature is the mean atomic number.
+# What is the standardised feature of potassium oxide?
 
 # %%
 number = magpie(["Li2O", "Na2O", "K2O"])["MagpieData mean Number"].astype(float)

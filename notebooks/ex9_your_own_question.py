@@ -28,7 +28,8 @@
 # Unchanged, this page asks about the band gaps of the course's crystals: does a graph network predict them better than
 # a forest? Change the first two lines of the next cell to ask about your own crystals. `load_dataset` takes
 #
-# - the path of a folder with CIF or POSCAR files and a table `id_prop.csv`, one line `id,target` for each file;
+# - the path of a folder with CIF or POSCAR files and a table `id_prop.csv`, one line `id,target` for each file; the
+#   property is then called `target`;
 # - a name of the catalogue, which `python -m course_lib data list` prints, after `python -m course_lib data fetch NAME`.
 #
 # These functions of the library do the work:
@@ -230,7 +231,7 @@ graphs = CrystalGraphs.from_structures(
 def error_of(method, fold):
     """Train a method on a fold; return its mean absolute error on the test crystals."""
     learned, validation, test = (graphs.subset(rows) for rows in fold)
-    settings = {"n_jobs": 1} if METHODS[method].network is None else {"epochs": 15}
+    settings = {"epochs": 15} if METHODS[method].network else {}
     with tempfile.TemporaryDirectory() as folder:
         predictor = train(method, learned, validation, folder, settings=settings)
     difference = predictor.predict(test)[TARGET] - crystals[TARGET].iloc[fold[2]]
