@@ -1,4 +1,4 @@
-"""Compute what CHGNet makes of the bundled crystals, and store it: ``python -m data.pretrained_chgnet``."""
+"""Compute CHGNet's features of the bundled crystals, and store them: ``python -m data.pretrained_chgnet``."""
 
 from course_lib.datasets import load_dataset
 from course_lib.pretrained import pretrained_features, store

@@ -408,7 +408,7 @@ def test_line_graph_explorer_refuses_bad_input():
     structures, energies = trios()
     with pytest.raises(ValueError, match=r"\(2.4, 60\) has 2 atoms"):
         line_graph_explorer(structures.map(lambda _: rock_salt()), energies)
-    with pytest.raises(ValueError, match="another index"):
+    with pytest.raises(ValueError, match="different indices"):
         line_graph_explorer(structures, energies.iloc[::-1])
 
 
@@ -512,7 +512,7 @@ def test_alpha_explorer_refuses_bad_input():
     y, tables = predictions()
     with pytest.raises(ValueError, match="no predictions for \\('formula', 'out of fold'\\)"):
         alpha_explorer(y, {key: table for key, table in tables.items() if key != ("formula", "out of fold")})
-    with pytest.raises(ValueError, match="two models are blended"):
+    with pytest.raises(ValueError, match="give exactly two models"):
         alpha_explorer(y, {key: table[["cgcnn"]] for key, table in tables.items()})
     with pytest.raises(ValueError, match="'crystal-0', which has no true value"):
         alpha_explorer(y.iloc[1:], tables)
@@ -605,7 +605,7 @@ def test_sweep_table_joins_the_tasks_of_a_run():
         (lambda runs: runs.assign(scheme="magic"), TASKS, "scheme 'magic' is unknown"),
         (lambda runs: runs[runs["scheme"] != "fixed"], TASKS, "no run has the scheme 'fixed'"),
         (lambda runs: runs.assign(**{"lambda": 0.0}), TASKS, "row 0 of sweep has lambda 0.0"),
-        (lambda runs: runs, {"gap": ("band gap", "eV")}, "names 1 of them"),
+        (lambda runs: runs, {"gap": ("band gap", "eV")}, "names 1 task"),
     ],
 )
 def test_lambda_explorer_refuses_bad_input(change, tasks, message):

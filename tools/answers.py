@@ -1,7 +1,7 @@
 """Give the website the statements and numbers that exercises ask for; a Sphinx extension.
 
-The checkers (`course_lib.teaching.checkers`) hold what is right, known mistakes and their hints. What can be checked
-without Python, statements and numbers, is written to ``_static/answers.js`` of the website, for
+The checkers (`course_lib.teaching.checkers`) hold right answers, known mistakes and their hints. Statements and
+numbers, which can be checked without Python, are written to ``_static/answers.js`` of the website, for
 ``pages/_static/exercises.js``: one source for both.
 """
 
@@ -23,7 +23,7 @@ _NOT_YET = "Not yet. Work it out once more; the checker in the notebook says mor
 
 
 def answers() -> dict[str, list[dict]]:
-    """Return what each checker asks that needs no Python, by the checker's name."""
+    """Return the parts of each checker that need no Python, by the checker's name."""
     found = {}
     for module in pkgutil.iter_modules(checkers.__path__):
         for name, check in vars(importlib.import_module(f"{checkers.__name__}.{module.name}")).items():
@@ -51,7 +51,7 @@ def _as_json(part: Judge | Number) -> dict:
 
 
 def _range(wanted: float | tuple[float, float], atol: float) -> tuple[float, float]:
-    """Return from where to where a number counts as the one that is wanted."""
+    """Return the range in which a number counts as the right one."""
     return wanted if isinstance(wanted, tuple) else (wanted - atol, wanted + atol)
 
 
@@ -74,7 +74,7 @@ def _ranges(wanted: float | tuple[float, float] | Callable[[float], bool], atol:
 
 
 def _edge(wanted: Callable[[float], bool], outside: float, inside: float) -> float:
-    """Return the last number that is meant, on the way from one that is to one that is not."""
+    """Return the last matching number between one that matches and one that does not."""
     for _ in range(80):
         middle = (outside + inside) / 2
         outside, inside = (outside, middle) if wanted(float(middle)) else (middle, inside)

@@ -24,7 +24,7 @@ def check_environment() -> pd.DataFrame:
 
 
 def _requirements() -> list[Requirement]:
-    """Return what the package needs to run, as its metadata has it, for example ``torch>=2.8``."""
+    """Return the requirements of the package from its metadata, for example ``torch>=2.8``."""
     needed = map(Requirement, metadata.requires("course_lib") or [])
     return [requirement for requirement in needed if requirement.marker is None]  # extras have a marker
 
@@ -51,7 +51,7 @@ def _data() -> tuple[str, str, bool, str]:
 
     try:
         crystals = load_dataset(BUNDLED)
-    except (OSError, ValueError) as error:  # what load_dataset raises says how to fix it
+    except (OSError, ValueError) as error:  # errors of load_dataset say how to fix it
         return "bundled crystals", "not readable", False, str(error)
     return "bundled crystals", f"{len(crystals)}", True, ""
 

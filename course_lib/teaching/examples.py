@@ -6,7 +6,7 @@ import math
 
 from pymatgen.core import Lattice, Structure
 
-_NI3V = 3.54  # cubic lattice constant in angstrom: of an atom of the volume that Ni3V has
+_NI3V = 3.54  # cubic lattice constant in angstrom that gives the volume per atom of Ni3V
 _BOND = 2.4  # angstrom; between those of zinc and sulfur and of zinc and selenium
 _COPPER = 2.556  # distance of nearest neighbours in angstrom
 
@@ -15,8 +15,8 @@ def ordered_alloys() -> tuple[Structure, Structure]:
     """Return Ni3V as it is, in the order of Al3Ti (D0_22), and in the order of Cu3Au (L1_2), on one ideal fcc lattice.
 
     In both, every V has 12 Ni around it and every Ni has 4 V and 8 Ni, all at one distance; the next atoms are 1.41
-    times as far. Graphs of the 12 nearest neighbours therefore look the same from every atom, to any depth, when an
-    edge knows its length only. The angles differ: around Ni in L1_2 the 4 V form a square; in D0_22 they form a square
+    times as far. If edges hold only their lengths, graphs of the 12 nearest neighbours therefore look the same from
+    every atom, to any depth. The angles differ: around Ni in L1_2 the 4 V form a square; in D0_22 they form a square
     around one Ni in three and a stretched tetrahedron around the others.
 
     Returns
@@ -36,7 +36,7 @@ def close_packings() -> tuple[Structure, Structure]:
 
     In both, every atom has 12 neighbours at one distance and the next ones are 1.41 times as far: networks of
     distances cannot tell them apart, as with `ordered_alloys`. The angles differ here too, by the order of the layers,
-    ABC or AB. But ALIGNN does not see it: there an angle sets the weight with which the edges that meet in an atom
+    ABC or AB. But ALIGNN does not see that: an angle only sets the weights with which the edges that meet at an atom
     enter a *mean*, and the mean of equal edges does not depend on the weights.
 
     Returns
@@ -45,7 +45,7 @@ def close_packings() -> tuple[Structure, Structure]:
         With 1 and 2 atoms in the cell, at equal density.
     """
     fcc = Structure.from_spacegroup("Fm-3m", Lattice.cubic(math.sqrt(2) * _COPPER), ["Cu"], [[0, 0, 0]])
-    axial_ratio = math.sqrt(8 / 3)  # with which all nearest neighbours are equally far
+    axial_ratio = math.sqrt(8 / 3)  # at which all nearest neighbours have the same distance
     hcp = Structure.from_spacegroup(
         "P6_3/mmc", Lattice.hexagonal(_COPPER, axial_ratio * _COPPER), ["Cu"], [[1 / 3, 2 / 3, 1 / 4]]
     )

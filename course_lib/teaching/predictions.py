@@ -1,4 +1,4 @@
-"""What became of a reader's guess: the measured result, next to the guess that the page keeps."""
+"""The measured result of a prediction, next to the reader's guess that the page keeps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from IPython.display import HTML
 def measured(prediction: str, result: str) -> HTML:
     """Display the result of a *Predict* box.
 
-    On the website the reader's guess stands before it (``pages/_static/predictions.js``).
+    On the website the reader's guess is shown before it (``pages/_static/predictions.js``).
 
     Parameters
     ----------

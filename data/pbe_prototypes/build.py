@@ -128,7 +128,7 @@ def in_work_order(rows: list[dict]) -> list[tuple[Decoration, dict]]:
     by_id = {row["id"]: row for row in rows}
     if len(by_id) < len(rows):
         repeated = Counter(row["id"] for row in rows).most_common(1)[0][0]
-        raise ValueError(f"{repeated!r} stands in the raw results more than once. Keep one of its lines.")
+        raise ValueError(f"{repeated!r} is in the raw results more than once. Keep one of its lines.")
     ordered = {}
     for decoration in chain.from_iterable(work_list()):
         if decoration.id in by_id:

@@ -30,7 +30,7 @@ PLAIN, PUBLISHED, OURS = "PyG, plain", "alignn, the authors' package", "ALIGNN o
 
 
 class PlainConv(MessagePassing):
-    """Edge-gated convolution as it is usually written: one linear map of both ends and the edge, laid side by side."""
+    """Edge-gated convolution as it is usually written: one linear map of both ends and the edge, concatenated."""
 
     def __init__(self, hidden: int):
         super().__init__(aggr="add")
@@ -140,7 +140,7 @@ def published(hidden: int, n_layers: int) -> tuple[nn.Module, Callable]:
 
 
 def training(model: nn.Module, inputs: list, targets: list[Tensor], flush: bool) -> Callable:
-    """Return a function that trains one epoch and tells how many crystals that were."""
+    """Return a function that trains one epoch and returns the number of crystals."""
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
     def epoch() -> int:

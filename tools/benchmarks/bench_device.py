@@ -29,7 +29,7 @@ from course_lib.models import ALIGNN, CGCNN
 
 MODELS = {"cgcnn": (CGCNN, 256), "alignn": (ALIGNN, 64)}  # and crystals in a batch on a GPU
 LESS = 8  # how many times smaller the batches are without a GPU
-MATBENCH = 132_752 * 4 // 5 * 7 // 8  # crystals that a fold of matbench_mp_e_form learns from
+MATBENCH = 132_752 * 4 // 5 * 7 // 8  # training crystals of a fold of matbench_mp_e_form
 PARTS = ("batch", "move", "forward", "backward", "optimizer")
 KEYS = ("device", "model", "precision", "compiled", "batches")
 
@@ -118,7 +118,7 @@ def measure(name: str, device: torch.device, steps: int, bf16: bool, compiled: b
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, help="steps that are timed (50 on a GPU, 4 without)")
-    parser.add_argument("--record", type=Path, help="file to keep the numbers in, one variant a line")
+    parser.add_argument("--record", type=Path, help="file to keep the numbers in, one variant per line")
     options = parser.parse_args()
     on_gpu = torch.cuda.is_available()
     device = torch.device("cuda" if on_gpu else "cpu")

@@ -57,7 +57,7 @@ def plain_batch(batch: Batch) -> Batch:
 
 
 def training(model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Data], flush: bool) -> Callable:
-    """Return a function that trains one epoch and tells how many crystals that were."""
+    """Return a function that trains one epoch and returns the number of crystals."""
 
     def epoch() -> int:
         torch.set_flush_denormal(flush)

@@ -14,7 +14,7 @@ from course_lib.files import locked, write_atomically
 
 
 def ran_on() -> dict:
-    """Return what the numbers depend on; others may use the machine at the same time, which the load tells."""
+    """Return what the numbers depend on; others may use the machine at the same time, which the load shows."""
     packages = ("torch", "lightning", "numpy", "pymatgen", "vesin")
     return {
         "processor": _processor(),
@@ -26,7 +26,7 @@ def ran_on() -> dict:
 
 
 def _processor() -> str:
-    """Return the model's name where the system tells it, else the architecture."""
+    """Return the model's name if the system provides it, else the architecture."""
     about = Path("/proc/cpuinfo")
     lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -17,7 +17,7 @@ STEPS = (
     "sum over all edges",
     "new vector: softplus of old plus sum",
 )
-"""What is done, in this order."""
+"""The steps, in this order."""
 
 
 def convolution_explorer(x: np.ndarray, e: np.ndarray, weight: np.ndarray, n_edges: int) -> Explorer:
@@ -41,7 +41,7 @@ def convolution_explorer(x: np.ndarray, e: np.ndarray, weight: np.ndarray, n_edg
     Raises
     ------
     ValueError
-        If the shapes do not belong together.
+        If the shapes do not match.
     """
     x, e, weight = (np.asarray(values, dtype=float) for values in (x, e, weight))
     n_features = x.shape[-1]

@@ -31,9 +31,9 @@ class Choice:
     Attributes
     ----------
     name : str
-        What it is called; short.
+        A short name.
     options : tuple of str
-        What can be chosen, as it is written.
+        The options, as they are displayed.
     default : int
         Position of the option at the start.
     slider : bool
@@ -48,7 +48,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Frame:
-    """What one setting of all choices shows.
+    """The display for one setting of all choices.
 
     Attributes
     ----------
@@ -63,12 +63,12 @@ class Frame:
 
     @property
     def values(self) -> dict[str, str]:
-        """What all lines say: a row of the table of values."""
+        """All lines together: a row of the table of values."""
         return {name: value for line in self.lines for name, value in line.items()}
 
 
 class _Described(ipywidgets.VBox):
-    """Widgets that bring along, when shown in a notebook, what names their controls to screen readers."""
+    """Widgets that name their controls to screen readers when shown in a notebook."""
 
     def beside(self) -> str:
         """Return the HTML that is shown next to the widgets."""
@@ -76,7 +76,7 @@ class _Described(ipywidgets.VBox):
 
     def _ipython_display_(self) -> None:
         view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        text = repr(self)[:110]  # of other widgets it prints all that they hold
+        text = repr(self)[:110]  # the repr of other widgets prints all their content
         display({"text/plain": text, "application/vnd.jupyter.widget-view+json": view}, raw=True)
         display(HTML(self.beside()))
 
@@ -84,15 +84,15 @@ class _Described(ipywidgets.VBox):
 class Explorer(_Described):
     """Controls, a readout and pictures that follow the controls without a kernel.
 
-    What stays the same from frame to frame is stored once. Shown in a notebook, it brings along what a page needs on
-    which no script runs: the first frame, and all values in a folded table.
+    Parts that stay the same from frame to frame are stored once. In a notebook, it also shows what a page without
+    scripts needs: the first frame, and all values in a folded table.
 
     Parameters
     ----------
     choices : sequence of Choice
-        What the reader sets. Where one makes no difference, its control is off.
+        The reader's choices. Where one makes no difference, its control is off.
     frames : mapping of tuple of int to Frame
-        What each setting shows: for every combination of positions in the options, in the order of `choices`.
+        The display of each setting, for every combination of positions in the options, in the order of `choices`.
 
     Attributes
     ----------
@@ -165,7 +165,7 @@ class Explorer(_Described):
         ]
 
     def _panel(self, rank: int, n_layers: int) -> ipywidgets.Widget:
-        """Return what shows the picture number `rank` of the frames."""
+        """Return the widget that shows picture number `rank` of the frames."""
         layers = [
             self._follow({place: frame.pictures[rank][layer] for place, frame in self.frames.items()})
             for layer in range(n_layers)
@@ -174,7 +174,7 @@ class Explorer(_Described):
         return ipywidgets.GridBox(layers, layout=layout)
 
     def _follow(self, contents: dict[tuple[int, ...], str], place: tuple[int, ...] = ()) -> ipywidgets.Widget:
-        """Return what shows the content that belongs to the positions of all controls, the first ones being `place`."""
+        """Return the widget that shows the content for the positions of all controls, the first ones being `place`."""
         if len(place) == len(self.choices):
             return self._html(contents[place])
         choice, control = self.choices[len(place)], self.controls[len(place)]
@@ -217,7 +217,7 @@ def side_by_side(frame: Frame) -> str:
 
 
 def live(children: Sequence[ipywidgets.Widget]) -> ipywidgets.VBox:
-    """Put together what works with a kernel only; the website's style sheet shows a sentence in its place."""
+    """Combine widgets that need a kernel; the website's style sheet shows a sentence in their place."""
     working = ipywidgets.VBox(children)
     working.add_class("needs-kernel")
     sentence = "A live cell belongs here. It needs Python: open this notebook in JupyterLab."
@@ -250,7 +250,7 @@ def _control(choice: Choice) -> ipywidgets.Widget:
         "description_tooltip": choice.name,  # the name of "tooltip" in ipywidgets 7
     }
     if choice.slider:
-        # The readout of ipywidgets looks editable and is not; the explorer has one of its own.
+        # The readout of ipywidgets looks editable but is not; the explorer has its own.
         settings |= {"readout": False, "layout": ipywidgets.Layout(flex="1 1 100%", max_width="560px")}
     else:
         settings |= {"orientation": "horizontal", "layout": ipywidgets.Layout(width="auto", margin="0 2rem 0 0")}

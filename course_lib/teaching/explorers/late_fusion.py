@@ -19,7 +19,7 @@ from course_lib.teaching.figures.style import METHOD_COLORS, colors_of
 
 _BLEND = METHOD_COLORS["late_fusion"]
 _DOTS = 40_000
-"""In all clouds of an explorer together, so that a page stays light."""
+"""Dots in all clouds of an explorer together, so that a page stays light."""
 
 
 def alpha_explorer(
@@ -48,7 +48,7 @@ def alpha_explorer(
     Raises
     ------
     ValueError
-        If a kind of predictions is missing, a table has not two columns, or a crystal has no true value.
+        If a kind of predictions is missing, a table does not have two columns, or a crystal has no true value.
     """
     if stops < 2:
         raise ValueError(f"stops is {stops}; alpha needs at least 0 and 1.")
@@ -112,7 +112,7 @@ def live_alpha(y: pd.Series, a: pd.Series, b: pd.Series, unit: str = "") -> ipyw
 
 
 class _Blend:
-    """Two models' predictions for the same crystals, and all that does not depend on alpha."""
+    """Two models' predictions for the same crystals, and everything that does not depend on alpha."""
 
     def __init__(self, y: pd.Series, predictions: pd.DataFrame, unit: str, n_drawn: int | None = None):
         self.y, self.unit = y[predictions.index], unit
@@ -197,10 +197,12 @@ def _written(alpha: float) -> str:
 def _check(y: pd.Series, predictions: Mapping, wanted: list[tuple[str, str]]) -> None:
     for key in wanted:
         if key not in predictions:
-            raise ValueError(f"there are no predictions for {key}. Give every kind of folds every kind of predictions.")
+            raise ValueError(
+                f"predictions for {key} are missing. Give every kind of predictions for every kind of folds."
+            )
     for key, table in predictions.items():
         if table.shape[1] != 2:
-            raise ValueError(f"predictions for {key} have the columns {list(table.columns)}; two models are blended.")
+            raise ValueError(f"predictions for {key} have the columns {list(table.columns)}; give exactly two models.")
         unknown = table.index.difference(y.index)
         if len(unknown):
             raise ValueError(f"predictions for {key} name the crystal {unknown[0]!r}, which has no true value in y.")

@@ -1,4 +1,4 @@
-"""Pictures for explorers, small: what stays is drawn once by matplotlib, what moves is laid upon it as a few lines."""
+"""Small pictures for explorers: matplotlib draws the fixed part once; a few lines over it are the part that moves."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def picture(figure: Figure, alt: str) -> str:
     figure : matplotlib.figure.Figure
         From a function of `course_lib.teaching.figures`.
     alt : str
-        What is to be seen, for those who do not see it.
+        A description for those who cannot see it.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def picture(figure: Figure, alt: str) -> str:
     image = Image.open(drawn).convert("RGB").quantize(_COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     image.save(packed, "png", optimize=True)
     width, height = _size(figure)
-    # The size keeps the place free, and "sync" paints the image together with the rest: no flicker between two frames.
+    # The size reserves the space, and "sync" paints the image together with the rest: no flicker between two frames.
     return (
         f'<img src="data:image/png;base64,{base64.b64encode(packed.getvalue()).decode()}" alt="{escape(alt)}" '
         f'width="{width:.0f}" height="{height:.0f}" decoding="sync" style="display: block; width: 100%; height: auto">'
@@ -51,12 +51,12 @@ def picture(figure: Figure, alt: str) -> str:
 
 
 class Layer:
-    """What is drawn upon a picture, at the data coordinates of its axes.
+    """Marks drawn over a picture, at the data coordinates of its axes.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        What `picture` was made of.
+        The figure that `picture` was made from.
     """
 
     def __init__(self, figure: Figure):
@@ -70,7 +70,7 @@ class Layer:
 
     def dots(self, axes: Axes, x: np.ndarray, y: np.ndarray, color: str) -> Layer:
         """Draw a dot at each point."""
-        # One path, from dot to dot in half pixels: six bytes a dot.
+        # One path, from dot to dot in half pixels: six bytes per dot.
         places = np.round(2 * self._place(axes, x, y)).astype(int)
         steps = np.diff(places[np.lexsort(places.T[::-1])], axis=0, prepend=0)
         path = "".join(f"m{dx}{dy:+d}h0" for dx, dy in steps.tolist())
@@ -166,4 +166,4 @@ def _size(figure: Figure) -> np.ndarray:
 
 def _check_alt(alt: str) -> None:
     if not alt.strip():
-        raise ValueError("alt is empty; say in a sentence what is to be seen.")
+        raise ValueError("alt is empty; describe the picture in a sentence.")

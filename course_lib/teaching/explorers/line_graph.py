@@ -26,7 +26,7 @@ _ATOM_COLORS = (COLORS[5], COLORS[6], COLORS[2])
 
 
 def line_graph_explorer(trios: pd.Series, energies: pd.DataFrame, unit: str = "eV") -> Explorer:
-    """Let the reader move one of three atoms, and see the angle, the line graph and what networks predict.
+    """Let the reader move one of three atoms, and see the angle, the line graph and the predictions of networks.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def line_graph_explorer(trios: pd.Series, energies: pd.DataFrame, unit: str = "e
         Three atoms each, in the order: the one that moves, the middle one, the one that stays. Indexed by the distance
         of the first two in angstrom and the angle at the middle one in degrees, for each distance the same angles.
     energies : DataFrame
-        With the same index: in the first column what the networks learn, in the others their predictions.
+        With the same index: the first column is the target of the networks, the others are their predictions.
     unit : str, default "eV"
         Unit of the energies.
 
@@ -45,7 +45,7 @@ def line_graph_explorer(trios: pd.Series, energies: pd.DataFrame, unit: str = "e
     Raises
     ------
     ValueError
-        If a structure has not three atoms, or the energies have another index.
+        If a structure does not have three atoms, or the energies have another index.
     """
     _check(trios, energies)
     results = _Trios(trios, energies, unit)
@@ -143,6 +143,6 @@ def _degrees(angle: float) -> str:
 def _check(trios: pd.Series, energies: pd.DataFrame) -> None:
     for place, structure in trios.items():
         if len(structure) != 3:
-            raise ValueError(f"the structure of {place} has {len(structure)} atoms; the explorer shows three.")
+            raise ValueError(f"the structure of {place} has {len(structure)} atoms; give exactly three atoms.")
     if not energies.index.equals(trios.index):
-        raise ValueError("the energies have another index than the trios. Give both the same distances and angles.")
+        raise ValueError("the energies and the trios have different indices. Give both the same distances and angles.")

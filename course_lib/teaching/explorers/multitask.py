@@ -1,4 +1,4 @@
-"""The explorer of multi-task learning: what the weight lambda of the second task does to both errors."""
+"""The explorer of multi-task learning: the effect of the second task's weight lambda on both errors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from course_lib.graphs import CrystalGraphs
 
 SCHEMES = {"fixed": "fixed λ", "inverse_scale": "inverse scale", "uncertainty": "uncertainty"}
-"""How the weights of the tasks come about, and what that is called."""
+"""The ways to set the weights of the tasks, and their names."""
 
 _MARK = COLORS[1]
 
@@ -103,7 +103,7 @@ def live_lambda(
     make_model : callable
         Makes an untrained network with two outputs.
     graphs : (CrystalGraphs, CrystalGraphs, CrystalGraphs)
-        Training crystals, crystals to choose the epoch by, and test crystals, with the two tasks as targets.
+        Training, validation and test crystals, with the two tasks as targets.
     sweep, single_task, tasks
         As for `lambda_explorer`.
     config : FitConfig, optional
@@ -132,7 +132,7 @@ def live_lambda(
     def train_one(_: ipywidgets.Button) -> None:
         weight, button.disabled = slider.value, True
         progress.clear_output()
-        with progress:  # it also shows an error, should there be one
+        with progress:  # it also shows an error, if one occurs
             model = fit(make_model(), train, val, replace(config, task_weights=(1.0, weight), progress=True)).model
             errors = (predict(model, test) - test.targets).abs().mean()
             shown.value = side_by_side(results.yours(errors, weight))
@@ -169,7 +169,7 @@ class _Sweep:
         )
 
     def frame(self, scheme: str, weight: float | None) -> Frame:
-        """Return what a recorded scheme shows, with one of its weights if it is that of fixed ones."""
+        """Return the frame of a recorded scheme, with one of its weights if they are fixed."""
         chosen = self.schemes[scheme] if weight is None else self.fixed[self.fixed["lambda"] == weight]
         written = "set by the scheme" if weight is None else _written(weight)
         on_front = "yes" if self.front[SCHEMES[scheme] if weight is None else weight] else "no"
@@ -179,7 +179,7 @@ class _Sweep:
         return Frame(self._pictures(chosen, weight, f"Chosen: {SCHEMES[scheme]}, λ {written}."), lines)
 
     def yours(self, errors: pd.Series, weight: float) -> Frame:
-        """Return what a run that is not among the recorded ones shows."""
+        """Return the frame of a run that is not among the recorded ones."""
         chosen = errors.to_frame().T
         lines = ({"your λ": _written(weight)}, *self._errors(chosen))
         return Frame(self._pictures(chosen, weight, f"Chosen: your λ, {_written(weight)}."), lines)
@@ -205,7 +205,7 @@ class _Sweep:
             else:
                 along.line(axes, (weight, weight), (low, high), _MARK).disc(axes, weight, mean, _MARK)
         axes = self.front_figure.axes[0]
-        # What is too far away is marked at the edge.
+        # Points that are too far away are marked at the edge.
         (left, x, right), (low, y, high) = (
             np.clip([mean - spread, mean, mean + spread], *limits)
             for mean, spread, limits in zip(means, spreads, (axes.get_xlim(), axes.get_ylim()), strict=True)
@@ -226,7 +226,7 @@ def _mean_and_spread(errors: pd.Series, unit: str) -> str:
 
 def _check(sweep: pd.DataFrame, single_task: pd.DataFrame, tasks: Mapping) -> None:
     if len(tasks) != 2:
-        raise ValueError(f"tasks names {len(tasks)} of them; the explorer shows two.")
+        raise ValueError(f"tasks names {len(tasks)} task(s); give exactly two.")
     for name, table, columns in (("sweep", sweep, ["scheme", "lambda", *tasks]), ("single_task", single_task, tasks)):
         for column in columns:
             if column not in table.columns:

@@ -86,7 +86,7 @@ def plot_angle_to_number(structure: Structure, neighbors: int, pair: int) -> Fig
     """Follow one bond angle from the crystal to the numbers that ALIGNN reads.
 
     Above, three panels: the crystal round the middle atom of the angle, the atom graph with its edges numbered, and the
-    line graph, whose nodes are these edges. What belongs to the angle is heavy. Below: the cosine, expanded.
+    line graph, whose nodes are these edges. The lines of the angle are heavy. Below: the cosine, expanded.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ def _draw_arc(axes: Axes, on_paper: Callable[[np.ndarray], np.ndarray], first: n
 
 
 def _draw_atom_graph(axes: Axes, structure: Structure, edges: np.ndarray, followed: set[int]) -> None:
-    """Draw the atoms on a ring, and between them a numbered arrow an edge."""
+    """Draw the atoms on a ring, and between them one numbered arrow per edge."""
     styles = element_styles(structure)
     places = _ring(len(structure))
     nodes = []
@@ -240,7 +240,7 @@ def _arrow(axes: Axes, start: Circle, end: Circle, bend: float, heavy: bool) -> 
 
 @figure_function
 def plot_angle_basis(angles: Sequence[float]) -> Figure:
-    """Draw ALIGNN's 40 Gaussians over the cosine, and what they make of some angles.
+    """Draw ALIGNN's 40 Gaussians over the cosine, and the expansion of some angles.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ def plot_error_ratios(ratios: pd.Series, sizes: Mapping[str, int], label: str) -
     Parameters
     ----------
     ratios : Series
-        One number per dataset; errors of one dataset have one unit, so that it drops out.
+        One number per dataset; errors of one dataset have the same unit, so that it cancels.
     sizes : mapping of str to int
         Crystals of each dataset.
     label : str

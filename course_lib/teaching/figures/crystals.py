@@ -92,7 +92,7 @@ def plot_crystal_and_graph(structure: Structure, site: int = 0) -> Figure:
     Parameters
     ----------
     structure : pymatgen.core.Structure
-        A crystal; its primitive cell gives the graph that the course speaks of.
+        A crystal; its primitive cell gives the graph that the course describes.
     site : int, default 0
         Whose neighbours are drawn.
 
@@ -152,7 +152,7 @@ def _bonds(structure: Structure) -> list[_Bond]:
 
 
 def _snapped(lengths: np.ndarray) -> list[float]:
-    """Return `lengths` with those that differ by rounding only made equal."""
+    """Return `lengths`, with those that differ only by rounding made equal."""
     ordered = np.sort(lengths)
     first = ordered[np.flatnonzero(np.diff(ordered, prepend=-1.0) > 1e-3)]
     return first[np.searchsorted(first, lengths, side="right") - 1].tolist()

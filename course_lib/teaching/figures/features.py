@@ -195,7 +195,7 @@ def plot_feature_table(features: pd.DataFrame, columns: Sequence[str]) -> Figure
 def plot_feature_scales(raw: pd.DataFrame, scaled: pd.DataFrame) -> Figure:
     """Draw the range of every composition feature before and after standardisation.
 
-    Every feature is a bar from its 2.5th to its 97.5th percentile with a dot at its median; features stand in the order
+    Every feature is a bar from its 2.5th to its 97.5th percentile with a dot at its median; features are in the order
     of their raw range.
 
     Parameters
@@ -213,7 +213,7 @@ def plot_feature_scales(raw: pd.DataFrame, scaled: pd.DataFrame) -> Figure:
         If the two have different columns.
     """
     if list(raw.columns) != list(scaled.columns):
-        raise ValueError("raw and scaled have different columns. Standardise the very frame that you give as raw.")
+        raise ValueError("raw and scaled have different columns. Standardise the same frame that you give as raw.")
     before, after = (np.percentile(frame.to_numpy(dtype=float), [2.5, 50, 97.5], axis=0) for frame in (raw, scaled))
     order = np.argsort(before[2] - before[0], kind="stable")
     spread = (before[2] - before[0])[order]
@@ -238,7 +238,7 @@ def plot_feature_scales(raw: pd.DataFrame, scaled: pd.DataFrame) -> Figure:
 
 @figure_function
 def plot_gaussian_basis(distances: Sequence[float]) -> Figure:
-    """Draw the 41 Gaussians of the distance basis, and what they make of some distances.
+    """Draw the 41 Gaussians of the distance basis, and the expansion of some distances.
 
     Parameters
     ----------

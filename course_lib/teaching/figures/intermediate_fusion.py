@@ -1,4 +1,4 @@
-"""Fusion inside the network: where each kind of it happens, what the composition sets there, and who gets weight."""
+"""Fusion inside the network: where each kind of it happens, what the composition sets there, and the weights."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def plot_fusion_places() -> Figure:
     figure, axes = inch_canvas(height=5.75)
     rows = (
         ("Intermediate fusion: before every convolution", _meets_before_convolutions),
-        ("Early fusion: behind the mean, side by side", _meets_side_by_side),
-        ("Attention fusion: behind the mean, as a weighted sum", _meets_in_a_weighted_sum),
+        ("Early fusion: after the mean, side by side", _meets_side_by_side),
+        ("Attention fusion: after the mean, as a weighted sum", _meets_in_a_weighted_sum),
         ("Late fusion: two predictions, as a weighted sum", _meets_in_the_prediction),
     )
     for row, (title, draw) in enumerate(rows):
@@ -59,7 +59,7 @@ def plot_fusion_places() -> Figure:
 
 
 def _step(axes: Axes, x: float, y: float, name: str, color: str, half: float = _HALF) -> None:
-    """Draw a named step, in front of the lane that it stands on."""
+    """Draw a named step, in front of its lane."""
     axes.add_patch(FancyBboxPatch(
         (x - half, y - 0.16), 2 * half, 0.32, boxstyle="round,pad=0,rounding_size=0.06", facecolor=paler(color, 0.75),
         edgecolor=INK, zorder=2.5,
@@ -115,7 +115,7 @@ def _meets_in_the_prediction(axes: Axes, low: float) -> None:
 
 
 def _dense_end(axes: Axes, low: float, start: float) -> None:
-    """Draw what comes behind the mean over the atoms, or behind the place where the views have met."""
+    """Draw what comes after the mean over the atoms, or after the place where the views meet."""
     if start != _LANE["mean"]:
         draw_arrow(axes, (_LANE["mean"] + _HALF, low), (start - 0.15, low))
     left = start + (_HALF if start == _LANE["mean"] else 0.15)
@@ -144,7 +144,7 @@ def plot_scales(scales: np.ndarray, by: pd.Series, label: str) -> Figure:
     Raises
     ------
     ValueError
-        If there is not one value for each crystal.
+        If the property does not have one value per crystal.
     """
     scales = np.asarray(scales, dtype=float)
     if len(scales) != len(by):

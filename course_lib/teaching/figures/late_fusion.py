@@ -1,4 +1,4 @@
-"""Late fusion: two finished models, one weight."""
+"""Late fusion: two trained models, one weight."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def plot_late_fusion() -> Figure:
 def plot_alpha_paths(paths: dict[str, pd.DataFrame], unit: str) -> Figure:
     """Draw the error of the blend along alpha, one line per set of predictions, a mark at its smallest value.
 
-    The error axis begins just below the data, and says so: a blend often gains a few percent only, which nobody would
-    see on an axis from zero.
+    The error axis starts just below the data, and says so: a blend often gains only a few percent, which would be
+    invisible on an axis from zero.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def plot_alpha_paths(paths: dict[str, pd.DataFrame], unit: str) -> Figure:
 
 @figure_function
 def plot_error_pairs(errors: dict[str, pd.DataFrame], unit: str) -> Figure:
-    """Draw the error of one model against that of another on the same crystals, a panel a table.
+    """Draw the error of one model against that of another on the same crystals, one panel per table.
 
     Parameters
     ----------

@@ -98,7 +98,7 @@ def plot_line_graph(edge_index: np.ndarray, pair_index: np.ndarray, cosine: np.n
     _draw_numbered_edges(left, edge_index)
     left.set_title("Atom graph")
     names = [f"{number}\n{source}→{target}" for number, (source, target) in enumerate(edge_index.T)]
-    # Around the ring, so that an edge and its reverse, which are joined both ways, stand side by side.
+    # Around the ring, so that an edge and its reverse, which are joined both ways, are side by side.
     order = sorted(range(len(names)), key=lambda edge: (*sorted(edge_index[:, edge]), edge_index[0, edge]))
     places = np.empty((len(names), 2))
     places[order] = _ring(len(names))

@@ -174,7 +174,7 @@ def plot_task_pairs(pairs: dict[str, pd.DataFrame], labels: Mapping[str, str]) -
 
 @figure_function
 def plot_negative_transfer(runs: pd.DataFrame, labels: Mapping[str, tuple[str, str]]) -> Figure:
-    """Draw the errors of multi-task networks minus those of their twins: one panel per task, one dot per training.
+    """Draw the errors of multi-task networks minus those of their twins: one panel per task, one dot per training run.
 
     The diamond is the mean over folds, the bar its interval (`course_lib.experiments.analysis.negative_transfer`).
 
