@@ -1529,6 +1529,12 @@ def test_nothing_inside_an_answer_ends_in_a_traceback(name):
             assert repr(feedback)
 
 
+def test_a_report_waits_for_its_interval():
+    feedback = CHECKERS["check_report"](REPORT, ..., 0.1)
+    assert feedback.state == "unfinished"
+    assert "tasks 1 to 4" in feedback.message
+
+
 # --- the pieces ---------------------------------------------------------------------------------------------------
 
 
