@@ -651,6 +651,73 @@ part.round(3)
 # not depend on composition alone. And the 92 bits of an atom (group, period, electronegativity and so on) are prepared
 # chemistry, too.
 #
+# ### Watch it learn
+#
+# When does a network learn that polymorphs differ? We train CGCNN once more, on formula-grouped folds, and keep what it
+# predicts for the validation crystals after each epoch. None of their formulas is in the training set. PyTorch calls a
+# *forward hook* with every output of a network, and `fit` predicts the validation crystals after each epoch anyway.
+
+# %%
+from course_lib.makers import make_learner
+
+new = folds(crystals, "formula")[0]
+unseen = crystals.iloc[new.validation]
+outputs = []
+
+
+def keep(module, inputs, output):
+    """Keep what the network says of validation crystals."""
+    if not module.training:
+        outputs.append(output.clone())
+
+
+torch.manual_seed(0)
+watched = CGCNN()
+hook = watched.register_forward_hook(keep)
+parts_of_fold = graphs.subset(new.train), graphs.subset(new.validation)
+learned = fit(watched, *parts_of_fold, FitConfig(epochs=30))
+hook.remove()
+scaled = torch.cat(outputs).reshape(30, len(unseen), 1)  # in standard deviations
+by_epoch = learned.model.target_scaler.inverse(scaled).squeeze(2).numpy()
+by_epoch = pd.DataFrame(by_epoch.T, index=unseen.index, columns=range(1, 31))
+
+energies = crystals["formation_energy_per_atom"]
+trees = make_learner("random_forest", composition.shape[1])
+trees.fit(composition.iloc[new.train], energies.iloc[new.train])
+by_trees = trees.predict(composition.iloc[new.validation])
+by_trees = pd.Series(by_trees, index=unseen.index)
+
+# %% [markdown]
+# The slider steps through the epochs. Marked are the polymorphs of one formula; dots are other validation crystals.
+#
+# > **Predict.** After the first epoch, will CGCNN already give the polymorphs of a formula different energies?
+# >
+# > <!-- predict: first; yes, about as different as they are; hardly -->
+
+# %%
+from course_lib.teaching.explorers.learning import learning_explorer
+
+of_formula = unseen.groupby("formula")["formation_energy_per_atom"]
+true_spread = (of_formula.max() - of_formula.min())[of_formula.size() >= 4]
+marked = true_spread.nlargest(3).index
+truth = energies[unseen.index]
+learning_explorer(truth, by_epoch, by_trees, unseen["formula"], marked)
+
+# %%
+of_marked = unseen["formula"][unseen["formula"].isin(marked)]
+spread = by_epoch.loc[of_marked.index].groupby(of_marked).agg(np.ptp)
+shares = spread.div(true_spread[marked], axis=0).mean()
+assert by_trees.groupby(unseen["formula"]).agg(np.ptp).max() < 1e-9, "on a line"
+assert shares[1] < 0.25 < 0.5 < shares[30], "they fan apart"
+measured(
+    "first", f"{shares[1]:.0%} of the true spread; after epoch 30 {shares[30]:.0%}"
+)
+
+# %% [markdown]
+# At first CGCNN predicts nearly one energy for all crystals. Then the formulas separate, and with them the polymorphs: the
+# marks fan apart and turn towards the diagonal. For the forest they stay on a horizontal line, because it has one number
+# per formula.
+#
 # **Structure improves both parts, most of all the one within a formula.** Does prepared chemistry, in turn, add
 # anything to a network that sees the structure? The next notebooks ask that question, and by now you may doubt it.
 #

@@ -29,10 +29,11 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
-from test_widgets import predictions, rock_salt, sweep, trios
+from test_widgets import predictions, rock_salt, sweep, training, trios
 
 from course_lib.teaching.explorers.crystal import graph_explorer
 from course_lib.teaching.explorers.late_fusion import alpha_explorer, live_alpha
+from course_lib.teaching.explorers.learning import learning_explorer
 from course_lib.teaching.explorers.line_graph import line_graph_explorer
 from course_lib.teaching.explorers.multitask import lambda_explorer
 
@@ -325,6 +326,7 @@ def explorer_address(site, address, tmp_path_factory) -> Iterator[dict[str, str]
     explorers = [
         graph_explorer(rock_salt()),
         line_graph_explorer(*trios()),
+        learning_explorer(*training(), ["AB", "CD"]),
         alpha_explorer(y, tables, unit="eV/atom", stops=5),
         lambda_explorer(*sweep(), {"energy": ("formation energy", "eV/atom"), "gap": ("band gap", "eV")}),
     ]

@@ -30,6 +30,7 @@ from course_lib.teaching.explorers.crystal import graph_explorer
 from course_lib.teaching.explorers.explorer import Choice, Explorer, Frame
 from course_lib.teaching.explorers.late_fusion import alpha_explorer, live_alpha
 from course_lib.teaching.explorers.layers import Layer, picture
+from course_lib.teaching.explorers.learning import learning_explorer
 from course_lib.teaching.explorers.line_graph import line_graph_explorer
 from course_lib.teaching.explorers.multitask import lambda_explorer, live_lambda, sweep_table
 from course_lib.teaching.figures.crystals import shells_of
@@ -93,10 +94,19 @@ def trios() -> tuple[pd.Series, pd.DataFrame]:
     return pd.Series([bent_trio(angle, length) for length, angle in settings], index=settings), energies
 
 
+def training(n_epochs: int = 3) -> tuple[pd.Series, pd.DataFrame, pd.Series, pd.Series]:
+    """Return true values of two formulas with three polymorphs each, and predictions that come nearer by the epoch."""
+    ids = pd.Index([f"crystal-{k}" for k in range(6)])
+    y = pd.Series([0.0, 0.4, 1.0, -1.0, -0.5, -0.2], index=ids)
+    network = pd.DataFrame({epoch: y * epoch / n_epochs for epoch in range(1, n_epochs + 1)})
+    return y, network[::-1], pd.Series([0.5] * 3 + [-0.5] * 3, index=ids), pd.Series(["AB"] * 3 + ["CD"] * 3, index=ids)
+
+
 EXPLORERS = {
     "convolution": lambda: convolution_explorer(np.eye(2), np.ones(1), np.ones((4, 5)), n_edges=6),
     "graph": lambda: graph_explorer(rock_salt()),
     "line graph": lambda: line_graph_explorer(*trios()),
+    "learning": lambda: learning_explorer(*training(), ["AB", "CD"]),
     "alpha": lambda: alpha_explorer(*predictions(), unit="eV/atom", stops=5),
     "lambda": lambda: lambda_explorer(*sweep(), TASKS),
 }
@@ -412,6 +422,43 @@ def test_line_graph_explorer_refuses_bad_input():
         line_graph_explorer(structures, energies.iloc[::-1])
 
 
+# --- a training run -----------------------------------------------------------------------------------------------
+
+
+def test_learning_explorer_tells_how_far_apart_polymorphs_are():
+    made = learning_explorer(*training(), ["AB", "CD"])
+    for (formula, column), frame in made.frames.items():
+        true = (1.0, 0.8)[formula]
+        assert number(frame.values["spread, true"]) == pytest.approx(true)
+        assert number(frame.values["spread, CGCNN"]) == pytest.approx(true * (column + 1) / 3, abs=6e-4)
+        assert number(frame.values["spread, random forest"]) == 0
+        assert frame.values["polymorphs"] == "3"
+
+
+def test_learning_explorer_marks_the_polymorphs():
+    y, network, *rest = training()
+    made = learning_explorer(y, network, *rest, ["CD"])
+    marks = {
+        epoch: [re.findall(r'<circle cx="([-\d.]+)" cy="([-\d.]+)"', layers[1]) for layers in frame.pictures]
+        for epoch, frame in zip(network, made.frames.values(), strict=True)
+    }
+    true = [-1.0, -0.5, -0.2]
+    for epoch, (moving, still) in marks.items():
+        assert_linear(true, [float(x) for x, _ in moving])
+        assert_linear(true, [float(place) for _, place in moving] if epoch == 3 else [float(x) for x, _ in still])
+        assert len({place for _, place in still}) == 1, "the forest's are on a line"
+    heights = [np.ptp([float(place) for _, place in moving]) for moving, _ in marks.values()]
+    assert heights[0] < heights[1] < heights[2]
+
+
+def test_learning_explorer_refuses_bad_input():
+    y, network, forest, formulas = training()
+    with pytest.raises(ValueError, match="forest and y have different crystals"):
+        learning_explorer(y, network, forest.iloc[1:], formulas, ["AB"])
+    with pytest.raises(ValueError, match="EF has 0 polymorphs"):
+        learning_explorer(y, network, forest, formulas, ["EF"])
+
+
 # --- alpha explorer -----------------------------------------------------------------------------------------------
 
 
@@ -565,7 +612,7 @@ def test_lambda_explorer_marks_what_is_chosen():
     frames = [made.frames[place] for place in ((0, 0), (0, 1), (0, 2), (1, 0), (2, 0))]
     rings = [circle_in(frame.pictures[1][1]) for frame in frames]
     *_, (width, _) = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', frames[2].pictures[1][1])
-    assert rings.pop(2)[0] == pytest.approx(float(width) * (1 - 0.12 / 3.6), abs=1), "half as much again: at the edge"
+    assert rings.pop(2)[0] == pytest.approx(float(width) * (1 - 0.2 / 3.6), abs=1), "half as much again: at the edge"
     near = frames[:2] + frames[3:]
     assert_linear([number(frame.values["formation energy"]) for frame in near], [x for x, _ in rings])
     assert_linear(

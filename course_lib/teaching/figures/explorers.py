@@ -47,7 +47,7 @@ _HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}  
 
 def _single_axes(height: float, above: float = 0.15) -> tuple[Figure, Axes]:
     """Return a figure with one pair of axes, with fixed margins."""
-    left, right, below = 0.72, 0.12, 0.62  # inches
+    left, right, below = 0.72, 0.2, 0.62  # inches
     figure, axes = plt.subplots(figsize=(SIDE, height), layout="none")
     axes.set_position((left / SIDE, below / height, 1 - (left + right) / SIDE, 1 - (below + above) / height))
     return figure, axes
@@ -398,7 +398,7 @@ def plot_trade_off(
                   markerfacecolor=color if front[label] else "white", markeredgewidth=1.6,
                   label=label)  # fmt: skip
     axes.set(xlim=x, ylim=y)
-    axes.xaxis.set_major_locator(MaxNLocator(4, prune="upper"))
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.set_xlabel(labels[tasks[0]])
     axes.set_ylabel(labels[tasks[1]])
     figure.legend(loc="upper center", ncols=2, columnspacing=0.8, handletextpad=0.4)
