@@ -557,7 +557,7 @@ def test_alpha_explorer_marks_alpha_and_its_error():
 
 def test_alpha_explorer_refuses_bad_input():
     y, tables = predictions()
-    with pytest.raises(ValueError, match="no predictions for \\('formula', 'out of fold'\\)"):
+    with pytest.raises(ValueError, match="predictions for \\('formula', 'out of fold'\\) are missing"):
         alpha_explorer(y, {key: table for key, table in tables.items() if key != ("formula", "out of fold")})
     with pytest.raises(ValueError, match="give exactly two models"):
         alpha_explorer(y, {key: table[["cgcnn"]] for key, table in tables.items()})
