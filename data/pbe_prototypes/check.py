@@ -71,6 +71,11 @@ def random_ids(rows: dict[str, dict], number: int = 10) -> list[str]:
     return sorted(rows, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:number]
 
 
+def is_titanium_or_copper(elements: set[str]) -> bool:
+    """Return whether these are the elements of an oxide, chalcogenide or halide of Ti or Cu."""
+    return bool(elements & {"Ti", "Cu"} and elements & {"O", "S", "Se", "Te", "F", "Cl", "Br", "I"})
+
+
 def titanium_and_copper(rows: dict[str, dict], number: int = 10) -> list[str]:
     """Return the least stable row of each of the first oxides, chalcogenides and halides of Ti and Cu on the work list.
 
@@ -78,8 +83,7 @@ def titanium_and_copper(rows: dict[str, dict], number: int = 10) -> list[str]:
     """
     found: dict[tuple, list[dict]] = {}
     for entry in chain.from_iterable(work_list()):
-        elements = set(entry.species.values())
-        if entry.id in rows and elements & {"Ti", "Cu"} and elements & {"O", "S", "Se", "Te", "F", "Cl", "Br", "I"}:
+        if entry.id in rows and is_titanium_or_copper(set(entry.species.values())):
             row = rows[entry.id]
             shares = {number: row["numbers"].count(number) / len(row["numbers"]) for number in row["numbers"]}
             found.setdefault(tuple(sorted(shares.items())), []).append(row)
