@@ -626,7 +626,7 @@ def _raise_too_near(name: str, one: int, other: int, distance: float) -> None:
 
 
 class _Given(NamedTuple):
-    """What is given with the structures."""
+    """The tables that are given with the structures."""
 
     ids: np.ndarray | None
     composition: pd.DataFrame | np.ndarray | Callable[[list[Structure]], pd.DataFrame] | None
@@ -636,12 +636,12 @@ class _Given(NamedTuple):
 
 
 def _check_values(given: _Given, allow_missing: bool) -> None:
-    """Raise ``ValueError`` for an id that repeats or a number that is not finite, before the work begins."""
+    """Raise ``ValueError`` for an id that repeats or a number that is not finite, before the work starts."""
     if given.ids is not None:
         check_unique_ids(given.ids.tolist())
 
     def check(table: np.ndarray, name: str) -> None:
-        # With other lengths the row number serves; that they differ is reported at the end.
+        # If lengths differ, the row number is used; the difference is reported at the end.
         check_targets(table, name, given.ids if given.ids is not None and len(given.ids) == len(table) else None)
 
     if given.composition is not None and not callable(given.composition):
@@ -653,7 +653,7 @@ def _check_values(given: _Given, allow_missing: bool) -> None:
 def _chunks(
     structures: Iterable[Structure], given: _Given, neighbors: int, n_jobs: int
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Yield what `_build_chunk` makes of a few hundred structures after the other; at least once."""
+    """Yield the chunks of `_build_chunk`, a few hundred structures each; at least one."""
     built = Parallel(n_jobs=n_jobs, return_as="generator")(
         delayed(_build_chunk)(*chunk, neighbors) for chunk in _read_chunks(structures, given)
     )
@@ -687,7 +687,7 @@ def _join(chunks: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
 
 
 def _write(chunks: Iterable[dict[str, np.ndarray]], folder: Path) -> dict[str, np.ndarray]:
-    """Lay all chunks end to end in files of `folder`, but for the offsets; return the arrays, memory-mapped."""
+    """Lay all chunks end to end in files of `folder`, without the offsets; return the arrays, memory-mapped."""
     counts, files = {name: [] for name in _COUNTS}, {}
     with ExitStack() as stack:
         for chunk in chunks:

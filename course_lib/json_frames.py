@@ -62,7 +62,7 @@ def read_json_frame(path: Path) -> JSONFrame:
     Raises
     ------
     ValueError
-        If the file is not such a table, ends in the middle or goes on after its end, repeats a key or the name of a
+        If the file is not such a table, ends in the middle or continues after its end, repeats a key or the name of a
         column, has rows that do not fit the index and the columns, or names a Python module other than pymatgen.
     """
     text = _Text(path)
@@ -86,24 +86,26 @@ def read_json_frame(path: Path) -> JSONFrame:
 
 
 def _name(name: object, what: str, text: _Text) -> str:
-    """Return the name of a row or column as text; it is a number at times."""
+    """Return the name of a row or column as text; it may be a number."""
     if isinstance(name, str | int | float) and name == name:  # NaN is not
         return str(name)
-    raise text.error(f"the name of {what} is {name!r}, not text or a number. Give the index and the columns one level")
+    raise text.error(
+        f"the name of {what} is {name!r}, not text or a number. Give the index and the columns only one level"
+    )
 
 
 def _rows(text: _Text, n_rows: int, n_columns: int) -> Iterator[list]:
-    """Yield the rows; there must be as many as names."""
+    """Yield the rows, one per name."""
     text.expect("[")
     for row in range(n_rows):
         if row:
             text.expect(",")
         cells = text.value(f"row {row}: ")
         if not isinstance(cells, list) or len(cells) != n_columns:
-            raise text.error(f"row {row} has not {n_columns} cells, as many as there are columns")
+            raise text.error(f"row {row} does not have {n_columns} cells, one per column")
         yield cells
     if text.next() != "]":
-        raise text.error(f"there are other rows than the {n_rows} of the index")
+        raise text.error(f"the number of rows is not {n_rows}, that of the index")
     text.expect("]")
     text.expect("}")
     text.end()
@@ -151,12 +153,12 @@ class _Text:
         while not rest.strip():
             if not (rest := self._piece()):
                 return
-        raise self.error(f"it goes on after its end: {rest.strip()[:20]!r}")
+        raise self.error(f"it continues after its end: {rest.strip()[:20]!r}")
 
     def expect(self, character: str) -> None:
         """Move past the next character, which must be this one."""
         if self.next() != character:
-            raise self.error(f"there is {self.next()!r} where {character!r} should be")
+            raise self.error(f"found {self.next()!r} instead of {character!r}")
         self._at += 1
 
     def value(self, where: str = "") -> object:
@@ -169,11 +171,11 @@ class _Text:
                 ends = error.msg.startswith("Unterminated") or len(self._text) - error.pos < _LONGEST_WORD
                 if not ends:
                     raise self.error(f"{where}{error.msg} at {self._text[error.pos :][:20]!r}") from error
-                self._read_more()  # it goes on in the next piece, if the file is whole
+                self._read_more()  # it continues in the next piece, if the file is whole
                 continue
             except (ValueError, RecursionError) as error:
                 raise self.error(f"{where}{error}") from error
-            if end == len(self._text):  # a number may go on
+            if end == len(self._text):  # a number may continue
                 self._read_more()
                 continue
             self._at = end

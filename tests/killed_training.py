@@ -14,7 +14,7 @@ from course_lib.training import FitConfig, fit
 
 
 def go_on(folder: Path, moment: tuple[str, int] | None = None) -> None:
-    """Train in `folder` from where the last process was, on the graphs that lie beside it.
+    """Train in `folder` from where the last process stopped, on the graphs next to it.
 
     Parameters
     ----------

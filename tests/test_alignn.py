@@ -111,7 +111,7 @@ def test_line_graph_is_that_of_networkx():
 
 
 def test_line_graph_by_a_double_loop():
-    """Pairs and angles; the first edge's vector turned round points from the atom before to the one in the middle."""
+    """Pairs and angles; the first edge's reversed vector points from the atom before to the one in the middle."""
     edge_index, edge_vector, n_atoms = small_graph()
     edges = list(zip(*edge_index.tolist(), edge_vector.double().numpy(), strict=True))
     expected = {
@@ -404,7 +404,7 @@ def authors_modules():
 
 
 def authors_name(name: str) -> str:
-    """Return what the published package calls the parameter."""
+    """Return the name of the parameter in the published package."""
     for ours, theirs in {
         "atom_embedding.linears.0": "atom_embedding.layer.0",
         "atom_embedding.norms.0": "atom_embedding.layer.1",
@@ -482,7 +482,7 @@ def test_line_graph_of_the_authors_package_lacks_pairs_of_an_edge_with_itself():
 
 
 def test_the_last_norms_of_edges_are_not_trained():
-    """What these two would normalise nothing reads any more. They stay for the published size, and say so."""
+    """Nothing reads what these two would normalise. They stay for the published size, and say so."""
     model = ALIGNN(hidden=16, alignn_layers=2, gcn_layers=2)
     idle = {name for name, parameter in model.named_parameters() if "norm" in name and not parameter.requires_grad}
     last = ("alignn_layers.1.edges.edge_norm", "gcn_layers.1.edge_norm")

@@ -1,4 +1,4 @@
-"""The command line: what it prints, where, its configuration files, and what it says about bad input."""
+"""The command line: what it prints and where, its configuration files, and its messages about bad input."""
 
 from __future__ import annotations
 
@@ -533,7 +533,7 @@ def test_debug_shows_where(tmp_path):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 @pytest.mark.parametrize("method", ["cgcnn", "random_forest"])
 def test_told_to_end(run, small, tmp_path, monkeypatch, method, number, code):
-    """The message says so; the folder is then that of a run to go on with, or free."""
+    """The message says so; the folder then holds a run that can be resumed, or is free."""
 
     def told(*arguments, **options):
         signal.raise_signal(number)
@@ -572,7 +572,7 @@ def test_a_full_disk(run, small, trained):
 
 
 def test_the_description_of_a_run_is_that_of_its_model(run, small, tmp_path):
-    """``config.yaml`` and ``run.json`` of what came to nothing go, those of a run stay."""
+    """``config.yaml`` and ``run.json`` of failed runs are removed, those of a run stay."""
     forest = ("train", "--dataset", small, "--method", "random_forest", "--folder", tmp_path)
     assert run("train", "--dataset", small, "--folder", tmp_path, "--set", "accelerator=mps")[0] == 2
     assert run(*forest, "--set", "n_estimators=2", "n_jobs=1")[0] == 0
@@ -616,7 +616,7 @@ def test_an_interruption_has_its_own_exit_code(run, monkeypatch, tmp_path):
 
 
 def test_output_can_be_piped(trained, small, tmp_path):
-    """The table alone stands on standard output, also where a library prints; and `head` may stop reading."""
+    """Standard output has only the table, even if a library prints; and `head` may stop reading."""
     files = [str(file) for file in sorted(small.glob("*.cif"))[:5]]
     command = [sys.executable, "-m", "course_lib", "predict", "--model", str(trained), "-"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -1,4 +1,4 @@
-"""course.py: sets up once, says early what is wrong, goes on after an interruption, survives a moved folder."""
+"""course.py: sets up once, says early what is wrong, continues after an interruption, survives a moved folder."""
 
 from __future__ import annotations
 

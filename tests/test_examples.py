@@ -1,4 +1,4 @@
-"""The pairs of crystals: alike for every network of distances, different for one of angles, or alike for that too."""
+"""The pairs of crystals: equal for every network of distances, and different, or equal too, for one of angles."""
 
 from collections import Counter
 from fractions import Fraction
@@ -100,7 +100,7 @@ def test_alignn_separates_the_ordered_alloys():
 
 
 def test_alignn_learns_to_separate_the_ordered_alloys():
-    """Two crystals with targets 1 and -1: who cannot tell them apart has a squared error of 1 at best."""
+    """Two crystals with targets 1 and -1: a network that cannot tell them apart has a squared error of at least 1."""
     batch, wanted = batch_of(*ordered_alloys()), torch.tensor([[1.0], [-1.0]])
     for network, separates in ((CGCNN, False), (ALIGNNSimple, False), (small_alignn, True)):
         torch.manual_seed(0)
@@ -124,7 +124,7 @@ def test_alignn_learns_to_separate_the_ordered_alloys():
 
 
 def test_alignn_is_blind_to_the_order_of_close_packed_layers():
-    """All edges are equal, so their gated mean is the same for any gates, but for the 1e-6 in the denominator."""
+    """All edges are equal, so their gated mean is the same for any gates, except for the 1e-6 in the denominator."""
     with torch.no_grad():
         fcc, hcp = settled(small_alignn)(as_double(batch_of(*close_packings())))
         d022, l12 = settled(small_alignn)(as_double(batch_of(*ordered_alloys())))

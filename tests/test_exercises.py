@@ -67,7 +67,7 @@ def says(truths: Mapping[str, bool], **changes: bool) -> dict:
 
 
 def empty_stub(*_):
-    """What a learner has not written yet."""
+    """A stub that the learner has not filled in."""
 
 
 # Exercise 1.
@@ -1439,7 +1439,7 @@ def test_variants_of_one_mistake_get_its_hint(name, words, answer):
 
 @each_checker
 def test_known_mistakes_get_their_hints(name):
-    """What the checkers' own tables hold: the right answers are accepted, and no two mistakes answer all alike."""
+    """What the checkers' own tables hold: the right answers are accepted, and no two mistakes agree on everything."""
     parts = getattr(CHECKERS[name], "parts", ())
     right = [part.right for part in parts]
     assert not parts or ask(name, tuple(right))

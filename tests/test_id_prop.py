@@ -1,4 +1,4 @@
-"""The table beside structure files: what is read, what is refused with its line, and that nothing else happens."""
+"""The table next to structure files: what is read, what is refused with its line, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Multi-task: a shared trunk, a head for each property; labels that belong to the crystals they stand beside."""
+"""Multi-task: a shared trunk, a head for each property; labels that belong to the crystals in their rows."""
 
 import numpy as np
 import pandas as pd

@@ -175,7 +175,7 @@ def test_another_run_is_not_gone_on_with(tmp_path, monkeypatch, method, changed,
 
 
 def test_going_on_elsewhere_and_with_defaults_written_out(tmp_path):
-    """Where it is computed is no part of what a run is; nor is whether a default was given."""
+    """The device does not belong to the identity of a run, nor does an explicit default."""
     learn, validate, rest = parts()
     forest = train("random_forest", learn, validate, tmp_path / "forest", settings=FOREST)
     again = train("random_forest", learn, validate, tmp_path / "forest", settings=FOREST | {"n_jobs": 2}, resume=True)
@@ -187,7 +187,7 @@ def test_going_on_elsewhere_and_with_defaults_written_out(tmp_path):
 
 
 def test_an_unfinished_run_is_told_from_another(tmp_path, monkeypatch):
-    """GAT and its multi-task twin are one network: only ``run.json`` says which was begun."""
+    """GAT and its multi-task twin are one network: only ``run.json`` says which was started."""
     learn, validate, rest = parts()
 
     def killed(self, *arguments):

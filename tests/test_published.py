@@ -117,7 +117,7 @@ def test_predictions_are_those_of_the_original(write, zipped):
 
 
 def test_neighbours_that_are_alike_share_the_places_left():
-    """In rock salt the second shell is 12 neighbours for 6 places: the original hears any 6 of them."""
+    """In rock salt the second shell is 12 neighbours for 6 places: the original uses any 6 of them."""
     rock_salts = bundled(400).query("prototype == 'rocksalt'")["structure"].iloc[:8].tolist()
     graphs = CrystalGraphs.from_structures(rock_salts)
     model = PublishedCGCNN(hidden=HIDDEN, n_conv=N_CONV, embedding=EMBEDDING).eval()

@@ -70,7 +70,7 @@ def crystals_without_targets() -> CrystalGraphs:
 
 
 def trained(targets, **settings):
-    """Return predictions of a small network, its history and itself."""
+    """Return predictions of a small network, its history and the network."""
     crystals = replace(crystals_without_targets(), y=targets[:, None])
     torch.manual_seed(0)
     network = predictors.METHODS["cgcnn"].network(n_targets=1, hidden=8, n_conv=1)

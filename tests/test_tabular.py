@@ -73,7 +73,7 @@ def test_any_unit(make, unit, offset):
 
 @pytest.mark.parametrize("make", [kernel_ridge, boosting])
 def test_both_views_beat_each_alone(make):
-    """On 400 bundled crystals, a third of them left out: each view tells something that the other does not."""
+    """On 400 bundled crystals, a third of them left out: each view holds something that the other does not."""
     graphs, y = bundled_graphs(400), bundled(400)[TARGET].to_numpy()
     test = np.arange(400) % 3 == 0
     errors = {}

@@ -1,4 +1,4 @@
-"""Training: it learns, repeats, goes on after an interruption, masks missing labels, and stays quiet."""
+"""Training: it learns, repeats, continues after an interruption, masks missing labels, and stays quiet."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def child():
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, child) -> Path:
-    """Return the folder of a run that nothing interrupts; the graphs lie beside it."""
+    """Return the folder of an uninterrupted run; the graphs are next to it."""
     folder = tmp_path_factory.mktemp("killed") / "whole"
     graphs().save(folder.parent / "graphs")
     child(folder).join()  # not in this process, whose number of threads other tests may have changed
@@ -522,7 +522,7 @@ def test_the_epoch_is_chosen_by_the_weights_of_the_loss():
 
 
 def test_a_crystal_with_one_label_still_trains():
-    """Where the gap of all is unknown but for two, the others still teach the energy, and nothing becomes NaN."""
+    """If only two gaps are known, all crystals still train the energy, and nothing becomes NaN."""
     crystals = two_targets({"band_gap": list(range(18))})
     config = FitConfig(epochs=15, batch_size=4, learning_rate=0.02)
     for task_weights in ("inverse_scale", "uncertainty", (1.0, 1.0)):
@@ -587,7 +587,7 @@ def test_learned_weights_travel_in_the_checkpoint(tmp_path, monkeypatch):
 
 
 def test_weights_from_a_list():
-    """As a JSON file gives them; to go on with the same run they have to equal the tuple."""
+    """As a JSON file gives them; to resume the same run they must equal the tuple."""
     assert FitConfig(task_weights=[1.0, 2.0]) == FitConfig(task_weights=(1.0, 2.0))
 
 

@@ -1,4 +1,4 @@
-"""Words and turns that the course replaces by plainer ones, in pages, messages, docstrings and comments."""
+"""Words and turns that the course replaces by plainer ones, on pages, in messages, docstrings and comments."""
 
 from __future__ import annotations
 
@@ -59,6 +59,13 @@ def quoted(source: str) -> Iterator[str]:
             yield node.value
 
 
+def docstrings(source: str) -> Iterator[str]:
+    """Yield the docstrings of a Python file."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+            yield ast.get_docstring(node) or ""
+
+
 def shown(notebook: Path) -> Iterator[str]:
     """Yield what a notebook says to its reader: its Markdown, and what stands for its figures."""
     for cell in jupytext.read(notebook).cells:
@@ -78,6 +85,8 @@ def texts() -> Iterator[tuple[str, str]]:
     ]
     for path in code:
         yield from ((str(path.relative_to(ROOT)), text) for text in quoted(path.read_text(encoding="utf-8")))
+    for path in ROOT.glob("tests/*.py"):
+        yield from ((path.name, text) for text in docstrings(path.read_text(encoding="utf-8")))
 
 
 @pytest.fixture(scope="module")
