@@ -204,7 +204,7 @@ def test_train_asks_which_column_where_several_would_do(run, small, tmp_path):
     for data in (dataset, tmp_path / "graphs"):
         code, _, messages = run("train", "--dataset", data, *options)
         assert code == 2
-        assert re.search(r"has 2 columns of numbers: target_1, target_2. Say with --target which", messages)
+        assert re.search(r"has 2 columns of numbers: target_1, target_2. Choose with --target which", messages)
         assert not (tmp_path / "run").exists()
     code, _, messages = run("train", "--dataset", dataset, "--target", "target_2", *options)
     assert code == 0
@@ -235,7 +235,7 @@ def test_a_column_with_gaps_stops_nobody_who_did_not_ask_for_it(run, tmp_path):
     assert "learns energy; leaves out n, kappa, note" in messages
     code, _, messages = run("train", *options, tmp_path / "other")
     assert code == 2
-    assert "3 columns of numbers: n, energy, kappa. Say with --target" in messages
+    assert "3 columns of numbers: n, energy, kappa. Choose with --target" in messages
     code, _, messages = run("train", "--target", "kappa", *options, tmp_path / "other")
     assert code == 2
     assert re.search(r"kappa: row 1 \(id '1'\) is nan \(11 such values\)", messages)

@@ -220,7 +220,7 @@ def test_a_folder_that_holds_something_else(tmp_path):
             with pytest.raises(FileExistsError, match=f"{name} holds {what} "):
                 train("random_forest", learn, validate, tmp_path / name, settings=FOREST, resume=resume)
     fit(METHODS["cgcnn"].network(), learn, validate, FitConfig(epochs=1, batch_size=8, folder=tmp_path / "fit"))
-    with pytest.raises(ValueError, match=r"fit holds a model, but no run.json that says what it is"):
+    with pytest.raises(ValueError, match=r"fit holds a model, but no run.json that describes it"):
         train("cgcnn", learn, validate, tmp_path / "fit", settings=QUICK, resume=True)
 
 
@@ -229,17 +229,17 @@ def test_a_model_of_another_run_is_noticed(tmp_path):
     for seed in (0, 1):
         train("random_forest", learn, validate, tmp_path / str(seed), settings=FOREST, seed=seed)
     (tmp_path / "0" / "forest.npz").write_bytes((tmp_path / "1" / "forest.npz").read_bytes())
-    with pytest.raises(ValueError, match=r"forest.npz is damaged, or not the model that run.json tells of"):
+    with pytest.raises(ValueError, match=r"forest.npz is damaged, or not the model that run.json describes"):
         load(tmp_path / "0")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda about: [], "run.json: it does not say method, units, training_range"),
-        (lambda about: {"method": "cgcnn"}, "run.json: it does not say units, training_range"),
+        (lambda about: [], "run.json: it lacks method, units, training_range"),
+        (lambda about: {"method": "cgcnn"}, "run.json: it lacks units, training_range"),
         (lambda about: about | {"units": ["eV"]}, "run.json: units is .*, not an object"),
-        (lambda about: about | {"units": {"gap": "eV"}}, f"predicts {TARGET}, run.json tells of gap"),
+        (lambda about: about | {"units": {"gap": "eV"}}, f"predicts {TARGET}, but run.json names gap"),
         (lambda about: about | {"training_range": {"low": []}}, "run.json: TypeError"),
         (lambda about: about | {"training_range": about["training_range"] | {"low": [None]}}, "run.json: a training r"),
         (lambda about: about | {"seconds": 1, "files": 3}, "run.json: files is 3, not an object"),
@@ -273,8 +273,8 @@ def test_a_run_file_that_is_not_read(tmp_path, text):
         ("cgcnn", {"settings": {"epoch": 3}}, "unknown setting 'epoch' of a network; the settings are epochs"),
         ("cgcnn", {"settings": {"epochs": 0}}, "epochs is 0"),
         ("cgcnn", {"settings": {"epochs": "ten"}}, "epochs is 'ten', not a whole number"),
-        ("cgcnn", {"settings": {"folder": "x"}}, "no setting 'folder' of a network"),
-        ("cgcnn", {"settings": {"seed": 3}}, "no setting 'seed' of a network"),
+        ("cgcnn", {"settings": {"folder": "x"}}, "unknown setting 'folder' of a network"),
+        ("cgcnn", {"settings": {"seed": 3}}, "unknown setting 'seed' of a network"),
         ("cgcnn", {"sizes": {"hidden": -1}}, "sizes of cgcnn: hidden is -1; it must be at least 1"),
         ("cgcnn", {"sizes": {"n_conv": 0}}, "sizes of cgcnn: n_conv is 0; it must be at least 1"),
         ("cgcnn", {"sizes": {"n_targets": 2}}, "sizes of cgcnn: .*n_targets"),
@@ -283,7 +283,7 @@ def test_a_run_file_that_is_not_read(tmp_path, text):
         ("cgcnn", {"settings": {"learning_rate": 0}}, "learning_rate is 0; it must be more than 0"),
         ("cgcnn", {"settings": {"accelerator": "mps"}}, "accelerator, devices, .* do not work here"),
         ("cgcnn", {"seed": -1}, "seed is -1; it must be at least 0"),
-        ("kernel_ridge", {"settings": {"trees": 3}}, "no setting 'trees' of kernel_ridge; there are: alpha, reach"),
+        ("kernel_ridge", {"settings": {"trees": 3}}, "unknown setting 'trees' of kernel_ridge; the settings are: alpha, reach"),
         ("kernel_ridge", {"settings": {"reach": -1}}, "reach is -1; it must be more than 0"),
         ("boosting", {"settings": {"max_iter": 0}}, "The 'max_iter' parameter .* Got 0"),
         ("random_forest", {"settings": {"trees": 3}}, "Invalid parameter 'trees'"),
