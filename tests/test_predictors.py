@@ -283,7 +283,11 @@ def test_a_run_file_that_is_not_read(tmp_path, text):
         ("cgcnn", {"settings": {"learning_rate": 0}}, "learning_rate is 0; it must be more than 0"),
         ("cgcnn", {"settings": {"accelerator": "mps"}}, "accelerator, devices, .* do not work here"),
         ("cgcnn", {"seed": -1}, "seed is -1; it must be at least 0"),
-        ("kernel_ridge", {"settings": {"trees": 3}}, "unknown setting 'trees' of kernel_ridge; the settings are: alpha, reach"),
+        (
+            "kernel_ridge",
+            {"settings": {"trees": 3}},
+            "unknown setting 'trees' of kernel_ridge; the settings are: alpha, reach",
+        ),
         ("kernel_ridge", {"settings": {"reach": -1}}, "reach is -1; it must be more than 0"),
         ("boosting", {"settings": {"max_iter": 0}}, "The 'max_iter' parameter .* Got 0"),
         ("random_forest", {"settings": {"trees": 3}}, "Invalid parameter 'trees'"),
