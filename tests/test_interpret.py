@@ -231,7 +231,7 @@ def test_bad_input():
         block_errors(model(total), graphs.subset([0]))
     with pytest.raises(ValueError, match="24 crystals and 1 repeats; at least 2"):
         block_errors(model(total), graphs, n_repeats=1)
-    with pytest.raises(ValueError, match="predict gave the columns gap; none is the target 'y'"):
+    with pytest.raises(ValueError, match="predict returned the columns gap; none is the target 'y'"):
         block_errors(lambda some: pd.DataFrame({"gap": signals(some)[0]}), graphs)
     graphs.y[3] = np.nan
     with pytest.raises(ValueError, match=r"target: row 3 \(id 'po-3'\) is nan"):
