@@ -333,9 +333,9 @@ print(f"graph:                {(end - middle) * per_crystal:.2f} ms per crystal"
 # ### A random forest on the composition
 #
 # A random forest averages many decision trees, each grown on a random part of the data
-# {cite:p}`breiman2001forests`. Ours has 100 trees, at most 30 levels deep, and is
-# otherwise scikit-learn's. (The recorded forests, from the next test on and in all later notebooks, have tuned settings:
-# leaves of at least three crystals, and half of the features for each split.)
+# {cite:p}`breiman2001forests`. Ours has 100 trees, at most 30 levels deep, and otherwise the default settings of
+# scikit-learn. (The recorded forests, from the next test on and in all later notebooks, have tuned settings: leaves of
+# at least three crystals, and half of the features for each split.)
 
 # %%
 from course_lib.forest import fit_forest
@@ -653,9 +653,9 @@ part.round(3)
 #
 # ### Watch it learn
 #
-# When does a network learn that polymorphs differ? We train CGCNN once more, on formula-grouped folds, and keep what it
-# predicts for the validation crystals after each epoch. None of their formulas is in the training set. PyTorch calls a
-# *forward hook* with every output of a network, and `fit` predicts the validation crystals after each epoch anyway.
+# When does a network learn that polymorphs differ? We train CGCNN again, on a formula-grouped fold, and keep its
+# predictions for the validation crystals after each epoch. None of their formulas is in the training set. PyTorch calls
+# a *forward hook* with every output of a network, and `fit` predicts the validation crystals after each epoch anyway.
 
 # %%
 from course_lib.makers import make_learner
@@ -688,7 +688,7 @@ by_trees = trees.predict(composition.iloc[new.validation])
 by_trees = pd.Series(by_trees, index=unseen.index)
 
 # %% [markdown]
-# The slider steps through the epochs. Marked are the polymorphs of one formula; dots are other validation crystals.
+# The slider steps through the epochs. Marks are the polymorphs of one formula; dots are other validation crystals.
 #
 # > **Predict.** After the first epoch, will CGCNN already give the polymorphs of a formula different energies?
 # >

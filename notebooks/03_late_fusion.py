@@ -129,8 +129,8 @@ assert errors.loc[FOREST, ("random", "training set")] > floor
 
 # %% [markdown]
 # Second, its trees are not fully grown: a leaf holds at least three crystals. Third, each tree is grown on a bootstrap
-# sample, in which about a third of the crystals are missing, and for these it predicts like for new ones. We remove the
-# reasons one after the other. The first goes if we keep one crystal of each formula:
+# sample, in which about a third of the crystals are missing, and for these it predicts as for new ones. We remove the
+# reasons one after the other. The first one disappears if we keep one crystal of each formula:
 
 # %%
 from course_lib.composition import magpie
@@ -152,8 +152,8 @@ assert leaves_of_three > leaves_of_one > 0.05
 assert all_crystals < 1e-3, "now it knows them by heart"
 
 # %% [markdown]
-# Only without all three does the forest repeat what it was trained on. The largest part is the third: it is what makes a
-# forest more than one tree.
+# Only when all three are removed does the forest repeat what it was trained on. The third reason has the largest
+# effect: the samples are what makes a forest more than one tree.
 
 # %% [markdown]
 # ## Wrong: alpha from the training set

@@ -440,8 +440,8 @@ price.rename(index=LABELS).to_frame("an epoch, times CGCNN").round(2)
 #
 # ## A quest
 #
-# Zinc sulfide has two forms, zincblende and wurtzite. How many numbers, scales and shifts together, does the composition send
-# into the network for one of them? And are they the same for the other?
+# Zinc sulfide has two forms, zinc blende and wurtzite. How many numbers, scales and shifts together, does the
+# composition give to the network for one of them? And are they the same for the other?
 
 # %%
 from pymatgen.core import Lattice, Structure

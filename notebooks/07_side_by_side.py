@@ -359,8 +359,8 @@ assert smallest.idxmax() == "RF-SCM/Magpie"
 #
 # ## A quest
 #
-# `matbench_jdft2d` holds 636 layered crystals; predicted is the energy that it takes to peel off a layer. By which share is
-# ALIGNN's error smaller than that of the forest (`RF-SCM/Magpie`) there?
+# `matbench_jdft2d` holds 636 layered crystals; the target is the energy that it takes to peel off a layer. By what
+# share is ALIGNN's error smaller than that of the forest (`RF-SCM/Magpie`) there?
 
 # %%
 layered = board["jdft2d (meV/atom)"]

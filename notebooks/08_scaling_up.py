@@ -501,9 +501,9 @@ assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
 #
 # ## A quest
 #
-# Metal-organic frameworks are porous crystals with large cells. Take 20,000 of them, with 500 atoms each. About how many
-# gigabytes do the edges of their graphs take, with as many edges per atom and bytes per edge as at the top of *Where the
-# memory goes*?
+# Metal-organic frameworks are porous crystals with large cells. Take 20,000 of them, with 500 atoms each. About how
+# many gigabytes do the edges of their graphs take? Use the numbers of edges per atom and bytes per edge from the start
+# of *Where the memory goes*.
 
 # %%
 edges_per_atom = 400 / 30
