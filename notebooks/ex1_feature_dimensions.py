@@ -170,9 +170,9 @@ check_variants(first, second, available=len(train))
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# Usual sizes: dropout 0.1 to 0.5; with AdamW and such a short training run, weight decay 0.1 to 1; one hidden layer of
-# 16 to
-# 64. Or give it more crystals.
+# Usual sizes: dropout 0.1 to 0.5; with AdamW and such a short training run, weight decay 0.1 to 1; one hidden layer
+# with 16 to 64 outputs.
+# Or give it more crystals.
 #
 # </details>
 
