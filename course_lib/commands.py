@@ -82,5 +82,5 @@ def say(message: str) -> None:
 
 def first_process() -> bool:
     """Return whether this process speaks for all that train together."""
-    lightning = sys.modules.get("lightning.pytorch.utilities")  # where it is not loaded, nothing is trained
-    return lightning is None or lightning.rank_zero_only.rank == 0
+    parallel = sys.modules.get("course_lib.parallel")  # where it is not loaded, nothing is trained
+    return parallel is None or parallel.started_as() == 0

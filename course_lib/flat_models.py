@@ -6,13 +6,18 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.metrics.pairwise import laplacian_kernel
-from sklearn.pipeline import Pipeline
 
 from course_lib.files import check_zip, replacing
 from course_lib.validation import named
+
+if TYPE_CHECKING:
+    from sklearn.compose import TransformedTargetRegressor
+    from sklearn.pipeline import Pipeline
+
+    from course_lib.forest import Forest
 
 _CHUNK = 2048  # crystals predicted together by a kernel: a table of these by all training crystals is held
 
@@ -26,7 +31,7 @@ class FlatModel(ABC):
     target_names : numpy.ndarray of str, shape (n_targets,)
         Names of what is predicted.
     reads : numpy.ndarray of str
-        Which features it reads: keys of `course_lib.tabular.PARTS`, in this order.
+        Which features it reads: keys of `course_lib.features.PARTS`, in this order.
     """
 
     target_names: np.ndarray
@@ -71,7 +76,7 @@ class FlatModel(ABC):
 
 @dataclass(frozen=True, eq=False)
 class FlatKernelRidge(FlatModel):
-    r"""A fitted `course_lib.tabular.kernel_ridge`.
+    r"""A fitted `course_lib.tabular.kernel_ridge`, as arrays.
 
     .. math:: \hat y = b + \sum_j c_j\, \exp\bigl(-\gamma\, \lVert (x - m) / s - p_j \rVert_1\bigr)
 
@@ -116,10 +121,12 @@ class FlatKernelRidge(FlatModel):
 
     def predict(self, features: np.ndarray) -> np.ndarray:
         """Predict (B, n_targets) from features (B, n_features)."""
+        from scipy.spatial.distance import cdist  # importing SciPy takes longer than many a use of this package
+
         x = (np.asarray(features, dtype=float) - self.center) / self.scale
         values = np.empty((len(x), len(self.offset)))
         for start in range(0, len(x), _CHUNK):
-            kernel = laplacian_kernel(x[start : start + _CHUNK], self.points, gamma=float(self.gamma))
+            kernel = np.exp(-self.gamma * cdist(x[start : start + _CHUNK], self.points, "cityblock"))
             values[start : start + _CHUNK] = kernel @ self.coefficients
         return values + self.offset
 
@@ -138,3 +145,101 @@ class FlatKernelRidge(FlatModel):
                 raise ValueError(f"its {name} has the shape {values.shape}, not {shape}, or holds what is not finite.")
         if not np.isfinite(self.points).all() or not (self.scale > 0).all() or self.gamma <= 0:
             raise ValueError("its points are not finite, or its scales are not positive.")
+
+
+@dataclass(frozen=True, eq=False)
+class FlatForest(FlatModel):
+    """Fitted trees: a random forest, which predicts their mean, or boosted trees, whose sum is written as a mean.
+
+    Attributes
+    ----------
+    target_names, reads
+        As in `FlatModel`.
+    feature : numpy.ndarray of int64, shape (n_nodes,)
+        The feature that a node tests; negative at a leaf.
+    threshold : numpy.ndarray of float64, shape (n_nodes,)
+        Where the feature is at most this, the way goes left.
+    left, right : numpy.ndarray of int64, shape (n_nodes,)
+        The next nodes.
+    value : numpy.ndarray of float64, shape (n_nodes, n_targets)
+        What a leaf predicts.
+    root : numpy.ndarray of int64, shape (n_trees,)
+        Where each tree begins.
+    """
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    value: np.ndarray
+    root: np.ndarray
+
+    @classmethod
+    def of(cls, forest: Forest, target_names: Sequence[str], reads: Sequence[str] = ("composition",)) -> FlatForest:
+        """Lay the trees of a fitted forest end to end."""
+        trees = [estimator.tree_ for estimator in forest.estimators_]
+        root = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
+        return cls(
+            target_names=np.asarray(target_names, dtype=str),
+            reads=np.asarray(reads, dtype=str),
+            feature=np.concatenate([tree.feature for tree in trees]),
+            threshold=np.concatenate([tree.threshold for tree in trees]),
+            left=np.concatenate([tree.children_left + start for tree, start in zip(trees, root, strict=True)]),
+            right=np.concatenate([tree.children_right + start for tree, start in zip(trees, root, strict=True)]),
+            value=np.concatenate([tree.value[:, :, 0] for tree in trees]) * forest.scale_ + forest.offset_,
+            root=root,
+        )
+
+    @classmethod
+    def of_boosting(
+        cls, fitted: TransformedTargetRegressor, target_names: Sequence[str], reads: Sequence[str]
+    ) -> FlatForest:
+        """Lay the trees of a fitted `course_lib.tabular.boosting` end to end."""
+        boosted, targets = fitted.regressor_, fitted.transformer_
+        trees = [tree.nodes for of_step in boosted._predictors for tree in of_step]
+        root = np.cumsum([0, *map(len, trees[:-1])])
+        start = np.repeat(root, [len(tree) for tree in trees])
+        nodes = np.concatenate(trees)
+        leaf = nodes["is_leaf"].astype(bool)
+        # The sum of the trees, and what they start from, is the mean of trees with these values.
+        value = nodes["value"] * len(trees) + float(np.ravel(boosted._baseline_prediction)[0])
+        return cls(
+            target_names=np.asarray(target_names, dtype=str),
+            reads=np.asarray(reads, dtype=str),
+            feature=np.where(leaf, -1, nodes["feature_idx"].astype(np.int64)),
+            threshold=nodes["num_threshold"],
+            left=nodes["left"].astype(np.int64) + start,
+            right=nodes["right"].astype(np.int64) + start,
+            value=value[:, None] * targets.std_ + targets.mean_,
+            root=root,
+        )
+
+    def predict(self, features: np.ndarray) -> np.ndarray:
+        """Return the mean over the trees, (B, n_targets), for composition features (B, n_features)."""
+        features = np.asarray(features, dtype=np.float32)  # as scikit-learn compares them
+        total = np.zeros((len(features), self.value.shape[1]))
+        rows = np.arange(len(features))
+        for root in self.root:
+            node = np.full(len(features), root)
+            while (inner := self.feature[node] >= 0).any():
+                at = node[inner]
+                goes_left = features[rows[inner], self.feature[at]] <= self.threshold[at]
+                node[inner] = np.where(goes_left, self.left[at], self.right[at])
+            total += self.value[node]
+        return total / len(self.root)
+
+    def _check(self) -> None:
+        """Raise ``ValueError`` when the arrays make no trees, on which every way ends at a leaf."""
+        n_nodes = len(self.feature)
+        for name in ("threshold", "left", "right", "value"):
+            if len(getattr(self, name)) != n_nodes:
+                raise ValueError(f"it has {n_nodes} features, but {len(getattr(self, name))} of {name}.")
+        if self.value.shape != (n_nodes, len(self.target_names)) or not np.isfinite(self.value).all():
+            raise ValueError(f"its values are not {len(self.target_names)} finite numbers per node.")
+        inner = np.flatnonzero(self.feature >= 0)
+        for name in ("left", "right"):
+            after = getattr(self, name)[inner]
+            if ((after <= inner) | (after >= n_nodes)).any():
+                raise ValueError(f"a node of it has none of the later nodes on its {name}.")
+        if not len(self.root) or ((self.root < 0) | (self.root >= n_nodes)).any():
+            raise ValueError("its trees do not begin at nodes of it.")

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import GroupKFold, KFold, cross_val_predict
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from course_lib.composition import magpie
-from course_lib.flat_models import FlatModel
 from course_lib.scaling import mean_and_std
 from course_lib.validation import check_same_length, check_targets, check_unique_ids
 
@@ -155,101 +153,3 @@ def fit_forest(
     model.fit(structures, targets)
     seconds = time.perf_counter() - start
     return ForestResult(model, pd.Series(out_of_fold, index=targets.index, name=targets.name), seconds)
-
-
-@dataclass(frozen=True, eq=False)
-class FlatForest(FlatModel):
-    """Fitted trees: a random forest, which predicts their mean, or boosted trees, whose sum is written as a mean.
-
-    Attributes
-    ----------
-    target_names, reads
-        As in `FlatModel`.
-    feature : numpy.ndarray of int64, shape (n_nodes,)
-        The feature that a node tests; negative at a leaf.
-    threshold : numpy.ndarray of float64, shape (n_nodes,)
-        Where the feature is at most this, the way goes left.
-    left, right : numpy.ndarray of int64, shape (n_nodes,)
-        The next nodes.
-    value : numpy.ndarray of float64, shape (n_nodes, n_targets)
-        What a leaf predicts.
-    root : numpy.ndarray of int64, shape (n_trees,)
-        Where each tree begins.
-    """
-
-    feature: np.ndarray
-    threshold: np.ndarray
-    left: np.ndarray
-    right: np.ndarray
-    value: np.ndarray
-    root: np.ndarray
-
-    @classmethod
-    def of(cls, forest: Forest, target_names: Sequence[str], reads: Sequence[str] = ("composition",)) -> FlatForest:
-        """Lay the trees of a fitted forest end to end."""
-        trees = [estimator.tree_ for estimator in forest.estimators_]
-        root = np.cumsum([0, *(tree.node_count for tree in trees[:-1])])
-        return cls(
-            target_names=np.asarray(target_names, dtype=str),
-            reads=np.asarray(reads, dtype=str),
-            feature=np.concatenate([tree.feature for tree in trees]),
-            threshold=np.concatenate([tree.threshold for tree in trees]),
-            left=np.concatenate([tree.children_left + start for tree, start in zip(trees, root, strict=True)]),
-            right=np.concatenate([tree.children_right + start for tree, start in zip(trees, root, strict=True)]),
-            value=np.concatenate([tree.value[:, :, 0] for tree in trees]) * forest.scale_ + forest.offset_,
-            root=root,
-        )
-
-    @classmethod
-    def of_boosting(
-        cls, fitted: TransformedTargetRegressor, target_names: Sequence[str], reads: Sequence[str]
-    ) -> FlatForest:
-        """Lay the trees of a fitted `course_lib.tabular.boosting` end to end."""
-        boosted, targets = fitted.regressor_, fitted.transformer_
-        trees = [tree.nodes for of_step in boosted._predictors for tree in of_step]
-        root = np.cumsum([0, *map(len, trees[:-1])])
-        start = np.repeat(root, [len(tree) for tree in trees])
-        nodes = np.concatenate(trees)
-        leaf = nodes["is_leaf"].astype(bool)
-        # The sum of the trees, and what they start from, is the mean of trees with these values.
-        value = nodes["value"] * len(trees) + float(np.ravel(boosted._baseline_prediction)[0])
-        return cls(
-            target_names=np.asarray(target_names, dtype=str),
-            reads=np.asarray(reads, dtype=str),
-            feature=np.where(leaf, -1, nodes["feature_idx"].astype(np.int64)),
-            threshold=nodes["num_threshold"],
-            left=nodes["left"].astype(np.int64) + start,
-            right=nodes["right"].astype(np.int64) + start,
-            value=value[:, None] * targets.std_ + targets.mean_,
-            root=root,
-        )
-
-    def predict(self, features: np.ndarray) -> np.ndarray:
-        """Return the mean over the trees, (B, n_targets), for composition features (B, n_features)."""
-        features = np.asarray(features, dtype=np.float32)  # as scikit-learn compares them
-        total = np.zeros((len(features), self.value.shape[1]))
-        rows = np.arange(len(features))
-        for root in self.root:
-            node = np.full(len(features), root)
-            while (inner := self.feature[node] >= 0).any():
-                at = node[inner]
-                goes_left = features[rows[inner], self.feature[at]] <= self.threshold[at]
-                node[inner] = np.where(goes_left, self.left[at], self.right[at])
-            total += self.value[node]
-        return total / len(self.root)
-
-    def _check(self) -> None:
-        """Raise ``ValueError`` when the arrays make no trees, on which every way ends at a leaf."""
-        n_nodes = len(self.feature)
-        for name in ("threshold", "left", "right", "value"):
-            if len(getattr(self, name)) != n_nodes:
-                raise ValueError(f"it has {n_nodes} features, but {len(getattr(self, name))} of {name}.")
-        if self.value.shape != (n_nodes, len(self.target_names)) or not np.isfinite(self.value).all():
-            raise ValueError(f"its values are not {len(self.target_names)} finite numbers per node.")
-        inner = np.flatnonzero(self.feature >= 0)
-        for name in ("left", "right"):
-            after = getattr(self, name)[inner]
-            if ((after <= inner) | (after >= n_nodes)).any():
-                raise ValueError(f"a node of it has none of the later nodes on its {name}.")
-        if not len(self.root) or ((self.root < 0) | (self.root >= n_nodes)).any():
-            raise ValueError("its trees do not begin at nodes of it.")

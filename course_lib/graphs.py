@@ -25,7 +25,6 @@ import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
-from torch_geometric.data import Batch
 from vesin import NeighborList
 
 from course_lib import graph_files
@@ -42,6 +41,7 @@ from course_lib.validation import (
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
+    from torch_geometric.data import Batch
 
 Values = TypeVar("Values", np.ndarray, torch.Tensor)
 
@@ -309,6 +309,8 @@ class CrystalGraphs:
             ``y`` (B, n_targets) with 0 where missing and ``y_mask`` (B, n_targets) bool, true where there is a label;
             PyG's ``batch`` (N,) and ``ptr`` (B + 1,).
         """
+        from torch_geometric.data import Batch  # importing PyG takes longer than many a use of this package
+
         rows = self._rows_at(indices)
         atoms, n_atoms = _slices(self.atom_offset, rows)
         bonds, n_bonds = _slices(self.bond_offset, rows)

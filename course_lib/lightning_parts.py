@@ -1,24 +1,177 @@
-"""Guards around Lightning while `course_lib.training.fit` runs, and the sampler of several processes."""
+"""What `course_lib.training.fit` gives to Lightning, and guards around it."""
 
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import current_thread, main_thread
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback
+from lightning import seed_everything  # noqa: F401 (for `course_lib.training`)
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch.utils.data import Sampler
+from torch import Tensor
+from torchmetrics import MeanMetric
 
+from course_lib import __version__
 from course_lib.files import replacing
-from course_lib.parallel import from_first_process, n_processes, process_number
+from course_lib.losses import task_errors
+from course_lib.parallel import n_processes, sum_over_processes
+from course_lib.validation import named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch_geometric.data import Batch
+
+    from course_lib.training import CrystalRegressor, FitConfig
+
+_HASTE = 10  # factor for learned task weights: at the rate of the network they would not converge before it stops
+
+
+class Fitting(lightning.LightningModule):
+    """How Lightning trains a `course_lib.training.CrystalRegressor`: its parts are this module's, under the same names.
+
+    Parameters
+    ----------
+    regressor : CrystalRegressor
+        What is trained, in place.
+    """
+
+    def __init__(self, regressor: CrystalRegressor):
+        super().__init__()
+        self.about = regressor.about
+        self.network = regressor.network
+        self.target_scaler, self.task_weights = regressor.target_scaler, regressor.task_weights
+        # An error that is NaN must show in the mean; by default the metric would leave it out. (What the metric calls
+        # "disable" would do as well, but torchmetrics 1.9 then forgets the weights.)
+        self.train_loss = MeanMetric(nan_strategy=math.nan)
+        names = self.about["target_names"]
+        self.val_errors = torch.nn.ModuleList(MeanMetric(nan_strategy=math.nan) for _ in names)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch; Lightning's own way looks at every entry of it in Python first."""
+        return batch.to(device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch with standardised targets, over the labels that are known."""
+        known = batch.y_mask
+        output, wanted = self.network(batch), batch.y
+        n_labels = sum_over_processes(known.sum(0))  # the processes may hold different numbers of them
+        per_process = n_labels.clamp(min=1) / n_processes()
+        errors = task_errors(output, wanted, known, self.task_weights.loss, per_process)
+        loss = self.task_weights(errors, n_labels > 0)
+        self.train_loss.update(loss.detach(), n_labels.sum())
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add the absolute errors of one batch with standardised targets to the epoch's means."""
+        error = (self.network(batch) - batch.y).abs()
+        for k, metric in enumerate(self.val_errors):
+            metric.update(error[:, k][batch.y_mask[:, k]])
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the epoch's training loss and the error that chooses the best epoch; keep the rest for the history."""
+        errors = torch.stack([metric.compute() for metric in self.val_errors])
+        in_units = errors.cpu().double() * self.target_scaler.std
+        self.epoch = {}
+        for name, error, weight in zip(self.about["target_names"], in_units, self.task_weights.lambda_k, strict=True):
+            self.epoch |= {f"val_mae_{name}": error.item(), f"lambda_{name}": weight.item()}
+        found = {"train_loss": self.train_loss.compute(), "val_error": (self.task_weights.shares * errors).sum()}
+        for metric in (self.train_loss, *self.val_errors):
+            metric.reset()
+        # The metrics have joined the processes already; `sync_dist` is only what silences Lightning.
+        self.log_dict(found, sync_dist=True)
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Add what the regressor is made from, and the version of this library."""
+        checkpoint |= {"hyper_parameters": self.about, "course_lib": __version__}
+
+    def configure_optimizers(self) -> dict:
+        """AdamW with a one-cycle learning rate over all steps; learned task weights have a higher rate and no decay."""
+        rate, decay = self.about["config"]["learning_rate"], self.about["config"]["weight_decay"]
+        groups = [
+            {"params": self.network.parameters(), "weight_decay": decay},
+            {"params": self.task_weights.parameters(), "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=rate, fused=True)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, [rate, _HASTE * rate], total_steps=int(self.trainer.estimated_stepping_batches)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class History(Callback):
+    """Keep the logged numbers of every epoch; they travel in the checkpoint, so a resumed run has them all.
+
+    The random generators' states go along: they decide the shuffling and dropout of the next epoch. Those of the first
+    process are enough, see `course_lib.parallel.Share`.
+    """
+
+    def __init__(self):
+        self.rows: list[dict] = []
+        self.begun = False  # whether training has started, after a checkpoint was read
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: Fitting) -> None:
+        """Note that errors are no longer about the checkpoint."""
+        self.begun = True
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: Fitting) -> None:
+        """Keep what was logged in this epoch."""
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.rows.append({"train_loss": logged["train_loss"], **pl_module.epoch, "val_error": logged["val_error"]})
+
+    def state_dict(self) -> dict:
+        """Return what goes into the checkpoint."""
+        cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+        return {"rows": self.rows, "rng": torch.get_rng_state(), "cuda_rng": cuda}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """Take what `state_dict` returned."""
+        self.rows = state_dict["rows"]
+        torch.set_rng_state(state_dict["rng"])  # next, Lightning makes the loader's iterator, which draws from it
+        if state_dict["cuda_rng"] is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state_dict["cuda_rng"])
+
+
+def trainer(config: FitConfig, history: History, folder: Path) -> lightning.Trainer:
+    """Return what trains; raise ``ValueError`` where the settings do not work on this machine."""
+    # Both at the end of an epoch, after the history: a resumed run finds the epoch finished.
+    settings = {"save_on_train_epoch_end": True, "enable_version_counter": False}
+    callbacks = [history, EndAtSigterm(), ModelCheckpoint(folder, "best", monitor="val_error", **settings)]
+    if config.folder is not None:
+        callbacks.append(ModelCheckpoint(folder, "last", **settings))
+    if config.patience is not None:
+        callbacks.append(EarlyStopping("val_error", patience=config.patience))
+    alone = config.devices == config.num_nodes == 1
+    # A graph that stays the same may have parameters that nothing uses. Buffers need no copying around: batch norm
+    # computes the same running means in all processes.
+    strategy = "auto" if alone else DDPStrategy(static_graph=True, forward_sync_buffers=False)
+    with named("the settings accelerator, devices, num_nodes and precision do not work here"):
+        return lightning.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            strategy=strategy,
+            use_distributed_sampler=False,  # Lightning's uses some crystals twice, to give each process equally many
+            plugins=[WholeFiles()],
+            precision=config.precision,
+            max_epochs=config.epochs,
+            callbacks=callbacks,
+            logger=False,
+            enable_progress_bar=config.progress,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+        )
 
 
 class WholeFiles(TorchCheckpointIO):
@@ -55,37 +208,6 @@ class EndAtSigterm(Callback):
             signal.signal(signal.SIGTERM, end)
 
 
-class Share(Sampler[int]):
-    """The crystals that one of n processes takes: every n-th of an order that all share.
-
-    Parameters
-    ----------
-    n_crystals : int
-        Number of crystals.
-    shuffle : bool, default False
-        Whether each epoch has an order of its own. It is drawn as ``RandomSampler`` does.
-    left_out : int, default 0
-        How many crystals at the end of the order are left out.
-    """
-
-    def __init__(self, n_crystals: int, shuffle: bool = False, left_out: int = 0):
-        self.n_crystals, self.shuffle, self.n_taken = n_crystals, shuffle, n_crystals - left_out
-
-    def __len__(self) -> int:
-        return len(range(process_number(), self.n_taken, n_processes()))
-
-    def __iter__(self) -> Iterator[int]:
-        order = self._shuffled() if self.shuffle else range(self.n_crystals)
-        yield from order[process_number() : self.n_taken : n_processes()]
-
-    def _shuffled(self) -> list[int]:
-        seed = from_first_process(int(torch.empty((), dtype=torch.int64).random_().item()))
-        if process_number() > 0:
-            # Dropout differs between processes, and continues as it would have when a run is resumed.
-            torch.manual_seed(seed + process_number())
-        return torch.randperm(self.n_crystals, generator=torch.Generator().manual_seed(seed)).tolist()
-
-
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Silence what Lightning says at every start: devices found, tips, advice on loader processes.
@@ -106,17 +228,6 @@ def quiet_lightning() -> Iterator[None]:
         finally:
             for logger, level in zip(loggers, levels, strict=True):
                 logger.setLevel(level)
-
-
-@contextmanager
-def flush_denormals() -> Iterator[None]:
-    """Round denormal numbers to zero: small gradients become denormal, and some processors are very slow with them."""
-    before = bool(torch.tensor(torch.finfo(torch.float32).tiny) / 2 == 0)
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
 
 
 @contextmanager

@@ -7,12 +7,16 @@ together.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from torch_geometric.data import Batch
 
 from course_lib.composition import by_atomic_number, element_properties
 from course_lib.graphs import CrystalGraphs
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 _STATISTICS = ("minimum", "maximum", "range", "mean", "avg_dev")  # of the atoms of a crystal; matminer's names
 _CHUNK = 2000  # crystals computed together

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
-from sklearn.base import RegressorMixin
 
 from course_lib.methods import METHODS, Method, trained
 from course_lib.models import CrystalModel
 from course_lib.training import FitConfig
 from course_lib.validation import check_seed, named, plain
+
+if TYPE_CHECKING:
+    from sklearn.base import RegressorMixin
 
 SETTINGS = tuple(
     name for name in FitConfig.__dataclass_fields__ if name not in ("seed", "folder", "resume", "progress")

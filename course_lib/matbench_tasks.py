@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from lightning.pytorch.utilities import rank_zero_only
 from sklearn.metrics import roc_auc_score
 
 from course_lib import __version__, predictors
@@ -25,6 +24,7 @@ from course_lib.files import locked, replacing, with_checksum, without_checksum,
 from course_lib.graph_files import META
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import check_settings, method_named
+from course_lib.parallel import started_as
 from course_lib.validation import check_jobs, check_same_length, named
 
 if TYPE_CHECKING:
@@ -131,13 +131,16 @@ def benchmark(
     return _record(task, run, folder, graphs)
 
 
-# Of several processes that train together, one writes.
-_write = rank_zero_only(write_atomically)
+def _write(path: Path, text: str) -> None:
+    """Write a file; of several processes that train together, one does."""
+    if started_as() == 0:
+        write_atomically(path, text)
 
 
-@rank_zero_only
 def _begin(path: Path, run: dict, config: str | None) -> None:
     """Keep what is run in the folder; raise an error when something else was run there."""
+    if started_as() > 0:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with locked(path.with_name(".lock"), f"the benchmark in {path.parent}", _SHORT):  # folds may start at the same time
         _keep_or_compare(path, run, config)
@@ -193,7 +196,7 @@ def _record(task: str, run: dict, folder: Path, graphs: CrystalGraphs) -> pd.Dat
             scores[number] = dict(recorder.results[f"fold_{number}"].scores)
             if recorder.metadata.task_type == "classification":  # the package rounds before it computes the area
                 scores[number]["rocauc"] = roc_auc_score(truth[ids], predicted)
-    if recorder.all_folds_recorded and rank_zero_only.rank == 0:
+    if recorder.all_folds_recorded and started_as() == 0:
         bench.add_metadata(run)
         recorder.validate()
         with replacing(folder / RESULTS) as temporary:

@@ -55,7 +55,7 @@ class Learner:
     module, name : str
         Where the function is that makes it.
     reads : tuple of str
-        Its table of features: keys of `course_lib.tabular.PARTS`, in this order.
+        Its table of features: keys of `course_lib.features.PARTS`, in this order.
     """
 
     module: str

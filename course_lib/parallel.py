@@ -5,8 +5,30 @@ Where there is one process, all of this does nothing.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
+import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.utils.data import Sampler
+
+_NUMBERS = (
+    "RANK",
+    "LOCAL_RANK",
+    "SLURM_PROCID",
+    "JSM_NAMESPACE_RANK",
+)  # where what starts processes tells each its own
+
+
+def started_as() -> int:
+    """Return which of several processes this one is, counted from 0, even before they have found each other.
+
+    What started them tells it by the environment; 0 where nothing does.
+    """
+    if n_processes() > 1:
+        return dist.get_rank()
+    return next((int(os.environ[name]) for name in _NUMBERS if name in os.environ), 0)
 
 
 def n_processes() -> int:
@@ -44,3 +66,34 @@ def from_all_processes(value: object) -> list:
     box = [None] * n_processes()
     dist.all_gather_object(box, value)
     return box
+
+
+class Share(Sampler[int]):
+    """The crystals that one of n processes takes: every n-th of an order that all share.
+
+    Parameters
+    ----------
+    n_crystals : int
+        Number of crystals.
+    shuffle : bool, default False
+        Whether each epoch has an order of its own. It is drawn as ``RandomSampler`` does.
+    left_out : int, default 0
+        How many crystals at the end of the order are left out.
+    """
+
+    def __init__(self, n_crystals: int, shuffle: bool = False, left_out: int = 0):
+        self.n_crystals, self.shuffle, self.n_taken = n_crystals, shuffle, n_crystals - left_out
+
+    def __len__(self) -> int:
+        return len(range(process_number(), self.n_taken, n_processes()))
+
+    def __iter__(self) -> Iterator[int]:
+        order = self._shuffled() if self.shuffle else range(self.n_crystals)
+        yield from order[process_number() : self.n_taken : n_processes()]
+
+    def _shuffled(self) -> list[int]:
+        seed = from_first_process(int(torch.empty((), dtype=torch.int64).random_().item()))
+        if process_number() > 0:
+            # Dropout differs between processes, and continues as it would have when a run is resumed.
+            torch.manual_seed(seed + process_number())
+        return torch.randperm(self.n_crystals, generator=torch.Generator().manual_seed(seed)).tolist()

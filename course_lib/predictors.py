@@ -17,21 +17,20 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from lightning.pytorch.utilities import rank_zero_only
 from tqdm import tqdm
 
 from course_lib import __version__, training
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import Folds, folds, stream_dataset
+from course_lib.features import features_of
 from course_lib.files import sha256_of, write_atomically
-from course_lib.flat_models import FlatKernelRidge, FlatModel
-from course_lib.forest import FlatForest
+from course_lib.flat_models import FlatForest, FlatKernelRidge, FlatModel
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import SETTINGS, all_settings, make_config, make_learner, make_network, method_named
 from course_lib.methods import METHODS, trained
 from course_lib.models import describe
+from course_lib.parallel import started_as
 from course_lib.published import UNITS, load_published
-from course_lib.tabular import features_of
 from course_lib.training import CrystalRegressor
 from course_lib.validation import check_jobs, named
 
@@ -340,7 +339,7 @@ def _begin(folder: Path, about: dict, resume: bool, config: str | None) -> dict:
     """Write ``run.json``, or check that the folder holds this run; return its content at the end."""
     with named(f"settings of {about['method']}"):
         about = json.loads(json.dumps(about))  # as it is read again
-    if rank_zero_only.rank > 0:  # the first process has started it, or is about to
+    if started_as() > 0:  # the first process has started it, or is about to
         return _read_run(folder, _KNOWN_OF_A_RUN) if holds_run(folder) else about
     if resume and holds_run(folder):
         before = _read_run(folder, _KNOWN_OF_A_RUN)
@@ -355,9 +354,10 @@ def _begin(folder: Path, about: dict, resume: bool, config: str | None) -> dict:
     return about
 
 
-@rank_zero_only
 def _finish(folder: Path, about: dict, details: dict) -> None:
-    """Add to ``run.json`` what is known at the end, with the checksum of the model."""
+    """Add to ``run.json`` what is known at the end, with the checksum of the model; one process does it for all."""
+    if started_as() > 0:
+        return
     model = next(name for name in _MODELS if (folder / name).exists())
     about = about | details | {"files": {model: sha256_of(folder / model)}}
     write_atomically(folder / RUN, json.dumps(about, indent=1) + "\n")

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.linear_model import Ridge
 
 from course_lib.datasets import DATA
 from course_lib.files import write_atomically
@@ -151,63 +149,3 @@ def element_fractions(graphs: CrystalGraphs) -> np.ndarray:
     """Return the share of each element among the atoms of each crystal, (B, 119), by atomic number."""
     counts = np.array([np.bincount(graphs.species_of(row), minlength=N_ELEMENTS) for row in range(len(graphs))])
     return counts / counts.sum(1, keepdims=True)
-
-
-class DeltaLearning(RegressorMixin, BaseEstimator):
-    r"""Correct a pretrained energy by a reference for each element, and by a model of the rest.
-
-    .. math:: \hat y = E^{\text{pre}} + \sum_z x_z\, \mu_z + g(f)
-
-    with the share :math:`x_z` of each element among the atoms, a reference :math:`\mu_z` fitted for each element, and
-    a model :math:`g` of any features :math:`f`, trained on the residual of the first two (Ramakrishnan et al., J. Chem.
-    Theory Comput. 11, 2087 (2015)). An element that no training crystal holds has the reference 0.
-
-    Parameters
-    ----------
-    model : scikit-learn regressor, optional
-        What learns the rest; only the references where not given.
-
-    Attributes
-    ----------
-    references_ : numpy.ndarray, shape (119,)
-        Fitted reference of each element in eV/atom, by atomic number.
-    """
-
-    def __init__(self, model: RegressorMixin | None = None):
-        self.model = model
-
-    def fit(self, X: np.ndarray, y: np.ndarray) -> DeltaLearning:
-        """Fit references and model.
-
-        Parameters
-        ----------
-        X : array, shape (B, 120 + n_features)
-            The pretrained energies in eV/atom, then the columns of `element_fractions`, then what the model reads.
-        y : array, shape (B,)
-            What to predict, in eV/atom.
-
-        Raises
-        ------
-        ValueError
-            If a model is given, but no features for it.
-        """
-        energy, fractions, features = self._columns(X)
-        if self.model is not None and not features.shape[1]:
-            raise ValueError(
-                "the model needs features in addition to energy and fractions. Give them, or leave the model out."
-            )
-        # A penalty far below any error of an energy: it only keeps what the data leave open at zero.
-        self.references_ = Ridge(alpha=1e-4, fit_intercept=False).fit(fractions, y - energy).coef_
-        if self.model is not None:
-            self.model_ = clone(self.model).fit(features, y - energy - fractions @ self.references_)
-        return self
-
-    def predict(self, X: np.ndarray) -> np.ndarray:
-        """Predict for crystals given as in `fit`: (B,) in eV/atom."""
-        energy, fractions, features = self._columns(X)
-        base = energy + fractions @ self.references_
-        return base if self.model is None else base + self.model_.predict(features)
-
-    @staticmethod
-    def _columns(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        return X[:, 0], X[:, 1 : 1 + N_ELEMENTS], X[:, 1 + N_ELEMENTS :]

@@ -1,77 +1,19 @@
-"""Learners from scikit-learn on any table of features: kernel ridge regression and gradient boosting."""
+"""Learners on any table of features, with scikit-learn: kernel ridge regression, gradient boosting, delta learning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import numpy as np
-import pandas as pd
-from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin
+from sklearn.base import BaseEstimator, RegressorMixin, TransformerMixin, clone
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from course_lib.graphs import CrystalGraphs
-from course_lib.local_environments import local_environments
-from course_lib.pretrained import ENERGY, N_ELEMENTS, DeltaLearning, element_fractions
+from course_lib.pretrained import N_ELEMENTS
 from course_lib.scaling import mean_and_std
 from course_lib.validation import check_number
-
-
-def _composition(graphs: CrystalGraphs, pretrained: pd.DataFrame | None) -> np.ndarray:
-    if not graphs.features.shape[1]:
-        raise ValueError("the graphs have no composition features. Build them with composition=magpie.")
-    return graphs.features
-
-
-def _of_pretrained(columns: Callable[[str], bool]) -> Callable[[CrystalGraphs, pd.DataFrame | None], np.ndarray]:
-    def select(graphs: CrystalGraphs, pretrained: pd.DataFrame | None) -> np.ndarray:
-        if pretrained is None:
-            raise ValueError("pretrained features are missing. Give those of course_lib.pretrained.")
-        return pretrained.loc[list(graphs.names), [name for name in pretrained if columns(name)]].to_numpy()
-
-    return select
-
-
-PARTS: dict[str, Callable[[CrystalGraphs, pd.DataFrame | None], np.ndarray]] = {
-    "composition": _composition,
-    "environments": lambda graphs, pretrained: local_environments(graphs).to_numpy(),
-    "fractions": lambda graphs, pretrained: element_fractions(graphs),
-    "energy": _of_pretrained(lambda name: name == ENERGY),
-    "embedding": _of_pretrained(lambda name: name != ENERGY),
-}
-"""What a table of features may hold, by name: 145 composition features (Magpie), 158 of the local environments, 119
-fractions of elements, the pretrained energy, 64 numbers of the pretrained embedding."""
-
-
-def features_of(graphs: CrystalGraphs, parts: Sequence[str], pretrained: pd.DataFrame | None = None) -> np.ndarray:
-    """Return features of crystals as a table.
-
-    Parameters
-    ----------
-    graphs : CrystalGraphs
-        B crystals; with composition features where these are wanted.
-    parts : sequence of str
-        Keys of `PARTS`.
-    pretrained : DataFrame, optional
-        As from `course_lib.pretrained.pretrained_features`, by crystal id; needed for the energy and the embedding.
-
-    Returns
-    -------
-    numpy.ndarray of float, shape (B, n_features)
-        The parts concatenated, in their order.
-
-    Raises
-    ------
-    ValueError
-        If a part is unknown, or its source is missing.
-    """
-    unknown = [part for part in parts if part not in PARTS]
-    if unknown or not parts:
-        raise ValueError(f"unknown features {', '.join(unknown)!r}; choose from {', '.join(PARTS)}.")
-    return np.hstack([PARTS[part](graphs, pretrained) for part in parts])
 
 
 class TargetScaler(TransformerMixin, BaseEstimator):
@@ -161,6 +103,66 @@ def boosting(
     )
     trees._validate_params()  # scikit-learn itself asks for it only when the trees are fitted
     return _in_any_unit(trees)
+
+
+class DeltaLearning(RegressorMixin, BaseEstimator):
+    r"""Correct a pretrained energy by a reference for each element, and by a model of the rest.
+
+    .. math:: \hat y = E^{\text{pre}} + \sum_z x_z\, \mu_z + g(f)
+
+    with the share :math:`x_z` of each element among the atoms, a reference :math:`\mu_z` fitted for each element, and
+    a model :math:`g` of any features :math:`f`, trained on the residual of the first two (Ramakrishnan et al., J. Chem.
+    Theory Comput. 11, 2087 (2015)). An element that no training crystal holds has the reference 0.
+
+    Parameters
+    ----------
+    model : scikit-learn regressor, optional
+        What learns the rest; only the references where not given.
+
+    Attributes
+    ----------
+    references_ : numpy.ndarray, shape (119,)
+        Fitted reference of each element in eV/atom, by atomic number.
+    """
+
+    def __init__(self, model: RegressorMixin | None = None):
+        self.model = model
+
+    def fit(self, X: np.ndarray, y: np.ndarray) -> DeltaLearning:
+        """Fit references and model.
+
+        Parameters
+        ----------
+        X : array, shape (B, 120 + n_features)
+            The pretrained energies in eV/atom, then the columns of `element_fractions`, then what the model reads.
+        y : array, shape (B,)
+            What to predict, in eV/atom.
+
+        Raises
+        ------
+        ValueError
+            If a model is given, but no features for it.
+        """
+        energy, fractions, features = self._columns(X)
+        if self.model is not None and not features.shape[1]:
+            raise ValueError(
+                "the model needs features in addition to energy and fractions. Give them, or leave the model out."
+            )
+        # A penalty far below any error of an energy: it only keeps what the data leave open at zero.
+        self.references_ = Ridge(alpha=1e-4, fit_intercept=False).fit(fractions, y - energy).coef_
+        if self.model is not None:
+            self.model_ = clone(self.model).fit(features, y - energy - fractions @ self.references_)
+        return self
+
+    def predict(self, X: np.ndarray) -> np.ndarray:
+        """Predict for crystals given as in `fit`: (B,) in eV/atom."""
+        energy, fractions, features = self._columns(X)
+        base = energy + fractions @ self.references_
+        return base if self.model is None else base + self.model_.predict(features)
+
+    @staticmethod
+    def _columns(X: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return X[:, 0], X[:, 1 : 1 + N_ELEMENTS], X[:, 1 + N_ELEMENTS :]
 
 
 def delta_learning(n_features: int, seed: int = 0, alpha: float = 3e-3, reach: float = 4.0) -> DeltaLearning:

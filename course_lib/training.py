@@ -14,7 +14,6 @@ Every process runs the whole script, so all of them call `fit` and `predict`, an
 
 from __future__ import annotations
 
-import math
 import os
 import pickle
 import tempfile
@@ -24,44 +23,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import lightning
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities import rank_zero_only
 from packaging.version import Version
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torch_geometric.data import Batch
-from torchmetrics import MeanMetric
 
 from course_lib import __version__
 from course_lib.files import check_zip, locked
 from course_lib.graphs import CrystalGraphs
-from course_lib.lightning_parts import (
-    EndAtSigterm,
-    Share,
-    WholeFiles,
-    flush_denormals,
-    interruptible,
-    quiet_lightning,
-)
-from course_lib.losses import LOSSES, check_task_weights, make_task_weights, task_errors
+from course_lib.losses import LOSSES, check_task_weights, make_task_weights
 from course_lib.models import CrystalModel, build, describe
-from course_lib.parallel import (
-    from_all_processes,
-    from_first_process,
-    n_processes,
-    sum_over_processes,
-)
+from course_lib.parallel import Share, from_all_processes, from_first_process, n_processes, started_as
 from course_lib.scaling import mean_and_std
 from course_lib.validation import LARGEST, check_number, check_seed, describe_row, named, plain
 
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
+
+    from course_lib.lightning_parts import History
+
 _PREDICT_BATCH = 128  # crystals; the result does not depend on it, and 512 of 30 atoms would take 300 MB more
-_HASTE = 10  # factor for learned task weights: at the rate of the network they would not converge before it stops
 PRECISIONS = ("32-true", "64-true", "16-mixed", "bf16-mixed")
 """Number formats that a network can be trained in, as Lightning calls them."""
 
@@ -185,7 +170,7 @@ class FitResult:
     seconds: float
 
 
-class TargetScaler(torch.nn.Module):
+class TargetScaler(nn.Module):
     """Mean and standard deviation of the targets over the training set, which predictions return to.
 
     Both are in double precision and stay on the CPU, whatever device the network is on: total energies may differ by
@@ -233,7 +218,7 @@ class TargetScaler(torch.nn.Module):
         self.mean, self.std = (state_dict[prefix + name].cpu().double() for name in ("mean", "std"))
 
 
-class CrystalRegressor(lightning.LightningModule):
+class CrystalRegressor(nn.Module):
     """A network with everything that turns its output into predictions: target scaler, target names, training settings.
 
     Attributes
@@ -244,8 +229,9 @@ class CrystalRegressor(lightning.LightningModule):
         Mean and standard deviation of the targets over the training set.
     task_weights : TaskWeights or None
         Combines the errors of all targets into one loss; None where the network was not trained here.
-    target_names : list of str
-        Names of the columns that it predicts.
+    about : dict
+        What makes another of its kind: ``description`` of the network, ``target_names``, ``config`` of the training and
+        ``checksums`` of its crystals.
     """
 
     def __init__(
@@ -258,74 +244,28 @@ class CrystalRegressor(lightning.LightningModule):
         target_scaler: TargetScaler | None = None,
     ):
         super().__init__()
-        self.save_hyperparameters(ignore=["network", "target_scaler"])
+        self.about = {
+            "description": description,
+            "target_names": target_names,
+            "config": config,
+            "checksums": checksums,
+        }
         self.network = build(description) if network is None else network
-        self.target_names = target_names
         self.target_scaler = TargetScaler(len(target_names)) if target_scaler is None else target_scaler
         self.task_weights = (
             make_task_weights(config["task_weights"], self.target_scaler.std.float(), config["loss"])
             if config
             else None
         )
-        # An error that is NaN must show in the mean; by default the metric would leave it out. (What the metric calls
-        # "disable" would do as well, but torchmetrics 1.9 then forgets the weights.)
-        self.train_loss = MeanMetric(nan_strategy=math.nan)
-        self.val_errors = torch.nn.ModuleList(MeanMetric(nan_strategy=math.nan) for _ in target_names)
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Move a batch; Lightning's own way looks at every entry of it in Python first."""
-        return batch.to(device)
+    @property
+    def target_names(self) -> list[str]:
+        """Names of the columns that it predicts."""
+        return self.about["target_names"]
 
     def forward(self, batch: Batch) -> Tensor:
         """Predict in the units of the targets: (B, n_targets), in double precision on the CPU."""
         return self.target_scaler.inverse(self.network(batch))
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch with standardised targets, over the labels that are known."""
-        known = batch.y_mask
-        output, wanted = self.network(batch), batch.y
-        n_labels = sum_over_processes(known.sum(0))  # the processes may hold different numbers of them
-        per_process = n_labels.clamp(min=1) / n_processes()
-        errors = task_errors(output, wanted, known, self.task_weights.loss, per_process)
-        loss = self.task_weights(errors, n_labels > 0)
-        self.train_loss.update(loss.detach(), n_labels.sum())
-        return loss
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add the absolute errors of one batch with standardised targets to the epoch's means."""
-        error = (self.network(batch) - batch.y).abs()
-        for k, metric in enumerate(self.val_errors):
-            metric.update(error[:, k][batch.y_mask[:, k]])
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the epoch's training loss and the error that chooses the best epoch; keep the rest for the history."""
-        errors = torch.stack([metric.compute() for metric in self.val_errors])
-        in_units = errors.cpu().double() * self.target_scaler.std
-        self.epoch = {}
-        for name, error, weight in zip(self.target_names, in_units, self.task_weights.lambda_k, strict=True):
-            self.epoch |= {f"val_mae_{name}": error.item(), f"lambda_{name}": weight.item()}
-        found = {"train_loss": self.train_loss.compute(), "val_error": (self.task_weights.shares * errors).sum()}
-        for metric in (self.train_loss, *self.val_errors):
-            metric.reset()
-        # The metrics have joined the processes already; `sync_dist` is only what silences Lightning.
-        self.log_dict(found, sync_dist=True)
-
-    def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Add the version of this library."""
-        checkpoint["course_lib"] = __version__
-
-    def configure_optimizers(self) -> dict:
-        """AdamW with a one-cycle learning rate over all steps; learned task weights have a higher rate and no decay."""
-        rate, decay = self.hparams.config["learning_rate"], self.hparams.config["weight_decay"]
-        groups = [
-            {"params": self.network.parameters(), "weight_decay": decay},
-            {"params": self.task_weights.parameters(), "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=rate, fused=True)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, [rate, _HASTE * rate], total_steps=int(self.trainer.estimated_stepping_batches)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: FitConfig | None = None) -> FitResult:
@@ -360,9 +300,11 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     SystemExit
         With code 143, when the process receives SIGTERM; the last checkpoint stays.
     """
+    from course_lib import lightning_parts as parts  # importing Lightning takes longer than to predict
+
     config = FitConfig() if config is None else config
     _check(model, train, val)
-    lightning.seed_everything(config.seed, verbose=False)
+    parts.seed_everything(config.seed, verbose=False)
     scaler = TargetScaler(len(train.target_names)).fit(train)
     scaled_train, scaled_val = scaler.standardised(train), scaler.standardised(val)
     checksums = {"training": train.checksum, "validation": val.checksum}
@@ -370,15 +312,15 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
         describe(model), list(train.target_names), _plain(config), checksums, network=model, target_scaler=scaler
     )
     model.fit_preprocessing(torch.from_numpy(train.features))
-    history = _History()
-    with _checkpoint_folder(config) as folder, quiet_lightning(), flush_denormals(), interruptible():
+    history = parts.History()
+    with _checkpoint_folder(config) as folder, parts.quiet_lightning(), flush_denormals(), parts.interruptible():
         last_checkpoint = folder / "last.ckpt"
         resume = config.resume and last_checkpoint.exists()
         if resume:
             for checkpoint in filter(Path.exists, (last_checkpoint, folder / "best.ckpt")):
                 with named(checkpoint):
                     _check_same_run(checkpoint, regressor)
-        trainer = _trainer(config, history, folder)
+        trainer = parts.trainer(config, history, folder)
         _check_shares(trainer.world_size, config.batch_size, train, val)
         if not resume:  # a kill before the first epoch ends must not leave an earlier run to be resumed
             for name in ("best.ckpt", "last.ckpt"):
@@ -387,7 +329,7 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
         history.begun = not resume
         with _restoring(last_checkpoint, history):
             trainer.fit(
-                regressor,
+                parts.Fitting(regressor),
                 _training_loader(scaled_train, config.batch_size, trainer.world_size),
                 _loader(scaled_val),
                 ckpt_path=last_checkpoint if resume else None,
@@ -444,7 +386,8 @@ def predict(model: CrystalRegressor, graphs: CrystalGraphs) -> pd.DataFrame:
     """
     model.eval()
     with torch.inference_mode():
-        parts = [model(batch.to(model.device)).numpy() for batch in _loader(graphs)]
+        device = next(model.network.parameters()).device
+        parts = [model(batch.to(device)).numpy() for batch in _loader(graphs)]
     values = np.zeros((len(graphs), len(model.target_names)))
     for number, part in enumerate(from_all_processes(np.concatenate(parts) if parts else values[:0])):
         values[number :: n_processes()] = part
@@ -489,17 +432,18 @@ def _check_shares(n_shares: int, batch_size: int, train: CrystalGraphs, val: Cry
 
 def _check_same_run(checkpoint: Path, regressor: CrystalRegressor) -> None:
     """Raise ``ValueError`` when the run to continue is a different one."""
-    content, now = _read(checkpoint), regressor.hparams
+    content, now = _read(checkpoint), regressor.about
     before = content["hyper_parameters"]
     pairs = [
         ("version of course_lib", content["course_lib"], __version__),
-        ("model", before["description"], now.description),
-        ("target_names", before["target_names"], now.target_names),
+        ("model", before["description"], now["description"]),
+        ("target_names", before["target_names"], now["target_names"]),
     ]
     pairs += [
-        (f"{part} crystals of checksum", before["checksums"][part], now.checksums[part]) for part in now.checksums
+        (f"{part} crystals of checksum", before["checksums"][part], checksum)
+        for part, checksum in now["checksums"].items()
     ]
-    pairs += [(name, before["config"][name], now.config[name]) for name in _SETTINGS_OF_A_RUN]
+    pairs += [(name, before["config"][name], now["config"][name]) for name in _SETTINGS_OF_A_RUN]
     for name, old, new in pairs:
         if old != new:
             raise ValueError(
@@ -526,37 +470,8 @@ def _loader(graphs: CrystalGraphs) -> DataLoader:
     return DataLoader(range(len(graphs)), _PREDICT_BATCH, sampler=Share(len(graphs)), collate_fn=graphs.batch)
 
 
-class _History(Callback):
-    """Keep the logged numbers of every epoch; they travel in the checkpoint, so a resumed run has them all.
-
-    The random generators' states go along: they decide the shuffling and dropout of the next epoch. Those of the first
-    process are enough, see `course_lib.lightning_parts.Share`.
-    """
-
-    def __init__(self):
-        self.rows: list[dict] = []
-        self.begun = False  # whether training has started, after a checkpoint was read
-
-    def on_train_start(self, trainer: lightning.Trainer, pl_module: CrystalRegressor) -> None:
-        self.begun = True
-
-    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: CrystalRegressor) -> None:
-        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.rows.append({"train_loss": logged["train_loss"], **pl_module.epoch, "val_error": logged["val_error"]})
-
-    def state_dict(self) -> dict:
-        cuda = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
-        return {"rows": self.rows, "rng": torch.get_rng_state(), "cuda_rng": cuda}
-
-    def load_state_dict(self, state_dict: dict) -> None:
-        self.rows = state_dict["rows"]
-        torch.set_rng_state(state_dict["rng"])  # next, Lightning makes the loader's iterator, which draws from it
-        if state_dict["cuda_rng"] is not None and torch.cuda.is_available():
-            torch.cuda.set_rng_state(state_dict["cuda_rng"])
-
-
 @contextmanager
-def _restoring(checkpoint: Path, history: _History) -> Iterator[None]:
+def _restoring(checkpoint: Path, history: History) -> Iterator[None]:
     """Name the checkpoint in errors raised before the training continues: they are about its content."""
     try:
         yield
@@ -565,36 +480,6 @@ def _restoring(checkpoint: Path, history: _History) -> Iterator[None]:
             raise
         with named(checkpoint):
             raise
-
-
-def _trainer(config: FitConfig, history: _History, folder: Path) -> lightning.Trainer:
-    # Both at the end of an epoch, after the history: a resumed run finds the epoch finished.
-    settings = {"save_on_train_epoch_end": True, "enable_version_counter": False}
-    callbacks = [history, EndAtSigterm(), ModelCheckpoint(folder, "best", monitor="val_error", **settings)]
-    if config.folder is not None:
-        callbacks.append(ModelCheckpoint(folder, "last", **settings))
-    if config.patience is not None:
-        callbacks.append(EarlyStopping("val_error", patience=config.patience))
-    alone = config.devices == config.num_nodes == 1
-    # A graph that stays the same may have parameters that nothing uses. Buffers need no copying around: batch norm
-    # computes the same running means in all processes.
-    strategy = "auto" if alone else DDPStrategy(static_graph=True, forward_sync_buffers=False)
-    with named("the settings accelerator, devices, num_nodes and precision do not work here"):
-        return lightning.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            num_nodes=config.num_nodes,
-            strategy=strategy,
-            use_distributed_sampler=False,  # Lightning's uses some crystals twice, to give each process equally many
-            plugins=[WholeFiles()],
-            precision=config.precision,
-            max_epochs=config.epochs,
-            callbacks=callbacks,
-            logger=False,
-            enable_progress_bar=config.progress,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-        )
 
 
 def _read(checkpoint: Path) -> dict:
@@ -640,8 +525,19 @@ def alone_in(folder: str | os.PathLike) -> Iterator[None]:
         If another training run is active there.
     """
     Path(folder).mkdir(parents=True, exist_ok=True)
-    if rank_zero_only.rank > 0:
+    if started_as() > 0:
         yield
         return
     with locked(Path(folder, ".lock"), f"the run in {folder}", seconds=0):
         yield
+
+
+@contextmanager
+def flush_denormals() -> Iterator[None]:
+    """Round denormal numbers to zero: small gradients become denormal, and some processors are very slow with them."""
+    before = bool(torch.tensor(torch.finfo(torch.float32).tiny) / 2 == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(before)

@@ -28,8 +28,8 @@ from course_lib import cli, datasets, predictors
 from course_lib.composition import magpie
 from course_lib.datasets import load_dataset
 from course_lib.graphs import CrystalGraphs
+from course_lib.lightning_parts import Fitting
 from course_lib.methods import METHODS
-from course_lib.training import CrystalRegressor
 
 QUICK = ["--set", "epochs=1", "--size", "hidden=4", "n_conv=1"]
 
@@ -538,7 +538,7 @@ def test_told_to_end(run, small, tmp_path, monkeypatch, method, number, code):
     def told(*arguments, **options):
         signal.raise_signal(number)
 
-    where = (CrystalRegressor, "on_validation_epoch_end") if method == "cgcnn" else (RandomForestRegressor, "fit")
+    where = (Fitting, "on_validation_epoch_end") if method == "cgcnn" else (RandomForestRegressor, "fit")
     options = (
         "train",
         "--dataset",

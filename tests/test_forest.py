@@ -13,7 +13,8 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import GroupKFold, KFold
 
 from course_lib.composition import magpie
-from course_lib.forest import FlatForest, ForestResult, fit_forest, forest_pipeline
+from course_lib.flat_models import FlatForest
+from course_lib.forest import ForestResult, fit_forest, forest_pipeline
 
 
 def crystals(count: int = 40) -> tuple[pd.Series, pd.Series]:

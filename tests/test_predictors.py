@@ -19,9 +19,11 @@ import course_lib
 from course_lib import predictors
 from course_lib.composition import magpie
 from course_lib.datasets import folds
+from course_lib.features import features_of
 from course_lib.files import locked
 from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
+from course_lib.lightning_parts import Fitting
 from course_lib.makers import make_learner, method_named
 from course_lib.methods import METHODS, trained
 from course_lib.predictors import (
@@ -32,8 +34,7 @@ from course_lib.predictors import (
     open_graphs,
     train,
 )
-from course_lib.tabular import features_of
-from course_lib.training import CrystalRegressor, FitConfig, fit
+from course_lib.training import FitConfig, fit
 
 QUICK = {"epochs": 1, "batch_size": 8}
 FOREST = {"n_estimators": 3, "n_jobs": 1}
@@ -195,9 +196,9 @@ def test_an_unfinished_run_is_told_from_another(tmp_path, monkeypatch):
             raise RuntimeError("power cut")
         return step(self, *arguments)
 
-    step, settings = CrystalRegressor.training_step, QUICK | {"epochs": 2}
+    step, settings = Fitting.training_step, QUICK | {"epochs": 2}
     with monkeypatch.context() as patch:
-        patch.setattr(CrystalRegressor, "training_step", killed)
+        patch.setattr(Fitting, "training_step", killed)
         with pytest.raises(RuntimeError, match="power cut"):
             train("gat", learn, validate, tmp_path, settings=settings)
     with pytest.raises(FileNotFoundError, match="holds no finished run"):

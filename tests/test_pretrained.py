@@ -11,14 +11,13 @@ from course_lib import pretrained
 from course_lib.pretrained import (
     EMBEDDING_SIZE,
     ENERGY,
-    DeltaLearning,
     checksum,
     element_fractions,
     pretrained_features,
     store,
     stored_features,
 )
-from course_lib.tabular import delta_learning, kernel_ridge, references_alone
+from course_lib.tabular import DeltaLearning, delta_learning, kernel_ridge, references_alone
 
 COLUMNS = [ENERGY, *(f"embedding {k}" for k in range(EMBEDDING_SIZE))]
 

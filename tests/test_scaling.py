@@ -16,7 +16,8 @@ from sklearn.ensemble import RandomForestRegressor
 
 from course_lib import predictors
 from course_lib.composition import magpie
-from course_lib.forest import FlatForest, Forest, fit_forest
+from course_lib.flat_models import FlatForest
+from course_lib.forest import Forest, fit_forest
 from course_lib.graphs import CrystalGraphs
 from course_lib.scaling import mean_and_std
 from course_lib.training import FitConfig, TargetScaler, fit, load, predict

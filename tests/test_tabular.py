@@ -7,10 +7,11 @@ from example_crystals import TARGET, bundled, bundled_graphs
 from scipy.spatial.distance import cdist
 
 from course_lib.composition import magpie
+from course_lib.features import PARTS, features_of
 from course_lib.graphs import CrystalGraphs
 from course_lib.local_environments import local_environments
 from course_lib.pretrained import ENERGY, element_fractions
-from course_lib.tabular import PARTS, boosting, features_of, kernel_ridge
+from course_lib.tabular import boosting, kernel_ridge
 
 BOTH = ("composition", "environments")
 

@@ -24,8 +24,9 @@ import course_lib
 from course_lib import training
 from course_lib.composition import magpie
 from course_lib.graphs import CrystalGraphs
+from course_lib.lightning_parts import Fitting, History
 from course_lib.models import CGCNN, CrystalModel, EarlyFusion, describe
-from course_lib.training import CrystalRegressor, FitConfig, FitResult, fit, load, predict
+from course_lib.training import FitConfig, FitResult, fit, load, predict
 
 QUICK = FitConfig(epochs=4, batch_size=8)
 
@@ -67,7 +68,7 @@ def assert_same_weights(one: dict, other: dict):
 
 def raise_at_step(monkeypatch, number: int, error: BaseException):
     """Let the training step of that number raise."""
-    step, calls = CrystalRegressor.training_step, []
+    step, calls = Fitting.training_step, []
 
     def failing(self, *args):
         calls.append(1)
@@ -75,7 +76,7 @@ def raise_at_step(monkeypatch, number: int, error: BaseException):
             raise error
         return step(self, *args)
 
-    monkeypatch.setattr(CrystalRegressor, "training_step", failing)
+    monkeypatch.setattr(Fitting, "training_step", failing)
 
 
 # ---------------------------------------------------------------- fitting
@@ -111,14 +112,14 @@ def test_the_best_epoch_is_returned():
 
 def test_history_has_the_loss_of_each_epoch(monkeypatch):
     losses = []
-    step = CrystalRegressor.training_step
+    step = Fitting.training_step
 
     def remember(self, batch, batch_idx):
         loss = step(self, batch, batch_idx)
         losses.append((loss.item(), batch.num_graphs))
         return loss
 
-    monkeypatch.setattr(CrystalRegressor, "training_step", remember)
+    monkeypatch.setattr(Fitting, "training_step", remember)
     result = fit(small(), *split(), QUICK)
     steps = np.array(losses).reshape(4, 4, 2)  # epochs, batches, (loss, crystals)
     assert steps[0, :, 1].tolist() == [8, 8, 8, 6]
@@ -311,9 +312,9 @@ def test_the_random_numbers_of_a_gpu_go_on_too(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "get_rng_state", generator.get_state)
     monkeypatch.setattr(torch.cuda, "set_rng_state", generator.set_state)
-    state = training._History().state_dict()
+    state = History().state_dict()
     expected = torch.rand(3, generator=generator)
-    training._History().load_state_dict(state)
+    History().load_state_dict(state)
     assert torch.equal(torch.rand(3, generator=generator), expected)
 
 
@@ -551,13 +552,13 @@ def test_learned_weights_do_not_decay(monkeypatch):
     """A batch without labels gives no gradient: then only decay could move a weight, and it moves the network's."""
     crystals = two_targets({TARGET: list(range(18)), "band_gap": list(range(18))})
     optimizers = []
-    configure = CrystalRegressor.configure_optimizers
+    configure = Fitting.configure_optimizers
 
     def remember(self):
         optimizers.append(configure(self))
         return optimizers[-1]
 
-    monkeypatch.setattr(CrystalRegressor, "configure_optimizers", remember)
+    monkeypatch.setattr(Fitting, "configure_optimizers", remember)
     config = FitConfig(epochs=1, batch_size=10, weight_decay=0.25, task_weights="uncertainty")
     model = fit(small(2), crystals, crystals, config).model
     network, learned = optimizers[0]["optimizer"].param_groups
@@ -629,7 +630,7 @@ def test_checkpoint_holds_plain_values_and_predicts_the_same(tmp_path):
     loaded = load(tmp_path / "best.ckpt")
     pd.testing.assert_frame_equal(predict(loaded, val), predict(result.model, val), check_exact=True)
     assert loaded.target_names == [TARGET]
-    assert loaded.hparams.config["epochs"] == 4
+    assert loaded.about["config"]["epochs"] == 4
 
 
 def test_checkpoint_says_where_it_comes_from(tmp_path):
@@ -699,7 +700,7 @@ def test_settings_in_numpy_numbers(tmp_path):
         epochs=np.int64(1), learning_rate=np.float64(1e-3), task_weights=np.ones(1, np.float32), folder=tmp_path
     )
     fit(small(), *split(), config)
-    assert load(tmp_path / "best.ckpt").hparams.config["learning_rate"] == 1e-3
+    assert load(tmp_path / "best.ckpt").about["config"]["learning_rate"] == 1e-3
 
 
 def test_checkpoint_loads_in_a_fresh_process(tmp_path):
@@ -796,7 +797,7 @@ def test_a_checkpoint_that_cannot_be_written(tmp_path, monkeypatch):
 def test_told_to_end(tmp_path, number, code, monkeypatch):
     """It ends at once, with the exit code of a program that was told to end; the checkpoint stays, and goes on."""
     whole = fit(small(), *split(), replace(QUICK, folder=tmp_path / "whole"))
-    step, calls = CrystalRegressor.training_step, []
+    step, calls = Fitting.training_step, []
 
     def told(self, *arguments):
         calls.append(1)
@@ -806,7 +807,7 @@ def test_told_to_end(tmp_path, number, code, monkeypatch):
 
     config, before = replace(QUICK, folder=tmp_path / "ended"), signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
-        patch.setattr(CrystalRegressor, "training_step", told)
+        patch.setattr(Fitting, "training_step", told)
         with pytest.raises(SystemExit if code else KeyboardInterrupt) as ended:
             fit(small(), *split(), config)
     assert len(calls) == 6

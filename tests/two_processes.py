@@ -15,11 +15,12 @@ import torch
 from torch import nn
 
 from course_lib.graphs import CrystalGraphs
+from course_lib.lightning_parts import Fitting
 from course_lib.models import ALIGNN, CGCNN, ALIGNNSimple, CrystalModel, EarlyFusion, MultiTask
 from course_lib.models.gat import GAT
 from course_lib.models.layers import WeightedBatchNorm1d
 from course_lib.parallel import process_number
-from course_lib.training import CrystalRegressor, FitConfig, FitResult, fit, predict
+from course_lib.training import FitConfig, FitResult, fit, predict
 
 CONFIG = FitConfig(epochs=3, batch_size=8, accelerator="cpu")
 TRAIN, VALIDATION = range(29), range(29, 40)  # the last training batch has five, so the processes have not as many
@@ -100,7 +101,7 @@ def normalise(rows: slice) -> dict:
 
 def interrupt_and_resume(folder: Path) -> dict:
     """Train a network with dropout undisturbed, and once more with an interruption, each process with its own masks."""
-    graphs, step, masks = CrystalGraphs.load(folder / "one"), CrystalRegressor.training_step, []
+    graphs, step, masks = CrystalGraphs.load(folder / "one"), Fitting.training_step, []
 
     def fit_in(name: str, **changes: bool) -> FitResult:
         torch.manual_seed(3)
@@ -108,18 +109,18 @@ def interrupt_and_resume(folder: Path) -> dict:
         config = replace(CONFIG, devices=2, folder=folder / name, **changes)
         return fit(model, graphs.subset(TRAIN), graphs.subset(VALIDATION), config)
 
-    def failing(self: CrystalRegressor, *args: object) -> torch.Tensor:
+    def failing(self: Fitting, *args: object) -> torch.Tensor:
         masks.append(torch.get_rng_state())
         if len(masks) == 6:  # of eleven or twelve
             raise InterruptedError
         return step(self, *args)
 
     whole = fit_in("whole")
-    CrystalRegressor.training_step = failing
+    Fitting.training_step = failing
     try:
         fit_in("interrupted")
     except InterruptedError:
-        CrystalRegressor.training_step = step
+        Fitting.training_step = step
     torch.rand(process_number())
     resumed = fit_in("interrupted", resume=True)
     return {

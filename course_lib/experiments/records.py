@@ -37,7 +37,7 @@ def results_file(dataset: str, study: str) -> Path:
 def code_of(method: str) -> str:
     """Return the hash of the code that the results of a method depend on."""
     network, learner = METHODS[method].network, METHODS[method].learner
-    own = [learner.module, "course_lib.tabular"] if network is None else [network.module, "course_lib.training"]
+    own = [learner.module, "course_lib.features"] if network is None else [network.module, "course_lib.training"]
     return code_sha256({*own, "course_lib.composition"})
 
 

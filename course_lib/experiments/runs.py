@@ -23,13 +23,13 @@ from course_lib.experiments import records
 from course_lib.experiments.protocol import folds_of
 from course_lib.experiments.provenance import git_commit
 from course_lib.experiments.studies import STUDIES, Run, Study
+from course_lib.features import features_of
 from course_lib.files import locked, with_checksum
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import SETTINGS, make_config, make_learner, make_network
 from course_lib.methods import METHODS
 from course_lib.models.chemistry import Chemistry
 from course_lib.pretrained import pretrained_features, stored_features
-from course_lib.tabular import features_of
 from course_lib.training import fit, predict
 from course_lib.validation import check_jobs, named
 

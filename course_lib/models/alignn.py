@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn.functional import silu, softplus
-from torch_geometric.data import Batch
 
 from course_lib.models.atom_features import atom_feature_table
 from course_lib.models.base import Trunk
 from course_lib.models.equivalent_edges import CountedGraph, CrystalLineGraph, crystal_line_graph
 from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_pool, without_gradient
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 
 class _GatedMean(torch.autograd.Function):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from inspect import signature
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
-from torch_geometric.data import Batch
 
 from course_lib.validation import check_number, plain
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 _NETWORKS: dict[str, type[CrystalModel]] = {}  # every class of network that was defined, by its name
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.compiler import is_compiling
 from torch.nn.functional import softplus
-from torch_geometric.data import Batch
 
 from course_lib.models.atom_features import atom_feature_table
 from course_lib.models.base import Trunk
 from course_lib.models.gated_sum import GatedSum
 from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_pool, without_gradient
 from course_lib.parallel import sum_over_processes
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 
 class CGCNNConv(nn.Module):

@@ -6,15 +6,19 @@ read more. Nothing here is fitted: all scales are constants of the element table
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Batch
 
 from course_lib.composition import by_atomic_number, element_properties
 from course_lib.models.alignn import ALIGNN, Embedding
 from course_lib.models.cgcnn import CGCNN, CGCNNConv
 from course_lib.models.equivalent_edges import CrystalLineGraph
 from course_lib.models.layers import GaussianBasis
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 
 class Chemistry(nn.Module):

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Batch
 
 from course_lib.models.base import CrystalModel, Trunk, describe
 from course_lib.models.cgcnn import CGCNN
 from course_lib.models.layers import StandardizeWithin
 from course_lib.validation import check_number
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 
 class FusionModel(CrystalModel):

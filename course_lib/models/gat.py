@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 from torch.nn.functional import leaky_relu, softplus
-from torch_geometric.data import Batch
-from torch_geometric.utils import softmax
 
 from course_lib.models.atom_features import atom_feature_table
 from course_lib.models.base import Trunk
 from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_pool
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 
 class GATConv(nn.Module):
@@ -54,6 +57,8 @@ class GATConv(nn.Module):
 
     def attention(self, x: Tensor, bond_index: Tensor, bond_weight: Tensor, e: Tensor) -> Tensor:
         """Return the share of each bond in what its target atom receives, (M, H); arguments as for `forward`."""
+        from torch_geometric.utils import softmax  # importing PyG takes longer than many a use of this package
+
         source, target = bond_index
         # a . W x = (a W) . x: with the vector multiplied into the matrix first, a bond costs K * H products.
         of_source = self._fold(self.score_source, self.linear)

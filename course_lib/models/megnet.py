@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Batch
-from torch_geometric.utils import softmax
 
 from course_lib.models.atom_features import atom_feature_table
 from course_lib.models.base import Trunk
 from course_lib.models.layers import GaussianBasis, mean_pool
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 _WIDE, _NARROW, _READOUT = 64, 32, 16  # sizes of the published networks
 
@@ -126,6 +128,8 @@ class Set2Set(nn.Module):
         -------
         Tensor, shape (B, 2F)
         """
+        from torch_geometric.utils import softmax  # importing PyG takes longer than many a use of this package
+
         # The sums and exponentials need full precision, even if the layers around use low precision.
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(self.lstm.weight_ih.dtype)

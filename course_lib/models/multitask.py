@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
-from torch_geometric.data import Batch
 
 from course_lib.models.base import CrystalModel, Trunk, describe
 from course_lib.models.cgcnn import CGCNN
 from course_lib.models.gat import GAT
 from course_lib.models.megnet import MEGNet
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 TRUNKS: dict[str, type[Trunk]] = {"gat": GAT, "megnet": MEGNet, "cgcnn": CGCNN}
 """The shared networks that `MultiTask` knows by name."""

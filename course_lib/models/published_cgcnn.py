@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
-from torch_geometric.data import Batch
 
 from course_lib.models.cgcnn import CGCNN
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 _SAME_SHELL = 1e-3  # angstrom; wider than the rounding in a CIF file, and otherwise as narrow as the original
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
-from torch_geometric.data import Batch
 
 from course_lib.models import CGCNN
 from course_lib.models.fusion import FusionModel
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Batch
 
 
 class NetworkAround(FusionModel):
