@@ -24,7 +24,7 @@ import course_lib
 from course_lib import training
 from course_lib.composition import magpie
 from course_lib.graphs import CrystalGraphs
-from course_lib.lightning_parts import Fitting, History
+from course_lib.lightning_parts import Fitting, History, WholeFiles
 from course_lib.models import CGCNN, CrystalModel, EarlyFusion, describe
 from course_lib.training import FitConfig, FitResult, fit, load, predict
 
@@ -181,7 +181,7 @@ def assert_same_files(folder: Path, whole: Path):
     for name in ("best.ckpt", "last.ckpt"):
         found, expected = (torch.load(path / name, weights_only=True) for path in (folder, whole))
         assert_same_weights(found["state_dict"], expected["state_dict"])
-        assert str(found["callbacks"]["_History"]["rows"]) == str(expected["callbacks"]["_History"]["rows"])
+        assert str(found["callbacks"]["History"]["rows"]) == str(expected["callbacks"]["History"]["rows"])
     assert sorted(path.name for path in folder.iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
@@ -423,7 +423,7 @@ def test_missing_labels_contribute_nothing():
 
     def gradients(batch):
         regressor.zero_grad()
-        loss = regressor.training_step(batch, 0)
+        loss = Fitting(regressor).training_step(batch, 0)
         loss.backward()
         return loss, [parameter.grad.clone() for parameter in regressor.parameters() if parameter.requires_grad]
 
@@ -788,7 +788,7 @@ def test_a_checkpoint_that_cannot_be_written(tmp_path, monkeypatch):
     before = (tmp_path / "last.ckpt").read_bytes()
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(OSError, match=r"last.ckpt cannot be written; is the disk full"):
-        training.WholeFiles().save_checkpoint({}, str(tmp_path / "last.ckpt"))
+        WholeFiles().save_checkpoint({}, str(tmp_path / "last.ckpt"))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
     assert (tmp_path / "last.ckpt").read_bytes() == before
 

@@ -13,11 +13,12 @@ from torch.nn.functional import silu, softplus
 
 from course_lib.models.atom_features import atom_feature_table
 from course_lib.models.base import Trunk
-from course_lib.models.equivalent_edges import CountedGraph, CrystalLineGraph, crystal_line_graph
 from course_lib.models.layers import GaussianBasis, WeightedBatchNorm1d, mean_pool, without_gradient
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
+
+    from course_lib.models.equivalent_edges import CountedGraph, CrystalLineGraph
 
 
 class _GatedMean(torch.autograd.Function):
@@ -245,6 +246,9 @@ class ALIGNN(Trunk):
 
     def embed(self, batch: Batch) -> Tensor:
         """Return one vector per crystal, (B, hidden)."""
+        # This module is kept out of `torch.compile`, for which it loads the compiler.
+        from course_lib.models.equivalent_edges import crystal_line_graph
+
         graph = crystal_line_graph(batch, rounds=len(self.alignn_layers) + len(self.gcn_layers))
         atoms, edges = graph.atoms, graph.edges
         of_atoms, of_edges = self.atoms_and_edges(graph)

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from course_lib.composition import by_atomic_number, element_properties
 from course_lib.models.alignn import ALIGNN, Embedding
 from course_lib.models.cgcnn import CGCNN, CGCNNConv
-from course_lib.models.equivalent_edges import CrystalLineGraph
 from course_lib.models.layers import GaussianBasis
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
+
+    from course_lib.models.equivalent_edges import CrystalLineGraph
 
 
 class Chemistry(nn.Module):

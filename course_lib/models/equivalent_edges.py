@@ -7,8 +7,6 @@ nothing is equivalent, and nothing is gained. The graphs themselves are those of
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -80,6 +78,7 @@ class CrystalLineGraph(NamedTuple):
     edges: CountedGraph
 
 
+@torch.compiler.disable  # the shapes depend on the numbers
 def crystal_line_graph(batch: Batch, rounds: int) -> CrystalLineGraph:
     """Make atom graph and line graph of a batch and merge what a network of `rounds` layers cannot tell apart.
 
@@ -104,19 +103,6 @@ def crystal_line_graph(batch: Batch, rounds: int) -> CrystalLineGraph:
     -------
     CrystalLineGraph
     """
-    return _never_compiled()(batch, rounds)
-
-
-@cache
-def _never_compiled() -> Callable[[Batch, int], CrystalLineGraph]:
-    """Return what makes the graphs, kept out of `torch.compile`: their shapes depend on the numbers.
-
-    Not a decorator: that would load the compiler wherever this module is imported.
-    """
-    return torch.compiler.disable(_crystal_line_graph)
-
-
-def _crystal_line_graph(batch: Batch, rounds: int) -> CrystalLineGraph:
     n_atoms = len(batch.species)
     edge_index, edge_vector, weight = undirected(batch.edge_index, batch.edge_vector, batch.cutoff)
     (first, second), cosine = line_graph(edge_index, edge_vector, n_atoms)
