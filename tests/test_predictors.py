@@ -424,6 +424,7 @@ def test_a_second_training_in_a_folder_in_use_is_refused(tmp_path, method, setti
     folder = tmp_path / "run"
 
     def first() -> None:
+        torch.set_num_threads(1)  # boosting may have left threads in this process, which a forked one has not
         for name in ("fit", "_fit_learner"):
             module = predictors.training if name == "fit" else predictors
             work = getattr(module, name)
