@@ -124,13 +124,15 @@ def _add_method_options(command: argparse.ArgumentParser) -> None:
     _add_config(command)
 
 
+_METHODS = [name for name, method in trained().items() if not method.reads_pretrained]
 _METHOD_TEXT = f"""
 methods:
-{textwrap.fill(", ".join(trained()), 100, initial_indent="  ", subsequent_indent="  ")}
+{textwrap.fill(", ".join(_METHODS), 100, initial_indent="  ", subsequent_indent="  ")}
 
 settings (--set):
   of a network: epochs, batch_size, learning_rate, weight_decay, loss (mae, mse), task_weights, patience, precision
-  (bf16-mixed), accelerator (gpu), devices, num_nodes; of the forest: what scikit-learn's RandomForestRegressor takes
+  (bf16-mixed), accelerator (gpu), devices, num_nodes; of the forest: what scikit-learn's RandomForestRegressor takes;
+  of kernel ridge: alpha, reach; of boosting: learning_rate, max_iter, max_leaf_nodes, l2_regularization
 
 A run's options are kept in its folder as config.yaml; with --config and another --folder it is repeated.
 """

@@ -158,7 +158,7 @@ def test_flat_forest_predicts_what_the_forest_does(tmp_path, targets):
 
 def test_file_that_is_no_forest(tmp_path):
     np.savez(tmp_path / "other.npz", feature=np.zeros(3))
-    with pytest.raises(ValueError, match=r"other\.npz holds no forest: it lacks left, right, root"):
+    with pytest.raises(ValueError, match=r"other\.npz is not a FlatForest: it lacks left, reads, right, root"):
         FlatForest.load(tmp_path / "other.npz")
     np.savez(tmp_path / "pickle.npz", **dict.fromkeys(FlatForest.__dataclass_fields__, np.array([{}], dtype=object)))
     with pytest.raises(ValueError, match="allow_pickle=False"):
