@@ -263,6 +263,11 @@ class CrystalRegressor(nn.Module):
         """Names of the columns that it predicts."""
         return self.about["target_names"]
 
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
     def forward(self, batch: Batch) -> Tensor:
         """Predict in the units of the targets: (B, n_targets), in double precision on the CPU."""
         return self.target_scaler.inverse(self.network(batch))
@@ -386,8 +391,7 @@ def predict(model: CrystalRegressor, graphs: CrystalGraphs) -> pd.DataFrame:
     """
     model.eval()
     with torch.inference_mode():
-        device = next(model.network.parameters()).device
-        parts = [model(batch.to(device)).numpy() for batch in _loader(graphs)]
+        parts = [model(batch.to(model.device)).numpy() for batch in _loader(graphs)]
     values = np.zeros((len(graphs), len(model.target_names)))
     for number, part in enumerate(from_all_processes(np.concatenate(parts) if parts else values[:0])):
         values[number :: n_processes()] = part
