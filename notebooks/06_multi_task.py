@@ -229,8 +229,9 @@ by_kind.round(3)
 # Atom $i$ gives each neighbour $j$ a score $s_{ij}$, made from both atoms' vectors and the features $e_{ij}$ of their bond.
 # The scores become weights $\alpha_{ij}$ that add up to one:
 #
-# $$ s_{ij} = \mathrm{LeakyReLU}\bigl(a_t \cdot W x_i + a_s \cdot W x_j + a_e \cdot V e_{ij}\bigr), \qquad
-# \alpha_{ij} = \frac{\exp s_{ij}}{\sum_k \exp s_{ik}}, \qquad x_i' = \sum_j \alpha_{ij} W x_j $$
+# $$ s_{ij} = \mathrm{LeakyReLU}\bigl(a_t \cdot W x_i + a_s \cdot W x_j + a_e \cdot V e_{ij}\bigr) $$
+#
+# $$ \alpha_{ij} = \frac{\exp s_{ij}}{\sum_k \exp s_{ik}}, \qquad x_i' = \sum_j \alpha_{ij} W x_j $$
 #
 # $W$ and $V$ are learned matrices, $a_t$, $a_s$ and $a_e$ learned vectors (for target, source and edge), and
 # $\mathrm{LeakyReLU}(s)$ is $s$ where it is positive and $0.2\,s$ where it is not. The atom itself is among its

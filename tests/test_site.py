@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from axe_core_python.selenium import Axe
 from conftest import PATIENCE, ROOT, pages_of_the_book
 from ipywidgets.embed import dependency_state, embed_minimal_html
 from selenium.webdriver import Chrome
@@ -249,6 +250,21 @@ def test_menu_works_on_a_narrow_screen(browser, address):
     )
     link.click()
     wait_for(browser, f"return location.pathname.endsWith('/{PAGES[1]}.html')", "the link to be followed")
+
+
+@in_browser
+@pytest.mark.parametrize("page", PAGES)
+def test_axe_finds_nothing_to_improve(browser, address, page):
+    """axe-core: names, roles, landmarks, headers of tables and contrast, in light and dark mode."""
+    open_page(browser, address, page)
+    browser.execute_script(
+        "document.head.insertAdjacentHTML('beforeend', '<style>* {transition: none !important}</style>')"
+    )
+    for mode in ("light", "dark"):
+        browser.execute_script("document.documentElement.dataset.theme = arguments[0]", mode)
+        violations = Axe().run(browser, options={"resultTypes": ["violations"]})["violations"]
+        found = [(one["id"], node["html"][:200]) for one in violations for node in one["nodes"]]
+        assert not found, mode
 
 
 @in_browser
