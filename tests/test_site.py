@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import io
 import itertools
 import json
 import re
@@ -20,6 +21,8 @@ from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import pytest
 from axe_core_python.selenium import Axe
@@ -289,6 +292,22 @@ def test_dark_mode_changes_the_page(browser, address):
     (light_text, light_ground), (dark_text, dark_ground) = seen["light"], seen["dark"]
     assert light_ground - light_text > 120
     assert dark_text - dark_ground > 120
+
+
+@in_browser
+@pytest.mark.parametrize(
+    ("page", "picture"),
+    [("notebooks/02_early_fusion", ".cell_output img"), ("notebooks/05_alignn", ".explorer .widget-gridbox")],
+)
+def test_a_figure_is_dark_in_dark_mode(browser, address, page, picture):
+    open_page(browser, address, page)
+    brightness = {}
+    for mode in ("light", "dark"):
+        browser.execute_script("document.documentElement.dataset.theme = arguments[0]", mode)
+        shown = browser.find_element(By.CSS_SELECTOR, picture).screenshot_as_png
+        brightness[mode] = np.median(plt.imread(io.BytesIO(shown))[..., :3])
+    assert brightness["light"] > 0.95
+    assert brightness["dark"] < 0.2
 
 
 @in_browser
