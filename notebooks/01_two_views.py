@@ -383,7 +383,7 @@ for i, j in ((0, 1), (1, 0)):
     z = W @ np.concatenate([x[i], x[j], e])  # the two atoms and the edge, concatenated
     gate = 1 / (1 + np.exp(-z[:2]))  # how much of the message passes
     core = np.log(1 + np.exp(z[2:]))  # the message itself
-    total = 6 * gate * core  # six edges, all alike
+    total = 6 * gate * core  # six equivalent edges
     new = np.log(1 + np.exp(x[i] + total))
     print(f"atom {i}: z {z}, gate {gate.round(3)}, core {core.round(3)}")
     print(f"        sum {total.round(3)}, new vector {new.round(3)}")

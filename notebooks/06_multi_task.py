@@ -251,9 +251,9 @@ with torch.no_grad():
     bonds = (batch.bond_index, batch.bond_weight, gat.basis(batch.bond_length))
     weights = layer.attention(x, *bonds)  # one row per bond, one column per head
     messages = layer.linear(x).unflatten(1, (layer.heads, -1))[source]  # W x
-    heard = torch.zeros(len(x), *messages.shape[1:])
-    heard.index_add_(0, target, weights[:, :, None] * messages)
-    assert torch.allclose(heard.mean(1), layer(x, *bonds), atol=1e-5)
+    received = torch.zeros(len(x), *messages.shape[1:])
+    received.index_add_(0, target, weights[:, :, None] * messages)
+    assert torch.allclose(received.mean(1), layer(x, *bonds), atol=1e-5)
 
 # %%
 total = torch.zeros(len(x), layer.heads).index_add_(0, target, weights)
@@ -336,8 +336,8 @@ with torch.no_grad():
 
     ends = [v[target], v[source], e, u[crystal[target]]]
     new_e = layer.bond_out(layer.bond_in(torch.cat(ends, 1)))
-    heard = mean(new_e, target, len(v), count)
-    new_v = layer.atom(torch.cat([heard, v, u[crystal]], 1))
+    received = mean(new_e, target, len(v), count)
+    new_v = layer.atom(torch.cat([received, v, u[crystal]], 1))
     of_bonds = mean(new_e, crystal[target], 5, count)
     of_atoms = mean(new_v, crystal, 5, once)
     new_u = layer.state(torch.cat([of_bonds, of_atoms, u], 1))

@@ -211,7 +211,7 @@ train, validation, test = (graphs.subset(part) for part in folds(crystals)[0])
 
 
 def trained(seed):
-    """Train the library's attention fusion from one random start."""
+    """Train the library's attention fusion with one seed."""
     torch.manual_seed(seed)
     network = AttentionFusion(CGCNN(hidden=32, n_conv=2))
     return fit(network, train, validation, FitConfig(epochs=15, seed=seed)).model

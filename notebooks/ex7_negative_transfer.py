@@ -71,7 +71,7 @@ def network(n_tasks):
 
 
 def choose(number):
-    """Return the crystals to learn from in a fold: few, drawn at random."""
+    """Return the training crystals of a fold: few, drawn at random."""
     return np.random.default_rng(number).permutation(five_folds[number].train)[:256]
 
 
