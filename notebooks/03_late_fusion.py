@@ -321,7 +321,7 @@ plot_blending_gain(measured=measured)
 for split, pair in errors_of_both.items():
     limit = pair["CGCNN"].std() / pair["forest"].std()
     print(f"{split}: the blend gains if the correlation is below {limit:.2f}")
-assert all(rho > 0.3 for rho, _ in measured.values()), "the errors of both models correlate"
+assert all(rho > 0.3 for rho, _ in measured.values()), "their errors correlate"
 assert all(0 < gain < 0.02 for _, gain in measured.values()), "little is left to gain"
 
 # %% [markdown]
