@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 
 from course_lib import __version__, predictors
 from course_lib.datasets import catalogue
-from course_lib.files import locked, replacing, with_checksum, without_checksum, write_atomically
+from course_lib.files import CHECKSUM, locked, replacing, with_checksum, without_checksum, write_atomically
 from course_lib.graph_files import META
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import check_settings, method_named
@@ -189,7 +189,8 @@ def _record(task: str, run: dict, folder: Path, graphs: CrystalGraphs) -> pd.Dat
             ids = recorder.get_test_data(number).index
             with named(_fold_file(folder, number)):
                 recorded = json.loads(_fold_file(folder, number).read_text(encoding="utf-8"))
-                values = without_checksum(recorded)["predictions"]
+                # A file from before there were checksums holds the predictions alone.
+                values = without_checksum(recorded)["predictions"] if CHECKSUM in recorded else recorded
                 check_same_length(predictions=values, test_crystals=ids)
                 predicted = np.array([values[name] for name in ids], dtype=float)
             recorder.record(number, predicted, params=run)
