@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import lightning
 import torch
-from lightning import seed_everything  # noqa: F401 (for `course_lib.training`)
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy

@@ -305,11 +305,13 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     SystemExit
         With code 143, when the process receives SIGTERM; the last checkpoint stays.
     """
-    from course_lib import lightning_parts as parts  # importing Lightning takes longer than to predict
+    from lightning import seed_everything  # importing Lightning takes longer than to predict
+
+    from course_lib import lightning_parts as parts
 
     config = FitConfig() if config is None else config
     _check(model, train, val)
-    parts.seed_everything(config.seed, verbose=False)
+    seed_everything(config.seed, verbose=False)
     scaler = TargetScaler(len(train.target_names)).fit(train)
     scaled_train, scaled_val = scaler.standardised(train), scaler.standardised(val)
     checksums = {"training": train.checksum, "validation": val.checksum}
