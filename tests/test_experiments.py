@@ -415,12 +415,12 @@ def test_primary_methods_are_run_on_all_repeats(crystals, monkeypatch):
     assert counts["attention_fusion"] == N_FOLDS
 
 
-def inputs_of(frame, *, pretrained=None):
+def inputs_of(frame, *methods, pretrained=None):
     graphs = CrystalGraphs.from_structures(
         frame["structure"], ids=frame.index, targets=frame[[TARGET]], composition=magpie(frame["structure"])
     )
     splits = {split: folds_of(frame, split) for split in ("random", "formula", "tuning")}
-    return runs.Inputs(frame[[TARGET]], "data", graphs, splits, pretrained)
+    return runs.Inputs(frame[[TARGET]], "data", graphs, splits, runs._features(graphs, methods, pretrained))
 
 
 def test_a_regressor_learns_from_all_but_the_test_set(small, monkeypatch):
@@ -434,7 +434,7 @@ def test_a_regressor_learns_from_all_but_the_test_set(small, monkeypatch):
             return np.zeros(len(x))
 
     monkeypatch.setattr(runs, "make_learner", lambda *_, **__: Recorder())
-    inputs = inputs_of(small)
+    inputs = inputs_of(small, "random_forest")
     for split, number in (("formula", 7), ("tuning", 1)):
         fold = inputs.folds[split][number]
         runs.execute(Run(TARGET, "random_forest", split, number), inputs)
@@ -447,7 +447,7 @@ def test_learners_on_features_are_run(small, method):
     columns = ["pretrained energy", *(f"embedding {k}" for k in range(64))]
     made_up = pd.DataFrame(np.random.default_rng(0).normal(size=(len(small), 65)), small.index, columns)
     made_up["pretrained energy"] = small[TARGET] + 1.0
-    record = runs.execute(Run(TARGET, method, "random", 3), inputs_of(small, pretrained=made_up))
+    record = runs.execute(Run(TARGET, method, "random", 3), inputs_of(small, method, pretrained=made_up))
     test = folds_of(small, "random")[3].test
     error = np.abs(np.array(record["predictions"][0]) - small[TARGET].to_numpy()[test])
     assert record["mae"] == [pytest.approx(error.mean(), abs=1e-3)]
@@ -455,7 +455,21 @@ def test_learners_on_features_are_run(small, method):
     if method == "delta_learning":
         assert record["mae"][0] < 0.2
         with pytest.raises(ValueError, match="pretrained features are missing"):
-            runs.execute(Run(TARGET, method, "random", 3), inputs_of(small))
+            inputs_of(small, method)
+
+
+def test_a_table_of_features_is_made_once(small, monkeypatch):
+    made = []
+    monkeypatch.setattr(runs, "features_of", lambda graphs, parts, pretrained: made.append(parts))
+    inputs = inputs_of(small, "kernel_ridge", "boosting", "random_forest", "cgcnn")
+    assert sorted(made) == [("composition",), ("composition", "environments")]
+    assert inputs.features.keys() == set(made)
+
+
+def test_a_control_without_a_network_is_refused(small):
+    run = Run(TARGET, "random_forest", "formula", 0, control="composition")
+    with pytest.raises(ValueError, match="controls permute what a network reads"):
+        runs.execute(run, inputs_of(small, "random_forest"))
 
 
 @pytest.mark.parametrize(("method", "control"), [("early_fusion", "composition"), ("cgcnn_chemistry", "elements")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -50,15 +51,15 @@ class Inputs:
         With composition features and these targets.
     folds : dict of str to list of Fold
         The folds of each split.
-    pretrained : DataFrame, optional
-        As from `course_lib.pretrained.pretrained_features`.
+    features : dict of tuple of str to numpy.ndarray, shape (B, n_features)
+        The table that a regressor reads, by the names of its parts (`course_lib.features.PARTS`).
     """
 
     targets: pd.DataFrame
     sha256: str
     graphs: CrystalGraphs
     folds: dict[str, list[Fold]]
-    pretrained: pd.DataFrame | None = None
+    features: dict[tuple[str, ...], np.ndarray]
 
 
 def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> None:
@@ -128,9 +129,18 @@ def _inputs(frame: pd.DataFrame, wanted: list[Run]) -> Inputs:
         structures, ids=frame.index, composition=magpie(structures), targets=frame[targets]
     )
     folds = {split: folds_of(frame, split) for split in sorted({run.split for run in wanted})}
-    reads_pretrained = any(METHODS[run.method].reads_pretrained for run in wanted)
-    pretrained = _pretrained(frame) if reads_pretrained else None
-    return Inputs(frame[targets], frame.attrs["sha256"], graphs, folds, pretrained)
+    methods = {run.method for run in wanted}
+    pretrained = _pretrained(frame) if any(METHODS[name].reads_pretrained for name in methods) else None
+    return Inputs(frame[targets], frame.attrs["sha256"], graphs, folds, _features(graphs, methods, pretrained))
+
+
+def _features(
+    graphs: CrystalGraphs, methods: Iterable[str], pretrained: pd.DataFrame | None
+) -> dict[tuple[str, ...], np.ndarray]:
+    """Return the tables that the regressors among these methods read, each made once for all runs."""
+    learners = [METHODS[name].learner for name in methods]
+    read = {learner.reads for learner in learners if learner is not None}
+    return {parts: features_of(graphs, parts, pretrained) for parts in read}
 
 
 def _pretrained(frame: pd.DataFrame) -> pd.DataFrame:
@@ -145,13 +155,11 @@ def execute(run: Run, inputs: Inputs) -> dict:
     fold = inputs.folds[run.split][run.fold]
     predicted = getattr(fold, run.part)
     fold = _fewer(fold, run)
-    graphs = inputs.graphs.select_targets(targets)
-    if run.control == "composition":
-        graphs = _permuted_composition(graphs, run.seed)
     if METHODS[run.method].network is None:
-        predictions, details = _learner(run, graphs, inputs.pretrained, fold, predicted)
+        features = inputs.features[METHODS[run.method].learner.reads]
+        predictions, details = _learner(run, features, inputs.targets[run.target].to_numpy(), fold, predicted)
     else:
-        predictions, details = _network(run, graphs, fold, predicted)
+        predictions, details = _network(run, inputs.graphs.select_targets(targets), fold, predicted)
     error = np.abs(predictions - inputs.targets[targets].to_numpy()[predicted])
     return {
         **asdict(run),
@@ -193,22 +201,25 @@ def _permuted_composition(graphs: CrystalGraphs, seed: int) -> CrystalGraphs:
 
 
 def _learner(
-    run: Run, graphs: CrystalGraphs, pretrained: pd.DataFrame | None, fold: Fold, predicted: np.ndarray
+    run: Run, features: np.ndarray, target: np.ndarray, fold: Fold, predicted: np.ndarray
 ) -> tuple[np.ndarray, dict]:
+    if run.control is not None:
+        raise ValueError(f"controls permute what a network reads; {run.method} is none.")
     # A regressor needs no validation set, so it is trained on both sets of a network, except where it is judged by the
     # validation set.
     seen = fold.train if run.part == "validation" else np.concatenate([fold.train, fold.validation])
-    features = features_of(graphs, METHODS[run.method].learner.reads, pretrained)
     settings = dict(run.settings) | ({"n_jobs": 1} if run.method == "random_forest" else {})
     learner = make_learner(run.method, features.shape[1], seed=run.seed, settings=settings)
     start = time.process_time()
-    learner.fit(features[seen], graphs.targets[seen, 0])
+    learner.fit(features[seen], target[seen])
     seconds = time.process_time() - start
     details = {"seconds": round(seconds, 2), "n_parameters": None, "best_epoch": None}
     return learner.predict(features[predicted])[:, None], details
 
 
 def _network(run: Run, graphs: CrystalGraphs, fold: Fold, predicted: np.ndarray) -> tuple[np.ndarray, dict]:
+    if run.control == "composition":
+        graphs = _permuted_composition(graphs, run.seed)
     settings = dict(run.settings)
     sizes = {name: settings.pop(name) for name in list(settings) if name not in SETTINGS}  # of the network, as dropout
     network = make_network(run.method, graphs.targets.shape[1], seed=run.seed, sizes=sizes)
