@@ -615,8 +615,8 @@ measured("tests", "; ".join(f"{k}: {v:+.0%} on formula" for k, v in harder.items
 #
 # We can look more closely, because most test formulas have several polymorphs. We split each error in two:
 #
-# - the **between-formula error**: is the mean over a formula's polymorphs right? (`level` in the figure and the table.)
-# - the **within-formula error**: given that mean, is each polymorph placed correctly above or below it? (`difference`.)
+# - the **between-formula error**: is the mean over a formula's polymorphs right?
+# - the **within-formula error**: given that mean, is each polymorph placed correctly above or below it?
 #
 # Let $\bar y$ be the mean of the polymorphs of a formula, and $\bar{\hat y}$ that of their predictions. The two errors
 # of a crystal are $|\bar{\hat y} - \bar y|$ and $|(\hat y - \bar{\hat y}) - (y - \bar y)|$. Formulas with only one
@@ -626,10 +626,10 @@ measured("tests", "; ".join(f"{k}: {v:+.0%} on formula" for k, v in harder.items
 # >
 # > <!-- predict: parts; the between-formula error; the within-formula error; both -->
 
-# %% mystnb={"image": {"alt": "Two panels for formulas never seen in training. Differences between polymorphs: CGCNN has clearly the smaller error. Level of a formula: CGCNN's is the smaller one on average, and the two come closer."}}
-from course_lib.experiments.analysis import level_and_difference_errors
+# %% mystnb={"image": {"alt": "Two panels for formulas never seen in training. Within a formula, CGCNN has clearly the smaller error. Between formulas, CGCNN's is the smaller one on average, and the two come closer."}}
+from course_lib.experiments.analysis import between_and_within_formula_errors
 
-parts = level_and_difference_errors(runs[runs["split"] == "formula"], crystals)
+parts = between_and_within_formula_errors(runs[runs["split"] == "formula"], crystals)
 plot_errors(parts, "eV/atom")
 
 # %% [markdown]
@@ -637,10 +637,10 @@ plot_errors(parts, "eV/atom")
 
 # %%
 part = summarize_differences(parts, "random_forest").xs("cgcnn", level="method")
-assert part.loc["difference", "high"] < 0, "structure knows the differences better"
-assert part.loc["level", "high"] < 0, "and the level, too"
+assert part.loc["within a formula", "high"] < 0, "better where composition says nothing"
+assert part.loc["between formulas", "high"] < 0, "and between formulas, too"
 lead = -part["mean"] / parts.groupby(["method", "split"])["mae"].mean()["random_forest"]
-assert lead["difference"] > lead["level"], "but there its lead is smaller"
+assert lead["within a formula"] > lead["between formulas"], "a smaller lead there"
 part.round(3)
 
 # %% [markdown]
@@ -729,8 +729,8 @@ by_part = parts.pivot_table(index="method", columns="split", values="mae")
 pd.DataFrame(
     {
         "what it describes": ["145 numbers per crystal", "92 per atom, 41 per bond"],
-        "error on differences of polymorphs (eV/atom)": by_part["difference"],
-        "error on the level of new formulas (eV/atom)": by_part["level"],
+        "error within a formula (eV/atom)": by_part["within a formula"],
+        "error between formulas (eV/atom)": by_part["between formulas"],
         "input, per crystal (ms)": [
             (middle - start) * per_crystal,
             (end - middle) * per_crystal,

@@ -333,10 +333,10 @@ remembers.rename(columns=LABELS).round(3)
 # >
 # > <!-- predict: parts; within a formula; between formulas; on both; on neither -->
 
-# %% mystnb={"image": {"alt": "Error of the three methods on formulas never seen in training, in two panels: differences between polymorphs, and level of the formula. In both, early fusion and CGCNN lie close together, below the forest."}}
-from course_lib.experiments.analysis import level_and_difference_errors
+# %% mystnb={"image": {"alt": "Error of the three methods on formulas never seen in training, in two panels: within a formula, and between formulas. In both, early fusion and CGCNN lie close together, below the forest."}}
+from course_lib.experiments.analysis import between_and_within_formula_errors
 
-parts = level_and_difference_errors(runs[runs["split"] == "formula"], crystals)
+parts = between_and_within_formula_errors(runs[runs["split"] == "formula"], crystals)
 plot_errors(parts, "eV/atom")
 
 # %%

@@ -20,11 +20,11 @@ from course_lib.experiments import records, runs
 from course_lib.experiments.__main__ import main
 from course_lib.experiments.analysis import (
     best_settings,
+    between_and_within_formula_errors,
     corrected_interval,
     detectable_difference,
     detectable_differences,
     errors_by_crystal,
-    level_and_difference_errors,
     negative_transfer,
     paired_differences,
     pareto_front,
@@ -127,18 +127,18 @@ def test_the_more_methods_are_compared_the_higher_the_level_of_each_interval():
     assert (row["low"], row["high"]) == pytest.approx(corrected_interval(differences))
 
 
-def test_level_and_difference_by_hand():
+def test_errors_between_and_within_formulas_by_hand():
     crystals = pd.DataFrame(
         {"formula": ["AB", "AB", "CD", "CD", "EF"], "energy": [1.0, 3.0, 0.0, 0.0, 9.0]}, index=list("pqrst")
     )
-    # AB: level right, difference 2 too small; CD: level 0.5 too high, difference right; EF has no polymorph.
+    # AB: mean right, difference 2 too small; CD: mean 0.5 too high, difference right; EF has no polymorph.
     run = {"method": "m", "split": "formula", "fold": 0, "seed": 0, "target": "energy", "ids": list("tqrsp")}
     results = pd.DataFrame([run | {"predictions": [0.0, 2.0, 0.5, 0.5, 2.0]}])
-    got = level_and_difference_errors(results, crystals).set_index("split")["mae"]
-    assert got["level"] == pytest.approx((0 + 0 + 0.5 + 0.5) / 4)
-    assert got["difference"] == pytest.approx((1 + 1 + 0 + 0) / 4)
+    got = between_and_within_formula_errors(results, crystals).set_index("split")["mae"]
+    assert got["between formulas"] == pytest.approx((0 + 0 + 0.5 + 0.5) / 4)
+    assert got["within a formula"] == pytest.approx((1 + 1 + 0 + 0) / 4)
     with pytest.raises(ValueError, match="'random' folds split polymorphs across folds"):
-        level_and_difference_errors(results.assign(split="random"), crystals)
+        between_and_within_formula_errors(results.assign(split="random"), crystals)
 
 
 def blendable(seed: int = 0) -> tuple[pd.DataFrame, pd.Series]:

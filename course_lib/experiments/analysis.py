@@ -173,8 +173,8 @@ def _by_method(runs: pd.DataFrame, reference: str) -> Iterator[tuple[tuple[str, 
         yield (split, method), values.to_numpy(), None if pd.isna(ratio) else ratio
 
 
-def level_and_difference_errors(runs: pd.DataFrame, crystals: pd.DataFrame) -> pd.DataFrame:
-    r"""Split the error on polymorphs into the between-formula error (level) and the within-formula error (difference).
+def between_and_within_formula_errors(runs: pd.DataFrame, crystals: pd.DataFrame) -> pd.DataFrame:
+    r"""Split the error on polymorphs into the between-formula error and the within-formula error.
 
     With the mean over the polymorphs of a formula :math:`\bar y` and its prediction :math:`\bar{\hat y}`, the
     between-formula error of a crystal is :math:`|\bar{\hat y} - \bar y|` and its within-formula error is :math:`|(\hat
@@ -192,8 +192,8 @@ def level_and_difference_errors(runs: pd.DataFrame, crystals: pd.DataFrame) -> p
     -------
     DataFrame
         Two rows per run, in the form of `load_results`: columns ``method``, ``fold``, ``seed`` and ``ratio``;
-        ``split``, which is ``"difference"`` or ``"level"``; and ``mae``, the mean of that error over the test crystals
-        that have a polymorph, in the target's unit.
+        ``split``, which is ``"within a formula"`` or ``"between formulas"``; and ``mae``, the mean of that error over
+        the test crystals that have a polymorph, in the target's unit.
 
     Raises
     ------
@@ -210,9 +210,8 @@ def level_and_difference_errors(runs: pd.DataFrame, crystals: pd.DataFrame) -> p
         formula = crystals.loc[run.ids, "formula"]
         values = pd.DataFrame({"y": crystals.loc[run.ids, run.target], "prediction": run.predictions})
         values = values[formula.duplicated(keep=False)]
-        level = values.groupby(formula).transform("mean")
-        rest = values - level
-        for part, of_part in (("difference", rest), ("level", level)):
+        means = values.groupby(formula).transform("mean")
+        for part, of_part in (("within a formula", values - means), ("between formulas", means)):
             error = (of_part["prediction"] - of_part["y"]).abs().mean()
             rows.append((run.method, part, run.fold, run.seed, getattr(run, "ratio", nan), error))
     return pd.DataFrame(rows, columns=["method", "split", "fold", "seed", "ratio", "mae"])
