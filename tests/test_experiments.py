@@ -37,7 +37,18 @@ from course_lib.experiments.analysis import (
 from course_lib.experiments.protocol import N_FOLDS, N_REPEATS, folds_of
 from course_lib.experiments.records import load_results
 from course_lib.experiments.runs import run_study
-from course_lib.experiments.studies import GRIDS, N_TRIALS, PRIMARY, STUDIES, Run, Study, trials, tried_as
+from course_lib.experiments.studies import (
+    AT_SIZES,
+    GRIDS,
+    N_TRIALS,
+    PRIMARY,
+    STUDIES,
+    Run,
+    Study,
+    trials,
+    tried_as,
+    tuned,
+)
 from course_lib.graphs import CrystalGraphs
 from course_lib.late_fusion import optimal_alpha, optimal_weights
 from course_lib.methods import METHODS, trained, twins
@@ -404,6 +415,30 @@ def test_fewer_crystals_are_trained_on_in_as_many_steps(crystals):
     wanted = [run for run in STUDIES["learning_curves"].runs(crystals) if run.n_train == 50]
     assert [dict(run.settings)["epochs"] for run in wanted if run.method == "cgcnn"] == [round(by_hand)] * N_FOLDS
     assert all(run.settings == () for run in wanted if METHODS[run.method].network is None)
+
+
+def test_sizes_of_ones_own_crystals_are_tuned_on_those_set_aside():
+    """Settings come from the same size, or the largest below it, and make as many steps."""
+    formulas = [f"X{number}" for number in range(3000)]
+    own = pd.DataFrame({"formula": formulas})
+    tried = STUDIES["tuning_sizes"].runs(own)
+    assert {(run.split, run.n_train) for run in tried} == {("tuning", 500)}
+    assert {run.method for run in tried} == set(AT_SIZES) - {"cgcnn_chemistry"}  # which has the settings of CGCNN
+    wanted = STUDIES["training_sizes"].runs(own)
+    assert {run.n_train for run in wanted} == {500, 2000, 2600}
+    assert len(wanted) == len(AT_SIZES) * 3 * N_FOLDS * 3
+
+    table = pd.DataFrame([{"method": run.method, "n_train": 500, "settings": dict(run.settings)} for run in tried])
+    table["mae"] = np.random.default_rng(0).random(len(table))
+    given = tuned(wanted, table)
+    assert [replace(run, settings=()) for run in given] == wanted
+    for run in given:
+        of_method = table[table["method"] == ("cgcnn" if run.method == "cgcnn_chemistry" else run.method)]
+        best = of_method.loc[of_method["mae"].idxmin(), "settings"]
+        settings = dict(run.settings)
+        if "epochs" in best:
+            assert settings.pop("epochs") == pytest.approx(best["epochs"] * 500 / run.n_train, abs=0.5)
+        assert settings == {name: value for name, value in best.items() if name != "epochs"}
 
 
 def test_primary_methods_are_run_on_all_repeats(crystals, monkeypatch):

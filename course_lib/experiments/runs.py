@@ -23,7 +23,7 @@ from course_lib.datasets import Fold, load_dataset
 from course_lib.experiments import records
 from course_lib.experiments.protocol import folds_of
 from course_lib.experiments.provenance import git_commit
-from course_lib.experiments.studies import STUDIES, Run, Study
+from course_lib.experiments.studies import STUDIES, Run, Study, tuned
 from course_lib.features import features_of
 from course_lib.files import locked, with_checksum
 from course_lib.graphs import CrystalGraphs
@@ -82,6 +82,8 @@ def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> No
     ------
     FileExistsError
         If the file of results is a symbolic link.
+    FileNotFoundError
+        If the study is tuned by another one, of which nothing is recorded.
     TimeoutError
         If another process runs the same study on the same dataset.
     ValueError
@@ -102,6 +104,8 @@ def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> No
 def _run_missing(name: str, study: Study, dataset: str, frame: pd.DataFrame, n_jobs: int) -> None:
     """Do what `run_study` does, as the only writer of the file of results."""
     path, wanted = records.results_file(dataset, name), study.runs(frame)
+    if study.tuned_by:
+        wanted = tuned(wanted, records.load_results(dataset, study.tuned_by, crystals=frame))
     recorded = records.keep(path, wanted, frame.attrs["sha256"])
     missing = [run for run in wanted if run not in recorded]
     print(f"{name}: {len(wanted) - len(missing)} of {len(wanted)} runs are recorded.", flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -25,8 +25,21 @@ PRIMARY = (
 )  # fmt: skip
 """The methods of the primary comparisons, which are run on the folds of all repeats."""
 
+AT_SIZES = (
+    "random_forest", "cgcnn", "early_fusion", "intermediate_fusion", "cgcnn_chemistry", "kernel_ridge", "alignn",
+)  # fmt: skip
+"""The methods that are trained on crystals of your own; the blends are made of their predictions."""
+
+SIZES = (500, 2000, 8000)
+"""Numbers of training crystals on which they are trained."""
+
+BUNDLED = 1600
+"""Training crystals of a fold of the bundled crystals, for which the epochs of `METHODS` are meant."""
+
 N_TRIALS = 16
 """Settings that are tried for each method."""
+
+_TRIALS_AT_SIZES = 8  # at each size
 
 _SEEDS = range(3)
 _SIZES = (50, 100, 200, 400, 800)  # training crystals of the learning curves
@@ -192,11 +205,11 @@ def tuning(crystals: pd.DataFrame) -> list[Run]:
     ]
 
 
-def trials(method: str) -> Iterator[dict]:
-    """Draw `N_TRIALS` different settings of a method from its grid, always the same ones."""
+def trials(method: str, number: int = N_TRIALS) -> Iterator[dict]:
+    """Draw different settings of a method from its grid, always the same ones."""
     grid = _grid(method)
     points = list(product(*grid.values()))
-    chosen = np.random.default_rng(0).permutation(len(points))[:N_TRIALS]
+    chosen = np.random.default_rng(0).permutation(len(points))[:number]
     return (dict(zip(grid, points[place], strict=True)) for place in sorted(chosen))
 
 
@@ -214,14 +227,56 @@ def _grid(name: str) -> dict[str, tuple]:
     return GRIDS["network"] | dropout
 
 
-def training_sizes(crystals: pd.DataFrame) -> list[Run]:
-    """On crystals of your own: more and more training crystals, folds by formula."""
-    # As many steps for all sizes as the methods were tuned to, on the 1,600 bundled crystals of a fold.
-    sizes = [size for size in (500, 2000, 8000) if size < len(crystals) * (N_FOLDS - 1) // N_FOLDS]
+def tuning_sizes(crystals: pd.DataFrame) -> list[Run]:
+    """On crystals of your own: try settings at every number of training crystals."""
+    largest = int(share_trained_on(TUNING) * len(crystals))
     return [
-        Run(ENERGY, method, "formula", fold, seed=fold, n_train=size, settings=_equal_steps(method, 1600 / size))
-        for fold, size, method in product(range(3), sizes, (*ONE_OF_EACH_KIND, "alignn"))
+        Run(ENERGY, name, TUNING, 0, n_train=size, settings=_equal_steps(name, BUNDLED / size, trial))
+        for size, name in product(_within(largest), AT_SIZES)
+        if METHODS[name].tuned_as is None
+        for trial in trials(name, _TRIALS_AT_SIZES)
     ]
+
+
+def training_sizes(crystals: pd.DataFrame) -> list[Run]:
+    """On crystals of your own: more and more training crystals, with the settings that `tuning_sizes` found."""
+    largest = int(share_trained_on("formula") * len(crystals))
+    return [
+        Run(ENERGY, name, "formula", fold, seed, n_train=size)
+        for seed, fold, size, name in product(_SEEDS, range(N_FOLDS), _within(largest), AT_SIZES)
+    ]
+
+
+def _within(largest: int) -> list[int]:
+    """Return `SIZES`, each at most the largest number of crystals that there is to train on."""
+    return sorted({min(size, largest) for size in SIZES})
+
+
+def tuned(wanted: list[Run], tuning: pd.DataFrame) -> list[Run]:
+    """Give each run the best settings of its method, tried at the same number of crystals or the largest below it.
+
+    Parameters
+    ----------
+    wanted : list of Run
+        Runs with `n_train`.
+    tuning : DataFrame
+        The results of `tuning_sizes`, as from ``load_results``.
+
+    Returns
+    -------
+    list of Run
+        The same runs with settings, which make as many steps as those that were tried.
+    """
+    best = tuning.loc[tuning.groupby(["method", "n_train"])["mae"].idxmin()].set_index(["method", "n_train"])[
+        "settings"
+    ]
+
+    def with_settings(run: Run) -> Run:
+        name = METHODS[run.method].tuned_as or run.method
+        tried = max(size for size in best[name].index if size <= run.n_train)
+        return replace(run, settings=_equal_steps(name, tried / run.n_train, best[name, tried]))
+
+    return [with_settings(run) for run in wanted]
 
 
 class Study(NamedTuple):
@@ -235,11 +290,14 @@ class Study(NamedTuple):
         Whether predictions are recorded, not just errors.
     bundled : bool
         Whether it belongs to the recorded results on the bundled crystals.
+    tuned_by : str, optional
+        The study, on the same crystals, whose best settings its runs get (`tuned`).
     """
 
     runs: Callable[[pd.DataFrame], list[Run]]
     predictions: bool = True
     bundled: bool = True
+    tuned_by: str | None = None
 
 
 STUDIES = {
@@ -251,6 +309,7 @@ STUDIES = {
     "left_out": Study(left_out),
     "lambda_sweep": Study(lambda_sweep),
     "training_predictions": Study(training_predictions),
-    "training_sizes": Study(training_sizes, predictions=False, bundled=False),
+    "tuning_sizes": Study(tuning_sizes, predictions=False, bundled=False),
+    "training_sizes": Study(training_sizes, bundled=False, tuned_by="tuning_sizes"),
 }
 """What can be run, by name."""
