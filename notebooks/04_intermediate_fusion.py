@@ -241,9 +241,9 @@ plot_weights_by_group({"start 0": weights["start 0"]}, prototypes, label)
 
 # %%
 assert weights["start 0"].std() > 0.05, "each crystal has weights of its own"
-alike = formula.iloc[rows]
-pair = weights.loc[alike.index, "start 0"].astype(float)
-print(alike.iloc[0], pair.round(2).to_dict())
+same_formula = formula.iloc[rows]
+pair = weights.loc[same_formula.index, "start 0"].astype(float)
+print(same_formula.iloc[0], pair.round(2).to_dict())
 assert pair.max() - pair.min() > 1e-3, "so have polymorphs"
 
 # %% [markdown]

@@ -387,10 +387,12 @@ def reads_the_first(first, second):
     return first[:, 0]
 
 
-alike = importance(reads_the_first, one_number, one_number, y, np.random.default_rng(0))
-assert alike[0, 0] > 0.5 * y.std(), "it lives on the first"
-assert alike[1, 0] == 0, "importance zero, and yet it knows the whole answer"
-pd.DataFrame(alike, columns=["mean", "std"], index=["first", "second"]).round(3)
+shared = importance(
+    reads_the_first, one_number, one_number, y, np.random.default_rng(0)
+)
+assert shared[0, 0] > 0.5 * y.std(), "it lives on the first"
+assert shared[1, 0] == 0, "importance zero, and yet it knows the whole answer"
+pd.DataFrame(shared, columns=["mean", "std"], index=["first", "second"]).round(3)
 
 # %% [markdown] tags=["solution"]
 # The second block holds the whole answer, and its importance is zero. Importance is what *this model takes from this

@@ -171,7 +171,7 @@ def test_covalent_radius_against_the_cordero_radii_of_matminer():
     ours = values("covalent_radius_pm")
     known = ~np.isnan(theirs)
     assert known.sum() > 90
-    # Two definitions of the same quantity: they rank the elements alike and differ by at most 41 pm (Ce).
+    # Two definitions of the same quantity: they give the elements the same order and differ by at most 41 pm (Ce).
     assert np.abs(ours - theirs)[known].max() <= 41
     assert np.corrcoef(ours[known], theirs[known])[0, 1] > 0.95
 

@@ -309,11 +309,11 @@ def within_crystals(scores, crystal):
     return scores.exp() / sums(scores.exp(), crystal)[crystal]
 
 
-def alike(scores, crystal):
+def uniform(scores, crystal):
     return 1 / torch.bincount(crystal)[crystal]
 
 
-class Empty(pooling(averages, alike)):
+class Empty(pooling(averages, uniform)):
     """Has the stub's forward pass."""
 
     def forward(self, atoms, composition, crystal): ...
@@ -1232,7 +1232,7 @@ CASES: dict[str, Case] = {
             "summary only": ((pooling(averages, lambda s, c: s.softmax(0)),), "`summary` is fixed"),
             "weights only": ((pooling(sums, within_crystals),), "`weights` is fixed"),
             "atoms of the batch": ((pooling(lambda x, c: sums(x, c) / len(x), within_crystals),), "whole *batch*"),
-            "mean pooling": ((pooling(averages, alike),), "not attention any more"),
+            "mean pooling": ((pooling(averages, uniform),), "not attention any more"),
             "sigmoid": ((pooling(averages, lambda s, c: s.sigmoid()),), "one atom at a time"),
             "exponentials": ((pooling(averages, lambda s, c: s.exp()),), "*its* atoms"),
             "no summary": ((pooling(lambda x, c: 0 * sums(x, c), within_crystals),), "instead of removing it"),

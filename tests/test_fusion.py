@@ -295,6 +295,6 @@ def test_an_extreme_score_picks_one_view(chosen):
     changed = batch.clone()
     changed.composition = changed.composition * 1.1
     same = torch.equal(model(changed), model(batch))
-    assert same == (chosen == 1)  # the structure alone does not hear of it
+    assert same == (chosen == 1)  # the structure alone does not change with it
     model(batch).sum().backward()
     assert all(torch.isfinite(parameter.grad).all() for parameter in model.parameters() if parameter.requires_grad)

@@ -154,8 +154,8 @@ def test_bonds_stand_for_edges():
     key = list(zip(target, source, batch.bond_length.tolist(), strict=True))
     assert key == sorted(key)
     # No two bonds could have been one.
-    alike = (np.diff(source) == 0) & (np.diff(target) == 0)
-    assert np.diff(batch.bond_length.numpy())[alike].min() > BOND_TOLERANCE / 2
+    same_atoms = (np.diff(source) == 0) & (np.diff(target) == 0)
+    assert np.diff(batch.bond_length.numpy())[same_atoms].min() > BOND_TOLERANCE / 2
     assert len(count) < len(bond)  # symmetry leaves something to join
 
 

@@ -28,13 +28,13 @@ BLOCKS = ["composition", "structure"]
 
 
 @cache
-def cubic(count: int, alike: bool = False) -> CrystalGraphs:
+def cubic(count: int, equal: bool = False) -> CrystalGraphs:
     """Cubic crystals of one atom, whose structure is one number, the lattice constant; the composition is another."""
     rng = np.random.default_rng(0)
     lattice, feature = rng.uniform(3, 6, count), rng.normal(size=count)
     structures = [Structure(Lattice.cubic(a), ["Po"], [[0, 0, 0]]) for a in lattice]
     graphs = CrystalGraphs.from_structures(structures, ids=[f"po-{k}" for k in range(count)])
-    return graphs.with_features(signals(graphs)[1][:, None] if alike else feature[:, None])
+    return graphs.with_features(signals(graphs)[1][:, None] if equal else feature[:, None])
 
 
 def signals(graphs: CrystalGraphs) -> tuple[np.ndarray, np.ndarray]:
@@ -65,8 +65,8 @@ def mean_difference(values: np.ndarray) -> float:
     return np.abs(values[:, None] - values).sum() / (len(values) * (len(values) - 1))
 
 
-def errors_of(function, count: int = 24, n_repeats: int = 10, seed: int = 0, alike: bool = False) -> pd.DataFrame:
-    return block_errors(model(function), labelled(function, cubic(count, alike)), n_repeats, seed)
+def errors_of(function, count: int = 24, n_repeats: int = 10, seed: int = 0, equal: bool = False) -> pd.DataFrame:
+    return block_errors(model(function), labelled(function, cubic(count, equal)), n_repeats, seed)
 
 
 def test_importance_in_an_additive_world_is_the_mean_difference():
@@ -137,7 +137,7 @@ def test_values_add_up_to_the_whole_gain():
 
 
 def test_what_enters_alike_counts_alike():
-    errors = errors_of(lambda c, s: np.exp(c) + np.exp(s), alike=True)
+    errors = errors_of(lambda c, s: np.exp(c) + np.exp(s), equal=True)
     assert errors["composition"].mean() > 0.1
     for values in (block_permutation_importance(errors), shapley_values(errors)):
         assert values.loc["composition", "mean"] == pytest.approx(values.loc["structure", "mean"], rel=1e-6)

@@ -200,10 +200,10 @@ def between_and_within_formula_errors(runs: pd.DataFrame, crystals: pd.DataFrame
     ValueError
         If a run is on folds that split formulas.
     """
-    torn = runs.loc[runs["split"] != "formula", "split"]
-    if len(torn):
+    others = runs.loc[runs["split"] != "formula", "split"]
+    if len(others):
         raise ValueError(
-            f"runs on {torn.iloc[0]!r} folds split polymorphs across folds; give only those with split 'formula'."
+            f"runs on {others.iloc[0]!r} folds split polymorphs across folds; give only those with split 'formula'."
         )
     rows = []
     for run in runs.itertuples():

@@ -16,7 +16,7 @@ _ZEROED = (
     "set to zero. A zero is a value like any other: a crystal whose features are all zero does not exist, and the "
     "model has never seen one. Which numbers of the kind that it knows could be used instead?"
 )
-_TORN = (
+_NOT_KEPT_TOGETHER = (
     "shuffled column by column: each feature now comes from another crystal, and the row describes no crystal at all. "
     "Keep the rows whole, and change only which crystal each belongs to."
 )
@@ -96,7 +96,7 @@ def _check_kind(block: np.ndarray, found: np.ndarray) -> None:
             "Every crystal gets the mean of all crystals. No crystal is like that, so the model must guess far from "
             "its training data. Give it rows that exist: those of other crystals."
         ),
-        "columns": f"The block comes back {_TORN}",
+        "columns": f"The block comes back {_NOT_KEPT_TOGETHER}",
         "within": (
             "You shuffled the features inside each row: what was an electronegativity is now a radius. Leave the rows "
             "as they are, and change their order."
@@ -325,7 +325,7 @@ def _check_questions(world: _World) -> None:
         if "zeros" in done:
             raise Hint(f"The {name} block is {_ZEROED}")
         if "columns" in done:
-            raise Hint(f"The {name} block is {_TORN}")
+            raise Hint(f"The {name} block is {_NOT_KEPT_TOGETHER}")
         strange = done - {"shuffled"}
         if strange:
             raise Hint(
