@@ -96,8 +96,12 @@ def all_texts() -> list[tuple[str, str]]:
 
 def places(pattern: str, searched: list[tuple[str, str]]) -> list[str]:
     """Return where the pattern occurs, with some words around it."""
-    found = re.compile(f".{{0,40}}(?:{pattern}).{{0,20}}", re.IGNORECASE)
-    return [f"{place}: {hit[0]}" for place, text in searched for hit in found.finditer(text)]
+    found = re.compile(pattern, re.IGNORECASE)
+    return [
+        f"{place}: {text[max(0, hit.start() - 40) : hit.end() + 20]}"
+        for place, text in searched
+        for hit in found.finditer(text)
+    ]
 
 
 @pytest.mark.parametrize("pattern", INSTEAD)
