@@ -510,6 +510,6 @@ edges_per_atom = 400 / 30
 gigabytes = ...  # your answer
 
 # %%
-from course_lib.teaching.checkers.quests import check_quest_8
+from course_lib.teaching.checkers.quests import check_quest_10
 
-check_quest_8(gigabytes)
+check_quest_10(gigabytes)

@@ -101,7 +101,7 @@ check_quest_7 = asks(
     "more than 80 %.",
 )  # fmt: skip
 
-check_quest_8 = asks(
+check_quest_10 = asks(
     Number("gigabytes", 8 / 3, (
         ("That is in megabytes.", lambda value: 2400 <= value <= 3000),
         ("You took 400 edges for each crystal. These have 500 atoms, not 30.", lambda value: 0.15 < value <= 0.17),
