@@ -149,6 +149,16 @@ def test_no_page_loads_anything_from_another_host(site):
     assert foreign == []
 
 
+def test_tables_have_one_header_row(site):
+    headers = [
+        (file.name, header)
+        for file in site.rglob("*.html")
+        for header in re.findall("<thead>(.*?)</thead>", file.read_text(encoding="utf-8"), flags=re.DOTALL)
+    ]
+    assert len(headers) > 50
+    assert [(name, header) for name, header in headers if header.count("<tr") != 1] == []
+
+
 def test_loads_from_other_hosts_are_noticed():
     loads = Loads()
     loads.feed(
@@ -218,11 +228,20 @@ def test_page_fits_a_narrow_screen(browser, address, page):
 @in_browser
 @every_page
 def test_code_of_notebooks_fits_a_laptop(browser, address, page):
-    """Solutions, in their narrower boxes, may scroll."""
     open_page(browser, address, page, width=1280)
-    cells = "[...document.querySelectorAll('.cell_input pre')].filter(pre => !pre.closest('.solution'))"
-    cut = f"return {cells}.filter(pre => pre.scrollWidth > pre.clientWidth).map(pre => pre.textContent)"
+    cut = "return [...document.querySelectorAll('.cell_input pre')].filter(pre => pre.scrollWidth > pre.clientWidth).map(pre => pre.textContent)"
     assert browser.execute_script(cut) == []
+
+
+@in_browser
+@every_page
+def test_no_output_and_no_command_is_cut(browser, address, page):
+    """The library's code, printed by a cell or shown in the text, breaks where a line is too long."""
+    for width in (NARROW, 1280):
+        open_page(browser, address, page, width=width)
+        shown = "[...document.querySelectorAll('.bd-article pre')].filter(pre => !pre.closest('.cell_input'))"
+        cut = f"return {shown}.filter(pre => pre.scrollWidth > pre.clientWidth).map(pre => pre.textContent)"
+        assert browser.execute_script(cut) == [], width
 
 
 @in_browser
@@ -518,6 +537,26 @@ def test_explorers_fit_a_narrow_screen(browser, explorer_address, page):
     for picture, layer in filter(None, places):  # a table has neither
         assert picture == pytest.approx(layer, abs=1.5), "a layer does not lie on its picture"
         assert picture[2] > 0.75 * NARROW, "a picture is too small to read"
+
+
+@in_browser
+@pytest.mark.parametrize("page", EXPLORER_PAGES[1:])  # the made-up page has no bar at its top
+def test_the_slider_stays_in_sight_on_a_phone(browser, explorer_address, page):
+    """While the last picture is looked at, the controls are just below the bar of the page."""
+    open_page(browser, explorer_address[page], page, width=NARROW)
+    wait_for(browser, "return document.querySelector('.explorer img')", "the explorers")
+    for index in range(n_explorers(page)):
+        bar, slider, picture = browser.execute_script(
+            """const explorer = document.querySelectorAll('.explorer')[arguments[0]];
+            const place = (part) => part.getBoundingClientRect();
+            scrollBy({top: place(explorer).bottom - 600, behavior: 'instant'});
+            return [place(document.querySelector('.bd-header-article')).bottom,
+                    place(explorer.querySelector('[role=slider]')).top,
+                    place([...explorer.querySelectorAll('.widget-gridbox')].at(-1)).top]""",
+            index,
+        )
+        assert bar <= slider < 300, "the slider has left the screen"
+        assert slider < picture < 600
 
 
 @in_browser

@@ -5,6 +5,7 @@ Each correction is one that axe-core asks for (``tests/test_site.py`` runs it on
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -30,8 +31,33 @@ CORRECTIONS = {
 """What is replaced, and by what."""
 
 
+_HEADER = re.compile(r"(?<=<thead>).*?(?=</thead>)", re.DOTALL)
+_ROW = re.compile(r"(<tr[^>]*>)(.*?)</tr>", re.DOTALL)
+_CELL = re.compile(r'<th(?:[^>]*? colspan="(\d+)")?[^>]*>(.*?)</th>', re.DOTALL)
+
+
+def one_header_row(header: str) -> str:
+    """Return the content of a ``<thead>`` with its rows in one, in which each column has its full name.
+
+    pandas writes the names of the index below the row of column names, which leaves half of both rows empty. Where the
+    columns have a name too, it stands above the row names: "fold ↓ method →".
+    """
+    rows = _ROW.findall(header)
+    if len(rows) < 2:
+        return header
+    texts = [[text for span, text in _CELL.findall(row) for _ in range(int(span or 1))] for _, row in rows]
+    n_named = sum(map(bool, texts[-1]))
+    names = texts.pop() if not any(texts[-1][n_named:]) else [""] * len(texts[-1])
+    cells = []
+    for name, *levels in zip(names, *texts, strict=True):
+        column = ", ".join(filter(None, levels))
+        cells.append(f"{name} ↓ {column} →" if name and column else name or column)
+    return f"\n    {rows[0][0]}\n" + "".join(f"      <th>{cell}</th>\n" for cell in cells) + "    </tr>\n  "
+
+
 def corrected(html: str) -> str:
     """Return a page with all corrections."""
+    html = _HEADER.sub(lambda found: one_header_row(found[0]), html)
     for wrong, right in CORRECTIONS.items():
         html = html.replace(wrong, right)
     return html
