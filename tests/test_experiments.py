@@ -230,6 +230,17 @@ def test_three_are_blended_within_each_repeat():
     assert len(blended.loc["three_blended"]) == 20
 
 
+def test_sizes_of_training_sets_are_blended_apart():
+    results, y = blendable()
+    fewer = results.assign(n_train=50.0, predictions=[[2 * value for value in run] for run in results["predictions"]])
+    both = with_late_fusion(pd.concat([results.assign(n_train=np.nan), fewer]), y)
+    for of_size, size in ((results, np.nan), (fewer, 50.0)):
+        apart = with_late_fusion(of_size.assign(n_train=size), y).query("method == 'late_fusion'")
+        found = both[both["n_train"].isna() if np.isnan(size) else both["n_train"] == size]
+        found = found.query("method == 'late_fusion'")
+        pd.testing.assert_frame_equal(found.reset_index(drop=True), apart.reset_index(drop=True))
+
+
 def test_a_blend_needs_all_its_parts():
     results, y = of_five({"kernel_ridge": 0.5, "alignn": 0.3})
     some = results[~((results["method"] == "alignn") & (results["fold"] == 8))]

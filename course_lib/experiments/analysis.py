@@ -235,14 +235,15 @@ def with_late_fusion(runs: pd.DataFrame, y: pd.Series, method: str = "late_fusio
     Returns
     -------
     DataFrame
-        `runs`, and for every split, fold and seed that all blended methods have one row more with this method; its
-        ``seconds`` are those of all of them together, its ``alpha`` is the weight of the first (NaN in all other rows).
+        `runs`, and one row more with this method for every split, fold, seed and size that all blended methods have;
+        its ``seconds`` are those of all of them together, its ``alpha`` is the weight of the first (NaN in all other rows).
     """
     _check_one_target(runs)
     names = METHODS[method].blends
     parents = runs[runs["method"].isin(names)]
+    size = [parents["n_train"]] if "n_train" in parents else []
     rows = []
-    for _, group in parents.groupby(["split", "seed", parents["fold"] // N_FOLDS], sort=False):
+    for _, group in parents.groupby(["split", "seed", parents["fold"] // N_FOLDS, *size], sort=False, dropna=False):
         n_folds = group.groupby("method")["fold"].nunique().reindex(names, fill_value=0)
         if n_folds.nunique() > 1:
             continue

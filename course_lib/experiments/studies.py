@@ -142,10 +142,10 @@ def controls(crystals: pd.DataFrame) -> list[Run]:
 
 def learning_curves(crystals: pd.DataFrame) -> list[Run]:
     """Every family with fewer training crystals, in equally many steps."""
-    families = [*ONE_OF_EACH_KIND, *(name for name in PRIMARY if name not in ONE_OF_EACH_KIND)]
+    families = dict.fromkeys((*ONE_OF_EACH_KIND, "intermediate_fusion", *PRIMARY))
     most = share_trained_on("formula") * len(crystals)
     return [
-        Run(ENERGY, name, "formula", fold, seed=fold, n_train=size, settings=_equal_steps(name, most / size))
+        Run(ENERGY, name, "formula", fold, n_train=size, settings=_equal_steps(name, most / size))
         for fold, size, name in product(range(N_FOLDS), _SIZES, families)
     ]
 
@@ -304,7 +304,7 @@ STUDIES = {
     "tuning": Study(tuning, predictions=False),
     "comparison": Study(comparison),
     "controls": Study(controls, predictions=False),
-    "learning_curves": Study(learning_curves, predictions=False),
+    "learning_curves": Study(learning_curves),
     "band_gaps": Study(band_gaps),
     "left_out": Study(left_out),
     "lambda_sweep": Study(lambda_sweep),
