@@ -236,7 +236,7 @@ def with_late_fusion(runs: pd.DataFrame, y: pd.Series, method: str = "late_fusio
     -------
     DataFrame
         `runs`, and one row more with this method for every split, fold, seed and size that all blended methods have;
-        its ``seconds`` are those of all of them together, its ``alpha`` is the weight of the first (NaN in all other rows).
+        its ``seconds`` are those of all of them together, its ``alpha`` is the weight of the first; NaN in all others.
     """
     _check_one_target(runs)
     names = METHODS[method].blends
