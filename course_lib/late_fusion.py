@@ -194,9 +194,9 @@ def optimal_weights(y: pd.Series, predictions: Mapping[str, pd.Series], loss: st
     if loss not in _MINIMISERS:
         raise ValueError(f"loss is {loss!r}; choose one of {', '.join(_MINIMISERS)}.")
     table = _named_numbers(y, predictions)
-    weights = (_linear_program if loss == "mae" else _not_negative_least_squares)(
-        table["y"].to_numpy(), table[names].to_numpy()
-    )
+    errors = table["y"].to_numpy()[:, None] - table[names].to_numpy()
+    errors /= np.abs(errors).max() or 1.0  # the solvers have absolute tolerances
+    weights = (_linear_program if loss == "mae" else _not_negative_least_squares)(errors)
     return pd.Series(weights / weights.sum(), index=names)
 
 
@@ -240,25 +240,24 @@ def stacked(
     return pd.Series(total, index=table.index, name="stack"), weights
 
 
-def _linear_program(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Minimise the sum of absolute errors over weights; predictions are (B, K)."""
-    n, k = predictions.shape
+def _linear_program(errors: np.ndarray) -> np.ndarray:
+    """Minimise the sum of absolute errors over weights; errors are (B, K)."""
+    n, k = errors.shape
     # How much each prediction is too high and too low: both at least 0, and one of them 0 at the minimum.
-    both = sparse.hstack([predictions, sparse.eye(n), -sparse.eye(n)])
+    both = sparse.hstack([errors, sparse.eye(n), -sparse.eye(n)])
     equations = sparse.vstack([both, np.append(np.ones(k), np.zeros(2 * n))[None]])
     costs = np.concatenate([np.zeros(k), np.ones(2 * n)])
-    return linprog(costs, A_eq=equations, b_eq=np.append(y, 1.0), bounds=(0, None)).x[:k]
+    return linprog(costs, A_eq=equations, b_eq=np.append(np.zeros(n), 1.0), bounds=(0, None)).x[:k]
 
 
-def _not_negative_least_squares(y: np.ndarray, predictions: np.ndarray) -> np.ndarray:
-    """Minimise the sum of squared errors over weights; predictions are (B, K).
+def _not_negative_least_squares(errors: np.ndarray) -> np.ndarray:
+    """Minimise the sum of squared errors over weights; errors are (B, K).
 
     With w = s v and the v adding up to 1, the rows of errors and one row of ones, which should give 1, have the squared
     error s^2 |E v|^2 + (s - 1)^2. Its minimum over s grows with |E v|^2, so the minimum has the v that we want.
     """
-    errors = y[:, None] - predictions
-    scale = np.abs(errors).max() or 1.0
-    return nnls(np.vstack([errors / scale, np.ones(predictions.shape[1])]), np.append(np.zeros(len(y)), 1.0))[0]
+    n, k = errors.shape
+    return nnls(np.vstack([errors, np.ones(k)]), np.append(np.zeros(n), 1.0))[0]
 
 
 def alpha_path(y: pd.Series, a: pd.Series, b: pd.Series, alphas: np.ndarray | None = None) -> pd.DataFrame:

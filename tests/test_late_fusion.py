@@ -426,6 +426,20 @@ def test_no_search_finds_better_weights(seed, loss):
         np.testing.assert_allclose(weights, slsqp, atol=2e-3)
 
 
+@pytest.mark.parametrize("loss", ["mae", "mse"])
+@pytest.mark.parametrize(("unit", "offset"), [(1e-30, 0.0), (1e30, 0.0), (1.0, 1e6)])
+def test_weights_are_the_same_in_any_unit(unit, offset, loss):
+    y, predictions = several(0)
+    found = optimal_weights(y * unit + offset, predictions * unit + offset, loss)
+    pd.testing.assert_series_equal(found, optimal_weights(y, predictions, loss))
+
+
+@pytest.mark.parametrize("loss", ["mae", "mse"])
+def test_weights_of_models_that_are_always_right_add_up_to_one(loss):
+    (y,) = series([1.0, 2.0, 3.0])
+    assert optimal_weights(y, {name: y for name in "abc"}, loss).sum() == pytest.approx(1)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_two_models_are_stacked_as_they_are_blended(seed):
     y, a, b = example(seed, 40)
