@@ -100,6 +100,10 @@ def test_interval_with_the_true_ratio_of_the_sizes():
     assert (high - low) / (plain.high - plain.low) == pytest.approx(np.sqrt(1 + 25 * 0.15))
 
 
+def test_interval_of_equal_differences_has_no_width():
+    assert corrected_interval(np.full(5, 0.5)) == (0.5, 0.5)
+
+
 @pytest.mark.parametrize(("k", "level"), [(25, 0.95), (25, 1 - 0.05 / 6), (5, 0.95)])
 def test_detectable_difference_is_detected_in_four_of_five_studies(k, level):
     """Studies are simulated that differ by it, all with one spread."""
@@ -287,6 +291,8 @@ def test_front_holds_what_nothing_beats():
 def test_nearly_equal_training_sets_have_one_size():
     runs = pd.DataFrame({"n_learned": [200, 1610, 100, 1590, 205, 1600]}, index=list("abcdef"))
     assert training_set_size(runs).to_dict() == {"a": 202.5, "b": 1600, "c": 100, "d": 1600, "e": 202.5, "f": 1600}
+    runs = pd.DataFrame({"n_learned": [1000, 1040, 1100]})  # the last is 4 % and 5.8 % larger
+    assert training_set_size(runs).tolist() == [1020, 1020, 1100]
 
 
 def test_negative_transfer_has_the_sign_of_harm():
@@ -300,6 +306,15 @@ def test_negative_transfer_has_the_sign_of_harm():
     folds = np.array([0.15, 0.1])  # GAT: the mean over the seeds, two comparisons
     expected = corrected_interval(folds, 1 - 0.05 / 2)
     assert tuple(got.loc[("gat", "gap", "random"), ["low", "high"]]) == pytest.approx(expected)
+
+
+def test_negative_transfer_keeps_the_order_of_the_targets_and_counts_no_ties():
+    errors = {"gat": [1.0, 1.0, 1.0, 1.0], "multitask_gat": [1.0, 1.0, 1.2, 0.9], "megnet": [1.0] * 4}
+    runs = table(errors | {"multitask_megnet": [1.0] * 4})
+    got = negative_transfer(pd.concat([runs.assign(target=target) for target in ("gap", "energy")]))
+    assert got.xs("gat").index.unique("target").tolist() == ["gap", "energy"]
+    assert got.xs("gat")["share_worse"].tolist() == [0.25, 0.25]
+    assert got.xs("megnet")["share_worse"].tolist() == [0.0, 0.0]
 
 
 def test_task_correlation_is_that_of_scipy():

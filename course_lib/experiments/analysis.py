@@ -79,9 +79,8 @@ def corrected_interval(differences: np.ndarray, level: float = 0.95, ratio: floa
     ValueError
         If there are fewer than two folds.
     """
-    scale = _corrected_error(differences, ratio)
-    low, high = stats.t.interval(level, len(differences) - 1, loc=np.mean(differences), scale=scale)
-    return float(low), float(high)
+    half = stats.t.ppf((1 + level) / 2, len(differences) - 1) * _corrected_error(differences, ratio)
+    return float(np.mean(differences) - half), float(np.mean(differences) + half)
 
 
 def _corrected_error(differences: np.ndarray, ratio: float | None) -> float:
