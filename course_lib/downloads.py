@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from urllib3.response import BaseHTTPResponse
 
 _PATIENCE = 60.0  # seconds for a server to answer, and between two checks of its speed
+_SILENCE = 30.0  # seconds to wait for the next byte
 _LONGEST = 3600.0  # seconds to wait for another process that fetches the same file
 _SLOWEST = 500  # bytes per second; a time limit for each byte would let a server send one per second without end
 
@@ -90,7 +91,7 @@ def _fetch(url: str, sha256: str, part: Path, path: Path) -> None:
     have = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     try:
-        with _within(_PATIENCE, lambda: requests.get(url, headers=headers, stream=True, timeout=30)) as response:
+        with _within(_PATIENCE, lambda: requests.get(url, headers=headers, stream=True, timeout=_SILENCE)) as response:
             if response.status_code == requests.codes.requested_range_not_satisfiable:
                 return  # it is complete
             response.raise_for_status()

@@ -92,6 +92,19 @@ def test_undirected_adds_each_missing_reverse_once(crystals):
     np.testing.assert_allclose(weight[match][~mutual], own[~mutual], atol=1e-4)
 
 
+def test_an_edge_hardly_longer_than_those_of_its_source_lacks_its_reverse():
+    edge_index = torch.tensor([[1, 2, 1], [0, 1, 2]])
+    edge_vector = torch.tensor([[3.0, 0, 0], [0, 2.9999, 0], [0, -2.9999, 0]])
+    found = undirected(edge_index, edge_vector, torch.full((3,), 3.1))
+    assert sorted(found.edge_index.T.tolist()) == [[0, 1], [1, 0], [1, 2], [2, 1]]
+
+
+def test_graphs_are_made_on_the_device_of_the_batch():
+    batch = graphs_of(CHAIN, ROCKSALT)
+    with torch.device("meta"):  # where tensors go that get no device; they cannot be combined with those of the batch
+        assert crystal_line_graph(batch, 2).cosine.device.type == "cpu"
+
+
 def small_graph():
     """A graph of four crystals, one with edges from an atom to its own images."""
     batch = graphs_of(examples()[0], random_crystal(0), random_crystal(4), CHAIN)
@@ -363,6 +376,12 @@ def gated_mean_inputs(n_nodes, n_edges):
     index = torch.randint(n_nodes, (2, n_edges), generator=torch.Generator().manual_seed(0))
     tables = [normal(n_edges, 3), *(normal(n_nodes, 3, seed=k) for k in range(1, 4))]
     return [table.requires_grad_() for table in tables], (index[0], index[1].sort()[0], normal(n_edges, 1).abs())
+
+
+def test_edges_that_differ_by_more_than_the_tolerance_are_not_merged():
+    batch = graphs_of(*(structure.copy().perturb(0.03, seed=k) for k, structure in enumerate(examples()[:24])))
+    edges = undirected(batch.edge_index, batch.edge_vector, batch.cutoff)
+    assert len(crystal_line_graph(batch, 4).length) == len(edges.edge_weight)
 
 
 def test_gated_mean_of_more_rows_than_one_block():

@@ -274,6 +274,14 @@ def test_a_server_that_sends_byte_by_byte_is_given_up(server, tmp_path, monkeypa
     assert path.read_bytes() == server.content
 
 
+def test_a_server_that_falls_silent_is_given_up(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(downloads, "_SILENCE", 0.5)
+    server.stop_after = 100_000
+    with pytest.raises(ConnectionError, match=r"could not download file\.bin.*timed out"):
+        download(server.url, digest(server.content), tmp_path / "file.bin")
+    assert (tmp_path / "file.bin.part").stat().st_size == 100_000
+
+
 def test_a_server_that_is_slow_but_goes_on_is_not_given_up(server, tmp_path, monkeypatch):
     monkeypatch.setattr(downloads, "_PATIENCE", 0.2)
     monkeypatch.setattr(downloads, "_SLOWEST", 5)

@@ -7,7 +7,14 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch_geometric.nn import global_mean_pool
 
-from course_lib.models.layers import GaussianBasis, Standardize, StandardizeWithin, WeightedBatchNorm1d, mean_pool
+from course_lib.models.layers import (
+    GaussianBasis,
+    Standardize,
+    StandardizeWithin,
+    WeightedBatchNorm1d,
+    mean_pool,
+    without_gradient,
+)
 
 DENORMAL = torch.finfo(torch.float32).tiny  # the smallest normal number
 
@@ -30,13 +37,14 @@ def pair_of_norms(size: int, dtype=torch.double) -> tuple[WeightedBatchNorm1d, n
     return ours, theirs
 
 
+@pytest.mark.parametrize("counts", [[1, 7, 2, 1, 12, 3], [1, 1]])
 @pytest.mark.parametrize("training", [True, False])
-def test_weighted_batch_norm_is_batch_norm_of_repeated_rows(training):
+def test_weighted_batch_norm_is_batch_norm_of_repeated_rows(training, counts):
     ours, theirs = pair_of_norms(5)
-    count = torch.tensor([1.0, 7, 2, 1, 12, 3])
-    one, other = normal(6, 5, seed=3).requires_grad_(), normal(6, 5, seed=3).requires_grad_()
+    count = torch.tensor(counts).float()
+    one, other = normal(len(counts), 5, seed=3).requires_grad_(), normal(len(counts), 5, seed=3).requires_grad_()
     repeats = count.long()
-    weight = normal(6, 5, seed=4)  # any function of the output
+    weight = normal(len(counts), 5, seed=4)  # any function of the output
     for norm in (ours, theirs):
         norm.train(training)
     for _ in range(3):  # the running statistics follow too
@@ -49,6 +57,24 @@ def test_weighted_batch_norm_is_batch_norm_of_repeated_rows(training):
         torch.testing.assert_close(found.grad, expected.grad, rtol=0, atol=1e-10, msg=name)
     for name, expected in theirs.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], expected, rtol=0, atol=1e-12, msg=name)
+    assert not any(buffer.requires_grad for buffer in ours.buffers())  # or they would keep the graph of every batch
+
+
+def test_weighted_batch_norm_of_one_row_has_no_unbiased_variance():
+    ours, _ = pair_of_norms(3)
+    before = ours.running_var.clone()
+    ours(normal(1, 3), torch.ones(1))
+    torch.testing.assert_close(ours.running_var, 0.9 * before)  # BatchNorm1d refuses the row
+
+
+def test_a_bias_before_a_norm_stays_as_it_was_initialised():
+    network = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+    (linear, _), before = network, network[0].bias.clone()
+    without_gradient(linear.bias)
+    network(normal(9, 4, dtype=torch.float32)).square().sum().backward()
+    torch.optim.Adam(network.parameters()).step()
+    assert linear.weight.grad is not None
+    torch.testing.assert_close(linear.bias, before, rtol=0, atol=0)
 
 
 def test_weighted_batch_norm_gradcheck():
@@ -97,6 +123,20 @@ def test_standardize_constant_column_in_single_precision():
     ours = Standardize(1).fit(values)
     assert ours.std.item() == 1
     assert ours(values).abs().max() < 1e-3
+
+
+def test_standardize_columns_of_any_size_and_of_little_spread():
+    """The squares of the first are beyond single precision; the second varies by five millionths."""
+    values = normal(200, 2, dtype=torch.float32) * torch.tensor([1e25, 1e-5]) + torch.tensor([0.0, 2.0])
+    ours, scaler = Standardize(2).fit(values), StandardScaler().fit(values.double())
+    np.testing.assert_allclose(ours.mean, scaler.mean_, rtol=1e-6)
+    np.testing.assert_allclose(ours.std, scaler.scale_, rtol=1e-6)
+
+
+def test_standardize_leaves_columns_without_numbers_or_spread_as_they_are():
+    ours = Standardize(2).fit(torch.tensor([[torch.nan, 1e-13], [torch.nan, -1e-13]]).double())
+    assert ours.mean.tolist() == [0, 0]
+    assert ours.std.tolist() == [1, 1]
 
 
 def test_standardize_and_back():

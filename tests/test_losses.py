@@ -31,8 +31,8 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 
 
 def labels_with_gaps() -> tuple[Tensor, Tensor, Tensor]:
-    """Return predictions, labels and where the labels are known; the third task has none."""
-    known = torch.tensor([[1, 1, 0], [0, 1, 0], [1, 0, 0], [1, 1, 0]]).bool()
+    """Return predictions, labels and where the labels are known; the second task has one, the third none."""
+    known = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 0, 0], [1, 0, 0]]).bool()
     return normal(4, 3, seed=1), normal(4, 3, seed=2), known
 
 
@@ -270,6 +270,12 @@ def test_bad_weights(weights, message):
         make_task_weights(weights, SCALE, "mae")
 
 
+@pytest.mark.parametrize("weights", [(1.0, -2.0, 3.0), (0.0, 0.0, 0.0)])
+def test_bad_weights_are_refused_by_the_module_itself(weights):
+    with pytest.raises(ValueError, match="task_weights is"):
+        FixedWeights(weights, SCALE, "mae")
+
+
 @pytest.mark.parametrize("weights", [(1e300, 1e-30), (1e308, 1e308), (1e-320, 1.0)])
 def test_weights_that_single_precision_cannot_hold_beside_each_other(weights):
     with pytest.raises(ValueError, match=r"number [01] of task_weights is 1e.* single precision cannot hold"):
@@ -309,3 +315,15 @@ def test_shares_of_the_gradient_are_those_of_finite_differences():
     x = torch.tensor([[1.0], [2.0]], dtype=torch.double)
     terms = torch.stack([(3 * shared(x)).sum() + 50, (9 * shared(x)).sum()])  # slopes 9 and 27 by the one weight
     assert task_shares(terms, shared)[1].tolist() == pytest.approx([0.25, 0.75])
+
+
+def test_shares_of_tasks_that_share_only_a_part_of_the_network():
+    shared = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1)).double()
+    hidden = shared[0](normal(4, 2)).tanh()
+    terms = torch.stack([hidden.square().sum(), shared[1](hidden).square().sum()])
+    found, lengths = task_shares(terms, shared)[1], []
+    for term in terms:
+        shared.zero_grad()
+        term.backward(retain_graph=True)
+        lengths.append(torch.nn.utils.clip_grad_norm_(shared.parameters(), math.inf).item())
+    assert found.tolist() == pytest.approx([length / sum(lengths) for length in lengths])
