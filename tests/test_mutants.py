@@ -1,0 +1,38 @@
+"""The tool that changes modules to see whether a test fails."""
+
+from __future__ import annotations
+
+from importlib.util import module_from_spec
+
+from mutants import Mutated, mutants
+
+
+def test_changes_of_a_small_module():
+    source = '''
+def first(values: list[int] = None, n: int = 3):
+    """Return 1 < 2."""
+    if not values or n < 0.001:
+        raise ValueError(f"{1 + 1} values; give {n - 1}")
+    return sorted(values, reverse=True)[:n]
+'''
+    found = {mutant.source.decode() for mutant in mutants("small", source.encode())}
+    changes = [
+        ("= 3", "= (4)"),
+        ("not values or n < 0.001", "(not values and n < 0.001)"),
+        ("not values", "(values)"),
+        ("n < 0.001", "(n <= 0.001)"),
+        ("0.001", "(0.1)"),
+        ('raise ValueError(f"{1 + 1} values; give {n - 1}")', "pass"),
+        ("sorted(values, reverse=True)", "(sorted(values))"),
+        ("True", "(False)"),
+    ]
+    assert found == {source.replace(*change) for change in changes}
+
+
+def test_a_mutant_is_imported_instead_of_its_module():
+    finder = Mutated(mutants("made_up", b"answer = 41")[0])
+    spec = finder.find_spec("course_lib.made_up")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.answer == 42
+    assert finder.find_spec("course_lib.graphs") is None
