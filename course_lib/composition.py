@@ -12,11 +12,12 @@ https://doi.org/10.1038/npjcompumats.2016.28.
 from __future__ import annotations
 
 import functools
+import json
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
@@ -26,6 +27,9 @@ from course_lib.validation import check_composition, check_same_length, check_un
 
 if TYPE_CHECKING:
     from pymatgen.core import Composition, DummySpecies, Element, Species, Structure
+
+TABLES = Path(__file__).with_name("element_tables.json")
+"""matminer's element data."""
 
 _MAX_Z = 118
 _CHARGE_TOLERANCE = 1e-8  # np.isclose(charge, 0), which matminer asks, means this
@@ -145,52 +149,21 @@ class _ElementTables:
 
 @functools.cache
 def _element_tables() -> _ElementTables:
-    """Read the element data from matminer's own featurizers, once per process."""
-    from matminer.featurizers.composition import ElementProperty, IonProperty, Stoichiometry, ValenceOrbital
-    from matminer.utils.data import MagpieData
-    from pymatgen.core import Element
-
-    stoichiometry, statistics = Stoichiometry(), ElementProperty.from_preset("magpie")
-    orbitals, ions = ValenceOrbital(props=["avg"]), IonProperty(fast=True)
-    if statistics.stats != ["minimum", "maximum", "range", "mean", "avg_dev", "mode"]:
-        raise RuntimeError(
-            f"this matminer's magpie preset has the statistics {statistics.stats}; install the locked one."
-        )
-
-    elements = [Element.from_Z(number) for number in range(1, _MAX_Z + 1)]
-    values = np.full((_MAX_Z + 1, len(statistics.features)), np.nan)
-    for column, name in enumerate(statistics.features):
-        values[1:, column] = statistics.data_source.get_elemental_properties(elements, name)
-    measured = MagpieData(impute_nan=False)
-    known = np.zeros(_MAX_Z + 1, dtype=bool)
-    for name in statistics.features:
-        known[1:] |= ~np.isnan(measured.get_elemental_properties(elements, name))
-
-    electronegativity = np.full(_MAX_Z + 1, np.nan)
-    with warnings.catch_warnings():
-        # pymatgen warns about each element that has none; matminer puts the mean in its place.
-        warnings.filterwarnings("ignore", message="No Pauling electronegativity")
-        electronegativity[1:] = ions.data_source.get_elemental_properties(elements, "X")
-    states = [(), *(ions.data_source.get_oxidation_states(element) for element in elements)]
+    """Read the element data, which `tools/element_tables.py` takes from matminer: importing that takes a second."""
+    stored = json.loads(TABLES.read_text(encoding="utf-8"))
+    nothing = [[np.nan] * len(stored["properties"])]
+    states = [[], *stored["oxidation_states"]]
     n_states = np.array([len(of_element) for of_element in states])
-    oxidation_states = np.zeros((_MAX_Z + 1, n_states.max()))
-    for number, of_element in enumerate(states):
-        oxidation_states[number, : len(of_element)] = of_element
-
+    electronegativity = np.array([np.nan, *stored["electronegativity"]])
     return _ElementTables(
-        labels={
-            "stoichiometry norms": stoichiometry.feature_labels(),
-            "element statistics": statistics.feature_labels(),
-            "valence orbitals": orbitals.feature_labels(),
-            "ionic character": ions.feature_labels(),
-        },
-        norms=np.array(stoichiometry.p_list),
-        properties=statistics.features,
-        valence=[statistics.features.index(f"N{orbital}Valence") for orbital in orbitals.orbitals],
-        values=values,
-        known=known,
+        labels=stored["labels"],
+        norms=np.array(stored["norms"]),
+        properties=stored["properties"],
+        valence=[stored["properties"].index(f"N{orbital}Valence") for orbital in stored["orbitals"]],
+        values=np.array(nothing + stored["values"]),
+        known=np.array([False, *stored["known"]]),
         ionic_character=1.0 - np.exp(-0.25 * np.subtract.outer(electronegativity, electronegativity) ** 2),
-        oxidation_states=oxidation_states,
+        oxidation_states=np.array([row + [0.0] * (n_states.max() - len(row)) for row in states]),
         n_states=n_states,
     )
 

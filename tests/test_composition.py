@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import json
 import subprocess
 import sys
 
@@ -13,7 +14,8 @@ from matminer.featurizers.composition import ElementProperty, IonProperty, Stoic
 from pymatgen.core import Composition, DummySpecies, Element, Lattice, Species, Structure
 
 from course_lib import composition as composition_module
-from course_lib.composition import element_properties, feature_groups, magpie
+from course_lib.composition import TABLES, element_properties, feature_groups, magpie
+from tools.element_tables import of_matminer
 
 # matminer asks pymatgen for values that it then imputes; pymatgen warns about each.
 pytestmark = pytest.mark.filterwarnings("ignore:No Pauling electronegativity")
@@ -321,3 +323,14 @@ def test_import_is_light():
     heavy = "{'matminer', 'pymatgen', 'torch', 'sklearn', 'matplotlib'}"
     code = f"import course_lib.composition, sys; assert not {heavy} & set(sys.modules), {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_features_need_no_matminer():
+    code = (
+        "from course_lib.composition import magpie; magpie(['NaCl']); import sys; assert 'matminer' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_stored_element_data_are_matminers():
+    assert json.loads(TABLES.read_text(encoding="utf-8")) == json.loads(json.dumps(of_matminer()))
