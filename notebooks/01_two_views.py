@@ -768,11 +768,38 @@ pd.DataFrame(
 # ## Check yourself
 #
 # 1. Two crystals have the same 145 features. Must they be the same crystal?
+#    - `a` Yes: 145 numbers leave no room for two.
+#    - `b` No, but their cells hold the same number of atoms.
+#    - `c` No: neither the structure nor the size of the cell enters the features.
 # 2. Why is a cut at exactly twelve neighbours a bad idea in rock salt?
-# 3. A colleague reports a graph network's error on a random split, for a database full of polymorphs. What do you ask?
-# 4. You get the same rock salt again, with a cell twice as long. What happens to the 145 features, to the edges, and to
-#    CGCNN's prediction?
-# 5. Where does a composition-only model make an error that no training can fix, and where does it not?
+#    - `a` Twelve neighbours are more than the network can use.
+#    - `b` Of atoms at one distance, some become neighbours and others do not.
+#    - `c` The neighbours change when the crystal is rotated.
+# 3. A colleague reports a graph network's error on a random split, for a database full of polymorphs. What do you ask
+#    first?
+#    - `a` How many convolutions the network has.
+#    - `b` How large the error is on the training set.
+#    - `c` How large the error is on formulas that were not in the training set.
+# 4. You get the same rock salt again, with a cell twice as long. What changes?
+#    - `a` The numbers of atoms and edges, but neither the features nor CGCNN's prediction.
+#    - `b` CGCNN's prediction: there are twice as many atoms.
+#    - `c` The 145 features: they count the atoms.
+# 5. Where does a composition-only model make an error that no training can fix?
+#    - `a` Between formulas.
+#    - `b` Within a formula.
+#    - `c` In both.
+#
+# <details><summary>Check your answers in JupyterLab</summary>
+#
+# In a new cell, put a letter or a number in the place of the dots:
+#
+# ```python
+# from course_lib.teaching.checkers.check_yourself import check_yourself_1
+#
+# check_yourself_1(..., ..., ..., ..., ...)
+# ```
+#
+# </details>
 #
 # <details><summary>Answers</summary>
 #

@@ -388,10 +388,37 @@ difference.round(4)
 #
 # ## Check yourself
 #
-# 1. A blend has $\alpha = 0.2$. What does that say about the two models, and what does it not say?
-# 2. Two models have errors with correlation 1. What is the best blend?
-# 3. Why can the forest not memorise our training set, and on what dataset could it?
-# 4. In the explorer, the error of the blend on the training set is far smaller than out of fold. Why not report that one?
+# 1. A blend has $\alpha = 0.2$. What does that say about the two models?
+#    - `a` The network is four times as good as the forest.
+#    - `b` The forest adds nothing.
+#    - `c` The network gets four times the weight of the forest, and no more than that.
+# 2. Two models have errors with correlation 1, and one model's errors are larger. What is the best blend without
+#    negative weights?
+#    - `a` Half of each.
+#    - `b` The better model alone.
+#    - `c` Some of each, with more weight for the better model.
+# 3. Why can the forest not memorise our training set?
+#    - `a` It has too few trees.
+#    - `b` It gives the polymorphs of a formula one number, its leaves hold three crystals, and each tree misses a third
+#      of them.
+#    - `c` Only networks can memorise.
+# 4. In the explorer, the error of the blend on the training set is far smaller than out of fold. Why not report that
+#    one?
+#    - `a` Because alpha was chosen there.
+#    - `b` Because there are fewer training crystals.
+#    - `c` Because it says how well both models remember crystals that they were trained on.
+#
+# <details><summary>Check your answers in JupyterLab</summary>
+#
+# In a new cell, put a letter or a number in the place of the dots:
+#
+# ```python
+# from course_lib.teaching.checkers.check_yourself import check_yourself_3
+#
+# check_yourself_3(..., ..., ..., ...)
+# ```
+#
+# </details>
 #
 # <details><summary>Answers</summary>
 #

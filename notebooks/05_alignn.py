@@ -678,11 +678,32 @@ cost.rename(index=LABELS).round({"mae": 3, "seconds": 1})
 #
 # ## Check yourself
 #
-# 1. An atom has 12 neighbours. How many pairs of edges meet at it, and how many of them go there and back?
-# 2. Three atoms lie on a line, b in the middle. What is the cosine of the angle at b? And of the pair a → b → a?
+# 1. An atom has 12 neighbours. How many pairs of edges meet at it, the pairs there and back included?
+# 2. Three atoms lie on a line, b in the middle. What is the cosine of the angle at b?
 # 3. Why can CGCNN with *more* neighbours tell D0₂₂ from L1₂?
+#    - `a` The next shells hold different numbers of Ni and V.
+#    - `b` With more edges, angles between them enter.
+#    - `c` The network has more weights then.
 # 4. A new network has a new part and beats an old one. What would show that the part is the reason?
+#    - `a` A network with two such parts that is better still.
+#    - `b` The new network without the part, or with its input hidden, all else equal.
+#    - `c` A smaller error on every fold.
 # 5. ALIGNN's pairs grow with the square of the number of neighbours. Is that a reason to take fewer neighbours?
+#    - `a` Yes: time matters more than the last bit of accuracy.
+#    - `b` No: more edges always help.
+#    - `c` Perhaps: it saves time and loses information, and validation data can tell which is better.
+#
+# <details><summary>Check your answers in JupyterLab</summary>
+#
+# In a new cell, put a letter or a number in the place of the dots:
+#
+# ```python
+# from course_lib.teaching.checkers.check_yourself import check_yourself_5
+#
+# check_yourself_5(..., ..., ..., ..., ...)
+# ```
+#
+# </details>
 #
 # <details><summary>Answers</summary>
 #

@@ -763,10 +763,32 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 #
 # ## Check yourself
 #
-# 1. Energies have a standard deviation of 1 eV/atom and gaps of 2 eV. What are the $\lambda_k$ of inverse scale?
+# 1. Energies have a standard deviation of 1 eV/atom and gaps of 2 eV. With weights of inverse scale, how many times
+#    larger is the energy's $\lambda$ than the gap's?
 # 2. The labels of one task are multiplied by 1000. For which of the three schemes does the training change?
-# 3. A colleague runs each network once and finds the multi-task network 3 % worse. What do you ask?
+#    - `a` Only for fixed weights.
+#    - `b` For fixed weights and inverse scale.
+#    - `c` For all three.
+# 3. A colleague runs each network once and finds the multi-task network 3 % worse. What do you ask first?
+#    - `a` Whether a larger trunk would help.
+#    - `b` Which of the two properties is harder to predict.
+#    - `c` How much the results scatter over seeds and folds, and whether the twin had the same settings.
 # 4. The correlation of two properties is −0.8. Is that a reason against learning them together?
+#    - `a` Yes: the shared trunk would be pulled in two directions.
+#    - `b` No: a head can change the sign.
+#    - `c` No: it shows that sharing helps.
+#
+# <details><summary>Check your answers in JupyterLab</summary>
+#
+# In a new cell, put a letter or a number in the place of the dots:
+#
+# ```python
+# from course_lib.teaching.checkers.check_yourself import check_yourself_6
+#
+# check_yourself_6(..., ..., ..., ...)
+# ```
+#
+# </details>
 #
 # <details><summary>Answers</summary>
 #

@@ -334,8 +334,29 @@ assert smallest.idxmax() == "RF-SCM/Magpie"
 # ## Check yourself
 #
 # 1. Two methods have overlapping bars. Are they equal?
+#    - `a` Yes: the difference is within the error.
+#    - `b` Not necessarily: both may find the same folds hard.
+#    - `c` No: their means differ.
 # 2. Why is the reference's own bar missing in the figure of the differences?
+#    - `a` Its difference from itself is zero.
+#    - `b` It was not run on these folds.
+#    - `c` Its interval is too wide to be drawn.
 # 3. A friend has 300 crystals and reads that graph networks lead the leaderboard. What do you advise?
+#    - `a` Train the network at the top.
+#    - `b` Collect more crystals first.
+#    - `c` Start with a forest and a hybrid, and let folds by formula decide.
+#
+# <details><summary>Check your answers in JupyterLab</summary>
+#
+# In a new cell, put a letter or a number in the place of the dots:
+#
+# ```python
+# from course_lib.teaching.checkers.check_yourself import check_yourself_7
+#
+# check_yourself_7(..., ..., ...)
+# ```
+#
+# </details>
 #
 # <details><summary>Answers</summary>
 #

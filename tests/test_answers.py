@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 
 from course_lib.teaching import checkers
-from course_lib.teaching.checkers.declarative import Judge, Number
+from course_lib.teaching.checkers.declarative import Choose, Judge, Number
 from course_lib.teaching.checkers.feedback import Hint
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+sys.path.insert(0, str(ROOT / "tools"))
 import answers
 
 CHECKS = {
@@ -27,7 +28,7 @@ PARTS = [
     (name, number, part, given)
     for name, found in answers.answers().items()
     for number, (part, given) in enumerate(
-        zip([part for part in CHECKS[name].parts if isinstance(part, Judge | Number)], found, strict=True)
+        zip([part for part in CHECKS[name].parts if isinstance(part, answers.ON_THE_PAGE)], found, strict=True)
     )
 ]
 NUMBERS = [(part, given) for _, _, part, given in PARTS if isinstance(part, Number)]
@@ -55,6 +56,7 @@ def on_the_page(given: dict, value: float) -> str | None:
 
 
 def test_every_statement_and_number_is_given():
+    assert sum(isinstance(part, Choose) for *_, part, _ in PARTS) >= 20
     assert sum(isinstance(part, Judge) for *_, part, _ in PARTS) >= 7
     assert len(NUMBERS) >= 7
 
@@ -79,3 +81,44 @@ def test_statements_are_those_of_the_checker():
         if isinstance(part, Judge):
             rows = {row["key"]: (row["truth"], row["hint"]) for row in given["statements"]}
             assert rows == dict(part.statements)
+
+
+def test_choices_are_those_of_the_checker():
+    for _, _, part, given in PARTS:
+        if isinstance(part, Choose):
+            assert given["right"] == part.right
+            assert given["hints"] == dict(part.hints)
+
+
+# --- Check yourself ------------------------------------------------------------------------------------------------
+
+QUESTIONS = {
+    path.name: text[text.index("# ## Check yourself") :]
+    for path in sorted((ROOT / "notebooks").glob("*.py"))
+    if "check_yourself_" in (text := path.read_text(encoding="utf-8"))
+}
+
+
+def test_each_checker_of_questions_belongs_to_a_notebook():
+    called = {re.search(r"check_yourself_\d+(?=\()", text)[0] for text in QUESTIONS.values()}
+    assert called == {name for name in CHECKS if name.startswith("check_yourself")}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_the_notebook_lists_what_the_checker_asks_for(name):
+    """One question for each part, with the letters of its answers; and the reasons for all in a fold."""
+    text = re.sub("^# ?", "", QUESTIONS[name].partition("# %%")[0], flags=re.MULTILINE)
+    asked, _, reasons = text.partition("<details><summary>Answers</summary>")
+    call = re.search(r"^(check_yourself_\d+)\((.*)\)$", asked, flags=re.MULTILINE)
+    parts = CHECKS[call[1]].parts
+    questions = re.split(r"^\d+\. ", asked, flags=re.MULTILINE)[1:]
+    assert len(questions) == len(parts) == call[2].count("...")
+    assert len(re.findall(r"^\d+\. ", reasons.partition("</details>")[0], flags=re.MULTILINE)) == len(parts)
+    for question, part in zip(questions, parts, strict=True):
+        letters = re.findall(r"^   - `(\w)` ", question, flags=re.MULTILINE)
+        assert letters == (sorted([part.right, *part.hints]) if isinstance(part, Choose) else [])
+
+
+def test_right_answers_are_not_always_in_one_place():
+    letters = [part.right for *_, part, _ in PARTS if isinstance(part, Choose)]
+    assert min(letters.count(letter) for letter in "abc") > len(letters) / 5

@@ -70,6 +70,13 @@ def empty_stub(*_):
     """A stub that the learner has not filled in."""
 
 
+def questions(*right: str | float) -> Case:
+    """Return the case of *Check yourself*: letters and numbers, in the order of the questions."""
+    rank = next(rank for rank, answer in enumerate(right) if isinstance(answer, str))
+    unknown = (*right[:rank], "z", *right[rank + 1 :])
+    return Case((right,), ((...,) * len(right), (*right[:-1], ...)), {"no answer": (unknown, "one of the letters")})
+
+
 # Exercise 1.
 
 
@@ -1334,6 +1341,14 @@ CASES: dict[str, Case] = {
         unfinished=((...,), (says(REPORT, equal=...),)),
         given=((0.07, 0.02, 0.12), 0.06),
     ),
+    "check_yourself_1": questions("c", "b", "c", "a", "b"),
+    "check_yourself_2": questions(401, "b", "c", "a"),
+    "check_yourself_3": questions("c", "b", "b", "c"),
+    "check_yourself_4": questions("b", "a", "c"),
+    "check_yourself_5": questions(144, -1, "a", "b", "c"),
+    "check_yourself_6": questions(2, "a", "c", "b"),
+    "check_yourself_7": questions("b", "a", "c"),
+    "check_yourself_10": questions("c", "b", "b", "c"),
     "check_quest_1": Case(
         right=((6,), (np.int64(6),)), wrong={"some other": ((5,), "5 it is not")}, unfinished=((...,),)
     ),
@@ -1496,7 +1511,7 @@ def spoils(*arguments):
 
 
 ABSURD = [
-    None, ..., True, "401", b"1", 1j, float("nan"), float("inf"), -1, 10**400, 1e308, [], [[1], [2, 3]], [None], {},
+    None, ..., True, "401", b"1", 1j, float("nan"), float("inf"), -7, 10**400, 1e308, [], [[1], [2, 3]], [None], {},
     set(), {"a": Hostile()}, {1: 2}, object(), Hostile(), [Hostile()], int, np.array([]), np.full((3, 3), np.nan),
     np.array("x"), np.array([1j]), torch.tensor(1.0, requires_grad=True), torch.zeros(2, 3), pd.Series(["a"]),
     pd.DataFrame(), iter([1]), lambda: 1, lambda *_: "x", lambda *_: [], lambda *_: Hostile(), lambda *_: float("nan"),

@@ -229,7 +229,8 @@ def test_page_fits_a_narrow_screen(browser, address, page):
 @every_page
 def test_code_of_notebooks_fits_a_laptop(browser, address, page):
     open_page(browser, address, page, width=1280)
-    cut = "return [...document.querySelectorAll('.cell_input pre')].filter(pre => pre.scrollWidth > pre.clientWidth).map(pre => pre.textContent)"
+    cells = "[...document.querySelectorAll('.cell_input pre')]"
+    cut = f"return {cells}.filter(pre => pre.scrollWidth > pre.clientWidth).map(pre => pre.textContent)"
     assert browser.execute_script(cut) == []
 
 
@@ -692,3 +693,33 @@ def test_statements_are_judged_on_the_page(browser, address):
         key = row.find_element(By.TAG_NAME, "code").text
         row.find_elements(By.TAG_NAME, "input")[f"{key}: false" in answer].send_keys(Keys.SPACE)
     assert press(form, "Check") == "All right."
+
+
+def test_check_yourself_is_answered_on_the_page(browser, address):
+    """Each question has its form, with the keyboard: a hint, the answer on request, then right."""
+    open_page(browser, address, "notebooks/02_early_fusion")
+    questions = browser.find_elements(By.CSS_SELECTOR, "section[id=check-yourself] > ol > li")
+    assert len(questions) == 4
+    number, scaling, *_ = (question.find_element(By.CSS_SELECTOR, ".answer-form") for question in questions)
+    number.find_element(By.TAG_NAME, "input").send_keys("273")
+    assert press(number, "Check") == "That is the number with 128."
+    assert press(number, "Show the answer") == "question 1 = 401"
+    assert press(scaling, "Check") == "Choose an answer first."
+    choices = scaling.find_elements(By.CSS_SELECTOR, ".answer-choice")
+    assert [choice.text[0] for choice in choices] == ["a", "b", "c"]
+    assert all(len(choice.text) > 40 for choice in choices), "the answers are there"
+    choices[2].find_element(By.TAG_NAME, "input").send_keys(Keys.SPACE)
+    assert "What has travelled" in press(scaling, "Check")
+    choices[1].find_element(By.TAG_NAME, "input").send_keys(Keys.SPACE)
+    assert press(scaling, "Check") == "Right."
+    assert not browser.find_elements(By.XPATH, "//summary[contains(., 'JupyterLab')]")
+
+
+@every_page
+def test_every_question_of_check_yourself_has_a_form(browser, address, page):
+    notebook = ROOT / f"{page}.py"
+    asked = notebook.exists() and "check_yourself_" in notebook.read_text(encoding="utf-8")
+    open_page(browser, address, page)
+    questions = browser.find_elements(By.CSS_SELECTOR, "section[id=check-yourself] > ol > li")
+    assert all(len(question.find_elements(By.CSS_SELECTOR, ".answer-form")) == 1 for question in questions if asked)
+    assert len(questions) >= 3 * asked

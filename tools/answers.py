@@ -1,7 +1,7 @@
-"""Give the website the statements and numbers that exercises ask for; a Sphinx extension.
+"""Give the website what exercises, quests and *Check yourself* ask for; a Sphinx extension.
 
-The checkers (`course_lib.teaching.checkers`) hold right answers, known mistakes and their hints. Statements and
-numbers, which can be checked without Python, are written to ``_static/answers.js`` of the website, for
+The checkers (`course_lib.teaching.checkers`) hold right answers, known mistakes and their hints. Statements, choices
+and numbers, which can be checked without Python, are written to ``_static/answers.js`` of the website, for
 ``pages/_static/exercises.js``: one source for both.
 """
 
@@ -17,8 +17,10 @@ import numpy as np
 from sphinx.application import Sphinx
 
 from course_lib.teaching import checkers
-from course_lib.teaching.checkers.declarative import Judge, Number
+from course_lib.teaching.checkers.declarative import Choose, Judge, Number
 
+ON_THE_PAGE = Judge | Choose | Number
+"""The parts of a checker that need no Python."""
 _NOT_YET = "Not yet. Work it out once more; the checker in the notebook says more about a number like this one."
 
 
@@ -27,13 +29,15 @@ def answers() -> dict[str, list[dict]]:
     found = {}
     for module in pkgutil.iter_modules(checkers.__path__):
         for name, check in vars(importlib.import_module(f"{checkers.__name__}.{module.name}")).items():
-            parts = [_as_json(part) for part in getattr(check, "parts", ()) if isinstance(part, Judge | Number)]
+            parts = [_as_json(part) for part in getattr(check, "parts", ()) if isinstance(part, ON_THE_PAGE)]
             if name.startswith("check_") and parts:
                 found[name] = parts
     return found
 
 
-def _as_json(part: Judge | Number) -> dict:
+def _as_json(part: Judge | Choose | Number) -> dict:
+    if isinstance(part, Choose):
+        return {"name": part.name, "right": part.right, "hints": dict(part.hints)}
     if isinstance(part, Judge):
         rows = [{"key": key, "truth": truth, "hint": hint} for key, (truth, hint) in part.statements.items()]
         return {"name": part.name, "statements": rows}

@@ -1,6 +1,6 @@
-// Statements to judge and numbers to find, answered on the page: no Python runs. What is right, and the hints, come from
-// the checkers of the notebooks (tools/answers.py writes them to answers.js). A first wrong answer gets a hint; the answer
-// itself is shown on request only.
+// Statements to judge, answers to choose and numbers to find, answered on the page: no Python runs. What is right, and the
+// hints, come from the checkers of the notebooks (tools/answers.py writes them to answers.js). A wrong answer gets a hint;
+// the answer itself is shown on request only.
 document.addEventListener("DOMContentLoaded", () => {
   const element = (name, properties = {}, ...children) => {
     const made = Object.assign(document.createElement(name), properties);
@@ -8,6 +8,10 @@ document.addEventListener("DOMContentLoaded", () => {
     return made;
   };
   const within = (value, ranges) => ranges.some(([low, high]) => low <= value && value <= high);
+
+  // A hint as elements: code is in backticks, emphasis in asterisks, as in the checkers' feedback.
+  const written = (text) => text.split(/(`[^`]+`|\*\S[^*]*\*)/).map((piece, rank) =>
+    rank % 2 ? element(piece[0] === "`" ? "code" : "em", { textContent: piece.slice(1, -1) }) : piece);
 
   // What the page says of a statement: the list item that begins with its key.
   function words(key) {
@@ -35,7 +39,7 @@ document.addEventListener("DOMContentLoaded", () => {
     });
     const judge = () => {
       const left = part.statements.filter(({ key }) => !chosen.has(key));
-      if (left.length) return [false, `${left.length} still to judge.`];
+      if (left.length) return [null, `${left.length} still to judge.`];
       const wrong = part.statements.filter(({ key, truth }) => chosen.get(key) !== truth);
       if (!wrong.length) return [true, "All right."];
       const right = part.statements.length - wrong.length;
@@ -43,6 +47,25 @@ document.addEventListener("DOMContentLoaded", () => {
     };
     const solution = part.statements.map(({ key, truth }) => `${key}: ${truth}`).join(", ");
     return [form, judge, solution];
+  }
+
+  // The answers of a question are listed below it, each with its letter; the form takes the place of the list.
+  function choiceForm(part, place, list) {
+    const form = element("fieldset", { className: "answer-form" }, element("legend", { textContent: "Your answer" }));
+    let chosen = null;
+    for (const option of [...list.children]) {
+      const letter = option.querySelector("code").textContent;
+      const input = element("input", { type: "radio", name: place });
+      input.addEventListener("change", () => { chosen = letter; });
+      const words = element("span", {}, ...(option.querySelector("p") || option).childNodes);
+      form.append(element("label", { className: "answer-choice" }, input, words));
+    }
+    list.remove();
+    const judge = () => {
+      if (!chosen) return [null, "Choose an answer first."];
+      return chosen === part.right ? [true, "Right."] : [false, part.hints[chosen]];
+    };
+    return [form, judge, `${part.right} is right. The reason is in the fold below the questions.`];
   }
 
   function numberForm(part) {
@@ -53,41 +76,56 @@ document.addEventListener("DOMContentLoaded", () => {
       const text = input.value.trim().replace("−", "-").replace(/^(-?\d+),(\d+)$/, "$1.$2");
       const quotient = text.match(/^(-?[\d.]+)\s*\/\s*([\d.]+)$/);
       const value = quotient ? quotient[1] / quotient[2] : Number(text);
-      if (!text || !Number.isFinite(value)) return [false, "Give a number, such as 0.25 or 1/4."];
+      if (!text || !Number.isFinite(value)) return [null, "Give a number, such as 0.25 or 1/4."];
       if (within(value, part.ranges)) return [true, "Right."];
       const told = part.mistakes.find(({ ranges }) => within(value, ranges));
-      const written = (_, digits) => String(Number(value.toPrecision(digits || 6)));
-      return [false, told.hint.replaceAll(/\{value(?::(?:\.(\d+))?g)?\}/g, written)];
+      const inserted = (_, digits) => String(Number(value.toPrecision(digits || 6)));
+      return [false, told.hint.replaceAll(/\{value(?::(?:\.(\d+))?g)?\}/g, inserted)];
     };
     const [low, high] = part.ranges[0];
     return [form, judge, `${part.name} = ${Number(((low + high) / 2).toPrecision(4))}`];
   }
 
-  function add(part, place, cell) {
-    const [form, judge, solution] = part.statements ? statementsForm(part, place) : numberForm(part);
+  function finish([form, judge, solution]) {
     const button = element("button", { type: "button", textContent: "Check" });
     const told = element("output");
     const shown = element("button", { type: "button", textContent: "Show the answer", hidden: true });
     button.addEventListener("click", () => {
       const [right, text] = judge();
-      told.textContent = text;
-      form.classList.toggle("answer-right", right);
-      shown.hidden = right || text.includes("still to judge");
+      told.replaceChildren(...written(text));
+      form.classList.toggle("answer-right", right === true);
+      shown.hidden = right !== false;
     });
     shown.addEventListener("click", () => { told.textContent = solution; shown.hidden = true; });
     form.append(button, shown, told);
-    cell.before(form);
+    return form;
   }
 
-  const checkers = window.ANSWERS || {};
+  const checkers = Object.entries(window.ANSWERS || {});
+  const called = (code) => checkers.filter(([name]) => new RegExp(`^${name}\\(`, "m").test(code));
   let place = 0;
   const done = new Set();
   for (const cell of document.querySelectorAll(".bd-article div.cell")) {
-    const code = cell.querySelector(".cell_input")?.textContent || "";
-    for (const [name, parts] of Object.entries(checkers)) {
-      if (done.has(name) || !new RegExp(`^${name}\\(`, "m").test(code)) continue;
+    for (const [name, parts] of called(cell.querySelector(".cell_input")?.textContent || "")) {
+      if (done.has(name)) continue;
       done.add(name);
-      for (const part of parts) add(part, `answer-${(place += 1)}`, cell);
+      for (const part of parts) {
+        place += 1;
+        cell.before(finish(part.statements ? statementsForm(part, `answer-${place}`) : numberForm(part)));
+      }
+    }
+  }
+
+  // *Check yourself*: a list of questions, and a fold that says how to check the answers in JupyterLab.
+  for (const fold of document.querySelectorAll(".bd-article details")) {
+    for (const [, parts] of called(fold.querySelector("pre")?.textContent || "")) {
+      const questions = fold.parentElement.querySelector("ol").children;
+      parts.forEach((part, rank) => {
+        place += 1;
+        const list = questions[rank].querySelector("ul");
+        questions[rank].append(finish(part.hints ? choiceForm(part, `answer-${place}`, list) : numberForm(part)));
+      });
+      fold.remove();
     }
   }
 });

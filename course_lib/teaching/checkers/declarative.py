@@ -1,9 +1,9 @@
-"""Checkers as data: statements to judge, numbers to find, functions to write.
+"""Checkers as data: statements to judge, answers to choose, numbers to find, functions to write.
 
-`asks` makes a checker of parts, one for each argument: `Judge`, `Number` and `Function`. A part holds the right answer
-and the known mistakes, each with its hint, and nothing else; how an answer is compared with them is written here, once.
-Its `right` is an answer that must be accepted, its `known` lists wrong ones with the hint that each must get: the test
-of the exercises draws from both.
+`asks` makes a checker of parts, one for each argument: `Judge`, `Choose`, `Number` and `Function`. A part holds the
+right answer and the known mistakes, each with its hint, and nothing else; how an answer is compared with them is
+written here, once. Its `right` is an answer that must be accepted, its `known` lists wrong ones with the hint that
+each must get: the test of the exercises draws from both.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from course_lib.teaching.checkers.feedback import (
     call_text,
     checker,
     close,
+    finished,
     kind_of,
     short,
 )
@@ -112,6 +113,40 @@ class Judge:
             count = f"{len(self.statements) - len(wrong)} of {len(self.statements)} are right. "
             raise Hint(f"{count}Think again about {wrong[0]!r}: {self.statements[wrong[0]][1]}")
         return judgements
+
+
+@dataclass(frozen=True)
+class Choose:
+    """One answer to choose of several that the notebook lists, each with its letter.
+
+    Attributes
+    ----------
+    name : str
+        What the question is called.
+    right : str
+        The letter of the right answer.
+    hints : mapping of str to str
+        By the letter of each wrong answer: what to think about for those who choose it.
+    """
+
+    name: str
+    right: str
+    hints: Mapping[str, str]
+
+    @property
+    def known(self) -> list[tuple[str, str]]:
+        """Return the letters of the wrong answers."""
+        return list(self.hints.items())
+
+    def check(self, answer: object) -> str:
+        """Return the letter; raise `Hint` where it is not the right one."""
+        finished(answer, self.name)
+        letters = sorted([self.right, *self.hints])
+        if not isinstance(answer, str) or answer not in letters:
+            raise Hint(f"`{self.name}` is {short(answer)}. Give one of the letters {', '.join(map(repr, letters))}.")
+        if answer != self.right:
+            raise Hint(f"Think again about {self.name}: {self.hints[answer]}")
+        return answer
 
 
 def same_keys(answer: Mapping, name: str, keys: Mapping) -> None:
