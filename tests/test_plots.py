@@ -29,7 +29,12 @@ from pymatgen.core import Lattice, Structure
 
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import load_dataset
-from course_lib.experiments.analysis import pareto_front, summarize_differences
+from course_lib.experiments.analysis import (
+    corrected_interval,
+    detectable_difference,
+    pareto_front,
+    summarize_differences,
+)
 from course_lib.experiments.records import load_results
 from course_lib.interpret import shapley_values
 from course_lib.invariance import BATCH, TRANSFORMATIONS
@@ -38,7 +43,7 @@ from course_lib.methods import LABELS, compared
 from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
 from course_lib.teaching import figures
 from course_lib.teaching.figures.crystals import shells_of
-from course_lib.teaching.figures.style import METHOD_COLORS, colors_of, paler
+from course_lib.teaching.figures.style import COLORS, METHOD_COLORS, colors_of, paler
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +133,37 @@ def timed() -> pd.DataFrame:
     table = pd.concat([runs(), alignn, attention])
     seconds = {"random_forest": 0.9, "cgcnn": 20.0, "early_fusion": 21.0, "attention_fusion": 22.0, "alignn": 200.0}
     return table[table["split"] == "random"].assign(seconds=lambda rows: rows["method"].map(seconds))
+
+
+def bond_blocks() -> dict[str, tuple[np.ndarray, pd.DataFrame]]:
+    """Return made-up numbers of two bonds: equal in the first block, apart in the second."""
+    near, far = np.arange(0, 3, 0.5), np.arange(0.6, 3, 0.1)
+    bonds = ["a short bond", "a long bond"]
+    return {
+        "centre of the Gaussian (Å)": (near, pd.DataFrame(np.tile(np.exp(-((near - 2) ** 2)), (2, 1)), bonds)),
+        "centre of the Gaussian (no unit)": (
+            far,
+            pd.DataFrame([np.exp(-(((far - one) / 0.1) ** 2)) for one in (1.0, 1.6)], bonds),
+        ),
+    }
+
+
+def blended_pairs() -> pd.DataFrame:
+    kinds = ["two seeds", "two networks", "network and kernel ridge"]
+    return pd.DataFrame({"correlation": [0.85, 0.7, 0.5], "gain": [0.04, 0.05, 0.12], "kind": kinds})
+
+
+def compared_pairs() -> pd.DataFrame:
+    """Return differences of five folds: the first is shown, the second is not."""
+    return pd.DataFrame(
+        {"blend − two seeds": [-0.1, -0.11, -0.09, -0.1, -0.1], "this − that": [-0.1, 0.08, 0.0, 0.05, 0.02]}
+    )
+
+
+def left_out() -> pd.DataFrame:
+    rows = [("F", "random_forest", 0.3, 0.9), ("F", "mine", 0.2, 0.8), ("Ti", "random_forest", 0.3, 0.4),
+            ("Ti", "mine", 0.2, 0.25)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["element", "method", "known", "new"])
 
 
 TASKS = {"formation_energy_per_atom": "error of the energy (eV/atom)", "band_gap": "error of the gap (eV)"}
@@ -314,6 +350,17 @@ FIGURES = {
     "neighbor_count": lambda df: plots.plot_neighbor_count(shells_of(rock_salt(), 0, 30), 6.0),
     "trio_axes": lambda df: plots.plot_trio_axes(2.5, ("S", "Zn"), 40),
     "trio_line_graph": lambda df: plots.plot_trio_line_graph(("S", "Zn", "Se"), TRIO_PAIRS, BENDING, (-0.1, 1.1), "eV"),
+    "chemistry_places": lambda df: plots.plot_chemistry_places(),
+    "bond_numbers": lambda df: plots.plot_bond_numbers(bond_blocks()),
+    "gain_against_correlation": lambda df: plots.plot_gain_against_correlation(blended_pairs()),
+    "comparisons": lambda df: plots.plot_comparisons(compared_pairs(), "eV/atom", 0.25),
+    "left_out": lambda df: plots.plot_left_out(left_out(), "eV/atom"),
+    "calibration": lambda df: plots.plot_calibration(
+        pd.DataFrame({"spread as it is": [0.2, 0.4, 0.6], "scaled": [0.5, 0.8, 0.9]}, index=[0.5, 0.8, 0.9])
+    ),
+    "error_by_spread": lambda df: plots.plot_error_by_spread(
+        pd.DataFrame({"three seeds": [0.1, 0.2, 0.4], "two partners": [0.15, 0.2, 0.3]}), "eV/atom"
+    ),
     "parity_axes": lambda df: plots.plot_parity_axes((-3, 1), "eV/atom"),
     "alpha_path": lambda df: plots.plot_alpha_path(
         alpha_paths()["out of fold"],
@@ -959,6 +1006,57 @@ def test_groups_stand_in_the_order_of_the_first_network():
     assert list(second) == pytest.approx([0.2, 0.3, 0.9])
     with pytest.raises(ValueError, match="no group for the crystal 'd'"):
         plots.plot_weights_by_group(drawn, groups.iloc[:3], "weight")
+
+
+# --- hybrids that win ---------------------------------------------------------------------------------------------
+
+
+def test_chemistry_is_on_the_crystal_then_on_atoms_then_on_bonds():
+    axes = FIGURES["chemistry_places"](None).axes[0]
+    colored = to_hex(COLORS[1])
+    patches = [patch for patch in axes.patches if to_hex(patch.get_edgecolor()) == colored]
+    assert [type(patch) for patch in patches] == [FancyBboxPatch] + [Circle] * 4
+    assert sum(to_hex(line.get_color()) == colored for line in axes.lines) == 4
+    assert len(axes.lines) == 12
+
+
+def test_numbers_of_bonds_are_dark_where_the_bond_is():
+    panel = FIGURES["bond_numbers"](None).axes[1]
+    drawn = panel.images[0].get_array()
+    left, right = panel.images[0].get_extent()[:2]
+    at = left + (drawn.argmax(axis=1) + 0.5) * (right - left) / drawn.shape[1]
+    np.testing.assert_allclose(at, [1.0, 1.6], atol=0.01)
+
+
+def test_pairs_are_marked_at_their_gain_in_percent():
+    axes = FIGURES["gain_against_correlation"](None).axes[0]
+    marks = {line.get_label(): (*line.get_xdata(), *line.get_ydata()) for line in axes.lines if line.get_marker() != ""}
+    assert marks["two seeds"] == pytest.approx((0.85, 4.0))
+    assert marks["network and kernel ridge"] == pytest.approx((0.5, 12.0))
+    equal = next(line for line in axes.lines if line.get_label() == "formula: two equally good")
+    np.testing.assert_allclose(equal.get_ydata(), 100 * (1 - np.sqrt((1 + equal.get_xdata()) / 2)))
+    with pytest.raises(ValueError, match="no column 'kind'"):
+        plots.plot_gain_against_correlation(blended_pairs().drop(columns="kind"))
+
+
+def test_intervals_of_comparisons_are_corrected_for_their_number():
+    table = compared_pairs()
+    axes = plots.plot_comparisons(table, "eV/atom", 0.25).axes[0]
+    for container, (_, values) in zip(axes.containers, table.items(), strict=True):
+        (segment,) = container.lines[2][0].get_segments()
+        np.testing.assert_allclose(segment[:, 0], corrected_interval(values.to_numpy(), 1 - 0.05 / 2, 0.25))
+    assert "97.5 % interval" in axes.get_xlabel()
+    grey = [line.get_xdata()[1] for line in axes.lines if line.get_linewidth() == 5]
+    assert grey == [detectable_difference(values.to_numpy(), 0.975, 0.25) for _, values in table.items()]
+
+
+def test_left_out_elements_have_a_mark_for_each_error():
+    figure = FIGURES["left_out"](None)
+    for axes, known, new in zip(figure.axes, ([0.3, 0.2], [0.3, 0.2]), ([0.9, 0.8], [0.4, 0.25]), strict=True):
+        assert [list(line.get_xdata()) for line in axes.lines] == [known, new]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["random forest", "mine"]
+    with pytest.raises(ValueError, match="no column 'new'"):
+        plots.plot_left_out(left_out().drop(columns="new"), "eV")
 
 
 # --- angles -------------------------------------------------------------------------------------------------------
