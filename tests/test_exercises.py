@@ -23,7 +23,7 @@ from pymatgen.core import Lattice, Structure
 from scipy import optimize, stats
 from torch_geometric.utils import softmax
 
-from course_lib.composition import magpie
+from course_lib.composition import element_properties, magpie
 from course_lib.dataset_sources import matbench_tasks
 from course_lib.datasets import DATA, catalogue
 from course_lib.experiments.analysis import summarize_differences
@@ -1368,6 +1368,18 @@ CASES: dict[str, Case] = {
         unfinished=((...,),),
     ),
     "check_quest_7": Case(right=((0.132,),), wrong={"percent": ((13.2,), "percent")}, unfinished=((...,),)),
+    "check_quest_8": Case(
+        right=((1.003,), (np.float32(1.0029),)),
+        wrong={
+            "bond of rock salt": ((1.158,), "the bond of rock salt"),
+            "lattice constant": ((2.316,), "How far apart"),
+            "length": ((2.347,), "length of the bond in"),
+            "mean radius": ((2.006,), r"\*mean\*"),
+            "one radius": ((1.778,), "over one radius"),
+            "some other": ((0.7,), "0.7 it is not"),
+        },
+        unfinished=((...,),),
+    ),
     "check_quest_10": Case(
         right=((2.67,), (2.5,)),
         wrong={
@@ -1731,6 +1743,7 @@ def test_the_quests_of_the_notebooks_have_the_answers_that_the_library_gives():
         5: first @ second / (first.norm() * second.norm()),
         6: (torch.tensor([1, 0.5]) * task_errors(off_by, torch.zeros(3, 2), ~off_by.isnan(), "mae")).sum(),
         7: 1 - layered["ALIGNN"] / layered["RF-SCM/Magpie"],
+        8: 5.42 * np.sqrt(3) / 4 / (element_properties().loc[["Cu", "Cl"], "CovalentRadius"].sum() / 100),
         10: 400 / 30 * 500 * 20 * 20_000 / 1e9,
     }
     for k, answer in answers.items():

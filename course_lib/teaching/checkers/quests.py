@@ -101,6 +101,23 @@ check_quest_7 = asks(
     "more than 80 %.",
 )  # fmt: skip
 
+check_quest_8 = asks(
+    Number("relative_distance", 5.42 * 3**0.5 / 4 / 2.34, (
+        ("That is half of the lattice constant over the radii: the bond of rock salt. Here the neighbour is at a "
+         "quarter of the cube's diagonal.", 2.71 / 2.34),
+        ("That is the lattice constant over the radii. How far apart are the two atoms?", 5.42 / 2.34),
+        ("That is the length of the bond in Å. Divide it by the sum of the radii.", 5.42 * 3**0.5 / 4),
+        ("That is the length over the *mean* of the two radii. Take their sum.", 5.42 * 3**0.5 / 2 / 2.34),
+        ("The table has the radii in picometres; divide them by 100 to get Å.", 5.42 * 3**0.5 / 4 / 234),
+        ("That is the length over one radius. Both atoms have one.",
+         5.42 * 3**0.5 / 4 / 1.32, 5.42 * 3**0.5 / 4 / 1.02),
+        ("That is the sum of the radii over the length.", 2.34 / (2.71 * 3**0.5)),
+        ("{value:g} it is not. Length of (1/4, 1/4, 1/4) times the lattice constant, over the sum of the two radii.",
+         lambda value: True),
+    ), atol=2e-3),
+    shows="The bond is as long as the two radii together. Each atom has four neighbours here, not six as in rock salt.",
+)  # fmt: skip
+
 check_quest_10 = asks(
     Number("gigabytes", 8 / 3, (
         ("That is in megabytes.", lambda value: 2400 <= value <= 3000),

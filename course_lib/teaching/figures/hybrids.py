@@ -182,7 +182,8 @@ def plot_comparisons(differences: pd.DataFrame, unit: str, ratio: float | None =
     axes.grid(axis="x")
     axes.set_xlabel(
         with_unit("error of the first minus that of the second", unit)
-        + f"\ndots: folds; diamond: {mean_and_interval(n)}\ngrey: a true difference in here is shown in less than 80 % of studies"
+        + f"\ndots: folds; diamond: {mean_and_interval(n)}"
+        + "\ngrey: a true difference in here is shown in less than 80 % of studies"
     )
     return figure
 
