@@ -54,7 +54,7 @@
 #
 # Each notebook starts with a question and asks you for a prediction before it shows the result.
 
-# %% mystnb={"image": {"alt": "Map of the course: nine numbered boxes, from start here to scaling up, each with its question."}}
+# %% mystnb={"image": {"alt": "Map of the course: numbered boxes, from start here to scaling up, each with its question."}}
 from course_lib.teaching.figures.schematics import plot_course_map
 
 chapters = [
@@ -66,7 +66,8 @@ chapters = [
     (5, "ALIGNN", "What do bond angles add?"),
     (6, "Multi-task learning", "Can one network learn two properties?"),
     (7, "Side by side", "Which method for which situation?"),
-    (8, "Scaling up", "What changes with 100,000 crystals?"),
+    (8, "Hybrids that win", "Where does joining two views pay?"),
+    (10, "Scaling up", "What changes with 100,000 crystals?"),
 ]
 plot_course_map(chapters)
 

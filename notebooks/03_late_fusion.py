@@ -365,7 +365,8 @@ difference.round(4)
 # Each row is parent minus blend, in eV/atom. The blend beats the forest, but so does CGCNN alone. Compared with CGCNN
 # the difference is about a hundredth of its error, and its interval includes zero. **On these crystals late fusion is
 # CGCNN with a pinch of forest.** It does no harm: the weight from the other folds reflects that the forest has little
-# to add. With two models that are equally good and differ in their errors, it would gain more.
+# to add. With two models that are equally good and differ in their errors, it would gain more;
+# [notebook 8](08_hybrids_that_win.ipynb) has such a pair.
 #
 # ## What we saw
 #

@@ -160,6 +160,7 @@ pd.DataFrame(lead).map("{:+.1%}".format).rename_axis("less error than CGCNN")
 # is ahead by a percent or two at most, far inside its interval. ALIGNN, which reads no composition features at all, is
 # ahead by much more. So here a better *network* was worth more than a second view. (Notebook 5 says how much of this is
 # due to the angles.) A hybrid of ALIGNN and the composition is not among the nine. It may be your first project.
+# [Notebook 8](08_hybrids_that_win.ipynb) asks where a second view does pay.
 #
 # ## Error and time
 #
