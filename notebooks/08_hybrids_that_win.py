@@ -296,10 +296,10 @@ plot_history(histories, f"val_mae_{TARGET}", "eV/atom")
 # $x_j$:
 #
 # $$ \hat y(x) = \bar y + \sum_j c_j\, k(x, x_j), \qquad
-#    k(x, x') = \exp\Bigl(-\frac{1}{\rho n} \sum_{k=1}^{n} |x_k - x'_k|\Bigr) $$
+#    k(x, x') = \exp\Bigl(-\frac{1}{\ell n} \sum_{m=1}^{n} |x_m - x'_m|\Bigr) $$
 #
 # - $\bar y$: the mean of the training targets;
-# - $n$: the number of features, all standardised; $\rho = 4$: the mean distance per feature over which the similarity
+# - $n$: the number of features, all standardised; $\ell = 4$: the mean distance per feature over which the similarity
 #   falls to 1/e;
 # - $c_j$: a coefficient for each training crystal. They solve one linear system, $(K + \lambda I)\, c = y - \bar y$,
 #   with the similarities $K$ of the training crystals and a penalty $\lambda$.
@@ -412,9 +412,8 @@ for rho in (0.85, 0.5):
     both = s_a**2 + s_b**2 - 2 * rho * s_a * s_b
     best = (s_b**2 - rho * s_a * s_b) / both
     spread = s_a * s_b * np.sqrt((1 - rho**2) / both)
-    print(
-        f"rho {rho}: weight {best:.2f}, spread {spread:.3f}, gain {1 - spread / s_b:.0%}"
-    )
+    gain = 1 - spread / s_b
+    print(f"rho {rho}: weight {best:.2f}, spread {spread:.3f}, gain {gain:.0%}")
 
 # %%
 from course_lib.late_fusion import alpha_from_errors, blended_error_variance
@@ -580,8 +579,8 @@ print(lowest.round(3).to_string())
 weights.round(2)
 
 # %% [markdown]
-# Kernel ridge on both views is shown to be better than on either view alone. So the idea of joining two views is sound:
-# a hybrid of *features* wins where the learner cannot get one view from the other.
+# Kernel ridge on both views is shown to be better than on either view alone. So the idea of joining two views is sound.
+# Neither table says what the other says, whereas a graph network has the elements of the crystal already.
 #
 # Neither blend is shown to be better than two seeds, although that of CGCNN is ahead in every single fold. The control
 # makes the question hard. It is not "better than CGCNN", but "better than what a second CGCNN would have given". And
@@ -645,7 +644,7 @@ measured(
 #
 # ## How sure?
 #
-# A prediction is more useful with an estimate of its error. An **ensemble** gives one for free: train several seeds,
+# A prediction is more useful with an estimate of its error. An **ensemble** offers one: train several seeds,
 # take their mean as the prediction, and their standard deviation as its uncertainty. The records have three seeds of
 # ALIGNN.
 #

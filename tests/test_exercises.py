@@ -1374,7 +1374,7 @@ CASES: dict[str, Case] = {
             "bond of rock salt": ((1.158,), "the bond of rock salt"),
             "lattice constant": ((2.316,), "How far apart"),
             "length": ((2.347,), "length of the bond in"),
-            "mean radius": ((2.006,), r"\*mean\*"),
+            "mean radius": ((2.006,), "*mean* of"),
             "one radius": ((1.778,), "over one radius"),
             "some other": ((0.7,), "0.7 it is not"),
         },
