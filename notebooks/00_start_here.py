@@ -52,24 +52,9 @@
 # %% [markdown]
 # ## The course at a glance
 #
-# Each notebook starts with a question and asks you for a prediction before it shows the result.
-
-# %% mystnb={"image": {"alt": "Map of the course: numbered boxes, from start here to scaling up, each with its question."}}
-from course_lib.teaching.figures.schematics import plot_course_map
-
-chapters = [
-    (0, "Start here", "What is a hybrid model?"),
-    (1, "Two views of a crystal", "What does structure add to a formula?"),
-    (2, "Early fusion", "Does joining the descriptions help?"),
-    (3, "Late fusion", "How to weigh two opinions?"),
-    (4, "Intermediate fusion", "Where in the network to mix?"),
-    (5, "ALIGNN", "What do bond angles add?"),
-    (6, "Multi-task learning", "Can one network learn two properties?"),
-    (7, "Side by side", "Which method for which situation?"),
-    (8, "Hybrids that win", "Where does joining two views pay?"),
-    (10, "Scaling up", "What changes with 100,000 crystals?"),
-]
-plot_course_map(chapters)
+# Each notebook starts with a question and asks you for a prediction before it shows the result. The
+# [home page](../pages/index.md) lists them all, with the time that each takes and the exercises that belong to it. If this
+# is your first course on the subject, read notebook 1 next; all others build on it.
 
 # %% [markdown]
 # ## The crystals

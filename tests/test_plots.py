@@ -21,7 +21,7 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, FancyBboxPatch, Rectangle
+from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, Rectangle
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from nbclient import NotebookClient
@@ -87,12 +87,6 @@ TRIO_PAIRS = [
     ((2, 1), (1, 2)),
 ]
 BENDING = pd.DataFrame({"made up": [0.7, 0.1, 0.5], "cgcnn": [0.4, 0.4, 0.4]}, index=[60, 110, 180])
-CHAPTERS = [
-    (0, "Start here", "What is a hybrid model, and is everything in place?"),
-    (1, "Two views of a crystal", "What does structure add to a formula?"),
-    (2, "Early fusion", "Does joining the descriptions help?"),
-    (3, "All methods side by side", "Which method suits which situation, data and purse?"),
-]
 
 
 def predictions() -> dict[str, pd.Series]:
@@ -311,7 +305,6 @@ FIGURES = {
     "negative_transfer": lambda df: plots.plot_negative_transfer(
         twins(), {"formation_energy_per_atom": ("formation energy", "eV/atom"), "band_gap": ("band gap", "eV")}
     ),
-    "course_map": lambda df: plots.plot_course_map(CHAPTERS),
     "fusion_places": lambda df: plots.plot_fusion_places(),
     "scales": lambda df: plots.plot_scales(*scales(), "mean deviation of electronegativity"),
     "weights_by_group": lambda df: plots.plot_weights_by_group(
@@ -824,18 +817,6 @@ def test_early_fusion_shows_its_numbers(hidden, monkeypatch):
     drawn = drawn_texts(figure, monkeypatch)
     assert overlaps(drawn) == []
     assert outside(figure, drawn) == []
-
-
-def test_course_map_keeps_its_words_in_their_cards():
-    figure = plots.plot_course_map(CHAPTERS)
-    cards = [patch for patch in figure.axes[0].patches if isinstance(patch, FancyBboxPatch)]
-    assert len(cards) == len(CHAPTERS)
-    boxes = [card.get_window_extent() for card in cards]
-    for text, box in zip(figure.axes[0].texts, np.repeat(np.arange(len(cards)), 3), strict=True):
-        for corner in (extent(text).p0, extent(text).p1):
-            assert boxes[box].contains(*corner), text.get_text()
-    joined = {text.replace("\n", " ") for text in texts(figure)}
-    assert {part for chapter in CHAPTERS for part in (str(chapter[0]), *chapter[1:])} == joined
 
 
 def test_learning_curves_join_folds_of_nearly_equal_size():

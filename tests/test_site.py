@@ -331,6 +331,19 @@ def test_a_figure_is_dark_in_dark_mode(browser, address, page, picture):
 
 
 @in_browser
+def test_the_first_notebook_leads_to_the_cards_of_the_home_page(browser, address):
+    """It does not repeat them as a picture, on which nothing can be clicked."""
+    open_page(browser, address, "notebooks/00_start_here")
+    glance = browser.find_element(By.CSS_SELECTOR, "section[id=the-course-at-a-glance]")
+    assert not glance.find_elements(By.TAG_NAME, "img")
+    glance.find_element(By.CSS_SELECTOR, "a[href$='pages/index.html']").send_keys(Keys.ENTER)
+    wait_for(browser, "return location.pathname.endsWith('/pages/index.html')", "the home page")
+    links = browser.find_elements(By.CSS_SELECTOR, ".sd-card a[href*='notebooks/']")
+    targets = {link.get_attribute("href") for link in links}
+    assert {f"{address}/{page}.html" for page in PAGES if re.match(r"notebooks/\d\d_", page)} <= targets
+
+
+@in_browser
 def test_search_finds_a_word_without_network(browser, address):
     open_page(browser, address, "search")
     browser.get(f"{address}/search.html?q=crystal")

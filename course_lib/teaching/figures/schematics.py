@@ -1,4 +1,4 @@
-"""Schematic drawings, the map of the course and the network of early fusion, and the pieces they are made of."""
+"""Schematic drawings: the network of early fusion, and the pieces that others are made of."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Polygon,
 
 from course_lib.teaching.figures.style import (
     COLORS,
-    FAINT,
     INK,
     MUTED,
-    PANEL,
     SMALL,
     WIDTH,
     bare,
     figure_function,
     paler,
     text_color,
-    wrapped,
 )
 
 COMPOSITION, STRUCTURE = COLORS[2], COLORS[0]
@@ -110,54 +107,3 @@ def draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float])
     axes.add_patch(
         FancyArrowPatch(start, end, arrowstyle="-|>", mutation_scale=12, color=INK, linewidth=1.2, shrinkA=0, shrinkB=0)
     )
-
-
-_COLUMNS = 3  # cards in a row of the map
-_CARD = (2.28, 1.12)  # inches
-_GAP = 0.28
-
-
-@figure_function
-def plot_course_map(chapters: Sequence[tuple[int, str, str]]) -> Figure:
-    """Draw the chapters of the course as cards along a path.
-
-    Parameters
-    ----------
-    chapters : sequence of (int, str, str)
-        Number, title, and question in one line.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    width, height = _CARD
-    rows = -(-len(chapters) // _COLUMNS)
-    figure, axes = inch_canvas(rows * (height + _GAP) - _GAP + 0.1)
-    top = axes.get_ylim()[1] - 0.05
-    corners = [
-        (0.05 + column * (width + _GAP), top - height - row * (height + _GAP))
-        for row, column in (divmod(k, _COLUMNS) for k in range(len(chapters)))
-    ]
-    for (x, y), (next_x, next_y) in pairwise(corners):
-        path = [(x + width, y + height / 2), (next_x, y + height / 2)]
-        if next_y < y:  # to the next row, through the gap between the two
-            path = [(x + width / 2, y), (x + width / 2, y - _GAP / 2), (next_x + width / 2, y - _GAP / 2),
-                    (next_x + width / 2, next_y + height)]  # fmt: skip
-        axes.plot(*zip(*path, strict=True), color=FAINT, linewidth=4, solid_joinstyle="round", zorder=0)
-    for corner, chapter in zip(corners, chapters, strict=True):
-        _draw_card(axes, corner, *chapter)
-    return figure
-
-
-def _draw_card(axes: Axes, corner: tuple[float, float], number: int, title: str, question: str) -> None:
-    """Draw the card of a chapter."""
-    (x, y), (width, height) = corner, _CARD
-    axes.add_patch(FancyBboxPatch(
-        corner, width, height, boxstyle="round,pad=0,rounding_size=0.1", linewidth=1.3, edgecolor=COLORS[0],
-        facecolor=PANEL,
-    ))  # fmt: skip
-    center = (x + 0.25, y + height - 0.27)
-    axes.add_patch(Circle(center, 0.16, facecolor=COLORS[0], edgecolor=COLORS[0], linewidth=1.3))
-    axes.text(*center, str(number), ha="center", va="center_baseline", color="white", fontweight="bold")
-    axes.text(x + 0.5, center[1], wrapped(title, 20), va="center", fontweight="bold", linespacing=1.1)
-    axes.text(x + 0.12, y + height - 0.53, wrapped(question, 31), va="top", fontsize=SMALL)
