@@ -233,8 +233,8 @@ measured(
 #
 # `ChemicalCGCNN` is CGCNN with larger first layers. Each atom carries 22 standardised element properties, in addition
 # to its 92 bits; each bond carries 25 Gaussians of $q$ and 17 of the difference of electronegativity, in addition to
-# the 41 of the distance. All scales are constants of the element tables: nothing is fitted. This is how the library
-# makes them:
+# the 41 of the distance. All scales are constants of the element tables: nothing is fitted.
+# `ChemicalALIGNN` does the same to ALIGNN. This is how the library makes these features:
 
 # %%
 import inspect
@@ -677,7 +677,7 @@ measured(
 )
 
 # %% [markdown]
-# Without perovskites the errors grow, and they have one sign: the model has no example of how much energy this structure
+# Without perovskites the errors grow, and most have one sign: the model has no example of how much energy this structure
 # is worth. Without wurtzites the error *falls*. Every wurtzite here has a polymorph with nearly the same surroundings,
 # the zinc blende of the same formula. It is in the training set now, and in the folds by formula it is not. So a
 # prototype that is left out is not always new: ask what the training set still knows of it.
