@@ -768,21 +768,21 @@ pd.DataFrame(
 # ## Check yourself
 #
 # 1. Two crystals have the same 145 features. Must they be the same crystal?
-#    - `a` Yes: 145 numbers leave no room for two.
+#    - `a` Yes: 145 numbers say so much about a crystal that there is no room for two.
 #    - `b` No, but their cells hold the same number of atoms.
-#    - `c` No: neither the structure nor the size of the cell enters the features.
+#    - `c` No: the structure does not enter the features.
 # 2. Why is a cut at exactly twelve neighbours a bad idea in rock salt?
-#    - `a` Twelve neighbours are more than the network can use.
+#    - `a` With twelve neighbours for each atom there are more edges than the network can use.
 #    - `b` Of atoms at one distance, some become neighbours and others do not.
 #    - `c` The neighbours change when the crystal is rotated.
 # 3. A colleague reports a graph network's error on a random split, for a database full of polymorphs. What do you ask
 #    first?
-#    - `a` How many convolutions the network has.
+#    - `a` How many convolutions the network has, and how long it was trained.
 #    - `b` How large the error is on the training set.
-#    - `c` How large the error is on formulas that were not in the training set.
+#    - `c` How large the error is on new formulas.
 # 4. You get the same rock salt again, with a cell twice as long. What changes?
-#    - `a` The numbers of atoms and edges, but neither the features nor CGCNN's prediction.
-#    - `b` CGCNN's prediction: there are twice as many atoms.
+#    - `a` Only the numbers of atoms and edges.
+#    - `b` CGCNN's prediction: there are twice as many atoms, and each adds its part.
 #    - `c` The 145 features: they count the atoms.
 # 5. Where does a composition-only model make an error that no training can fix?
 #    - `a` Between formulas.

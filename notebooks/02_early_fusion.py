@@ -428,16 +428,16 @@ gains.xs("cgcnn", level="method").round(3)
 #
 # 1. Suppose that the graph embedding had 256 numbers instead of 128. How many inputs would the first layer have?
 # 2. Why would it be wrong to compute $\mu$ and $s$ from all crystals, the test set included?
-#    - `a` The features would no longer have mean 0 and standard deviation 1.
-#    - `b` The model would have seen something of the test crystals, and the test would flatter it.
+#    - `a` The features would no longer have mean 0 and standard deviation 1, as the network needs them.
+#    - `b` The test would flatter a model that has seen something of its crystals.
 #    - `c` The test crystals would count twice in the error.
 # 3. Suppose that a hybrid wins on four folds of five. Is that proof?
 #    - `a` Yes: four of five is a clear majority.
-#    - `b` Yes, if the mean of the five differences favours it, too.
-#    - `c` No: what counts is the size of the differences, and their interval.
+#    - `b` Yes, if the mean of the five differences favours the hybrid as well.
+#    - `c` No: look at the size of the differences, and at their interval.
 # 4. You save the weights of the trained hybrid and send them to a colleague. What else does she need?
-#    - `a` The mean and the standard deviation of every feature, and of the target, from your training set.
-#    - `b` Your training crystals.
+#    - `a` The mean and the standard deviation of each feature and of the target.
+#    - `b` Your training crystals, since the network compares each new crystal with them.
 #    - `c` Nothing: she standardises with her own crystals.
 #
 # <details><summary>Check your answers in JupyterLab</summary>

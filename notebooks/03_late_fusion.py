@@ -390,24 +390,23 @@ difference.round(4)
 # ## Check yourself
 #
 # 1. A blend has $\alpha = 0.2$. What does that say about the two models?
-#    - `a` The network is four times as good as the forest.
+#    - `a` The network is four times as good as the forest: its error is a quarter as large.
 #    - `b` The forest adds nothing.
-#    - `c` The network gets four times the weight of the forest, and no more than that.
+#    - `c` The network gets four times the weight of the forest, and no more.
 # 2. Two models have errors with correlation 1, and one model's errors are larger. What is the best blend without
 #    negative weights?
 #    - `a` Half of each.
 #    - `b` The better model alone.
 #    - `c` Some of each, with more weight for the better model.
 # 3. Why can the forest not memorise our training set?
-#    - `a` It has too few trees.
-#    - `b` It gives the polymorphs of a formula one number, its leaves hold three crystals, and each tree misses a third
-#      of them.
+#    - `a` It has too few trees: with ten times as many it would reach each training crystal, one after the other.
+#    - `b` Polymorphs share a prediction, leaves hold three crystals, and each tree misses a third of them.
 #    - `c` Only networks can memorise.
 # 4. In the explorer, the error of the blend on the training set is far smaller than out of fold. Why not report that
 #    one?
-#    - `a` Because alpha was chosen there.
+#    - `a` Because alpha was chosen there, so that the error had to come out smaller.
 #    - `b` Because there are fewer training crystals.
-#    - `c` Because it says how well both models remember crystals that they were trained on.
+#    - `c` Because it says how well the models remember their crystals.
 #
 # <details><summary>Check your answers in JupyterLab</summary>
 #

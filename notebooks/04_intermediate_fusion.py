@@ -414,16 +414,16 @@ price.rename(index=LABELS).to_frame("an epoch, times CGCNN").round(2)
 #
 # 1. A feature has $1 + \gamma = 0$ in all oxides. What does the network then know about it in an oxide?
 #    - `a` Nothing at all.
-#    - `b` Only the shift $\beta$, the same for all atoms of the crystal.
-#    - `c` The feature as it was.
+#    - `b` Only the shift $\beta$, the same for all atoms.
+#    - `c` The feature as it was before scale and shift.
 # 2. Late fusion has $\alpha = 0.4$. Attention fusion gives the composition 0.4 on average. Do the two mean the same?
-#    - `a` No: one weights two predictions, the other mixes two vectors that a network reads next.
+#    - `a` No: one weights predictions, the other mixes vectors.
 #    - `b` Yes: both are the share of the composition in the prediction.
 #    - `c` Yes, if both models have the same error.
 # 3. A colleague writes: "The attention weights prove that structure matters most in perovskites." What would you ask?
 #    - `a` Whether the two weights add up to one.
-#    - `b` How large the weights are in other crystals.
-#    - `c` Whether a second seed gives the same result, and how the error changes when the structure is taken away.
+#    - `b` How large the weights are in other crystals, so that perovskites can be compared with them.
+#    - `c` Whether another seed agrees, and how the error changes without the structure.
 #
 # <details><summary>Check your answers in JupyterLab</summary>
 #

@@ -682,16 +682,16 @@ cost.rename(index=LABELS).round({"mae": 3, "seconds": 1})
 # 2. Three atoms lie on a line, b in the middle. What is the cosine of the angle at b?
 # 3. Why can CGCNN with *more* neighbours tell D0₂₂ from L1₂?
 #    - `a` The next shells hold different numbers of Ni and V.
-#    - `b` With more edges, angles between them enter.
+#    - `b` With more edges, the angles between them enter the messages, too.
 #    - `c` The network has more weights then.
 # 4. A new network has a new part and beats an old one. What would show that the part is the reason?
 #    - `a` A network with two such parts that is better still.
-#    - `b` The new network without the part, or with its input hidden, all else equal.
+#    - `b` The new network without the part, all else equal.
 #    - `c` A smaller error on every fold.
 # 5. ALIGNN's pairs grow with the square of the number of neighbours. Is that a reason to take fewer neighbours?
 #    - `a` Yes: time matters more than the last bit of accuracy.
 #    - `b` No: more edges always help.
-#    - `c` Perhaps: it saves time and loses information, and validation data can tell which is better.
+#    - `c` Perhaps: validation data can tell.
 #
 # <details><summary>Check your answers in JupyterLab</summary>
 #

@@ -770,9 +770,9 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 #    - `b` For fixed weights and inverse scale.
 #    - `c` For all three.
 # 3. A colleague runs each network once and finds the multi-task network 3 % worse. What do you ask first?
-#    - `a` Whether a larger trunk would help.
+#    - `a` Whether a larger trunk, with more room for two tasks, would help.
 #    - `b` Which of the two properties is harder to predict.
-#    - `c` How much the results scatter over seeds and folds, and whether the twin had the same settings.
+#    - `c` How much the results scatter over seeds and folds.
 # 4. The correlation of two properties is −0.8. Is that a reason against learning them together?
 #    - `a` Yes: the shared trunk would be pulled in two directions.
 #    - `b` No: a head can change the sign.

@@ -335,17 +335,17 @@ assert smallest.idxmax() == "RF-SCM/Magpie"
 # ## Check yourself
 #
 # 1. Two methods have overlapping bars. Are they equal?
-#    - `a` Yes: the difference is within the error.
-#    - `b` Not necessarily: both may find the same folds hard.
+#    - `a` Yes: where bars overlap, the difference lies within the error.
+#    - `b` Not necessarily: the same folds may be hard for both.
 #    - `c` No: their means differ.
 # 2. Why is the reference's own bar missing in the figure of the differences?
 #    - `a` Its difference from itself is zero.
 #    - `b` It was not run on these folds.
 #    - `c` Its interval is too wide to be drawn.
 # 3. A friend has 300 crystals and reads that graph networks lead the leaderboard. What do you advise?
-#    - `a` Train the network at the top.
+#    - `a` Train the network at the top: the order was measured with great care.
 #    - `b` Collect more crystals first.
-#    - `c` Start with a forest and a hybrid, and let folds by formula decide.
+#    - `c` Start with a forest and a hybrid; let folds by formula decide.
 #
 # <details><summary>Check your answers in JupyterLab</summary>
 #

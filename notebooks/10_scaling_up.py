@@ -471,22 +471,22 @@ assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
 #
 # 1. A colleague trains on four GPUs with a batch of 64 each, and finds the error worse than on one GPU with a batch of
 #    64. Which differences between the runs do you suspect first?
-#    - `a` The order of the crystals, and rounding.
+#    - `a` The order of the crystals, and rounding: four GPUs add the numbers up in another order.
 #    - `b` Each GPU trains a network of its own.
-#    - `c` Four times the batch with a quarter of the steps, and batch norm over 64 crystals on each GPU.
+#    - `c` The batch and the number of steps, and the crystals that batch norm sees.
 # 2. You have 3,000 crystals, and one week of a GPU. What does the leaderboard suggest that you try first?
 #    - `a` The largest graph network, for the whole week.
-#    - `b` Features with a forest or MODNet; then a network, and the blend of the two.
-#    - `c` Five networks, and the mean of their predictions.
+#    - `b` Features with a forest or MODNet; then a network, and a blend.
+#    - `c` Five networks with different seeds, and the mean of their predictions.
 # 3. Your job is killed at 40 GB while it *builds* graphs from CIF files. What do you look for?
-#    - `a` A batch that is too large.
+#    - `a` A batch that is too large for the memory of the machine: half of it may fit.
 #    - `b` A list that collects crystals or graphs before they are written.
 #    - `c` A network with too many weights.
 # 4. You try five learning rates on fold 0 of a Matbench task, take the best, and run all five folds with it. Is
 #    `is_valid` true? Is the result?
-#    - `a` Neither.
-#    - `b` Both.
-#    - `c` `is_valid` is true, but the result is too optimistic.
+#    - `a` Neither: the crystals of fold 0 were used twice.
+#    - `b` Both: each fold was tested once, with one learning rate for all.
+#    - `c` `is_valid` is true, the result too optimistic.
 #
 # <details><summary>Check your answers in JupyterLab</summary>
 #
