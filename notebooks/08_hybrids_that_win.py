@@ -42,9 +42,9 @@ plot_chemistry_places()
 #
 # ## The rules first
 #
-# The more comparisons we ask for, the wider each interval must be (notebook 2). So we say now, before any result, which
-# comparisons this page makes, and no others will be called *shown*. An exploration on an earlier version of these
-# crystals suggested them; that is why they need a test.
+# The more comparisons we ask for, the wider each interval must be (notebook 2). So we name the comparisons of this page
+# first, and call no other result *shown*. Explorations suggested them, on these crystals and on an earlier version of
+# them. That makes a result here weaker than that of a new experiment, whose rules are fixed before anybody has looked.
 
 # %%
 from course_lib.experiments.analysis import level_of_each
