@@ -833,10 +833,32 @@ pd.Series(holds, name="share inside the 80 % interval").round(2)
 #
 # ## Check yourself
 #
-# 1. Two models have equally large errors with correlation 0.5. By how much can a blend reduce the spread? And at 0.9?
-# 2. A paper blends its network with a forest and reports 5 % less error than the network alone. What do you ask?
-# 3. Why do the two orders of TiNiSn have the same Magpie features but not the same local environments?
+# 1. Two models have equally large errors with correlation 0.5. By how many percent does the best blend reduce the
+#    spread? (A number.)
+# 2. A paper blends its network with a forest and reports 5 % less error than the network alone. What do you ask first?
+#    - `a` How many trees does the forest have?
+#    - `b` How much does averaging two seeds of the network give?
+#    - `c` On how many crystals was it trained?
+# 3. The two orders of TiNiSn have the same Magpie features, but not the same local environments. Why?
+#    - `a` Magpie reads how much there is of each element, not who is next to whom.
+#    - `b` Their cells have different volumes.
+#    - `c` Magpie rounds its features.
 # 4. Intervals of one width for all crystals are calibrated. What are they still not good for?
+#    - `a` They hold too few of the true values.
+#    - `b` They cannot be computed without a network.
+#    - `c` They do not tell easy crystals from hard ones.
+#
+# <details><summary>Check your answers in JupyterLab</summary>
+#
+# In a new cell, put a letter or a number in the place of the dots:
+#
+# ```python
+# from course_lib.teaching.checkers.check_yourself import check_yourself_8
+#
+# check_yourself_8(..., ..., ..., ...)
+# ```
+#
+# </details>
 #
 # <details><summary>Answers</summary>
 #

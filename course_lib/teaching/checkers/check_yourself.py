@@ -321,6 +321,48 @@ check_yourself_7 = asks(
     shows=_ALL,
 )
 
+check_yourself_8 = asks(
+    Number(
+        "question 1",
+        13.397,
+        (
+            ("That is the share itself. Give it in percent.", 0.134),
+            ("That is what is left of the spread. How much is taken away?", 86.6, 0.866),
+            ("That is by how much the variance falls. The spread is its square root.", 25.0, 0.25),
+            (
+                "{value:g} it is not. For equal spreads only the correlation is left in the formula of the best blend.",
+                lambda value: True,
+            ),
+        ),
+        atol=0.05,
+    ),
+    Choose(
+        "question 2",
+        "b",
+        {
+            "a": "More trees change little. What costs as much as this blend, but has no second view?",
+            "c": "That matters equally for both sides. What costs as much as this blend, but has no second view?",
+        },
+    ),
+    Choose(
+        "question 3",
+        "a",
+        {
+            "b": "Only two atoms exchanged places. What happened to the cell?",
+            "c": "The features are equal to the last digit. Which of them would say who the neighbours are?",
+        },
+    ),
+    Choose(
+        "question 4",
+        "c",
+        {
+            "a": "Look at the calibration plot again: where does its curve lie?",
+            "b": "What was needed to make them?",
+        },
+    ),
+    shows=_ALL,
+)
+
 check_yourself_10 = asks(
     Choose(
         "question 1",
