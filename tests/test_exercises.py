@@ -32,6 +32,7 @@ from course_lib.late_fusion import alpha_from_errors, blended_error_variance, op
 from course_lib.losses import task_errors
 from course_lib.models import CGCNN, CrystalModel, IntermediateFusion, MultiTask
 from course_lib.models.line_graph import line_graph
+from course_lib.tabular import DeltaLearning
 from course_lib.teaching import checkers
 from course_lib.teaching.checkers import choosing
 from course_lib.teaching.checkers.declarative import Function, Judge, Number, asks, numbers
@@ -1381,6 +1382,19 @@ CASES: dict[str, Case] = {
         },
         unfinished=((...,),),
     ),
+    "check_quest_9": Case(
+        right=((-2.2,), (np.float32(-2.2),)),
+        wrong={
+            "no model": ((-2.15,), "left the model"),
+            "minus the model": ((-2.1,), "you subtracted it"),
+            "minus the references": ((-5.8,), "They are added"),
+            "every atom": ((1.4,), "take the shares"),
+            "equal shares": ((-2.25,), "how many are chlorine"),
+            "exchanged": ((-2.3,), "exchanged the shares"),
+            "some other": ((-3.0,), "-3 it is not"),
+        },
+        unfinished=((...,),),
+    ),
     "check_quest_10": Case(
         right=((2.67,), (2.5,)),
         wrong={
@@ -1736,6 +1750,10 @@ def test_the_quests_of_the_notebooks_have_the_answers_that_the_library_gives():
     sulfide = CrystalGraphs.from_structures([sulfide], composition=magpie).batch([0])
     off_by = torch.tensor([[0.1, 0.5], [0.5, np.nan], [0.3, 1.1]])
     layered = pd.read_csv(DATA / "matbench_leaderboard.csv", index_col="model")["jdft2d (meV/atom)"]
+    salt = DeltaLearning()
+    salt.references_ = np.zeros(119)
+    salt.references_[[12, 17]] = [1.6, 1.9]
+    shares = np.eye(119)[[12, 17, 17]].mean(0)
     answers = {
         1: int(((source == 8) & (target == 22)).sum()),
         2: (number[2] - number[:2].mean()) / number[:2].std(),
@@ -1745,6 +1763,7 @@ def test_the_quests_of_the_notebooks_have_the_answers_that_the_library_gives():
         6: (torch.tensor([1, 0.5]) * task_errors(off_by, torch.zeros(3, 2), ~off_by.isnan(), "mae")).sum(),
         7: 1 - layered["ALIGNN"] / layered["RF-SCM/Magpie"],
         8: 5.42 * np.sqrt(3) / 4 / (element_properties().loc[["Cu", "Cl"], "CovalentRadius"].sum() / 100),
+        9: salt.predict(np.array([[-3.95, *shares]]))[0] - 0.05,
         10: 400 / 30 * 500 * 20 * 20_000 / 1e9,
     }
     for k, answer in answers.items():

@@ -51,6 +51,18 @@ def crystals() -> pd.DataFrame:
     return load_dataset("pbe_prototypes")
 
 
+REFERENCES = {"Na": 1.3, "Mg": 1.6, "Cl": 1.8, "Ti": 7.8, "W": 13.0, "Re": 12.4}
+
+
+def embeddings(crystals: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """Return made-up embeddings of 60 crystals in three groups, which one column tells apart."""
+    some = crystals.iloc[:60]
+    groups = pd.Series(np.arange(60) // 20, some.index).map({0: "salt", 1: "metal", 2: "gas"})
+    values = np.random.default_rng(0).normal(size=(60, 5))
+    values[:, 0] += 10 * (np.arange(60) // 20)
+    return pd.DataFrame(values, some.index), groups
+
+
 def rock_salt() -> Structure:
     """Return the primitive cell of NaCl, lattice constant 5.64 angstrom."""
     fcc = Lattice([[0, 2.82, 2.82], [2.82, 0, 2.82], [2.82, 2.82, 0]])
@@ -257,6 +269,8 @@ def weighted() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 FIGURES = {
+    "embedding_map": lambda df: plots.plot_embedding_map(*embeddings(df), "kind of crystal"),
+    "element_references": lambda df: plots.plot_element_references(REFERENCES),
     "crystal_and_graph": lambda df: plots.plot_crystal_and_graph(rock_salt()),
     "polymorphs": lambda df: plots.plot_polymorphs(df, df["formula"].value_counts().index[:6]),
     "feature_groups": lambda df: plots.plot_feature_groups(feature_groups()),
@@ -1100,6 +1114,34 @@ def test_leaderboard_goes_from_small_tasks_to_large_ones():
         plots.plot_leaderboard(board(), {"huge": 1}, ["forest"], "Dummy")
     with pytest.raises(ValueError, match="no model 'oracle'"):
         plots.plot_leaderboard(board(), {"small": 1}, ["forest"], "oracle")
+
+
+def test_the_map_of_embeddings_has_every_crystal_in_the_colour_of_its_group(crystals):
+    embedding, groups = embeddings(crystals)
+    figure = plots.plot_embedding_map(embedding, groups.sample(frac=1, random_state=0), "kind of crystal")
+    lines = {line.get_label(): line.get_xdata() for line in figure.axes[0].lines}
+    assert {name: len(places) for name, places in lines.items()} == {"salt": 20, "metal": 20, "gas": 20}
+    first, middle, last = sorted(lines.values(), key=np.mean)
+    assert first.max() < middle.min()
+    assert middle.max() < last.min()
+    with pytest.raises(ValueError, match="no group for the crystal"):
+        plots.plot_embedding_map(embedding, groups.iloc[1:], "kind of crystal")
+
+
+def test_references_are_at_the_numbers_of_their_elements():
+    axes = FIGURES["element_references"](None).axes[0]
+    assert dict(zip(*axes.lines[0].get_data(), strict=True)) == {11: 1.3, 12: 1.6, 17: 1.8, 22: 7.8, 74: 13.0, 75: 12.4}
+    assert [text.get_text() for text in axes.texts] == ["Mg", "Cl", "Ti", "W"]
+    with pytest.raises(ValueError, match="no references"):
+        plots.plot_element_references({})
+
+
+def test_learning_curves_of_many_methods_are_named_above_the_panels():
+    runs = curves()
+    many = pd.concat(runs[runs["method"] == "cgcnn"].assign(method=f"method {k}") for k in range(5))
+    assert plots.plot_learning_curves(runs, "eV").legends == []
+    (legend,) = plots.plot_learning_curves(many, "eV").legends
+    assert [text.get_text() for text in legend.get_texts()] == [f"method {k}" for k in range(5)]
 
 
 def test_memory_has_a_line_a_step_in_gigabytes():

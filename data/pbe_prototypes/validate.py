@@ -52,6 +52,9 @@ MOMENT_TOLERANCE = 0.1
 MAGNETIC = "magnetic there"
 """Why a crystal with a larger magnetisation is not compared."""
 
+MATCHER = StructureMatcher(ltol=0.1, stol=0.1, angle_tol=3)
+"""Decides whether two crystals have the same structure, whatever their volumes."""
+
 LITERATURE = Path(__file__).with_name("literature.csv")
 """Published lattice constants ``a`` (angstrom) by id, with their source; see `lattice_constants`."""
 
@@ -156,14 +159,14 @@ def pairs(ours: pd.DataFrame, theirs: Iterable[dict]) -> list[Pair]:
         same = candidates[row["formula"], PROTOTYPES[row["prototype"]].space_group]
         if same:
             volume = row["structure"].volume / len(row["structure"])
-            structures = [_structure(crystal) for crystal in same]
+            structures = [structure_of(crystal) for crystal in same]
             ratios = [volume * len(structure) / structure.volume for structure in structures]
             nearest = int(np.argmin(np.abs(np.log(ratios))))
             found.append(_pair(name, row, same[nearest], structures[nearest], ratios[nearest]))
     return found
 
 
-def _structure(crystal: dict) -> Structure:
+def structure_of(crystal: dict) -> Structure:
     """Return the pymatgen structure of a crystal of the other database."""
     geometry = crystal["structure"]
     return Structure(Lattice(geometry["lattice"]), geometry["species"], geometry["frac_coords"])
@@ -175,7 +178,7 @@ def _pair(name: str, row: pd.Series, crystal: dict, structure: Structure, ratio:
     obstacle = ""
     if abs(crystal["total_magnetization"]) > MOMENT_TOLERANCE:
         obstacle = MAGNETIC
-    elif not StructureMatcher(ltol=0.1, stol=0.1, angle_tol=3).fit(row["structure"], structure):
+    elif not MATCHER.fit(row["structure"], structure):
         obstacle = "other order of the sites, or other shape of the cell"
     elif abs(ratio - 1) > VOLUME_TOLERANCE:
         obstacle = "other volume"

@@ -118,6 +118,23 @@ check_quest_8 = asks(
     shows="The bond is as long as the two radii together. Each atom has four neighbours here, not six as in rock salt.",
 )  # fmt: skip
 
+check_quest_9 = asks(
+    Number("predicted", -2.2, (
+        ("You left the model of the rest out. Delta learning adds it to energy and references.", -2.15),
+        ("The model says −0.05 eV/atom; you subtracted it.", -2.1),
+        ("You subtracted the references. They are added.", -3.95 - 1.8 - 0.05),
+        ("You added one reference for each atom of MgCl2. The energy is per atom, so take the shares of the elements.",
+         -3.95 + 1.6 + 2 * 1.9 - 0.05),
+        ("You gave both elements the same share. Of three atoms, how many are chlorine?",
+         -3.95 + 1.75 - 0.05, -3.95 + 3.5 - 0.05),
+        ("You exchanged the shares: two of three atoms are chlorine.", -3.95 + 1.6 * 2 / 3 + 1.9 / 3 - 0.05),
+        ("{value:g} it is not. Pretrained energy, plus each reference times the share of its element, plus the model.",
+         lambda value: True),
+    ), atol=2e-3),
+    shows="−4.00 from network and model, and 1.80 from the references: nearly half of the energy is a matter of where "
+    "zero is.",
+)  # fmt: skip
+
 check_quest_10 = asks(
     Number("gigabytes", 8 / 3, (
         ("That is in megabytes.", lambda value: 2400 <= value <= 3000),

@@ -33,6 +33,7 @@ from course_lib.teaching.figures.style import (
     with_unit,
 )
 
+_IN_PANEL = 4  # methods whose names have room inside a panel of learning curves
 _KIND_COLORS = {"composition": COMPOSITION, "structure": STRUCTURE, "hybrid": COLORS[1]}
 
 
@@ -81,7 +82,10 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
         axes.grid(axis="y")
         axes.set_xlabel("training crystals")
     panels[0, 0].set_ylabel(with_unit("mean absolute error", unit))
-    panels[0, -1].legend(handlelength=3.5)
+    if len(colors) > _IN_PANEL:
+        figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, handlelength=3.5)
+    else:
+        panels[0, -1].legend(handlelength=3.5)
     return figure
 
 

@@ -1,0 +1,68 @@
+"""Which of the bundled crystals a pretrained network may have seen: those with a match in the Materials Project.
+
+A crystal *has a match* if that database holds one with the same formula and space group whose structure pymatgen's
+``StructureMatcher`` fits (``data/results/PROTOCOL.md``). The matches are stored in ``data``; ``data/matches.py`` finds
+them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from course_lib.datasets import DATA
+from course_lib.files import write_atomically
+from course_lib.pretrained import checksum
+
+MATCHES = DATA / "mp_matches.csv"
+"""Where the matches of the bundled crystals are."""
+
+
+def store_matches(found: pd.Series, crystals: pd.DataFrame, searched: str, path: Path = MATCHES) -> None:
+    """Write which of the bundled crystals have a match, with the checksum of these crystals.
+
+    Parameters
+    ----------
+    found : Series of str
+        Id of the match by id of the crystal, for each crystal that has one.
+    crystals : DataFrame
+        The dataset, with the column ``structure``.
+    searched : str
+        What was searched, for the first line of the file.
+    path : Path, optional
+        Where to.
+    """
+    heading = f"# matches among {searched}; made of crystals with the checksum\n# {checksum(crystals)}\n"
+    write_atomically(path, heading + found.to_csv(index_label="id", header=["materials_project_id"]))
+
+
+def stored_matches(crystals: pd.DataFrame, path: Path = MATCHES) -> pd.Series:
+    """Read which of the bundled crystals have a match in the Materials Project.
+
+    Parameters
+    ----------
+    crystals : DataFrame
+        The bundled dataset.
+    path : Path, optional
+        Where from.
+
+    Returns
+    -------
+    Series of str
+        Id of the match by id of the crystal, for each crystal that has one.
+
+    Raises
+    ------
+    ValueError
+        If the matches are not those of these crystals.
+    """
+    with path.open(encoding="utf-8") as file:
+        made_of = [file.readline() for _ in range(2)][1].strip("# \n")
+        found = pd.read_csv(file, index_col="id", dtype=str)
+    if checksum(crystals) != made_of:
+        raise ValueError(
+            f"{path.name} was made from other crystals. Give all bundled crystals, or make it again: "
+            "python -m data.matches PATH."
+        )
+    return found["materials_project_id"]
