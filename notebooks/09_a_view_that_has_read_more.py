@@ -19,7 +19,7 @@
 # - say how many crystals of your own you need, and which;
 # - say what "unseen" means for a model whose training data are not yours.
 #
-# **You need** notebooks 1, 2 and 7. **Time to read:** 40 min. **Time to run:** at most 90 s on two cores.
+# **You need** notebooks 1, 2 and 7. **Time to read:** 40 min. **Time to run:** at most 60 s on two cores.
 
 # %% [markdown]
 # ## What a pretrained network gives
@@ -116,7 +116,7 @@ plot_parity(y, {"pretrained energy as it is": pretrained[ENERGY]})
 #
 # - $E^\text{pre}$: the pretrained energy per atom;
 # - $x_z$: the share of element $z$ among the atoms of the crystal;
-# - $\mu_z$: the **reference of the element**, in eV/atom, the same in all crystals. It is unknown, and we fit it.
+# - $\mu_z$: the **reference of an element**, in eV/atom, the same in all crystals. It is unknown, and we fit it.
 #
 # By hand, with four crystals that hold four elements:
 

@@ -55,11 +55,11 @@ REFERENCES = {"Na": 1.3, "Mg": 1.6, "Cl": 1.8, "Ti": 7.8, "W": 13.0, "Re": 12.4}
 
 
 def embeddings(crystals: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
-    """Return made-up embeddings of 60 crystals in three groups, which one column tells apart."""
+    """Return made-up embeddings of 60 crystals in three groups, which each column tells apart."""
     some = crystals.iloc[:60]
     groups = pd.Series(np.arange(60) // 20, some.index).map({0: "salt", 1: "metal", 2: "gas"})
     values = np.random.default_rng(0).normal(size=(60, 5))
-    values[:, 0] += 10 * (np.arange(60) // 20)
+    values += 10 * (np.arange(60) // 20)[:, None]
     return pd.DataFrame(values, some.index), groups
 
 
