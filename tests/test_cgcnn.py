@@ -65,6 +65,7 @@ def test_convolution_is_the_published_one(training):
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
     for name, expected in plain.state_dict().items():
         torch.testing.assert_close(ours.state_dict()[name], expected, rtol=0, atol=1e-10, msg=name)
+    assert not any(buffer.requires_grad for buffer in ours.buffers())  # or they would keep the graph of every batch
 
 
 def test_network_is_the_published_one():

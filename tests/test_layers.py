@@ -7,6 +7,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch_geometric.nn import global_mean_pool
 
+from course_lib.models import layers
 from course_lib.models.layers import (
     GaussianBasis,
     Standardize,
@@ -65,6 +66,15 @@ def test_weighted_batch_norm_of_one_row_has_no_unbiased_variance():
     before = ours.running_var.clone()
     ours(normal(1, 3), torch.ones(1))
     torch.testing.assert_close(ours.running_var, 0.9 * before)  # BatchNorm1d refuses the row
+
+
+def test_batch_norm_of_two_processes_with_the_same_rows(monkeypatch):
+    monkeypatch.setattr(layers, "n_processes", lambda: 2)
+    monkeypatch.setattr(layers, "sum_over_processes", lambda tensor: 2 * tensor)
+    ours, theirs = pair_of_norms(3)
+    rows = normal(4, 3)
+    torch.testing.assert_close(ours(rows).repeat(2, 1), theirs(rows.repeat(2, 1)), rtol=0, atol=1e-12)
+    torch.testing.assert_close(ours.running_var, theirs.running_var, rtol=0, atol=1e-12)
 
 
 def test_a_bias_before_a_norm_stays_as_it_was_initialised():
@@ -133,10 +143,21 @@ def test_standardize_columns_of_any_size_and_of_little_spread():
     np.testing.assert_allclose(ours.std, scaler.scale_, rtol=1e-6)
 
 
-def test_standardize_leaves_columns_without_numbers_or_spread_as_they_are():
-    ours = Standardize(2).fit(torch.tensor([[torch.nan, 1e-13], [torch.nan, -1e-13]]).double())
-    assert ours.mean.tolist() == [0, 0]
-    assert ours.std.tolist() == [1, 1]
+@pytest.mark.parametrize(
+    ("column", "std"),
+    [
+        ([np.nan, np.nan], 1),
+        ([1e-13, -1e-13], 1),
+        ([1e-11, -1e-11], 1e-11),
+        ([1e4, 1e4 * (1 + 1e-8)], 1),
+        ([-1e4, -1e4 * (1 + 1e-8)], 1),
+        ([np.nan, 5.0], 1),
+    ],
+)
+def test_standardize_amplifies_no_rounding(column, std):
+    ours = Standardize(1).fit(torch.tensor(column, dtype=torch.double)[:, None])
+    assert ours.mean.item() == pytest.approx(0 if np.isnan(column).all() else np.nanmean(column))
+    assert ours.std.item() == pytest.approx(std)
 
 
 def test_standardize_and_back():

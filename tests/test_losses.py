@@ -318,7 +318,8 @@ def test_shares_of_the_gradient_are_those_of_finite_differences():
 
 
 def test_shares_of_tasks_that_share_only_a_part_of_the_network():
-    shared = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 1)).double()
+    """The first uses one layer, the second two; none uses the third."""
+    shared = torch.nn.ModuleList(torch.nn.Linear(*sizes) for sizes in ((2, 3), (3, 1), (1, 1))).double()
     hidden = shared[0](normal(4, 2)).tanh()
     terms = torch.stack([hidden.square().sum(), shared[1](hidden).square().sum()])
     found, lengths = task_shares(terms, shared)[1], []
