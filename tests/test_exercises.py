@@ -1350,6 +1350,7 @@ CASES: dict[str, Case] = {
     "check_yourself_6": questions(2, "a", "c", "b"),
     "check_yourself_7": questions("b", "a", "c"),
     "check_yourself_8": questions(13.4, "b", "a", "c"),
+    "check_yourself_9": questions(5, "b", "a", "c"),
     "check_yourself_10": questions("c", "b", "b", "c"),
     "check_quest_1": Case(
         right=((6,), (np.int64(6),)), wrong={"some other": ((5,), "5 it is not")}, unfinished=((...,),)

@@ -363,6 +363,48 @@ check_yourself_8 = asks(
     shows=_ALL,
 )
 
+check_yourself_9 = asks(
+    Number(
+        "question 1",
+        5,
+        (
+            ("The size is right. How large is the difference, without its sign?", -5),
+            ("The energies differ. What makes the sum of energy and reference the same for both networks?", 0),
+            ("Pure tungsten has one kind of atom. Which share does its reference get?", 2.5),
+            (
+                "{value:g} it is not. Energy plus reference is the formation energy of pure tungsten, for both networks.",
+                lambda value: True,
+            ),
+        ),
+        atol=0.01,
+    ),
+    Choose(
+        "question 2",
+        "b",
+        {
+            "a": "It may be several electronvolts. Which change of the references would you not notice in four salts?",
+            "c": "There was no model when four salts were fitted, and yet other structures came out right.",
+        },
+    ),
+    Choose(
+        "question 3",
+        "a",
+        {
+            "b": "A tenth is more than ten thousand crystals. What had the network read before?",
+            "c": "That would raise its error, not lower it. What had the network read before?",
+        },
+    ),
+    Choose(
+        "question 4",
+        "c",
+        {
+            "a": "Look at the learning curves again. How many crystals are there for each reference?",
+            "b": "Were your nitrides computed with the same code and settings as the crystals of this course?",
+        },
+    ),
+    shows=_ALL,
+)
+
 check_yourself_10 = asks(
     Choose(
         "question 1",
