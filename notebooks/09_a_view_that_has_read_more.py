@@ -423,7 +423,7 @@ def sizes_of(data, split, sizes, seed=0):
 
 ALL = "all kinds"
 fewer = pd.DataFrame(sizes_of(crystals, ALL, (50, 100, 200, 400, 800)))
-curves = pd.concat([fewer, full.assign(split=ALL)])
+curves = pd.concat([fewer, full.assign(split=ALL)], ignore_index=True)
 
 # %% mystnb={"image": {"alt": "Mean absolute error against the number of training crystals, from 50 to all, on logarithmic axes. The four kernel ridges fall slowly and steadily. Pretrained energy with references and delta learning start with the largest error of all at 50 crystals, fall steeply, cross the others at about 100 and are lowest from 200 on; at the right end delta learning is below the references."}}
 from course_lib.teaching.figures.comparison import plot_learning_curves

@@ -372,7 +372,7 @@ check_yourself_9 = asks(
             ("The energies differ. What makes the sum of energy and reference the same for both networks?", 0),
             ("Pure tungsten has one kind of atom. Which share does its reference get?", 2.5),
             (
-                "{value:g} it is not. Energy plus reference is the formation energy of pure tungsten, for both networks.",
+                "{value:g} it is not. For both networks energy plus reference is the formation energy of tungsten.",
                 lambda value: True,
             ),
         ),
