@@ -20,7 +20,7 @@
 # - test models on elements and prototypes that they have never seen;
 # - check whether the spread of an ensemble tells you how large the errors are.
 #
-# **You need** notebooks 1 to 7. **Time to read:** 50 min. **Time to run:** at most 90 s on two cores.
+# **You need** notebooks 1 to 7. **Time to read:** 50 min. **Time to run:** at most 60 s on two cores.
 
 # %% [markdown]
 # ## Three places for chemistry
