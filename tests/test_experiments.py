@@ -253,7 +253,7 @@ def test_a_blend_needs_all_its_parts():
 
 
 def test_ensemble_is_the_mean_over_the_seeds():
-    results, y = of_five({"alignn": 0.3})
+    results, y = of_five({"alignn": 0.3, "cgcnn": 0.5})
     both = with_ensemble(results, y, "alignn").set_index(["method", "fold", "seed"])
     got = both.loc[("alignn_ensemble", 3, 0)]
     mean = np.mean([both.loc[("alignn", 3, seed), "predictions"] for seed in range(2)], axis=0)
