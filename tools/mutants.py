@@ -44,7 +44,7 @@ TESTS = {
     "losses": ["tests/test_losses.py"],
     "late_fusion": ["tests/test_late_fusion.py"],
     "experiments/analysis": ["tests/test_experiments.py", "-k", _ANALYSIS],
-    "graphs": ["tests/test_graphs.py", "-k", "not few_structures and not million and not cluster"],
+    "graphs": ["tests/test_graphs.py", "-k", "not few_structures and not cluster"],
     "teaching/checkers/declarative": ["tests/test_exercises.py", "-k", "known_mistakes or what_is_right or told"],
     "downloads": ["tests/test_datasets.py", "-k", "download or server or cache"],
 }
