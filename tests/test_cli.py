@@ -19,7 +19,9 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from damaged_text import damaged
 from example_crystals import TARGET, bundled
+from hypothesis import example, given, settings
 from local_server import FileServer, in_matbench_format, serve_as
 from pymatgen.core import Element, Lattice, Structure
 from sklearn.ensemble import RandomForestRegressor
@@ -89,8 +91,8 @@ def test_help_has_examples_that_are_valid(run, command, monkeypatch):
     lines = text.replace("\\\n", " ").splitlines()
     examples = [line.split("course-lib ", 1)[1] for line in lines if re.match(r"(  |Each.*|  .*\| )course-lib ", line)]
     assert examples
-    for example in examples:
-        words = shlex.split(example.split(">")[0])
+    for line in examples:
+        words = shlex.split(line.split(">")[0])
         if words[-1] == "--help":
             assert run(*words)[0] == 0
         elif "--config" not in words:
@@ -182,6 +184,38 @@ def test_yaml_numbers_of_all_kinds(run, small, tmp_path):
     assert run("train", "--config", tmp_path / "c.yaml", "--folder", tmp_path / "run")[0] == 0
     about = json.loads((tmp_path / "run" / "run.json").read_text())
     assert {"learning_rate": 0.001, "epochs": 1, "batch_size": 64}.items() <= about["settings"].items()
+
+
+CONFIG = """command: train
+dataset: pbe_prototypes
+target:
+- band_gap
+method: cgcnn
+fold: 1
+set:
+  epochs: 2
+  learning_rate: 1e-3
+size: {hidden: 4}
+"""
+
+
+def test_a_damaged_configuration_is_an_error_or_a_configuration(run, tmp_path):
+    file = tmp_path / "c.yaml"
+
+    @settings(deadline=None, derandomize=True, max_examples=200, database=None)
+    @given(damaged(CONFIG))
+    @example("set: {epochs: 2001-01-01}")
+    @example("set:\n  epochs: &a [*a]")
+    @example("? [a]\n: 1")
+    @example("fold: !!binary abc")
+    @example("[" * 3000)
+    def check(content):
+        file.write_bytes(content.encode("utf-8", "surrogatepass"))
+        code, _, messages = run("train", "--config", file, "--folder", tmp_path / "run", "--seed", "-1")
+        assert code == 2  # that of the seed, if everything else is right
+        assert messages.startswith(("usage: ", "course-lib: "))
+
+    check()
 
 
 def test_several_targets_and_another_target(run, tmp_path):
