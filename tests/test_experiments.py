@@ -629,9 +629,10 @@ def test_bundled_results_belong_to_the_bundled_crystals(study, crystals):
         methods = {run.method for run in recorded}
         wanted = {run for run in STUDIES[study].runs(crystals) if run.method in methods}
         assert set(recorded) == wanted, f"run python -m course_lib.experiments {study}"
+        assert results["predictions"].notna().eq(STUDIES[study].predictions).all()
     for run in results.itertuples():
         assert run.configuration == METHODS[run.method].settings | run.settings
-    for run in results.itertuples() if STUDIES[study].predictions else ():
+    for run in results[results["predictions"].notna()].itertuples():
         error = (crystals.loc[run.ids, run.target] - np.array(run.predictions)).abs().mean()
         assert run.mae == pytest.approx(error, abs=2e-4)
 

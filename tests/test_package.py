@@ -23,7 +23,7 @@ FLOORS = (
     {"datasets", "composition", "graphs"},
     {"models", "losses", "local_environments", "pretrained", "scaling", "flat_models"},
     {"lightning_parts"},
-    {"training", "forest", "tabular", "features"},
+    {"training", "forest", "tabular", "features", "matches"},
     {"late_fusion", "interpret", "invariance", "published"},
     {"methods"},
     {"makers"},
