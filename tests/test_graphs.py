@@ -542,10 +542,10 @@ ENDLESS = {
 @pytest.mark.parametrize("name", ENDLESS)
 def test_a_search_that_would_not_end_is_refused(name):
     structure, message = ENDLESS[name]
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(ValueError, match=rf"row 1 \(id 'mp-2'\): .*{message}"):
         CrystalGraphs.from_structures([ROCKSALT, structure], ids=["mp-1", "mp-2"])
-    assert time.perf_counter() - begin < 10  # a second on an idle machine
+    assert time.process_time() - begin < 10  # of CPU time; a second on an idle machine
 
 
 def test_a_million_atoms_are_refused_at_once():
