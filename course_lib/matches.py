@@ -12,8 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from course_lib.datasets import DATA
-from course_lib.files import write_atomically
-from course_lib.pretrained import checksum
+from course_lib.pretrained import checksum, read_made_of, write_made_of
 
 MATCHES = DATA / "mp_matches.csv"
 """Where the matches of the bundled crystals are."""
@@ -33,8 +32,8 @@ def store_matches(found: pd.Series, crystals: pd.DataFrame, searched: str, path:
     path : Path, optional
         Where to.
     """
-    heading = f"# matches among {searched}; made of crystals with the checksum\n# {checksum(crystals)}\n"
-    write_atomically(path, heading + found.to_csv(index_label="id", header=["materials_project_id"]))
+    table = found.to_csv(index_label="id", header=["materials_project_id"])
+    write_made_of(path, f"matches among {searched}", crystals, table)
 
 
 def stored_matches(crystals: pd.DataFrame, path: Path = MATCHES) -> pd.Series:
@@ -57,9 +56,7 @@ def stored_matches(crystals: pd.DataFrame, path: Path = MATCHES) -> pd.Series:
     ValueError
         If the matches are not those of these crystals.
     """
-    with path.open(encoding="utf-8") as file:
-        made_of = [file.readline() for _ in range(2)][1].strip("# \n")
-        found = pd.read_csv(file, index_col="id", dtype=str)
+    found, made_of = read_made_of(path, str)
     if checksum(crystals) != made_of:
         raise ValueError(
             f"{path.name} was made from other crystals. Give all bundled crystals, or make it again: "

@@ -104,8 +104,20 @@ def store(features: pd.DataFrame, crystals: pd.DataFrame, path: Path = STORED) -
     path : Path, optional
         Where to.
     """
-    heading = f"# {PACKAGE} {VERSION} ({LICENCE}); made of crystals with the checksum\n# {checksum(crystals)}\n"
-    write_atomically(path, heading + features.to_csv(index_label="id", float_format="%.6g"))
+    table = features.to_csv(index_label="id", float_format="%.6g")
+    write_made_of(path, f"{PACKAGE} {VERSION} ({LICENCE})", crystals, table)
+
+
+def write_made_of(path: Path, what: str, crystals: pd.DataFrame, table: str) -> None:
+    """Write a table, as CSV text, below two lines that say what it is and the checksum of the crystals behind it."""
+    write_atomically(path, f"# {what}; made of crystals with the checksum\n# {checksum(crystals)}\n{table}")
+
+
+def read_made_of(path: Path, dtype: object) -> tuple[pd.DataFrame, str]:
+    """Read what `write_made_of` wrote: the table by id, and the checksum of its crystals."""
+    with path.open(encoding="utf-8") as file:
+        made_of = [file.readline() for _ in range(2)][1].strip("# \n")
+        return pd.read_csv(file, index_col="id", dtype=dtype), made_of
 
 
 def stored_features(crystals: pd.DataFrame, path: Path = STORED) -> pd.DataFrame:
@@ -123,9 +135,7 @@ def stored_features(crystals: pd.DataFrame, path: Path = STORED) -> pd.DataFrame
     ValueError
         If the features are not those of these crystals.
     """
-    with path.open(encoding="utf-8") as file:
-        made_of = [file.readline() for _ in range(2)][1].strip("# \n")
-        features = pd.read_csv(file, index_col="id", dtype={"id": str} | dict.fromkeys(_columns(), np.float32))
+    features, made_of = read_made_of(path, {"id": str} | dict.fromkeys(_columns(), np.float32))
     missing = crystals.index.difference(features.index)
     if len(missing):
         raise ValueError(
