@@ -81,9 +81,9 @@ _ORDER = re.compile(r"(task answer check (hint )+((after|solution) )*)*")
 _PAGE_NOTE = """\
 ```{{admonition}} Your copy
 :class: tip
-{{download}}`{name}.ipynb <{folder}/{name}.ipynb>` has the tasks without the solutions. In JupyterLab it is in
-`notebooks/{folder}`. This page shows what the checkers say to the empty stubs and, below each task, its
-solution, folded.
+{{download}}`{name}.ipynb <{folder}/{name}.ipynb>` has the tasks without the solutions. `make lab` puts it in
+`work/{folder}`; on Binder and Colab it is in `notebooks/{folder}`. This page shows what the checkers say to the
+empty stubs and, below each task, its solution, folded.
 ```"""
 
 _COPY_NOTE = """\
