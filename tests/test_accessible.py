@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import re
-import sys
 
 import pandas as pd
 import pytest
-from conftest import ROOT
-
-sys.path.insert(0, str(ROOT / "tools"))
-
 from accessible import corrected, one_header_row
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
-import sys
 
+import answers
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -14,9 +14,6 @@ from conftest import ROOT
 from course_lib.teaching import checkers
 from course_lib.teaching.checkers.declarative import Choose, Judge, Number
 from course_lib.teaching.checkers.feedback import Hint
-
-sys.path.insert(0, str(ROOT / "tools"))
-import answers
 
 CHECKS = {
     name: check

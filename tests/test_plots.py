@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
+from base64 import b64decode
 from types import SimpleNamespace
 
 import matplotlib
@@ -16,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import public_functions
+from IPython.core.interactiveshell import InteractiveShell
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,6 +28,7 @@ from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, FancyBboxPatch,
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from nbclient import NotebookClient
+from PIL import Image
 from pymatgen.core import Lattice, Structure
 
 from course_lib.composition import feature_groups, magpie
@@ -43,6 +47,7 @@ from course_lib.methods import LABELS, compared
 from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
 from course_lib.teaching import figures
 from course_lib.teaching.figures.crystals import shells_of
+from course_lib.teaching.figures.narrow import MIME, narrow
 from course_lib.teaching.figures.style import COLORS, METHOD_COLORS, colors_of, paler
 
 
@@ -390,6 +395,17 @@ FIGURES = {
 }
 
 
+NOT_NARROW = {
+    # As narrow as a phone, or part of an explorer.
+    "alpha_path", "errors_along_lambda", "neighbor_count", "numbered_edges", "parity_axes", "shells_in_crystal",
+    "trade_off", "trio_axes", "trio_line_graph",
+    # Drawings whose words would not fit; they scroll.
+    "angle_to_number", "atom_features", "chemistry_places", "convergence", "early_fusion", "error_against_time",
+    "feature_groups", "fusion_places", "megnet_updates", "multi_task", "polymorphs", "what_methods_read",
+}  # fmt: skip
+"""Figures without a narrow form."""
+
+
 def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
@@ -466,6 +482,12 @@ def test_every_figure_is_legible_and_leaves_nothing_behind(name, crystals, monke
     assert min(text.get_fontsize() for text in drawn) >= 9
     assert overlaps(drawn) == []
     assert outside(figure, drawn) == []
+    redrawn = narrow(figure)
+    assert (redrawn is None) == (name in NOT_NARROW)
+    if redrawn is not None:
+        drawn = drawn_texts(redrawn, monkeypatch)
+        assert overlaps(drawn) == []
+        assert outside(redrawn, drawn) == []
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -522,6 +544,38 @@ def test_a_cell_that_ends_in_a_plot_shows_one_image():
     NotebookClient(notebook, timeout=120).execute()
     shown = [[kind for out in cell.outputs for kind in out.get("data", {})] for cell in notebook.cells]
     assert [kinds.count("image/png") for kinds in shown] == [0, 1, 0]
+
+
+def test_panels_stack_on_a_phone_and_the_figure_stays_as_it_was():
+    figure = plots.plot_learning_curves(curves(), "eV/atom")
+    size, label = figure.get_size_inches().tolist(), figure.axes[0].get_xlabel()
+    first, second = (axes.get_position() for axes in narrow(figure).axes)
+    assert second.y1 < first.y0
+    assert first.x0 == pytest.approx(second.x0)
+    assert figure.get_size_inches().tolist() == size
+    assert figure.axes[0].get_xlabel() == label
+    assert figure.axes[0].get_position().y0 == pytest.approx(figure.axes[1].get_position().y0)
+
+
+@pytest.mark.parametrize(
+    ("words", "fits"), [("short", True), ("words of a width that a phone does not have" * 2, False)]
+)
+def test_what_does_not_fit_on_a_phone_is_not_redrawn(words, fits):
+    figure, axes = plt.subplots(figsize=(7.5, 3))
+    plt.close(figure)
+    axes.text(0, 0.5, words)
+    assert (narrow(figure) is not None) == fits
+
+
+def test_an_output_holds_the_narrow_form():
+    shell = InteractiveShell()
+    shell.extension_manager.load_extension(narrow.__module__)
+    figure = plots.plot_history({"CGCNN": history()}, "val_mae_energy", "eV")
+    data, _ = shell.display_formatter.format(figure)
+    width, _ = Image.open(io.BytesIO(b64decode(data[MIME]))).size
+    assert 700 < width < 800
+    data, _ = shell.display_formatter.format(plots.plot_numbered_edges(TRIANGLE))  # narrow as it is
+    assert MIME not in data
 
 
 # --- crystals -----------------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ import pytest
 from axe_core_python.selenium import Axe
 from conftest import PATIENCE, ROOT, pages_of_the_book
 from ipywidgets.embed import dependency_state, embed_minimal_html
+from narrow_figures import narrow_forms
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -223,6 +224,12 @@ def test_every_picture_has_alt_text(browser, address, page):
 def test_page_fits_a_narrow_screen(browser, address, page):
     open_page(browser, address, page, width=NARROW)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= NARROW
+    stored = ROOT / f"{page}.ipynb"
+    forms = list(narrow_forms(stored.read_text(encoding="utf-8"))) if stored.exists() else []
+    pictures = "[...document.querySelectorAll('.cell_output picture img')]"
+    shown = f"return {pictures}.map(image => [image.currentSrc, image.getBoundingClientRect().right])"
+    assert len(images := browser.execute_script(shown)) == len(forms)
+    assert all(source.endswith("-narrow.png") and right <= NARROW for source, right in images)
 
 
 @in_browser

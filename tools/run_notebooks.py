@@ -30,6 +30,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
 from course_lib.files import locked, write_atomically
+from course_lib.teaching.figures import narrow
 
 NOTEBOOKS = ROOT / "notebooks"
 RUNS = ROOT / "_build" / "notebooks"
@@ -62,8 +63,11 @@ def run(name: str, folder: Path) -> tuple[float, str]:
         timeout=CELL_TIMEOUT,
         kernel_name="python3",
         record_timing=False,  # time stamps would change every cell at every run
-        # ipykernel warns at every start that it talks over local TCP, which is how Jupyter always works.
-        extra_arguments=["--IPKernelApp.log_level=ERROR"],
+        extra_arguments=[
+            # ipykernel warns at every start that it talks over local TCP, which is how Jupyter always works.
+            "--IPKernelApp.log_level=ERROR",
+            f"--IPKernelApp.extra_extensions={narrow.__name__}",  # figures for the website on a phone
+        ],
         resources={"metadata": {"path": str(NOTEBOOKS)}},
     )
     start = time.perf_counter()

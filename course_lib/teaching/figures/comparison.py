@@ -173,7 +173,7 @@ def plot_errors_by_kind(runs: pd.DataFrame, unit: str) -> Figure:
     panels[0, 0].set_yticks(range(len(order)), [LABELS[method] for method in order])
     panels[0, 0].set_ylim(len(order) - 0.5, -0.5)
     handles, names = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=3)
+    figure.legend(handles, names, loc="outside upper center", ncols=3, columnspacing=1.2)
     return figure
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from functools import wraps
 
 import matplotlib.pyplot as plt
@@ -90,6 +91,11 @@ _STYLE = {
 }
 
 
+def course_style() -> AbstractContextManager:
+    """Return the context in which matplotlib draws in the course's style, whatever the user's own settings are."""
+    return plt.style.context(["default", _STYLE])
+
+
 def figure_function(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     """Let `draw` work in the course's style and hand its figure over closed.
 
@@ -101,7 +107,7 @@ def figure_function(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     def styled(*args, **kwargs) -> Figure:
         open_before = set(plt.get_fignums())
         try:
-            with plt.style.context(["default", _STYLE]):
+            with course_style():
                 figure = draw(*args, **kwargs)
                 figure.draw_without_rendering()
         finally:
