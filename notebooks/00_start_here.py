@@ -59,8 +59,9 @@
 # %% [markdown]
 # ## The crystals
 #
-# The course brings its own data: crystals whose energy was computed for it with density-functional theory (the PBE
-# functional), the usual method for such databases. There is nothing to download. Let us look at a few rows.
+# The course brings its own crystals; there is nothing to download. Their energies were computed with
+# density-functional theory, which finds the energy of a crystal from its electrons. It needs one approximation, the
+# *functional*; ours is the usual one, called PBE. Here are the first rows:
 
 # %%
 from course_lib.datasets import load_dataset
@@ -72,7 +73,8 @@ crystals[["formula", "prototype", "formation_energy_per_atom", "band_gap"]].head
 
 # %% [markdown]
 # - **formula**: the elements and their amounts.
-# - **prototype**: the name of the arrangement of the atoms, for example *rocksalt*, the structure of NaCl.
+# - **prototype**: the name of the arrangement of the atoms, for example *rocksalt*, the structure of NaCl. A
+#   crystal's id is its prototype and its elements.
 # - **formation energy per atom**, in eV/atom: the energy of the crystal minus that of its pure elements. A negative
 #   value means that energy is released when the crystal forms from them. This is the first target of the course.
 # - **band gap**, in eV: the energy an electron needs to become free to move; 0 for a metal. We use it where two
@@ -100,8 +102,9 @@ print("All is here." if missing.empty else missing["fix"].to_string())
 # 1. Read a notebook from top to bottom, and run each cell with <kbd>Shift</kbd>+<kbd>Enter</kbd>.
 # 2. When you meet a box that says **Predict**, stop. Commit to a number or a sentence before you go on. A wrong guess
 #    that you remember teaches more than a right answer that you only read.
-# 3. Change something and run the cell again. You cannot break anything: `make lab` opened copies of the notebooks, in
-#    the folder `work`. To get notebook 2 back as it was, delete `work/02_early_fusion.ipynb` and run `make lab` again.
+# 3. Change something and run the cell again. You cannot break anything: `make lab` opens copies of the notebooks, in
+#    the folder `work`. To get notebook 2 back as it was, delete `work/02_early_fusion.ipynb` and run `make lab`
+#    again.
 #
 # Two promises hold on every page. *Every number was computed*, either by a cell on the page or by a recorded run in
 # `data/results/` that one command repeats. *Every claim is tested*: where a page says that one model beats another, a

@@ -47,12 +47,13 @@ from course_lib.teaching.figures.features import plot_polymorphs
 plot_polymorphs(crystals, n_polymorphs.index[:8])
 
 # %% [markdown]
-# Every row is one formula, every marker one way to stack its atoms. The markers in a row are far apart. Now think of a
-# model that sees only the formula. It must give all crystals of a row the same number. Whatever number it picks, it is
-# wrong for most of them.
+# These formulas have the most structures in our data. Every row is one formula, every marker one way to stack its
+# atoms. In most rows the markers lie far apart. Now think of a model that sees only the formula, as the first expert
+# of notebook 0 does. It must give all crystals of a row the same number. Whatever number it picks, it is wrong for
+# most of them.
 #
 # How large is its error at least? The single number with the smallest mean absolute error for a row is the median of
-# the row. A model that knew all these medians would still make this error:
+# the row. A model that knew all these medians would still make the error in the last line:
 
 # %%
 import numpy as np
@@ -77,9 +78,9 @@ measured("polymorphs", f"{np.median(apart):.2f} eV/atom (median of all pairs)")
 
 # %% [markdown]
 # So of the three guesses, 0.1 is too small and 1 too large: polymorphs here differ by about ten times the thermal
-# energy at room temperature. The last number is a floor for every composition-only model, on those of our crystals that
-# have polymorphs. (They were chosen to have many, some of which would never form in nature. In a database of known
-# materials the floor is lower.)
+# energy at room temperature. The last of the three numbers above is a floor for every composition-only model, on
+# those of our crystals that have polymorphs. In a database of known materials the floor is lower. We gave most
+# formulas several structures, some of which would never form in nature.
 #
 # Before we look at each view in turn, here is what is usually said about them. Doubt each line for now; at the end of
 # the notebook we put our own numbers alongside.
@@ -138,7 +139,8 @@ plot_feature_groups(groups)
 
 # %% [markdown]
 # - **Stoichiometry norms** (6): how many elements, and how unequal their amounts. No element data at all.
-# - **Element statistics** (132): minimum, maximum, range, mean, average deviation and mode of 22 properties.
+# - **Element statistics** (132): minimum, maximum, range, mean, average deviation and mode (the value of the most
+#   common element) of 22 properties.
 # - **Valence orbitals** (4): what share of the valence electrons is in s, p, d and f orbitals.
 # - **Ionic character** (3): whether charges can balance, and how ionic the compound is by Pauling's formula.
 #
@@ -171,17 +173,18 @@ plot_shells(rocksalt)
 # The first rock salt crystal of our data is BeO. Its atoms are small, so they sit closer together than those of table
 # salt.
 #
-# Neighbours come in *shells*: several at exactly the same distance. CGCNN takes the twelve nearest. In rock salt the
-# first shell has 6 atoms and the second 12, so a cut at twelve takes 6 of the 12 in the second shell. Which six?
-# That would depend on the order in which a program lists them, and the prediction with it.
+# Neighbours come in *shells*: several at exactly the same distance. CGCNN, the network of this notebook, was
+# published with the twelve nearest. In rock salt the first shell has 6 atoms and the second 12, so a cut at twelve
+# takes 6 of the 12 in the second shell. Which six? That would depend on the order in which a program lists them, and
+# the prediction with it.
 #
 # So our rule is: **twelve neighbours, and those at the same distance share.** Each neighbour has a weight between 0 and
 # 1, and the weights of an atom's neighbours add up to 12. In rock salt the first 6 count fully. The next 12 share the 6
 # places that are left, so each counts ½. The *crystal graph* then depends only on the crystal, not on how somebody
 # wrote it down.
 #
-# What if two distances differ a little? Then the nearer atom must count more, but not suddenly: an atom that moves away
-# should fade out. So the weight of a neighbour falls smoothly from 1 to 0 over 0.3 Å:
+# What if the distances within a shell differ a little? Then the nearer atoms must count more, and an atom that moves
+# away must fade out instead of vanishing at once. So the weight of a neighbour falls smoothly from 1 to 0 over 0.3 Å:
 
 # %% mystnb={"image": {"alt": "Left: the weight of a neighbour against its distance from the cutoff, a smooth step from 1 to 0 within 0.3 angstrom. Right: the weights of the nearest 20 neighbours of one atom while the crystal is stretched along one axis; they change without a jump and always add up to 12."}}
 from course_lib.teaching.figures.crystals import plot_neighbor_weights
@@ -189,11 +192,16 @@ from course_lib.teaching.figures.crystals import plot_neighbor_weights
 plot_neighbor_weights(rocksalt)
 
 # %% [markdown]
-# Each atom's cutoff, where a neighbour counts ½, is chosen so that its weights add up to 12. As we stretch the crystal,
-# neighbours fade in and out, and the prediction of a network changes without a jump.
+# Each atom has its own *cutoff*, the distance at which a neighbour counts ½. It is chosen so that the atom's weights
+# add up to 12. On the right the crystal is stretched along one axis. The twelve atoms of the second shell split into
+# three groups, whose weights change without a jump, and so does the prediction of a network.
 #
-# > **Predict.** Rock salt has two atoms in its smallest cell. How many edges does its graph have? (An edge and its way
-# > back count as two.)
+# All edges between the same two atoms at the same distance tell a network the same. We store them once, as a
+# **bond**, with their number and the sum of their weights. This changes no result and saves most of the work in
+# crystals as symmetric as these.
+#
+# > **Predict.** Rock salt has two atoms in its smallest cell, the box whose repetition gives the crystal. How many edges
+# > does its graph have? (An edge and its way back count as two.)
 # >
 # > <!-- predict: edges; 12; 18; 24; 36 -->
 
@@ -217,13 +225,10 @@ from course_lib.teaching.figures.crystals import plot_crystal_and_graph
 plot_crystal_and_graph(rocksalt)
 
 # %% [markdown]
-# Each atom has 6 neighbours of the other kind and 12 of its own kind, 18 in all, so 36 edges for two atoms. An atom is
-# its own neighbour in this graph: the copy of it in the next cell looks exactly like it. (The figure draws the bond from
-# one atom to the other and the bond back as one line, so it counts three bonds where the batch has four.)
-#
-# All edges between the same two atoms at the same distance carry the same message. We store them once, as a
-# **bond**, with the sum of their weights. This changes no result and saves most of the work in crystals as symmetric as
-# these.
+# Each atom has 6 neighbours of the other kind and 12 of its own kind, 18 in all, so 36 edges for two atoms. (Their
+# weights add up to only 24, because 12 neighbours of each atom count half.) An atom is its own neighbour in this
+# graph, because the copy of it in the next cell looks exactly like it. The figure draws the bond from one atom to the
+# other and the bond back as one line, so it counts three bonds where the output above has four.
 #
 # ### Why not all atoms within a radius?
 #
@@ -245,8 +250,8 @@ graph_explorer(rocksalt)
 #
 # Nothing changes until the sphere reaches the next shell, and then a whole shell comes in at once. Apart from these
 # jumps, the number of neighbours grows with the volume of the sphere, so every further ångström costs more edges than
-# the one before. And which radius is right? Let us apply one that suits this crystal to a larger crystal of the same
-# prototype:
+# the one before. And which radius is right? Let us apply one that suits this crystal to one of the same prototype
+# with larger atoms:
 
 
 # %%
@@ -272,9 +277,12 @@ assert edges_per_atom(largest, 2.75) == 0, "one radius does not suit all"
 measured("radius", f"{edges_per_atom(rocksalt, 2 * nearest):.0f} neighbours")
 
 # %% [markdown]
-# The same radius gives one crystal more than twelve neighbours per atom and the other none. From a graph without edges,
-# a network learns nothing about the structure. Our rule counts neighbours instead of ångströms, and gives both the same
-# graph, with longer edges in the larger crystal.
+# Twice the radius is eight times the volume. The sphere now holds four shells, of 6, 12, 8 and 6 neighbours, and
+# their number changes only where it reaches a shell.
+#
+# And the same radius gives one crystal more than twelve neighbours per atom and the other none. From a graph without
+# edges, a network learns nothing about the structure. Our rule counts neighbours instead of ångströms, and gives both
+# the same graph, with longer edges in the larger crystal.
 #
 # ### What an edge tells
 #
@@ -291,9 +299,9 @@ plot_gaussian_basis([2.4, 2.8, 5.0])
 # %% [markdown]
 # ### What a node tells
 #
-# A node tells the network its element, by 92 yes-or-no answers: which column of the periodic table, which row, is the
-# electronegativity between 0.85 and 1.20, and so on. Similar elements share answers, so what the network learns about
-# sodium also helps with potassium.
+# A node tells the network its element, by 92 yes-or-no answers, or *bits*: which column of the periodic table, which
+# row, is the electronegativity between 0.85 and 1.20, and so on. Similar elements share answers, so what the network
+# learns about sodium also helps with potassium.
 
 # %% mystnb={"image": {"alt": "The 92 binary features of six elements, one row per element, grouped in nine blocks from group to atomic volume. Sodium and potassium share four of their nine dark cells, among them those of group and valence electrons."}}
 from course_lib.teaching.figures.features import plot_atom_features
@@ -332,10 +340,8 @@ print(f"graph:                {(end - middle) * per_crystal:.2f} ms per crystal"
 #
 # ### A random forest on the composition
 #
-# A random forest averages many decision trees, each grown on a random part of the data
-# {cite:p}`breiman2001forests`. Ours has 100 trees, at most 30 levels deep, and otherwise the default settings of
-# scikit-learn. (The recorded forests, from the next test on and in all later notebooks, have tuned settings: leaves of
-# at least three crystals, and half of the features for each split.)
+# A random forest averages many decision trees, each grown on a random part of the data {cite:p}`breiman2001forests`.
+# Ours has 100 trees, at most 30 levels deep, and otherwise the default settings of scikit-learn.
 
 # %%
 from course_lib.forest import fit_forest
@@ -348,7 +354,8 @@ print(f"{len(fold.validation)} validation crystals, for CGCNN only")
 print(f"forest fitted in {forest.seconds:.1f} s")
 
 # %% [markdown]
-# A forest can say which features it used most:
+# A forest can say which features it used most. The importance of a feature is its share of the reduction in squared
+# error, over all branchings of all trees:
 
 # %%
 import pandas as pd
@@ -361,10 +368,14 @@ importance.nlargest(5).round(3)
 # %% [markdown]
 # ### CGCNN on the structure
 #
-# CGCNN {cite:p}`xie2018cgcnn` gives every atom a vector $x_i$ of 64 numbers, at first made from its 92 bits. Then each
-# atom receives messages from its neighbours, three times. Before we write down the rule, here is one round by hand, for
-# a crystal of two atoms, each with six edges to the other. To keep it short, the vector of an atom has two numbers, and
-# an edge carries one number.
+# CGCNN {cite:p}`xie2018cgcnn` gives every atom a vector $x_i$ of 64 numbers, at first made from its 92 bits. Then
+# each atom receives messages from its neighbours and updates its vector, in three rounds. Each round is a
+# *convolution*. Before we write down the rule, here is one by hand, for a crystal of two atoms, each with six edges
+# to the other. To keep it short, the vector of an atom has two numbers, and an edge carries one.
+#
+# For each edge, the vectors of the two atoms and the number of the edge are concatenated and multiplied by a matrix
+# $W$ of weights. Of the four numbers that result, two say how much of the message passes (the *gate*), and two are
+# the message itself (the *core*).
 #
 # > **Predict.** The two atoms start with different vectors. Does one round with the weights below make them more
 # > similar?
@@ -399,20 +410,21 @@ from course_lib.teaching.explorers.convolution import convolution_explorer
 convolution_explorer(x, e, W, n_edges=6)
 
 # %% [markdown]
-# Move the slider through the seven steps, for both atoms. That is all that a convolution does. In a formula, the edge
-# from atom $j$ to atom $i$ carries the message
+# Move the slider through the seven steps, for both atoms. That is all that a convolution does. With these weights the
+# two vectors move apart; others would bring them closer, and training finds out which. In a formula, the edge from
+# atom $j$ to atom $i$ carries the message
 #
 # $$ m_{ij} = \sigma(u_{ij}) \odot \operatorname{softplus}(v_{ij}), \qquad [u_{ij}, v_{ij}] = \mathrm{BN}\bigl(W\,[x_i, x_j, e_{ij}] + b\bigr). $$
 #
 # - $[x_i, x_j, e_{ij}]$: the two atoms' vectors and the 41 distance numbers, concatenated;
 # - $W$, $b$: weights that are learned; $\mathrm{BN}$: batch normalisation, which keeps the numbers in a convenient
-#   range (we left it out above);
-# - $\sigma(u) = 1/(1 + e^{-u})$, between 0 and 1: the *gate*. It decides how much of the message passes;
-# - $\operatorname{softplus}(v) = \ln(1 + e^{v})$: the *core*, the message itself; $\odot$ multiplies number by number.
+#   range (we left out $b$ and $\mathrm{BN}$ above);
+# - $\sigma(u) = 1/(1 + e^{-u})$, between 0 and 1: the gate;
+# - $\operatorname{softplus}(v) = \ln(1 + e^{v})$: the core; $\odot$ multiplies number by number.
 #
-# The atom adds up its messages, each multiplied by the weight $w_{ij}$ of its edge, and updates its own vector:
-# $x_i' = \operatorname{softplus}\bigl(x_i + \mathrm{BN}(\sum_j w_{ij}\, m_{ij})\bigr)$. The library's layer gives the same
-# numbers:
+# The atom adds up the messages of all its edges, each multiplied by the weight $w_{ij}$ of its edge, and updates its
+# own vector: $x_i' = \operatorname{softplus}\bigl(x_i + \mathrm{BN}(\sum_j w_{ij}\, m_{ij})\bigr)$. The library's
+# layer gives the same numbers:
 
 # %%
 import torch
@@ -481,15 +493,15 @@ with torch.no_grad():
 # loader = DataLoader(list_of_data, batch_size=64, shuffle=True)  # each Data(x=..., edge_index=..., edge_attr=..., y=...)
 # ```
 #
-# There are two differences: neighbours have no weights, and symmetry-equivalent edges are computed again.
+# Two more differences: neighbours have no weights, and symmetry-equivalent edges are computed again.
 #
 # </details>
 #
-# After three rounds the vector of an atom depends on atoms three steps away. One layer maps the mean over the atoms of
-# a cell (64 numbers) to 128 numbers, the vector of the crystal: its *embedding*. Another layer turns it into the
-# prediction. We train the network on the same crystals 50 times over, that is for 50 *epochs*. (This saves you time;
-# the runs further down take 100.) In the end we keep the network as it was after the epoch with the smallest error on
-# the validation crystals.
+# After three convolutions the vector of an atom depends on all atoms up to three edges away. One layer maps the mean
+# over the atoms of a cell (64 numbers) to 128 numbers, the vector of the crystal: its *embedding*. Another layer
+# turns it into the prediction. We train the network on the same crystals 50 times over, that is for 50 *epochs*. (The
+# runs further down take 100.) In the end we keep the network as it was after the epoch with the smallest error on the
+# validation crystals.
 
 # %%
 from course_lib.models import CGCNN
@@ -539,12 +551,13 @@ pd.DataFrame(
 ).round(3)
 
 # %% [markdown]
-# These are two numbers for one cloud of points. The mean absolute error has the unit of the target, so you can compare
-# it with the accuracy you need, but it does not say whether a model does better than the mean of all crystals. The
-# coefficient of determination $R^2 = 1 - \sum (y - \hat y)^2 / \sum (y - \bar y)^2$ says just that: 1 is perfect, 0 is
-# as good as the mean $\bar y$. But it has no unit and depends on the spread of the test crystals: the same errors give
-# a higher $R^2$ where energies vary more. And because errors are squared, the largest ones count most. We use the mean
-# absolute error, and never $R^2$ alone.
+# In the figure each dot is a test crystal, and a perfect prediction lies on the diagonal. The table has two numbers
+# for each cloud. Both compare the predictions $\hat y$ with the computed values $y$. The mean absolute error (MAE)
+# has the unit of the target, so you can compare it with the accuracy you need. But it does not say whether a model
+# does better than the mean $\bar y$ of the test crystals. The coefficient of determination
+# $R^2 = 1 - \sum (y - \hat y)^2 / \sum (y - \bar y)^2$ says just that: 1 is perfect, and 0 is as good as the mean.
+# But the same errors give a higher $R^2$ where energies vary more, and because errors are squared, the largest ones
+# count most. We use the mean absolute error, and never $R^2$ alone.
 #
 # This is **one** training run on **one** split. Would another split, or another seed, reverse the order? One run cannot
 # tell.
@@ -552,10 +565,12 @@ pd.DataFrame(
 # %% [markdown]
 # ## Where does each view win?
 #
-# To answer that we need many runs. These were made once, on the same data, with `python -m course_lib.experiments`:
-# five splits, and three seeds for each model.
+# To answer that we need many runs. These were made once, on the same data, with `python -m course_lib.experiments`.
+# The crystals are divided into five parts, the *folds*. Each fold is the test set once, for models trained on the
+# other four, with three seeds for each model. (Here and in all later notebooks the recorded forests have tuned
+# settings: at least three crystals in each leaf, where a branch ends, and half of the features at each branching.)
 #
-# They ask two different questions:
+# There are two kinds of folds, which ask different questions:
 #
 # - **random**: test crystals are drawn at random. The model may have seen another polymorph of the same formula.
 # - **formula**: all polymorphs of a formula stay together, either all among the training crystals or all among the test
@@ -580,12 +595,11 @@ from course_lib.teaching.figures.results import plot_errors
 plot_errors(runs, "eV/atom")
 
 # %% [markdown]
-# Are the differences more than luck? Some splits are hard for every model, so we compare on equal terms: the same test
-# crystals, CGCNN minus forest, averaged over the seeds. That gives five differences, one per fold, and a *confidence
-# interval* for their mean. The folds share training crystals, which makes the plain interval too narrow; this one is
-# corrected for that {cite:p}`nadeau2003inference`. Here and below it is a 95 % interval, in eV/atom. (Where a page
-# makes several comparisons, each interval is wider, so that in at most 5 % of such studies any of them misses the true
-# difference; see notebook 2.)
+# Are the differences more than luck? Some folds are hard for every model, so we compare on equal terms: on the same
+# test crystals, the error of CGCNN minus that of the forest, averaged over the seeds. That gives five differences,
+# one per fold, and a *confidence interval* for their mean. In 95 % of all studies made like this one, such an
+# interval holds the true difference. The folds share training crystals, which makes the plain interval too narrow;
+# this one is corrected for that {cite:p}`nadeau2003inference`. All numbers are in eV/atom.
 
 # %%
 from course_lib.experiments.analysis import summarize_differences
@@ -607,9 +621,9 @@ harder = (mean_error.loc["formula"] / mean_error.loc["random"] - 1).rename(LABEL
 measured("tests", "; ".join(f"{k}: {v:+.0%} on formula" for k, v in harder.items()))
 
 # %% [markdown]
-# The structure view wins on both tests: both intervals lie below zero. But new formulas are harder for both models, and
-# there the lead of CGCNN is smaller on average. The models and the crystals are the same; only the question has
-# changed. A report of just one of the two tests tells half the story.
+# The structure view wins on both tests: both intervals lie below zero. But new formulas are harder for both models,
+# and CGCNN suffers more: its lead is smaller there on average. The models and the crystals are the same; only the
+# question has changed. A report of just one of the two tests tells half the story.
 #
 # ## Why? The error between formulas and within a formula
 #
@@ -644,18 +658,19 @@ assert lead["within a formula"] > lead["between formulas"], "a smaller lead ther
 part.round(3)
 
 # %% [markdown]
-# The forest predicts no differences within a formula at all, so its error there is the whole difference. CGCNN sees the
-# structure, so it is no surprise that it is better. But its between-formula error is smaller as well. There we might
-# have bet on the forest: Magpie gives it ready-made chemistry, whereas CGCNN has to learn from these crystals what each
-# element is like. Two things help CGCNN there. The mean is over the structures that we *have* of a formula, so it does
-# not depend on composition alone. And the 92 bits of an atom (group, period, electronegativity and so on) are prepared
-# chemistry, too.
+# The within-formula error is the one that a composition-only model can never get right: the forest predicts no
+# differences within a formula at all. CGCNN sees the structure and is better, as expected. But its between-formula
+# error is smaller as well. There we might have bet on the forest: Magpie gives it ready-made chemistry, whereas CGCNN
+# has to learn from these crystals what each element is like. Two things may help CGCNN there. The mean is over the
+# structures that we *have* of a formula, so it does not depend on composition alone. And the 92 bits of an atom
+# (group, period, electronegativity and so on) are prepared chemistry, too.
 #
 # ### Watch it learn
 #
-# When does a network learn that polymorphs differ? We train CGCNN again, on a formula-grouped fold, and keep its
-# predictions for the validation crystals after each epoch. None of their formulas is in the training set. PyTorch calls
-# a *forward hook* with every output of a network, and `fit` predicts the validation crystals after each epoch anyway.
+# When does a network learn that polymorphs differ? We train CGCNN again, with folds by formula, and keep its
+# predictions for the validation crystals after each epoch. None of their formulas is in the training set. `fit` makes
+# these predictions anyway, to choose the best epoch. To keep them we use a *forward hook*, which PyTorch calls with
+# every output of a network.
 
 # %%
 from course_lib.makers import make_learner
@@ -714,9 +729,9 @@ measured(
 )
 
 # %% [markdown]
-# At first CGCNN predicts nearly one energy for all crystals. Then the formulas separate, and with them the polymorphs: the
-# marks fan apart and turn towards the diagonal. For the forest they stay on a horizontal line, because it has one number
-# per formula.
+# At first CGCNN predicts nearly one energy for all crystals, so polymorphs hardly differ. Then the formulas separate,
+# and with them the polymorphs: the marks fan apart and turn towards the diagonal, with some jumps on the way. For the
+# forest they stay on a horizontal line, because it has one number per formula.
 #
 # **Structure improves both parts, most of all the one within a formula.** Does prepared chemistry, in turn, add
 # anything to a network that sees the structure? The next notebooks ask that question, and by now you may doubt it.
@@ -743,10 +758,10 @@ pd.DataFrame(
 ).rename(index=LABELS).round(2).T
 
 # %% [markdown]
-# (The recorded forests were trained on the validation crystals, too, and the machine was also doing other work.) Of the
-# usual table, granularity and sensitivity hold. The costs differ, but on crystals as small as ours neither is a burden.
-# And *data it needs* does not hold as it stands: with fewer than two thousand crystals CGCNN is ahead, on both parts of
-# the error.
+# (About the times: the recorded forests were trained on the validation crystals, too, and the machine was also doing
+# other work.) Of the usual table, granularity and sensitivity hold, and only the forest has features with names. The
+# costs differ, but on crystals as small as ours neither is a burden. And *data it needs* does not hold as it stands:
+# with fewer than two thousand crystals CGCNN is ahead, on both parts of the error.
 #
 # ## What we saw
 #
@@ -754,16 +769,16 @@ pd.DataFrame(
 #   the least error that this costs.
 # - 145 Magpie features describe a formula; a graph, in which each atom has twelve neighbours by weight, describes a
 #   structure.
-# - On these crystals the structure view is ahead on both kinds of test. New formulas are harder than random crystals, for
-#   both models.
-# - It is better between formulas, and its lead is largest within a formula, where composition says nothing. The
-#   composition view trains in a fraction of the time.
+# - On these crystals the structure view is ahead on both kinds of test, although new formulas are harder than random
+#   crystals for both models.
+# - The structure view is better between formulas, too, but its lead is largest within a formula, where composition
+#   says nothing. The composition view trains in a fraction of the time.
 #
-# **When this stops being true.** With a few hundred crystals a graph network cannot learn the elements well, and it
-# falls behind the forest (notebook 2). With many more its lead grows: on the largest task of Matbench, with more than
-# 100,000 crystals and random folds, CGCNN beats a forest on Magpie by far {cite:p}`dunn2020matbench`. In a database of
-# known materials polymorphs are rarer and closer in energy, so composition alone does better there than here. Our
-# crystals are also all small and highly symmetric.
+# **When this stops being true.** With one or two hundred crystals a graph network cannot learn the elements well, and
+# it falls behind the forest (notebook 2). With many more its lead grows: in the public benchmark Matbench, on more
+# than 100,000 crystals and random folds, CGCNN beats by far a forest that reads Magpie and even some structure
+# features {cite:p}`dunn2020matbench`. In a database of known materials polymorphs are rarer and closer in energy, so
+# composition alone does better there than here. Our crystals are also all small and highly symmetric.
 #
 # ## Check yourself
 #

@@ -51,9 +51,9 @@ print(f"{n_composition} + {n_embedding} = {n_inputs} inputs of the first layer")
 assert n_inputs == n_composition + n_embedding
 
 # %% [markdown]
-# > **Predict.** Will the hybrid beat both its parents? A reason for yes: it has all the information of both. A reason
-# > for no: CGCNN already sees the elements, as its node features. So what do the composition features tell it that is
-# > new? Write down your guess, and by how many percent.
+# > **Predict.** Will the hybrid beat both its parents, forest and CGCNN? A reason for yes: it has all the information
+# > of both. A reason for no: CGCNN already sees the elements, as its node features. So what do the composition features
+# > tell it that is new? Write down your guess, and by how many percent.
 # >
 # > <!-- predict: hybrid; worse than both; between them; better than both by less than 5 %; better than both by 5 % or more -->
 
@@ -110,10 +110,11 @@ plot_feature_scales(composition, scaled)
 #
 # ## A training loop, line by line
 #
-# Later one call does all this. This once, we do it by hand. The loop below is all there is to training: predict a batch
-# of crystals, measure the error, find out in which direction each weight should move, and move it a little. AdamW is a
-# rule for how much. During training a fifth of the outputs of the dense layers is set to zero at random, which keeps
-# the network from relying on any single one. This is *dropout*; for predictions it is off.
+# Later one call does all this. This once, we do it by hand. The loop below is all there is to training: predict a
+# batch of crystals, measure the error, find out in which direction each weight should move, and move it a little.
+# AdamW is a rule for how much. During training a fifth of the outputs of the dense layers is set to zero at random,
+# which keeps the network from relying on any single one. This is *dropout*; for predictions it is off. The targets
+# are standardised, too, so the loss is in standard deviations of the target.
 
 # %%
 from torch.nn.functional import l1_loss
@@ -170,16 +171,16 @@ print({label: f"{error:.2f} eV/atom" for label, error in last.items()})
 assert last["standardised features"] < last["raw features"]
 
 # %% [markdown]
-# With raw features the network spends its time on learning their scales. The network, the crystals and the initial
-# weights are the same. This is one seed only, so look at the size of the gap: it is far larger than the fluctuations of
-# the curves.
+# Without scaling it learns worse. The network, the crystals and the initial weights are the same, so the scaling
+# makes the difference. This is one seed only, so look at the size of the gap: it is far larger than the fluctuations
+# of the curves.
 #
 # ## The library's trainer
 #
-# `fit` does what the loop does, and also what nobody should have to write each time. It standardises with the training
-# set, raises and lowers the learning rate over the run, keeps the weights of the epoch with the best validation error,
-# and gives exactly the same result for the same seed. It is built on Lightning {cite:p}`falcon2019lightning`, so it can
-# use GPUs and several machines.
+# `fit` does what the loop does, and also what nobody should have to write each time. It standardises with the
+# training set, raises and lowers the learning rate over the run, keeps the weights of the epoch with the best
+# validation error, and on one machine gives exactly the same result for the same seed. It is built on Lightning
+# {cite:p}`falcon2019lightning`, so it can use GPUs and several machines.
 
 # %%
 from course_lib.training import FitConfig, fit, predict
@@ -193,7 +194,8 @@ print(f"best epoch: {hybrid.best_epoch + 1} of {len(hybrid.history)}")
 print(f"test error on this split: {(prediction - truth).abs().mean():.3f} eV/atom")
 
 # %% [markdown]
-# The scaler is stored with the network, and holds the training set's numbers:
+# The scaler is stored with the network. The next cell checks that its numbers are those of the training set, not
+# those of all crystals:
 
 # %%
 import numpy as np
@@ -231,11 +233,13 @@ from course_lib.teaching.figures.results import plot_errors
 plot_errors(runs, "eV/atom")
 
 # %% [markdown]
-# The dots of a method scatter because the splits differ: some test sets are harder than others, for every method. So we
-# compare on equal terms again: the same test crystals, parent minus hybrid. These are two comparisons on each test. If
-# each interval had the level 95 %, the chance that at least one of them misses the true value would be more than 5 %.
-# So each gets the level $1 - 0.05/2 = 97.5$ %. This is *Bonferroni's correction*: 0.05 is divided by the number of
-# comparisons. From here on all pages follow this rule.
+# Each dot is one run. The dots of a method scatter because the seeds and the folds differ: some test sets are harder
+# than others, for every method. So we compare on equal terms again: on the same test crystals, the error of the
+# parent minus that of the hybrid. Where it is positive, the hybrid is better.
+#
+# These are two comparisons on each test. If each interval had the level 95 %, the chance that at least one of them
+# misses the true value would be more than 5 %. So each gets the level $1 - 0.05/2 = 97.5$ %. This is *Bonferroni's
+# correction*: 0.05 is divided by the number of comparisons. From here on all notebooks follow this rule.
 
 # %% mystnb={"image": {"alt": "Difference in mean absolute error to early fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot per fold, mean and corrected interval, and a line at zero. Against the forest, early fusion is far better on every fold. Against CGCNN all means lie close to zero, on the side where CGCNN is better."}}
 from course_lib.teaching.figures.results import plot_paired_differences
@@ -272,7 +276,7 @@ assert relative.max() < 0.1
 #
 # Perhaps the hybrid was trained for too short a time, or at a bad learning rate. Before the runs above, every method
 # was tuned: eight settings, judged by the validation crystals of two folds. No test crystal was used. The table holds
-# the mean validation error for each number of epochs and each learning rate:
+# the mean validation error for each number of epochs and each peak learning rate:
 
 # %%
 tuning = load_results(study="tuning", crystals=crystals, methods=methods[1:])
@@ -319,10 +323,11 @@ assert (unknown["early_fusion"] > unknown["cgcnn"]).all()
 remembers.rename(columns=LABELS).round(3)
 
 # %% [markdown]
-# The hybrid is better than CGCNN on its training crystals, and no better on the test crystals. So the additional
-# numbers do help, but only to fit the training set. That is *overfitting*, although we keep the weights of the epoch
-# with the smallest validation error and use dropout, both of which work against it. (Part of the cause is the longer
-# training, which the hybrid got because it lowered the validation error.) This suspect stays.
+# On its training crystals the hybrid has the smallest error of the three, but on the test crystals it is no better
+# than CGCNN. So the additional numbers do help, but only to fit the training set. That is *overfitting*, although we
+# keep the weights of the epoch with the smallest validation error and use dropout, both of which work against it.
+# (Part of the cause is the longer training, which the hybrid got because it lowered the validation error.) This
+# suspect stays.
 #
 # ## Suspect 3: the features say nothing new
 #
@@ -350,11 +355,11 @@ part.rename(index=LABELS).round(3)
 # shown in either, not even between formulas, where we would expect it. CGCNN already has what the 145 numbers say about
 # the elements: it has the 92 bits of each atom, and enough crystals to learn what they mean.
 #
-# If it is a matter of enough crystals, the hybrid should gain when there are fewer. The same three methods were trained
-# on a half, a quarter, an eighth and a sixteenth of the crystals. These things are equal for all sizes: the test crystals,
-# the share of validation crystals, the settings, which are the best ones for *all* crystals, and the number of training
-# steps: with half the crystals there are twice as many epochs. Settings tuned for each size might suit a method better.
-# (The runs with all crystals have three seeds, those with fewer have one.)
+# If that is so, the hybrid should gain when there are fewer crystals. The same three methods were trained on a half,
+# a quarter, an eighth and a sixteenth of them. The test crystals and the share of validation crystals are the same
+# for all sizes. So is the number of training steps: with half the crystals there are twice as many epochs. The
+# settings are the best ones for *all* crystals; settings tuned for each size might suit a method better. (The runs
+# with all crystals have three seeds, those with fewer have one.)
 #
 # > **Predict.** Where do the lines of CGCNN and the hybrid cross, if they do? Where does the forest come close?
 # >
@@ -393,10 +398,11 @@ gains.xs("cgcnn", level="method").round(3)
 
 # %% [markdown]
 # With a hundred crystals CGCNN is the worst of the three: so few crystals do not teach it what the elements are like,
-# but the 145 numbers tell the other two. Forest and hybrid are about equal there. (Where an interval in the table lies
-# above zero, the lead over CGCNN is shown.) With each doubling CGCNN gains most. At about four hundred the three are
-# close together, and there the hybrid has the smallest mean error of the three, on both tests. From eight hundred on the
-# forest falls behind, and the hybrid has nothing left to add to CGCNN.
+# but the 145 numbers tell the other two. Forest and hybrid are about equal there. (Where an interval in the table
+# lies above zero, the lead over CGCNN is shown.) With each doubling the error of CGCNN falls most. At about four
+# hundred the three are close together, and there the hybrid has the smallest mean error of the three, on both tests.
+# Its line crosses that of CGCNN only above. From eight hundred on the forest falls behind, and the hybrid has nothing
+# left to add to CGCNN.
 #
 # So it was the third suspect, with the second as its accomplice: numbers that say nothing new can still be used to
 # memorise. The hybrid stays close to the better of its parents over the whole range. **Whether joining helps is not a
@@ -420,9 +426,9 @@ gains.xs("cgcnn", level="method").round(3)
 # | tells polymorphs apart, and knows chemistry | one model: if it fails, no second opinion (late fusion has two) |
 #
 # **When this stops being true.** We measured this with a network that already gets 92 bits per element, on crystals
-# without free coordinates, most of whose elements occur dozens of times. With fewer crystals, rarer elements, or
-# features that the network cannot make for itself (a measured property, say), the hybrid may well be ahead. Measure
-# your own learning curves.
+# whose prototype fixes where the atoms sit, and most of whose elements occur dozens of times. With fewer crystals,
+# rarer elements, or features that the network cannot make for itself (a measured property, say), the hybrid may well
+# be ahead. Measure your own learning curves.
 #
 # ## Check yourself
 #

@@ -53,7 +53,7 @@ print(f"{blended:.1f} eV/atom")
 # can be better than both.
 #
 # > **Predict.** CGCNN had the smaller error in notebook 1. Should the forest, the weaker model, get any weight at all?
-# > Write down an $\alpha$ for crystals with known formulas (random folds), and one for new formulas.
+# > Write down an $\alpha$ for random folds, and one for folds by formula.
 # >
 # > <!-- predict: weight; none; about a tenth; about a third; half -->
 
@@ -67,9 +67,9 @@ print(f"{blended:.1f} eV/atom")
 # - **out-of-fold** predictions: the data are split into five folds, and each crystal is predicted by models trained on
 #   the other four.
 #
-# Predictions are matched by the ids of their crystals, never by their place in a list. A training loader shuffles, so
-# what comes out of it is in a different order from the table. `course_lib.late_fusion` takes pandas Series and joins
-# them by id.
+# Predictions are matched by the ids of their crystals, never by their place in a list. The loader of the training
+# batches shuffles, so what comes out of it is in a different order from the table. `course_lib.late_fusion` takes
+# pandas Series and joins them by id.
 
 # %%
 import pandas as pd
@@ -106,7 +106,8 @@ errors = pd.DataFrame(
 errors.T.round(3)
 
 # %% [markdown]
-# Mean absolute errors in eV/atom. Both models are better on their training crystals than on others: they memorise.
+# Mean absolute errors in eV/atom. *Training set* is that of the first fold; *out of fold* are the test crystals of
+# all five. Both models are better on their training crystals than on others: they memorise.
 
 # %%
 for split in ("random", "formula"):
@@ -115,10 +116,10 @@ for split in ("random", "formula"):
     assert (flattery > 1.3).all(), "both flatter themselves on their training set"
 
 # %% [markdown]
-# (*Training set* is that of the first fold; *out of fold* are the test crystals of all five.) Fully grown trees know
-# their training set by heart. This forest does not, for three reasons. First, it cannot tell polymorphs apart. The
-# best guess from the composition alone is the median of each formula's polymorphs, and even this guess has the error
-# below. (It is smaller than in notebook 1, because some of these crystals have no polymorphs.)
+# The forest memorises less than the network, though decision trees can learn a training set by heart. There are three
+# reasons. First, it cannot tell polymorphs apart. The best guess from the composition alone is the median of each
+# formula's polymorphs, and even this guess has the error below. (It is smaller than in notebook 1, because some of
+# these crystals have no polymorphs.)
 
 # %%
 seen = predictions["random", "training set"].index
@@ -128,9 +129,10 @@ print(f"{floor:.3f} eV/atom")
 assert errors.loc[FOREST, ("random", "training set")] > floor
 
 # %% [markdown]
-# Second, its trees are not fully grown: a leaf holds at least three crystals. Third, each tree is grown on a bootstrap
-# sample, in which about a third of the crystals are missing, and for these it predicts as for new ones. We remove the
-# reasons one after the other. The first one disappears if we keep one crystal of each formula:
+# Second, its trees are not fully grown: a leaf holds at least three crystals. Third, each tree is grown on a
+# *bootstrap sample*, drawn with replacement, which leaves out about a third of the crystals; for these the tree
+# predicts as for new ones. We remove the reasons one after the other. The first one disappears if we keep one crystal
+# of each formula:
 
 # %%
 from course_lib.composition import magpie
@@ -152,8 +154,8 @@ assert leaves_of_three > leaves_of_one > 0.05
 assert all_crystals < 1e-3, "now it knows them by heart"
 
 # %% [markdown]
-# Only when all three are removed does the forest repeat what it was trained on. The third reason has the largest
-# effect: the samples are what makes a forest more than one tree.
+# Only when all three are removed does the forest repeat what it was trained on. In this order, the last step has the
+# largest effect.
 
 # %% [markdown]
 # ## Wrong: alpha from the training set
@@ -189,7 +191,7 @@ table = predictions["formula", "out of fold"]
 live_alpha(y, table[FOREST], table[NETWORK], "eV/atom")
 
 # %% [markdown]
-# Now we compute it, for all four:
+# Now we compute it for all four. Each weight is then judged on the out-of-fold predictions:
 
 # %%
 from course_lib.late_fusion import blend, optimal_alpha
@@ -212,11 +214,11 @@ assert ratio["random"] > 2
 assert ratio["formula"] < 1 / 2
 
 # %% [markdown]
-# The training set compares how well two models *memorise*. That says little about how well they *predict*. Both weights
-# from it are wrong by more than a factor of two: too large on random folds, too small on folds by formula, where the
-# network memorises so well that the forest seems to be of no use. The direction depends on the data and the models. The
-# chapter that this course started from ([errata](errata.ipynb)) chose $\alpha$ in this way. It also took the
-# predictions from a shuffled loader, so predictions and true values did not even belong to the same crystals.
+# The training set compares how well two models *memorise*. That says little about how well they *predict*. Both
+# weights from it are wrong by more than a factor of two: too large on random folds, too small on folds by formula.
+# The direction depends on the data and the models. The chapter that this course started from ([errata](errata.ipynb))
+# chose $\alpha$ in this way. It also took the predictions from a shuffled loader, so predictions and true values did
+# not even belong to the same crystals.
 #
 # Here the harm is small, because all of these weights are small: CGCNN is far ahead, and the forest hardly matters. You
 # cannot know that before you have looked at predictions for crystals that the models have not seen.
@@ -256,7 +258,7 @@ alpha_of_fold.round(3)
 # This is the sum of the distances of $\alpha$ from the points $r_i / d_i$, each with the weight $|d_i|$. The number
 # with the smallest weighted distance from given points is their **weighted median**: sort the points, and go up until
 # half of the weight is reached. Sorting is all the work. Crystals on which the two models agree ($d_i = 0$) do not
-# count.
+# count. Where the median is below 0 or above 1, the nearer end is the best $\alpha$.
 
 # %%
 import numpy as np
@@ -279,8 +281,9 @@ assert abs(median - right) < 1e-6
 # ## When does blending help?
 #
 # Errors cancel only where they differ. If both models are wrong about the same crystals, by the same amounts, their
-# mean is just as wrong. What counts is the **correlation** $\rho$ of their errors. For the squared error, with the
-# standard deviations $s_a$ and $s_b$ of the two models' errors, the best weight of model $a$ is
+# mean is just as wrong. What counts is the **correlation** $\rho$ of their errors. For the squared error, and errors
+# that are zero on average, the best weight of model $a$ follows from the standard deviations $s_a$ and $s_b$ of the
+# two models' errors:
 #
 # $$ \alpha = \frac{s_b^2 - \rho\, s_a s_b}{s_a^2 + s_b^2 - 2 \rho\, s_a s_b} $$
 #
@@ -325,11 +328,11 @@ assert all(rho > 0.3 for rho, _ in measured.values()), "their errors correlate"
 assert all(0 < gain < 0.02 for _, gain in measured.values()), "little is left to gain"
 
 # %% [markdown]
-# The formula above says when the worse model $a$ gets no weight at all: when $\rho \ge s_b / s_a$. The errors are
-# correlated, because a formula that is unlike all others is hard for both models. And the errors of the forest are much
-# larger. So the correlations lie below the limits, but not by much. The network knows nearly everything that the forest
-# knows, and a blend of the two gains next to nothing. The curves show what two equally good models with the same
-# correlation would gain.
+# The errors are somewhat similar; a formula that is unlike all others may be hard for both models. By the formula
+# above, the worse model $a$ gets no weight at all when $\rho \ge s_b / s_a$. The errors of the forest are much
+# larger, so this limit is low, and the correlations are only just below it. The network knows nearly everything that
+# the forest knows, and a blend of the two gains next to nothing. The curves show what two equally good models with
+# the same correlation would gain.
 #
 # ## Late fusion against its parents
 #
@@ -363,10 +366,10 @@ difference.round(4)
 
 # %% [markdown]
 # Each row is parent minus blend, in eV/atom. The blend beats the forest, but so does CGCNN alone. Compared with CGCNN
-# the difference is about a hundredth of its error, and its interval includes zero. **On these crystals late fusion is
-# CGCNN with a pinch of forest.** It does no harm: the weight from the other folds reflects that the forest has little
-# to add. With two models that are equally good and differ in their errors, it would gain more;
-# [notebook 8](08_hybrids_that_win.ipynb) has such a pair.
+# the difference is at most about a hundredth of its error, and its interval includes zero. The forest does get some
+# weight, but little on both tests. **On these crystals late fusion is CGCNN with a pinch of forest.** It does no
+# harm: the weight from the other folds reflects that the forest has little to add. With two models that are equally
+# good and differ in their errors, it would gain more; [notebook 8](08_hybrids_that_win.ipynb) has such a pair.
 #
 # ## What we saw
 #

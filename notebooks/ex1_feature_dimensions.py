@@ -23,8 +23,8 @@
 # %% [markdown]
 # ## The picture
 #
-# This is early fusion again, with a graph embedding of 256 numbers instead of 128, and few training crystals. Below is
-# one training run, without any measure against overfitting.
+# This is early fusion again, with a graph embedding of 256 numbers instead of 128, and few training crystals. Below
+# is one training run that does little against overfitting.
 
 # %%
 import torch
@@ -148,7 +148,8 @@ if check_dimensions(n_inputs, n_weights):  # once your answer is right
 # shrinks all weights by a small share), `hidden` (the sizes of the layers on top) and `n_crystals` (the number of
 # training crystals; the training set has more).
 #
-# 1. Choose two of them. Change *one* setting in `first` and *another* in `second`, such as `{"n_crystals": 50}`.
+# 1. Choose two of them. Change *one* setting in `first` and *another* in `second`, each in the form
+#    `{"n_crystals": 50}`.
 # 2. Before you go on: which of the two will lower the error on *test* crystals more, and why?
 
 # %% tags=["answer"]
@@ -213,9 +214,9 @@ if check_variants(first, second, available=len(train)):  # once your answer is r
 # $$ \bar d \pm t\, \frac{s}{\sqrt n} $$
 #
 # where $t$ is the quantile of Student's distribution with $n - 1$ degrees of freedom that leaves 2.5 % above it:
-# `stats.t.ppf(0.975, n - 1)`. (The interval of notebook 1 is wider, because its folds share training crystals. Here
+# `stats.t.ppf(0.975, n - 1)`. The interval of notebook 1 is wider, because its folds share training crystals. Here
 # every run draws new crystals and new initial weights, so the plain interval is right, for another draw on these test
-# crystals.)
+# crystals. (We keep 95 % for each variant. Bonferroni's correction for two would ask for 97.5 %.)
 #
 # 1. Write `shown_better(differences)`: `True` if the whole interval lies on the side where the variant is better.
 # 2. Run the cell after the checker. Which of your two remedies is shown to lower the error on test crystals?
@@ -318,11 +319,15 @@ mean_gap.round(3).rename("test minus training error (eV/atom)").to_frame()
 # - **Dropout** does what it promises: on average, training error and test error move closer. But they do so because the
 #   *training* error rises. What counts is the error on test crystals, and it is not shown to become smaller.
 # - **Three times as many crystals**, with the same number of training steps, are shown to lower the error on test
-#   crystals.
+#   crystals. The two errors come closer as well.
 #
-# Less overfitting is not the same as a better model. All runs keep the weights of the epoch with the smallest validation
-# error, so early stopping is built in and holds back part of the overfitting in all of them. And *not shown* does not
-# mean *no effect*: five runs with this spread cannot detect small effects.
+# And your guess at the start? After the two curves part, the network learns what holds for its hundred crystals only.
+# Longer training drives them further apart, and more crystals bring them closer. But less overfitting is not the same
+# as a better model.
+#
+# All runs keep the weights of the epoch with the smallest validation error, so early stopping is built in and holds
+# back part of the overfitting in all of them. And *not shown* does not mean *no effect*: five runs with this spread
+# cannot detect small effects.
 
 # %% [markdown]
 # ## What to remember

@@ -215,7 +215,8 @@ check_error_correlation(alpha_uncorrelated, correlation)
 # </details>
 
 # %% [markdown] tags=["solution"]
-# With $s_a = 1$ and $s_b = 0.8$: $0.2\,(1.64 - 1.6 \rho) = 0.64 - 0.8 \rho$, so $0.48\, \rho = 0.312$.
+# With $s_a = 1$ and $s_b = 0.8$: $0.2\,(1.64 - 1.6 \rho) = 0.64 - 0.8 \rho$, so $0.48\, \rho = 0.312$. So the answer
+# to the question at the top of this page is no: the larger error alone would give the forest 0.39.
 
 # %% tags=["after"]
 from course_lib.late_fusion import blended_error_variance, optimal_alpha
