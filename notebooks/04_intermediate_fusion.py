@@ -26,7 +26,8 @@
 # ## Four places to meet
 #
 # Early fusion concatenated two vectors, late fusion averaged two predictions. Between the first layer and the last
-# there are more places. Below, each row is the same graph network; the orange circle is where the composition comes in.
+# there are more places. Below, each row has the same graph network; the part before its dense layers is called the
+# *trunk*. An orange circle is where the composition comes in.
 
 # %% mystnb={"image": {"alt": "Four rows, each the same network: graph, three convolutions, mean, dense layers, prediction. Intermediate fusion: the composition enters before every convolution, as scale and shift of every atom. Early fusion: after the mean, side by side. Attention fusion: after the mean, as a sum with weights of this crystal. Late fusion: a forest and the network each predict, and the predictions are added with one weight for all crystals."}}
 from course_lib.teaching.figures.intermediate_fusion import plot_fusion_places
@@ -34,10 +35,10 @@ from course_lib.teaching.figures.intermediate_fusion import plot_fusion_places
 plot_fusion_places()
 
 # %% [markdown]
-# The names are a little odd: in our networks, *early* fusion joins the views after the convolutions, and *intermediate*
-# fusion before them. "Early" means that there is only one model, which reads both. What counts is this: in intermediate
-# fusion the composition influences **the messages between the atoms**. In the other three it comes in when the messages
-# are finished.
+# The names are a little odd. *Early* means: before the dense layers that make the prediction. So *early* fusion comes
+# after the convolutions here, and *intermediate* fusion before them. What counts is this: in intermediate fusion the
+# composition influences **the messages between the atoms**. In the other three it comes in when the messages are
+# finished.
 #
 # > **Predict.** Four kinds of fusion, the same crystals, the same trunk. Which one do you expect to have the smallest
 # > error on new formulas? Write down a reason, too.
@@ -68,7 +69,11 @@ print(f"{x} becomes {(1 + gamma) * x + beta}")
 
 # %% [markdown]
 # With $\beta = 0$ and $1 + \gamma$ between 0 and 1, this is a **gate**: it lets a feature through, weakens it, or
-# blocks it. So a gate is a special case of scale and shift. Here is the network's own code:
+# blocks it. So a gate is a special case of scale and shift.
+#
+# Here is the network's own code. `scale_and_shift` returns $\gamma$ and $\beta$ for each crystal and convolution,
+# `batch.batch` says to which crystal each atom belongs, and `pool` takes the mean over the atoms and applies a dense
+# layer:
 
 # %%
 import inspect
@@ -138,10 +143,10 @@ factors = 1 + turned[:, 0, 0]  # before the first convolution
 plot_scales(factors, ionic, "mean deviation of electronegativity")
 
 # %% [markdown]
-# Each row is a crystal: metal alloys at the bottom, ionic crystals at the top. Each column is one of the 64 atom
-# features. Bright means: multiplied by more than in the average crystal. On the right are features that the network has
-# learned to use more in ionic crystals, on the left those that it uses less. So the same convolution works differently
-# in an alloy and in a salt.
+# Each row is a crystal, sorted by the average deviation of the electronegativity (notebook 1): metal alloys at the
+# bottom, ionic crystals at the top. Each column is one of the 64 atom features. Bright means: multiplied by more than
+# in the average crystal. The columns are sorted, too: on the right are features with a larger factor in ionic
+# crystals, on the left those with a smaller one. So the same convolution works differently in an alloy and in a salt.
 
 # %%
 import numpy as np
@@ -152,8 +157,8 @@ print(f"{strong} of {len(correlation)} factors go with it (correlation beyond ±
 assert strong > 0
 
 # %% [markdown]
-# > **Predict.** Do two polymorphs of one formula get the same factors or different ones? The same prediction or
-# > different ones?
+# > **Predict.** Take the two polymorphs in the test set that are farthest apart in energy. Do they get the same
+# > factors or different ones? The same prediction or different ones?
 # >
 # > <!-- predict: factors; same factors, same prediction; same factors, different predictions; different factors, different predictions -->
 
@@ -178,8 +183,8 @@ assert predicted.iloc[second] > predicted.iloc[first] + 0.1, "told apart, the ri
 # ## Attention: two weights for each crystal
 #
 # Late fusion had one $\alpha$ for all crystals, though some need structure more than others. Why not let each crystal
-# have its own? Attention fusion makes one vector from each view, $h_c$ from the composition and $h_s$ from the
-# structure. It gives each a score, and takes their weighted sum:
+# have its own? Attention fusion makes one vector of 64 numbers from each view, $h_c$ from the composition and $h_s$
+# from the structure. It gives each a score, and takes their weighted sum:
 #
 # $$ (w_c, w_s) = \operatorname{softmax}(a_c \cdot h_c + b_c,\; a_s \cdot h_s + b_s), \qquad \hat y = f(w_c h_c + w_s h_s) $$
 #
@@ -196,8 +201,9 @@ print("softmax:", [f"{weight:.2f}" for weight in scores.softmax(0)])
 print(f"gate:    {torch.sigmoid(scores[0] - scores[1]):.2f}")
 
 # %% [markdown]
-# With two views, the softmax is a **gate**: $w_c = \sigma(\text{difference of the scores})$ and $w_s = 1 - w_c$. So
-# "gated fusion" and "attention fusion" of two views are the same thing. The code:
+# With two views, the softmax is a **gate**: $w_c = \sigma(u - v)$ for the scores $u$ of the composition and $v$ of the
+# structure, and $w_s = 1 - w_c$. So "gated fusion" with one gate per crystal is the same thing as "attention fusion"
+# of two views. The code:
 
 # %%
 from course_lib.models import AttentionFusion
@@ -206,11 +212,14 @@ print(inspect.getsource(AttentionFusion.views_and_weights))
 print(inspect.getsource(AttentionFusion.forward))
 
 # %% [markdown]
-# `norm` brings both vectors to the same size. Without it the network could give a view a small weight and a huge
-# vector, and the weight would mean nothing.
+# `norm` gives both vectors the same size: mean 0 and standard deviation 1 over their 64 numbers. Without it the
+# network could give a view a small weight and a huge vector, and the weight would mean nothing.
 #
 # > **Predict.** For which crystals does the composition get more weight? The [data card](data_card.ipynb) shows the
-# > prototypes: think of those whose energy depends almost on the formula alone. Write down three.
+# > prototypes: think of those whose energy depends almost only on the formula. Write down three.
+#
+# We train three networks, `start 0`, `start 1` and `start 2`, which differ only in the seed. The table describes the
+# weight of the composition over the test crystals.
 
 # %%
 import pandas as pd
@@ -247,10 +256,11 @@ print(same_formula.iloc[0], pair.round(2).to_dict())
 assert pair.max() - pair.min() > 1e-3, "so have polymorphs"
 
 # %% [markdown]
-# Each crystal has its own weights, and so does each of two polymorphs, because the structure has a score, too. It is
-# tempting to read the figure as a finding about crystals: *these lean on composition, those on structure*. Before we
-# write that into a paper, we look at the other two networks. They have the same crystals, the same layers and the same
-# settings; only the initial weights and the order of the batches differ.
+# (The dashed line marks equal weights.) Each crystal has its own weights, and so does each of two polymorphs, because
+# the structure has a score, too. It is tempting to read the figure as a finding about crystals: *these lean on
+# composition, those on structure*. Before we write that into a paper, we look at the other two networks. They have the
+# same crystals, layers and settings; only what follows from the seed differs: initial weights, order of the crystals
+# and dropout.
 #
 # > **Predict.** Will the three networks agree on which crystals lean on the composition? And on the energies?
 # >
@@ -288,8 +298,11 @@ assert len(shared) < 3, "the lists differ"
 # you ask. **The weights describe a network, not the crystals** {cite:p}`jain2019attention`.
 #
 # What we *can* ask of a fitted model is how much worse it gets when it is given the composition of another crystal, or
-# the structure of another. Exercise 8 does this carefully. Here is its method, applied to our three networks: the
-# *Shapley value* of a view is its share in what the model gains from both, in eV/atom.
+# the structure of another. Exercise 8 does this carefully. Here is its method, applied to our three networks. The
+# *gain* is the error with both views from another crystal, minus the error with both from the right one. How much of
+# it is due to the composition? We measure how much the error falls when the right composition is put in: once while
+# the structure is still wrong, once when it is already right. The mean of the two is the composition's *Shapley
+# value*. With that of the structure it adds up to the gain.
 
 # %%
 from course_lib.interpret import block_errors, shapley_values
@@ -309,7 +322,7 @@ shares.round(2)
 # %% [markdown]
 # In all three networks, more than half of the gain is attributed to the composition features. The weights do not say
 # how much: networks with similar weights need not have similar shares. Both views know the formula, because the nodes
-# of the graph hold it, too. These networks read it mainly from the features.
+# of the graph hold it, too. It seems that these networks read it mainly from the features.
 #
 # ## Does the place matter?
 #
@@ -333,14 +346,15 @@ from course_lib.teaching.figures.results import plot_errors
 
 plot_errors(runs, "eV/atom")
 
+# %% [markdown]
+# The dots overlap, so we compare on the same test crystals again. Five methods are compared with intermediate fusion
+# on each test, so each interval is one of $1 - 0.05/5 = 99$ % (Bonferroni's correction, notebook 2), in the figure and
+# in the table.
+
 # %% mystnb={"image": {"alt": "Difference in mean absolute error to intermediate fusion on the same test crystals, for the five other methods on both kinds of folds: one dot per fold, mean and corrected interval, and a line at zero. The forest is far worse; those of CGCNN, early and late fusion reach to both sides of zero on new formulas; on random folds early fusion is a little behind on every fold."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 plot_paired_differences(runs, "intermediate_fusion", "eV/atom")
-
-# %% [markdown]
-# Five methods are compared with intermediate fusion on each test, so each interval is one of $1 - 0.05/5 = 99$ %
-# (Bonferroni's correction, notebook 2), in the figure and in the table.
 
 # %%
 from course_lib.experiments.analysis import summarize_differences
@@ -360,7 +374,7 @@ spread = hybrids.max() / hybrids.min() - 1
 print("worst over best of the four:", spread.map("+{:.0%}".format).to_dict())
 
 # %% [markdown]
-# A dash means that neither is shown to be better.
+# Each row is that method minus intermediate fusion, in eV/atom. A dash means that neither is shown to be better.
 #
 # - **Against the forest** intermediate fusion wins, as all networks do.
 # - **Against early and late fusion** no difference is shown, on either test. Their order may be chance. (Early fusion
@@ -371,13 +385,14 @@ print("worst over best of the four:", spread.map("+{:.0%}".format).to_dict())
 # - **Against CGCNN**, which has no composition features at all, no difference is shown either. This is the finding of
 #   notebook 2 again: with so many crystals no gain from these features is shown, wherever they come in.
 #
-# If you predicted a clear winner, think of what the four have in common: the same two sources. The place differs, but
-# the available information is the same. So a good place gains little, but a clumsy one can lose.
+# If you predicted a clear winner, think of what the four have in common: the same two sources. They differ in where
+# and how they join them, but the available information is the same. So a good way gains little, but a clumsy one can
+# lose.
 #
 # ## What does it cost?
 #
-# The composition is one row per crystal; most of the work is in the edges, and there are many more of them. So what
-# should scale and shift cost? Here is the CPU time of training in the recorded runs. Some methods were trained for more
+# The composition is one row per crystal. Most of the work is in the edges, of which there are many more, so scale and
+# shift should cost little. Here is the CPU time of training in the recorded runs. Some methods were trained for more
 # epochs than others, so we look at one epoch.
 
 # %%
@@ -397,8 +412,8 @@ price.rename(index=LABELS).to_frame("an epoch, times CGCNN").round(2)
 # - Scale and shift start as "no change", so the network starts as CGCNN and learns how much to use the composition.
 # - A softmax over two views is a gate. It gives each crystal its own weights, but networks with similar predictions can
 #   have different weights. Read such weights as a part of the network, not as a finding about crystals.
-# - All four have the same two sources; only the place differs. Between early, intermediate and late fusion no
-#   difference is shown; attention fusion is behind.
+# - All four have the same two sources; where and how they join them differs. Between early, intermediate and late
+#   fusion no difference is shown; attention fusion is behind.
 #
 # | strengths | weaknesses |
 # |---|---|
