@@ -16,7 +16,7 @@
 #
 # - find two crystals that no distance-based network can tell apart at twelve neighbours;
 # - follow one bond angle from three atoms to the numbers that a network reads;
-# - build the line graph, whose nodes are bonds, and see how fast it grows;
+# - build the line graph, whose nodes are the edges of the crystal graph, and see how fast it grows;
 # - read the ALIGNN network, and its simplified namesake, which has no angles;
 # - measure what ALIGNN gains and what it costs;
 # - take the angles out of it, all else equal, to see how much of the gain is due to them.
@@ -47,7 +47,7 @@ plot_surroundings(nickel, "V")
 # >
 # > <!-- predict: energy; yes, the same; no, two energies -->
 #
-# We count the edges into an atom of each element:
+# We count the edges into an atom of each element, each by its weight:
 
 # %%
 import pandas as pd
@@ -75,7 +75,8 @@ kinds
 # %% [markdown]
 # For an atom, both crystals are the same: every V has 12 Ni around it, every Ni has 4 V and 8 Ni, all at the same
 # distance. CGCNN computes an atom's new vector from exactly this. So all Ni atoms share one vector and all V atoms
-# share another, in both crystals, after one round and after a hundred. No choice of weights can change that:
+# share another, in both crystals, after one round and after a hundred. So CGCNN must give both crystals the same
+# energy, whatever its weights are:
 
 # %%
 import torch
@@ -91,8 +92,8 @@ for seed in range(3):
     assert abs(first - second) < 1e-5
 
 # %% [markdown]
-# But the two are different crystals. What differs are the **angles** between the bonds of the nickel atoms. (In D0₂₂
-# this concerns two nickel atoms in three.)
+# But the two are different crystals. What differs are the **angles** between the lines in the picture, from a nickel
+# atom to vanadium. (In D0₂₂ this concerns two nickel atoms in three.)
 
 # %%
 import numpy as np
@@ -118,8 +119,9 @@ assert sorted(angles(*nickel["L1₂: a square"])) == [90] * 4 + [180] * 2
 # ## From atom to number
 #
 # We follow one angle in a crystal that is small enough to draw completely: zinc blende, with the four nearest
-# neighbours of each atom. An edge of the atom graph goes from its *source* to its *target*. Two edges make an angle
-# when the first ends where the second begins: a → b and b → c, with the angle $\theta$ at $b$.
+# neighbours of each atom. From here on we call the crystal graph the *atom graph*. An edge of it goes from its
+# *source* to its *target*. Two edges make an angle when the first ends where the second begins: a → b and b → c, with
+# the angle $\theta$ at $b$.
 #
 # The **line graph** is the graph of these pairs. Its nodes are the *edges* of the atom graph, and its edges are pairs
 # of such edges, each with its angle. (A line in the third picture stands for two pairs, one in each direction.)
@@ -139,8 +141,8 @@ plot_angle_to_number(zincblende, neighbors=4, pair=PAIR)
 # we want the vector to $a$ and the vector to $c$. The first is stored as we need it. The second points from $c$ to $b$,
 # so we change its sign:
 #
-# $$ \cos\theta = \frac{\vec u \cdot \vec v}{|\vec u|\,|\vec v|}, \qquad \vec u = \text{vector of } a \to b, \quad
-# \vec v = -\,\text{vector of } b \to c $$
+# $$ \cos\theta = \frac{\vec u \cdot \vec v}{|\vec u|\,|\vec v|}, \qquad \vec u = \text{stored vector of } a \to b, \quad
+# \vec v = -\,\text{stored vector of } b \to c $$
 
 # %%
 from course_lib.models.line_graph import line_graph, undirected
@@ -160,8 +162,9 @@ assert torch.isclose(cosine, cosines[PAIR], atol=1e-6)
 # This is the tetrahedral angle. `undirected` makes sure that each edge has its reverse: an atom may be among the
 # nearest of another but not the other way round. (It also returns the weight of each edge, which we do not need here.)
 #
-# > **Predict.** Two atoms have four neighbours each. How many edges are there, and how many pairs? And how many with
-# > the course's twelve neighbours, which become sixteen here because twelve atoms at one distance share eight places?
+# > **Predict.** The cell of zinc blende has two atoms with four neighbours each. How many edges are there, and how
+# > many pairs? And how many with the course's twelve neighbours, which become sixteen here because twelve atoms at one
+# > distance share eight places?
 # >
 # > <!-- predict: pairs; 8 edges, 16 pairs; 8 edges, 32 pairs; 16 edges, 64 pairs -->
 
@@ -197,11 +200,11 @@ measured("pairs", f"{n_edges} edges, {n_pairs} pairs")
 # %% [markdown]
 # An atom with $k$ neighbours has $k$ edges in and $k$ edges out, so $k^2$ pairs meet at it. From atoms to edges to
 # pairs, every step multiplies the number by $k$. **That is the price of angles.** One pair in $k$ goes there and back
-# ($c = a$, cosine 1). Our ALIGNN keeps these, as its authors' code does.
+# along the same edge (cosine 1). Our ALIGNN keeps these, as its authors' code does.
 #
 # In crystals as symmetric as ours, most of the pairs are equivalent to others. The library finds the pairs that no
-# network could tell apart, computes each kind once, and counts how often it occurs. The result is the same up to
-# rounding.
+# network with a given number of layers (`rounds`) could tell apart, computes each kind once, and counts how often it
+# occurs. The result is the same up to rounding.
 
 # %%
 from course_lib.models.equivalent_edges import crystal_line_graph
@@ -231,7 +234,7 @@ assert share < 0.5
 # The cosine is a scalar product of two unit vectors. It needs no arccosine, whose slope is unbounded at 0° and 180°.
 # Like distances, cosines are expanded in Gaussians, here 40 of them:
 #
-# $$ z_k = \exp\!\left(-\frac{(\cos\theta - \mu_k)^2}{w^2}\right), \qquad \mu_k = -1, \dots, 1, \qquad w^2 = \mu_2 - \mu_1 $$
+# $$ g_k = \exp\!\left(-\frac{(\cos\theta - \mu_k)^2}{w^2}\right), \qquad \mu_k = -1, \dots, 1, \qquad w^2 = \mu_2 - \mu_1 $$
 #
 # (It is the *square* of the width that equals the spacing, as in the authors' code.)
 
@@ -244,8 +247,8 @@ plot_angle_basis([60, 90, 109.47, 120, 180])
 # ## The network
 #
 # ALIGNN {cite:p}`choudhary2021alignn` keeps a vector for every atom ($x$), every edge ($y$) and every pair ($z$). A
-# layer makes one convolution on the atom graph and one on the line graph. Both read and update the edges: this is where
-# the angles meet the atoms.
+# layer makes one convolution on the atom graph and one on the line graph. Both read and update the edges: this is
+# where the angles meet the atoms. (In the figure a prime marks what leaves the layer.)
 
 # %% mystnb={"image": {"alt": "An ALIGNN layer. Atoms x and edges y enter a convolution on the atom graph, which gives new atoms and new edges. These edges and the angles z enter a convolution on the line graph, which gives new edges and new angles."}}
 from course_lib.teaching.figures.angles import plot_alignn_layer
@@ -253,7 +256,8 @@ from course_lib.teaching.figures.angles import plot_alignn_layer
 plot_alignn_layer()
 
 # %% [markdown]
-# Both convolutions are of the same kind, *edge-gated*. For an edge $e$ from $j$ to $i$:
+# Both convolutions are of the same kind, *edge-gated*. In the formulas a prime marks what leaves one convolution. For
+# an edge $e$ from $j$ to $i$:
 #
 # $$ m_e = A x_j + B x_i + C y_e, \qquad
 # h_i = \frac{\sum_e \sigma(m_e) \odot D x_j}{\sum_e \sigma(m_e) + \varepsilon} $$
@@ -264,11 +268,13 @@ plot_alignn_layer()
 # - $A, B, C, D, E$: learned linear maps; $\mathrm{BN}$: batch normalisation, as in CGCNN;
 # - $\sigma(m_e)$: a gate between 0 and 1 for each feature; $\varepsilon = 10^{-6}$ keeps the quotient finite;
 # - $h_i$: the messages of the neighbours, a *weighted mean* over the edges $e$ that end in $i$, with the gates as weights;
-# - $\mathrm{SiLU}(u) = u\,\sigma(u)$; the $x_i +$ and $y_e +$ are residual connections.
+# - $\mathrm{SiLU}(u) = u\,\sigma(u)$; the $x_i +$ and $y_e +$ are residual connections: the layer learns only the
+#   change.
 #
 # On the line graph the same formulas hold, with edges in the place of atoms and angles in the place of edges. It reads
 # the edges $y_e'$ from the first convolution, and its output is the edges for the next layer. Here is one layer,
-# written out and compared with the library's, on a crystal whose atoms, edges and angles have random vectors:
+# written out and compared with the library's, on a crystal whose atoms, edges and angles have random vectors. In both
+# sums each gate is also multiplied by the weight of its edge; a pair has the weight of its first edge.
 
 # %%
 from torch.nn.functional import silu
@@ -335,9 +341,7 @@ print(inspect.getsource(ALIGNN.embed))
 print(inspect.getsource(ALIGNNSimple.embed))
 
 # %% [markdown]
-# > **Predict.** Can the simplified model tell the two alloys apart?
-# >
-# > <!-- predict: simplified; yes; no -->
+# How large are these networks?
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -352,8 +356,9 @@ for name, network in networks.items():
 assert n_parameters == 4_026_753
 
 # %% [markdown]
-# "ALIGNN (small)" is the same network with 64 features instead of 256, and 2 + 2 layers instead of 4 + 4. The published
-# size is meant for more crystals than ours and for a GPU.
+# "ALIGNN (small)" is the same network with 64 features instead of 256, and 2 + 2 layers instead of 4 + 4: layers with
+# angles, then layers that update only atoms and edges. The published size is meant for more crystals than ours and for
+# a GPU.
 #
 # ## Can they learn the difference?
 #
@@ -364,6 +369,10 @@ assert n_parameters == 4_026_753
 # One warning: in training, batch norm divides by the spread of a batch. Where all atoms of a batch are equivalent, that
 # spread is only rounding error, and batch norm amplifies it so much that the network can learn from it. A network then
 # seems to see what it cannot see. So we keep batch norm fixed (`eval`) in this test.
+#
+# > **Predict.** Can the simplified model tell the two alloys apart?
+# >
+# > <!-- predict: simplified; yes; no -->
 
 
 # %%
@@ -395,8 +404,9 @@ assert curves["ALIGNN (small)"].iloc[-1] < 0.01, "angles: two crystals"
 curves.iloc[[0, 39, 59, 79, -1]].round(3)
 
 # %% [markdown]
-# The table shows squared errors after some steps. CGCNN and the simplified model end at 1, however long they train.
-# ALIGNN needs a while to find the small difference, and then learns both answers.
+# The table shows squared errors after some steps. CGCNN and the simplified model end at 1, and longer training would
+# not help: they cannot tell the two alloys apart. ALIGNN needs a while to find the small difference, and then learns
+# both answers.
 #
 # ### Move one atom
 #
@@ -425,8 +435,8 @@ energies = pd.DataFrame(
 )
 
 # %% [markdown]
-# Both networks are trained on every second of these 75 structures. The rest show whether they have learned the rule or
-# only the examples.
+# We train CGCNN and ALIGNN (small) on every second of these 75 structures. The rest show whether they have learned the
+# rule or only the examples.
 
 # %%
 from course_lib.training import FitConfig, fit, predict
@@ -461,11 +471,13 @@ assert energies.loc[2.4, "cgcnn"].loc[60] > energies.loc[2.4, "cgcnn"].loc[70] +
 measured("moves", "the distance, and small angles")
 
 # %% [markdown]
-# - **The angle** changes the cosine, and with it the 40 numbers of two pairs. ALIGNN follows the energy, also at angles it
-#   was not trained on. For CGCNN nothing changes, so it predicts one mean for all of these angles.
+# - **The angle** changes the cosine, and with it the 40 numbers of two pairs. ALIGNN follows the energy, also at
+#   angles it was not trained on. For CGCNN nothing changes from 70° on, so it predicts one mean for all of these
+#   angles.
 # - **The distance** changes the numbers of the edges, and both networks follow.
-# - **Below 70°** sulfur and selenium are so close that an edge joins them: 6 edges instead of 4, 12 pairs instead of 6. Now
-#   CGCNN follows the angle, too, because this distance depends on it. This is how more neighbours can stand in for angles.
+# - **Below 70°** sulfur and selenium are so close that an edge joins them: 6 edges instead of 4, 12 pairs instead of
+#   6. Now CGCNN follows the angle, too, because this distance depends on it. This is how more neighbours can stand in
+#   for angles.
 #
 # ### What ALIGNN does not see
 #
@@ -488,9 +500,9 @@ assert of_copper.iloc[-1] > 0.99
 
 # %% [markdown]
 # It does not. In ALIGNN an angle decides the *weight* of a message in a mean. Where all messages are equal, as between
-# equal atoms with equal bonds, their mean is the same whatever the weights. So ALIGNN sees more than CGCNN, but not
-# everything. {cite:t}`pozdnyakov2022incompleteness` show how far such blind spots of graph networks go. Both our pairs
-# are ideal crystals, made for the purpose. In real crystals the distances nearly always differ a little.
+# equal atoms with edges of equal length, their mean is the same whatever the weights. So ALIGNN sees more than CGCNN,
+# but not everything. {cite:t}`pozdnyakov2022incompleteness` show how far such blind spots of graph networks go. Both
+# our pairs are ideal crystals, made for the purpose. In real crystals the distances nearly always differ a little.
 #
 # ## What does an angle cost?
 #
@@ -586,8 +598,8 @@ simple.round(3)
 
 # %% [markdown]
 # ALIGNN is better than CGCNN on both tests and on every fold, by nearly the same percentage. The last table shows the
-# simplified model minus CGCNN: on random folds it is behind on average, but on neither test is one of the two shown to
-# be better. So the model that borrows ALIGNN's name lacks what makes ALIGNN better.
+# simplified model minus CGCNN: on neither test is one of the two shown to be better. So the model that borrows
+# ALIGNN's name lacks what makes ALIGNN better.
 #
 # ### Is it the angles?
 #
@@ -596,9 +608,9 @@ simple.round(3)
 # network was trained again on the folds of new formulas, with its angles hidden: it reads *every* angle as a right
 # angle (`ALIGNN(angles=False)`). All else is equal: the line graph, the number of weights, the settings.
 #
-# > **Predict.** How much of ALIGNN's lead over CGCNN is left when it sees no angles: all of it, half, nothing?
+# > **Predict.** How much of ALIGNN's lead over CGCNN is left when it sees no angles: most of it, half, hardly any?
 # >
-# > <!-- predict: angles; all of it; about half; nothing -->
+# > <!-- predict: angles; most of it; about half; hardly any -->
 
 # %% mystnb={"image": {"alt": "Difference in mean absolute error to ALIGNN without angles on new formulas, for CGCNN and for ALIGNN (small): one dot per fold, mean and corrected interval, and a line at zero. ALIGNN with its angles is a little better on every fold; CGCNN is worse on every fold, by about five times as much."}}
 trio = ["cgcnn", "alignn_no_angles", "alignn"]
@@ -618,10 +630,10 @@ to_blind.rename(index=LABELS).round(4)
 
 # %% [markdown]
 # The angles help: the network that sees them is better on every fold, and that is shown. But they explain only a small
-# part of the lead. Without a single angle the network still beats CGCNN. These runs do not say where the large part
-# comes from. It may be the vectors of the edges, the gates, the number of layers, or the messages between edges on the
-# line graph. It is not surprising that angles are worth little *here*: in our prototypes symmetry fixes nearly all
-# positions, so elements and distances already settle most of the structure.
+# part of the lead: most of it is left. Without a single angle the network still beats CGCNN. These runs do not say
+# where the large part comes from. It may be the vectors of the edges, the gates, the number of layers, or the messages
+# between edges on the line graph. It is not surprising that angles are worth little *here*: in our prototypes symmetry
+# fixes nearly all positions, so elements and distances already settle most of the structure.
 #
 # Taking one part out of a network, all else equal, is called an *ablation*. "The network with the new part is better"
 # does not mean that the part is the reason.
@@ -629,7 +641,8 @@ to_blind.rename(index=LABELS).round(4)
 # ### Does it pay off?
 #
 # Is the smaller error worth the time? There is no general answer, but we can rule out some methods: those that another
-# beats in error *and* time. The line joins the rest.
+# beats in error *and* time. The rest make up the *Pareto front*; the dashed line joins them. A bar is the standard
+# deviation over the runs.
 
 # %% mystnb={"image": {"alt": "Mean absolute error on new formulas against CPU time of one training, on a logarithmic time axis: random forest, CGCNN, ALIGNN simplified, early fusion and ALIGNN (small). The forest is far to the left with the largest error, ALIGNN far to the right with the smallest; a dashed line joins the methods that no other beats in both."}}
 from course_lib.teaching.figures.comparison import plot_error_against_time
@@ -658,10 +671,10 @@ cost.rename(index=LABELS).round({"mae": 3, "seconds": 1})
 #
 # - A network that sees only distances to the nearest shells can give different crystals the same number. Angles can
 #   tell them apart.
-# - The line graph makes bonds into nodes and pairs of bonds into edges, each with the cosine of its angle.
+# - The line graph makes edges into nodes, and pairs of edges that meet into edges, each with the cosine of its angle.
 # - From atoms to edges to pairs, each step multiplies by the number of neighbours. That is what makes ALIGNN expensive.
-# - With equal chances ALIGNN's error is smaller than CGCNN's, on random crystals and on new formulas, for several times the
-#   time.
+# - With equally many trials in tuning ALIGNN's error is smaller than CGCNN's, on random crystals and on new formulas,
+#   at several times the cost.
 # - Only a small part of that lead is due to the angles. Only an ablation can show this.
 # - A model without a line graph is not an ALIGNN, whatever it is called, and does not gain what ALIGNN gains.
 # - Even with angles a network has blind spots.
