@@ -18,7 +18,7 @@
 # - write down the layers of two shared trunks, graph attention and MEGNet, and say what each of them updates;
 # - weight two errors with different units in three ways, and vary the weight between two tasks;
 # - train on crystals when only some of them have both labels;
-# - measure negative transfer with twins, on several folds and with several seeds, not from one run.
+# - measure negative transfer on several folds and with several seeds, not from one run.
 #
 # **You need** notebooks 1 and 2. **Time to read:** 55 min. **Time to run:** at most 80 s on two cores.
 
@@ -26,8 +26,8 @@
 # ## The idea
 #
 # So far each network learned one property. Here it learns two, the formation energy $E$ and the band gap $E_g$. The
-# *trunk* turns the crystal graph into one vector, and both tasks use that vector. Each task has a small network of its
-# own on top, its *head*.
+# *trunk* turns the crystal graph into one vector, its embedding, and both tasks use that vector. Each task has a small
+# network of its own on top, its *head*.
 
 # %% mystnb={"image": {"alt": "Crystal graph, shared trunk and embedding in a row. From the embedding, one arrow leads to the head of the energy and one to the head of the band gap. Each head gives an error, L1 and L2; each is multiplied by its weight lambda, and their sum is the loss L."}}
 from course_lib.teaching.figures.multitask import plot_multi_task
@@ -52,7 +52,8 @@ plot_multi_task()
 # %% [markdown]
 # ## Two labels for one crystal
 #
-# Here are the two properties of the bundled crystals, one row per crystal.
+# How are the two properties of the bundled crystals related? Pearson's correlation is that of the values, Spearman's
+# that of their ranks; `low` and `high` are the ends of a 95 % interval.
 
 # %%
 from course_lib.datasets import folds, load_dataset
@@ -87,8 +88,8 @@ assert by_id[GAP].isna().sum() == len(labels) - n
 by_position.assign(correct=labels[GAP]).iloc[8:13].round(2)
 
 # %% [markdown]
-# The first ten rows of the whole table are correct. From the first missing crystal on, each row has the gap of another
-# crystal.
+# Above are five of its rows; `correct` is the right gap. The first ten rows of the whole table are correct. From the
+# first missing crystal on, each row has the gap of another crystal.
 #
 # > **Predict.** How wrong are these labels on average, compared with saying "0 eV" for every crystal?
 # >
@@ -108,9 +109,9 @@ assert label_noise > always_zero, "further off than zero is"
 assert abs(by_position.corr().iloc[0, 1]) < 0.5 * abs(by_id.corr().iloc[0, 1])
 
 # %% [markdown]
-# Nothing failed: the lengths agree, all numbers are gaps, the loss goes down. But the labels belong to other crystals,
-# so they say next to nothing about the crystals in their rows. We train a network on each table, all else equal. Errors
-# are measured against the correct labels of the test crystals.
+# The wrong labels are further from the truth than "0 eV" for every crystal. And yet nothing failed: the lengths agree,
+# all numbers are gaps, the loss goes down. We train a network on each table, all else equal. Errors are measured
+# against the correct labels of the test crystals.
 
 # %%
 import torch
@@ -161,9 +162,9 @@ assert wrong[GAP] > 1.15 * right[GAP], "wrong labels, wrong gaps"
 joined.rename(AXES).round(3)
 
 # %% [markdown]
-# The gap suffers. The energies are correct in both tables; that their errors differ shows how much a single training
-# run varies. In this library tables are joined by their ids, and `CrystalGraphs.from_structures` refuses a table whose
-# ids are in a different order.
+# The gap suffers. The energies are correct in both tables. Their errors differ, too, but one training run of each does
+# not say whether that is chance or an effect of the wrong gaps on the shared trunk. In this library tables are joined
+# by their ids, and `CrystalGraphs.from_structures` refuses a table whose ids are in a different order.
 #
 # ## Most gaps are zero
 #
@@ -185,7 +186,8 @@ assert mae["median"] < mae["mean"]
 # The constant with the smallest mean absolute error is the median. Where more than half of the gaps are zero, the
 # median *is* zero: a model that calls every crystal a metal is the best constant. So
 #
-# - a mean absolute error of the gap that looks small may be due to the metals. Compare it with the row above;
+# - a mean absolute error of the gap that looks small may be due to the metals. Compare it with that of always saying
+#   zero, above;
 # - the error should be reported separately for metals and for the others;
 # - a regression model must spend its effort on hitting zero exactly, which is really a yes-or-no question.
 #
@@ -234,10 +236,11 @@ by_kind.round(3)
 # $$ \alpha_{ij} = \frac{\exp s_{ij}}{\sum_k \exp s_{ik}}, \qquad x_i' = \sum_j \alpha_{ij} W x_j $$
 #
 # $W$ and $V$ are learned matrices, $a_t$, $a_s$ and $a_e$ learned vectors (for target, source and edge), and
-# $\mathrm{LeakyReLU}(s)$ is $s$ where it is positive and $0.2\,s$ where it is not. The atom itself is among its
-# neighbours, at distance zero. ($\alpha$ is not the weight of late fusion here.) Several such *attention heads*, each
-# with its own scores and its own $W$, are averaged; they have nothing to do with the heads of the tasks. Here is the
-# layer written out for five crystals and compared with the library's:
+# $\mathrm{LeakyReLU}(s)$ is $s$ where it is positive and $0.2\,s$ where it is not. In the network, the atom itself is
+# among its neighbours, at distance zero. Edges count by their weights here, too: each $\exp s_{ij}$ is multiplied by
+# that of its edge. ($\alpha$ is not the weight of late fusion here.) Several such *attention heads*, each with its own
+# scores and its own $W$, are averaged; they have nothing to do with the heads of the tasks. Below, we take the
+# $\alpha_{ij}$ of five crystals from the library's layer, add up the messages by hand and compare with its output:
 
 # %%
 from course_lib.models import GAT
@@ -302,8 +305,8 @@ measured("stretched", "GAT predicts the same for both")
 #
 # ### MEGNet
 #
-# MEGNet {cite:p}`chen2019megnet` updates all three: bonds $e_{ij}$, atoms $v_i$ and a *state* $u$ of the whole crystal.
-# The order matters, since each update reads the result of the one before.
+# MEGNet {cite:p}`chen2019megnet` updates all three: bonds $e_{ij}$, atoms (here $v_i$, above $x_i$) and a *state* $u$
+# of the whole crystal. The order matters, since each update reads the result of the one before.
 
 # %% mystnb={"image": {"alt": "The three updates of a MEGNet layer on three atoms, two bonds and a state. First, a bond is updated from its two atoms, itself and the state. Second, an atom is updated from the mean of its new bonds, itself and the state. Third, the state is updated from the means of all new bonds and atoms and itself."}}
 from course_lib.teaching.figures.multitask import plot_megnet_updates
@@ -348,18 +351,19 @@ with torch.no_grad():
 # %% [markdown]
 # The library's layer does the same, but faster: whatever depends only on an atom is computed once per atom instead of
 # once per bond. A bond may stand for several periodic images at one distance; `count` is the sum of their weights, and
-# all means are weighted with it.
+# all means over bonds are weighted with it.
 #
-# Through $u$ each atom receives something of the whole crystal after one layer. A temperature or a pressure could be
-# stored there, too; here it starts empty. At the end, *Set2Set* {cite:p}`vinyals2016set2set` summarises the atoms, and
-# a second one the bonds. Three times, $t = 1, 2, 3$, it sends a query $q_t$ to the set, gives each member a weight by
-# how well it matches, and refines the query:
+# Through $u$ each atom receives something of the whole crystal, from the second layer on. A temperature or a pressure
+# could be stored there, too; here it starts empty. At the end, *Set2Set* {cite:p}`vinyals2016set2set` summarises the
+# atoms, and a second one the bonds. Three times, $t = 1, 2, 3$, it sends a query $q_t$ to the set, gives each member
+# $x_i$ a weight $a_i$ by how well it matches, and refines the query:
 #
 # $$ q_t = \mathrm{LSTM}(q_{t-1}^*), \qquad a_i = \frac{\exp(x_i \cdot q_t)}{\sum_k \exp(x_k \cdot q_t)}, \qquad
 # q_t^* = \bigl[q_t,\ \textstyle\sum_i a_i x_i\bigr], \qquad q_0^* = 0 $$
 #
-# LSTM is a small recurrent network, which remembers the earlier queries; $q_3^*$ is the result. Unlike a mean, Set2Set
-# can pick out single atoms. Like a mean, it does not depend on their order:
+# $[\cdot, \cdot]$ concatenates two vectors. LSTM is a small recurrent network: its output depends on its input and on
+# what it keeps of the steps before. $q_3^*$ is the result. Unlike a mean, Set2Set can pick out single atoms. Like a
+# mean, it does not depend on their order:
 
 # %%
 megnet = MEGNet().eval()
@@ -410,8 +414,11 @@ table.round(3)
 
 # %% [markdown]
 # The table has the shares $\lambda_k s_k / \sum_j \lambda_j s_j$, with the standard deviation $s_k$ of the labels in
-# the training set. With meV the gap has nearly all of it. The *errors* are missing from this expression on purpose.
-# Training follows the gradient, and the derivative of an absolute error $|r|$ is 1 or −1, however large $r$ is. So the
+# the training set. With meV the gap has nearly all of it.
+#
+# Why this expression, without the *errors*? Training follows the gradient. The head of task $k$ gives a standardised
+# number $z_k$; its prediction is $m_k + s_k z_k$, with the mean $m_k$ of the labels. So if $z_k$ changes by 1, the
+# error $r$ changes by $s_k$. And the derivative of the absolute error $|r|$ is 1 or −1, however large $r$ is. So the
 # task with the larger $\lambda_k s_k$ changes the trunk more, not the task with the larger error. (With the squared
 # error, whose derivative is $2r$, the size of the error counts as well.)
 #
@@ -465,9 +472,11 @@ measured_shares.round(2)
 #
 # $$ L = \sum_k \left( \frac{L_k}{b_k} + \ln b_k \right), \qquad \lambda_k = \frac{1}{b_k} $$
 #
-# Set the derivative with respect to $b_k$ to zero and you find $b_k = L_k$: each error is measured in units of its own
-# current value. The logarithm keeps $b_k$ from growing without limit, which would make the first term vanish. Training
-# starts from $b_k = s_k$. (For the squared error the term is $L_k / 2 b_k^2 + \ln b_k$.)
+# Up to a constant, this is the negative log-likelihood of the labels if the errors of task $k$ follow a Laplace
+# distribution of width $b_k$. Set the derivative with respect to $b_k$ to zero and you find $b_k = L_k$: each error is
+# measured in units of its own current value. The logarithm keeps $b_k$ from growing without limit, which would make
+# the first term vanish. Training starts from $b_k = s_k$. (For the squared error the term is
+# $L_k / (2 b_k^2) + \ln b_k$.)
 
 # %%
 learned, _ = train(as_targets(labels), task_weights="uncertainty")
@@ -483,8 +492,8 @@ assert (history.iloc[-1] > history.iloc[0]).all(), "the smaller the error, the l
 history.iloc[[0, 5, 10, 15, 20, 24]].round(2)
 
 # %% [markdown]
-# Both weights grow while the errors on the training crystals shrink, and $b_k$ comes down towards the error of its
-# task. Note what this scheme does *not* know: which task matters to you.
+# From the first epoch to the last both weights grow, because the errors on the training crystals shrink and $b_k$
+# comes down towards the error of its task. Note what this scheme does *not* know: which task matters to you.
 #
 # ### The trade-off
 #
@@ -517,12 +526,14 @@ alone = alone.pivot(index="fold", columns="target", values="mae")
 lambda_explorer(sweep, alone, TASKS)
 
 # %% [markdown]
-# Left: both errors against $\lambda$, with the single-task networks as lines. The grey bands are ± one standard deviation
-# of the five training runs, one per fold. Right: the same choices as points, error of the energy against error of the
-# gap, up to a quarter above the smallest errors. A triangle at the edge stands for a point farther away. Filled marks,
-# those of the schemes included, are on the *trade-off front*: no other choice beats them in both errors.
+# Left: both errors against $\lambda$, the weight of the gap where the energy has 1, with the single-task networks as
+# lines. The grey bands are ± one standard deviation of the five training runs, one per fold. Right: the same choices
+# as points, error of the energy against error of the gap, up to a quarter above the smallest errors. A triangle at the
+# edge stands for a point farther away. Filled marks are on the *trade-off front*: no other choice, weight or scheme,
+# beats them in both errors.
 #
-# 1. Move the slider from one end to the other. Which error rises first at the left end, and which at the right?
+# 1. Move the slider to either end. Which error is far above its smallest value at the left end, and which at the
+#    right?
 # 2. Stop where the error of the energy is smallest. How far is it from the single-task line?
 # 3. Choose the schemes that set the weights themselves. Where are they?
 #
@@ -564,17 +575,17 @@ print(
 )
 
 # %% [markdown]
-# A small weight of the gap is good for the energy, a larger one for the gap. But neither error is smallest at an end of
-# the range. At the right end, where the energy hardly counts, its error is more than half as large again as at its
-# best, and the gap gains nothing from that. At the left end the gap suffers, though less. The network still learns it,
-# much better than by predicting zero. This is to be expected: the head of the gap gets its gradient from the gap alone,
-# and the optimiser (AdamW) divides every gradient by its usual size, so a head learns at full speed whatever $\lambda$
-# is. What $\lambda$ decides is how much each task changes the *trunk*.
+# No single choice of $\lambda$ is best for both: a small weight of the gap is good for the energy, a larger one for
+# the gap. But neither error is smallest at an end of the range. At the right end, where the energy hardly counts, its
+# error is more than half as large again as at its best, and the gap gains nothing from that. At the left end the gap
+# suffers, though less. The network still learns it, much better than by predicting zero. This is to be expected: the
+# head of the gap gets its gradient from the gap alone, and the optimiser (AdamW) divides every gradient by its usual
+# size, so a head learns at full speed whatever $\lambda$ is. What $\lambda$ decides is how much each task changes the
+# *trunk*.
 #
-# The choices that no other choice beats in both errors make up the *front*. No scheme can tell you which point of the
-# front to choose; that depends on what you need. Here the learned weights are on the front. Do not read too much into
-# that: each choice is a mean over five folds with one seed, and the choices in the middle of the table are close
-# together. Exercise 4 continues from here.
+# No scheme can tell you which point of the front to choose; that depends on what you need. Here the learned weights
+# are on the front. Do not read too much into that: each choice is a mean over five folds with one seed, and the
+# choices in the middle of the table are close together. Exercise 4 continues from here.
 #
 # ## Crystals with one label
 #
@@ -619,16 +630,16 @@ assert masked[ENERGY] < both_labels_only[ENERGY], "the energies were not thrown 
 result.rename(AXES).round(3)
 
 # %% [markdown]
-# With the mask, the trunk sees all crystals, and the energies benefit directly. Whether the gap benefits as well is the
-# question of transfer, since both networks are trained on the same gaps. One run does not answer it.
+# With the mask, the trunk sees all crystals, and the energies benefit directly: they have six times as many labels.
+# Both networks are trained on the same gaps, so whether the gap benefits as well is the question of transfer. One run
+# does not answer it.
 #
 # ## Does sharing help or harm?
 #
 # *Negative transfer* means that the multi-task network is worse at a task than a network that learned only that task.
-# The network to compare with is its **single-task twin**: same trunk, same head, same folds, same seeds, same settings.
-# A single run of each says little: the next one may come out the other way. So here are all recorded runs of both
-# trunks, five folds with three seeds each, on new formulas. (The settings are those that suited the two-task network
-# best.)
+# The network to compare with is its **single-task twin**: same trunk, same head, same folds, same seeds, same
+# settings. A single run of each says little: the next one may come out the other way. So here are all recorded runs of
+# both trunks, five folds with three seeds each, on new formulas.
 
 # %% mystnb={"image": {"alt": "Error of a two-task network minus that of its single-task twin, in a panel for the energy and one for the gap, a row for GAT and one for MEGNet: one dot per training run, mean and corrected interval, and a line at zero. The dots of the energy lie on both sides of zero, and so do both intervals. Nearly all dots of the gap lie on the side where sharing helps, those of MEGNet farther out; the interval of GAT just reaches zero, that of MEGNet is much wider and reaches it, too."}}
 from course_lib.teaching.figures.multitask import plot_negative_transfer
@@ -662,8 +673,9 @@ print(f"{one_question['low']:.3f} to {one_question['high']:.3f} eV")
 assert one_question["high"] < 0
 
 # %% [markdown]
-# `mean`, `low` and `high` are in the unit of the task, `share_worse` is the share of training runs in which sharing did
-# harm, and `gain` is the gain in percent of the twin's error.
+# `mean`, `low` and `high` are in the unit of the task, `share_worse` is the share of training runs in which sharing
+# did harm, and `gain` is the gain in percent of the twin's error. Compare `gain` with your guess from the beginning of
+# this page, and `verdict` with how sure you were.
 #
 # - **Gap, GAT.** Trained together with the energies, the gaps are predicted better in nearly all training runs. But we make
 #   four comparisons, two tasks with two trunks, so each interval has the level $1 - 0.05/4 = 98.75$ % (Bonferroni's correction,
@@ -678,17 +690,15 @@ assert one_question["high"] < 0
 # Here is a guess why the gap seems to gain: three crystals in four have a gap of zero, so they say little about what makes a
 # gap wide. But their energies differ, and the trunk can learn from those.
 #
-# Two things in this comparison are not about sharing at all. The twins have the settings that were best for the two tasks
-# together; settings of their own might make them better, and the gain smaller. The other is the best epoch. Each
-# training run keeps its best epoch. Twins choose one each; the two-task network has one for both tasks, and the best
-# epoch for one task need not be the best for the other. Exercise 7 measures transfer in one direction, from the gap to
-# the energy, and removes this effect.
+# Two things in this comparison are not about sharing at all. First, the twins have the settings that were best for the
+# two tasks together; settings of their own might make them better, and the gain smaller. Second, each training run
+# keeps its best epoch. A twin has one for its task, the two-task network one for both tasks, which need not be the
+# best for either. Exercise 7 removes this second effect and measures transfer from the gap to the energy.
 #
-# In one of its solutions the chapter that this course started from declares negative transfer from one run each, 0.0295
-# against 0.0286, without spread. It then advises sharing where the correlation between the tasks is above 0.5, and takes the correlation from
-# the network's own predictions ([errata](errata.ipynb), 10 and 11). Here even the correlation of the labels is far
-# *below* zero. The properties are as closely related as with the other sign, because a head can change the sign: only
-# the size counts.
+# In one of its solutions the chapter that this course started from declares negative transfer from one run each,
+# 0.0295 against 0.0286, without spread. It then advises sharing where the correlation between the tasks is above 0.5,
+# and takes the correlation from the network's own predictions ([errata](errata.ipynb), 10 and 11). Here even the
+# correlation of the labels is far *below* zero. But a head can change the sign, so only the size counts:
 
 # %%
 size = related.loc["Pearson", "correlation"]
@@ -719,10 +729,10 @@ table = relative.unstack("learning_rate").rename(index=LABELS)
 table.map("{:.2f}".format).replace("nan", "")
 
 # %% [markdown]
-# This table holds the validation errors of all eight settings that were tried for each network, averaged over both
-# tasks, where 1 is the smallest error in the table for a task. MEGNet does not do well at high learning rates, and its
-# best training run is the longest that was tried. An even longer one might bring it closer; we gave no method more than
-# eight trials. So this is not a verdict on MEGNet: its authors trained it on many more crystals.
+# This table holds the validation errors of all eight settings that were tried for each network. Each error is divided
+# by the smallest one of its task, then the mean over both tasks is taken. MEGNet does not do well at high learning
+# rates, and its best training run is the longest that was tried. An even longer one might bring it closer; we gave no
+# method more than eight trials. So this is not a verdict on MEGNet: its authors trained it on many more crystals.
 #
 # What sharing certainly saves is work. One network does what two did:
 
@@ -792,7 +802,7 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 #
 # <details><summary>Answers</summary>
 #
-# 1. $1/1$ and $1/2$ (atom/eV and 1/eV). Only their ratio matters for what is learned.
+# 1. Twice as large: the weights are $1/1$ atom/eV and $1/2$ per eV. Only their ratio matters for what is learned.
 # 2. Only for fixed weights. Inverse scale divides by the standard deviation, which grows by the same factor;
 #    uncertainty starts from there and learns the rest.
 # 3. How much the results scatter over seeds and folds, whether the twin had the same trunk, settings and test crystals,
