@@ -234,7 +234,7 @@ assert np.allclose(np.unique(cosines.round(3)), [-0.226, 1])
 # %% [markdown] tags=["task"]
 # ## Task 4: Bent or straight?
 #
-# Replace the three atoms of the cell by three elements, sulphur, selenium and tellurium, at the positions of the
+# Replace the three atoms of the cell by three elements, sulfur, selenium and tellurium, at the positions of the
 # selenium atoms. This is a made-up crystal, once bent and once pulled straight. Each atom has two neighbours in the
 # graph. Which of these are true?
 #
@@ -267,10 +267,10 @@ check_straight_or_bent(statements)
 # </details>
 
 # %% [markdown] tags=["after"]
-# We let two networks try: 150 training steps on these two crystals only, with the targets 1 and −1. A network for which
-# both are the same must predict one number for both; the best it can do is 0, with a squared error of 1. So read the
-# table like this: near 0, the network tells the two crystals apart; near 1, it does not. Which of your answers does
-# each of the four numbers confirm?
+# We let two networks try: 150 training steps on these two crystals only, with the targets 1 and −1. A network for
+# which both are the same must predict one number for both; the best it can do is 0, with a squared error of 1. So
+# where the error is near 0, the network tells the two crystals apart; where it is near 1, it does not. Which of your
+# answers does each of the four numbers confirm?
 
 # %% tags=["after"]
 import torch
@@ -322,8 +322,9 @@ assert abs(table["squared error"][0] - 1) < 0.01, "CGCNN with 2 neighbours: blin
 #
 # Why three elements? In ALIGNN an angle decides how much *weight* a neighbour's message gets in a mean. In pure
 # selenium all atoms are equivalent, so all messages are equal, and the mean of equal numbers does not depend on the
-# weights: there the cosines are computed, but they change nothing. In a network with random weights angles have little
-# effect, but with 64-bit numbers we can see which of the two differences is real and which is rounding error:
+# weights: there the cosines are computed, but they change nothing. We check this with a network that is not trained.
+# Its predictions hardly depend on the angles, but with 64-bit numbers we can see which of the two differences is real
+# and which is rounding error:
 
 
 # %% tags=["solution"]
@@ -344,8 +345,8 @@ assert of_selenium < 1e-3 * of_three
 # %% [markdown]
 # ## What to remember
 #
-# - A node of the line graph is a bond; an edge of it is a pair of bonds that meet, with the cosine of the angle at the
-#   atom where they meet.
+# - A node of the line graph is an edge of the atom graph. An edge of it is a pair of such edges that meet, with the
+#   cosine of the angle at the atom where they meet.
 # - The cosine is −1 for a straight line, 0 for a right angle, and 1 for the way back along the same bond. The sign
 #   depends on where the vectors start.
 # - A network without angles may still see them through longer distances.

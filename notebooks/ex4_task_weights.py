@@ -103,7 +103,8 @@ if check_contributions(share_loss, share_absolute, share_squared):  # once it is
 #
 # $$ \lambda_k = \frac{1/s_k}{\sum_j 1/s_j} $$
 #
-# with the standard deviation $s_k$ of target $k$ over the training set. Divided by their sum, the weights add up to one.
+# with the standard deviation $s_k$ of target $k$ over the training set. Divided by their sum, the weights add up to
+# one. (They have units, so this sum adds bare numbers. That does no harm: only the ratio of the weights matters.)
 #
 # 1. For $s_1 = 1.5$ eV/atom and $s_2 = 2.0$ eV: work out both weights with pencil and paper.
 # 2. Write `inverse_scale(targets)`. `targets` has a row for each crystal and a column for each task. Some labels may be
@@ -336,8 +337,8 @@ assert abs(likeness) < cost / 3
 # - **The size of an error** does not count with absolute errors, as you measured; the unit does, since it changes the spread.
 # - **The gap in meV** drowns out the formation energy, whose error is far larger in every run. Nothing about the
 #   crystals changed, only the unit in which somebody wrote a number.
-# - **Weights of 1 and inverse scales** are nearly the same *here*, because the two targets happen to have about the
-#   same spread, in eV/atom and in eV. With a modulus in GPa as the second task they would differ.
+# - **Weights of 1 and inverse scales** are nearly the same *here*, because the spreads of the two targets, in eV/atom
+#   and in eV, happen to be similar numbers. With a modulus in GPa as the second task they would differ.
 # - **Nothing guarantees a weight that is best for both.** More weight for one task means less for the other. One weight
 #   may still turn out best in both columns of a table, but that says nothing about other tasks. Notebook 6 varies this
 #   weight. Inverse scales are a good starting point, but not the best for every purpose.

@@ -26,11 +26,11 @@
 # Attention fusion makes one vector from each view, $h_c$ from the composition and $h_s$ from the structure, both of
 # length $H$. Each gets a score, the scores become weights, and the weighted sum is used for the prediction $\hat y$:
 #
-# $$ s_v = a_v \cdot h_v + b_v, \qquad w_v = \frac{e^{s_v}}{e^{s_c} + e^{s_s}}, \qquad \hat y = f(w_c h_c + w_s h_s) $$
+# $$ z_v = a_v \cdot h_v + b_v, \qquad w_v = \frac{e^{z_v}}{e^{z_c} + e^{z_s}}, \qquad \hat y = f(w_c h_c + w_s h_s) $$
 #
 # - $v$: the view, $c$ or $s$;
 # - $a_v$ (a vector of length $H$) and $b_v$ (a number): learned, the same for all crystals;
-# - $s_v$ and $w_v$: score and weight of view $v$ for one crystal; the formula for $w_v$ is called *softmax*;
+# - $z_v$ and $w_v$: score and weight of view $v$ for one crystal; the formula for $w_v$ is called *softmax*;
 # - $f$: a small network.
 #
 # > **Predict.** A colleague proposes something simpler: learn two weights directly, and use them for all crystals. What can
@@ -197,8 +197,9 @@ check_dependence_test(depends_on_crystal)
 # </details>
 
 # %% [markdown] tags=["after"]
-# Now we look at the weights of trained networks. The two training runs differ only in their seed. The figure shows the
-# weight that each network gives to the composition, by prototype.
+# Now we look at the weights of trained networks. The two training runs, `start 0` and `start 1`, differ only in their
+# seed. The figure shows the weight that each network gives to the composition, by prototype. Your colleague's two
+# weights would give one number for all crystals; the lines below the figure say whether these networks do.
 
 # %% tags=["after"] mystnb={"image": {"alt": "Weight of the composition for the test crystals of each prototype, mean and standard deviation, for two networks with different initial weights. The weights differ from crystal to crystal, and the two networks do not agree."}}
 from IPython.display import display
@@ -246,8 +247,8 @@ print(f"rank correlation of the two: {first.corr(second, method='spearman'):.2f}
 
 # %% [markdown] tags=["solution"]
 # The weights differ between crystals, so this is not a global $\alpha$. But read them with care: they belong to a
-# network, not to nature. Another seed gives about the same accuracy and may share the work between the views
-# differently {cite:p}`jain2019attention`. Exercise 8 asks how much each view *contributes* to the predictions.
+# network, not to nature. As the figure shows, another seed may share the work between the views differently
+# {cite:p}`jain2019attention`. Exercise 8 asks how much each view *contributes* to the predictions.
 
 # %% [markdown]
 # ## A colleague's layer
@@ -287,7 +288,9 @@ class ColleaguesAttention(nn.Module):
 # The layer runs, gives the right shapes, and could be trained. But does it keep the promises that a network must keep?
 # A crystal's prediction must not depend on how somebody happened to write it down, nor on the other crystals in the
 # batch. The library's own tests check every network for that, and you can use the same checks: `prediction_changes`
-# returns the changes of each prediction, in units of the spread between crystals. Rounding error is about $10^{-6}$.
+# rotates a crystal, shifts its origin, reorders its atoms, takes another cell, takes a supercell, and puts other
+# crystals in its batch. It returns how much each prediction changes, in units of the spread between crystals. In the
+# figure, what can be rounding error is shaded.
 
 # %% mystnb={"image": {"alt": "Largest change of a prediction for each of six promises, on a logarithmic axis. Orientation, origin, order of atoms and choice of cell lie at rounding; supercell and rest of the batch lie far above it."}}
 from course_lib.composition import magpie

@@ -90,8 +90,8 @@ def train_energy(number, seed=0, partner=None, weight=1.0, make=network, watch=N
 
 
 # %% [markdown]
-# (One thing is unusual: where `watch` is not given, the epoch is chosen by the error on *training* crystals. This error
-# falls until the end, so every network is trained to the end. The last section says why that matters.)
+# (One thing is unusual: where `watch` is not given, the epoch is chosen by the error on *training* crystals. This
+# error falls until the end, so every network is trained to the end. The solution of task 4 says why that matters.)
 #
 # Here is the energy alone and together with the band gap: five folds, two seeds.
 
@@ -323,13 +323,13 @@ gap = related(energy.to_numpy(), labels["band gap"].to_numpy())
 print(f"energy and band gap are related by {gap:.2f}")
 
 # %% [markdown] tags=["solution"]
-# - **Minus the energy** has a correlation of −1 with the energy, far below 0.5, and does no harm: the same layers serve
-#   both, and one head changes the sign.
+# - **Minus the energy** has a correlation of −1 with the energy, far below 0.5, and no harm is shown: the same layers
+#   serve both, and one head changes the sign.
 # - **Noise** harms in every fold. The only thing to learn about it is which crystal has which number, and that takes
 #   capacity of the trunk away from the energy.
 #
 # The size of the correlation tells these two extremes apart; its sign does not. For cases in between, such as the band
-# gap, it does not decide; only training does.
+# gap, only training decides.
 
 # %% [markdown] tags=["task"]
 # ## Task 4: Share less
@@ -386,7 +386,9 @@ check_less_shared(LessShared)
 # %% [markdown] tags=["after"]
 # Three countermeasures against the noise, all else equal: less sharing; weights that are learned with the network
 # ("uncertainty", {cite:p}`kendall2018multitask`); and a small weight, a tenth of the energy's instead of ten times as
-# much. The fourth countermeasure, to choose another partner or none, is the line at zero.
+# much. The fourth countermeasure, to have no partner, is the line at zero. The table has the 95 % intervals of your
+# function. The figure makes five comparisons, so its intervals have the level $1 - 0.05/5 = 99$ % (Bonferroni's
+# correction, notebook 2) and are wider.
 
 # %% tags=["after"] mystnb={"image": {"alt": "Error of the energy minus that of the network alone, for four networks that learn noise as well. Plain sharing is far on the side that is worse than alone. Less sharing, learned weights and a small weight of the noise are all nearer to zero."}}
 ready = ready and check_less_shared(LessShared)
@@ -411,11 +413,10 @@ for name in ("less shared", "learned weights", "small weight"):
 # %% [markdown] tags=["solution"]
 # All three bring the energy closer to its twin. Less sharing leaves the noise fewer layers to spoil. Learned weights
 # detect that the noise cannot be learned: its error stays large, so its weight becomes small. A small weight does the
-# same by hand. In the limit of weight zero the twin itself is trained: the harm is a poorly chosen point on the front
-# of notebook 6.
+# same by hand. In the limit of weight zero the twin itself is trained: the harm came from a poorly chosen weight.
 #
-# (Your table may show a *gain* from noise. These are five verdicts, and each is wrong one time in twenty if there is no
-# effect. With five questions and few runs you must expect that; repeat such a result with other seeds.)
+# (Your table may show a *gain* from noise. It makes five verdicts at the level 95 %, and each is wrong one time in
+# twenty if there is no effect. That is what the wider intervals of the figure are for.)
 #
 # **Do two networks that share nothing harm each other?** They should not. But look at what happens when, as usual, the
 # epoch is chosen by the validation errors of both tasks together:
