@@ -106,8 +106,8 @@ print(f"the mean for every crystal: error {np.abs(y.mean() - y).mean():.2f} eV/a
 assert np.abs(shuffled - y).mean() > np.abs(y.mean() - y).mean()
 
 # %% [markdown]
-# A shuffled perfect model is worse than no model. `course_lib` joins predictions by the ids of the crystals and refuses
-# plain arrays.
+# A shuffled perfect model is worse than the mean. `course_lib` joins predictions by the ids of the crystals and
+# refuses plain arrays.
 #
 # ## 4. Two tasks, paired by row number
 #
@@ -133,8 +133,8 @@ assert abs(by_row.corr().iloc[0, 1]) < 0.15
 #
 # ## 5. The smallest error divided by time is not the best efficiency
 #
-# The chapter divides the error by the time and takes the smallest quotient. A method that wastes time has a smaller one (which
-# does not mean that the slowest method always wins; among the methods of the chapter it does):
+# For the "best efficiency", the chapter divides the error by the time and takes the smallest quotient. But a method
+# that wastes time has a smaller one:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -164,7 +164,7 @@ print("smallest:", quotient.idxmin(), "- largest:", quotient.idxmax())
 # ## 6. `squeeze()` and a batch of one
 #
 # `squeeze()` removes *every* dimension of size one. For a batch of one crystal no dimension is left. And where shapes
-# do not match, the loss does not complain; it compares every prediction with every true value:
+# do not match, PyTorch's `L1Loss` only warns; it compares every prediction with every true value:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -183,6 +183,8 @@ assert CGCNN().eval()(graphs.batch([0])).shape == (1, 1)
 
 # %% [markdown]
 # ## 7. Features of very different size, unscaled
+#
+# The chapter concatenates composition features and embedding as they are. How far apart are the sizes of the features?
 
 # %%
 size = composition.std()
@@ -272,9 +274,9 @@ print(f"the difference that is called negative transfer: {claimed:.1%}")
 assert typical > claimed
 
 # %% [markdown]
-# So two single runs that differ by so little cannot tell a better method from a better seed. The difference may still be
-# real, but it takes more runs to know (notebook 6). Nor would it be due to sharing alone: the two networks also have
-# different trunks, and the multi-task network was trained on the first 10,000 crystals only.
+# So two single runs that differ by so little cannot tell a better method from a luckier seed. The difference may still
+# be real, but it takes more runs to know (notebook 6). Nor would it be due to sharing alone: the two networks also
+# have different trunks, and the multi-task network was trained on the first 10,000 crystals only.
 #
 # ## 11. Are two tasks related? Not by whether predictions correlate above 0.5
 #
@@ -408,11 +410,12 @@ print((100 * increases / increases.sum()).round().astype(int).to_dict())
 #
 # ## 16. The weight of uncertainty weighting
 #
-# A comment in the chapter says that task $k$ has the weight $1/(2\sigma_k^2)$. Its code has $e^{-s_k} L_k + s_k$ with a learned
-# $s_k$. If $s_k = \ln \sigma_k^2$, as in {cite:t}`kendall2018multitask`, the code's weight is twice that of the
-# comment. With absolute errors, which the chapter uses, neither reading applies: there the code is right as it stands,
-# with $s_k = \ln b_k$ and the width $b_k$ of a Laplace distribution. The learned weight is then the inverse of the
-# task's own loss:
+# A comment in the chapter says that task $k$ has the weight $1/(2\sigma_k^2)$. Its code has $e^{-s_k} L_k + s_k$ with
+# a learned $s_k$. If $s_k = \ln \sigma_k^2$, as in {cite:t}`kendall2018multitask`, that is twice
+# $L_k / (2\sigma_k^2) + \ln \sigma_k$: the weight is twice that of the comment, and so is the other term, which
+# changes nothing about the best $\sigma_k$. But both belong to squared errors. With absolute errors, which the chapter
+# uses, the code is right as it stands, with $s_k = \ln b_k$ and the width $b_k$ of a Laplace distribution (notebook
+# 6). The learned weight is then the inverse of the task's own loss:
 
 # %%
 from scipy.optimize import minimize_scalar
