@@ -88,9 +88,9 @@ print(f"half of the features: below {composition.abs().median().median():.1f}")
 #
 # $$ \tilde c = \frac{c - \mu}{s} $$
 #
-# with its mean $\mu$ and its standard deviation $s$. Over which crystals? **Over the training set only.** The test
-# crystals stand for crystals that nobody has seen yet. If they influence $\mu$ and $s$, the test is no longer honest.
-# The effect may be small, but the habit matters.
+# with its mean $\mu$ and its standard deviation $s$ (divided by $n$, not by $n - 1$). Over which crystals? **Over the
+# training set only.** The test crystals stand for crystals that nobody has seen yet. If they influence $\mu$ and $s$,
+# the test is no longer honest. The effect may be small, but the habit matters.
 
 # %% mystnb={"image": {"alt": "Two panels with the range of each of the 145 composition features. Raw, on a logarithmic axis, they differ by factors of thousands. Standardised, most bars reach from about minus 2 to 3."}}
 import torch
@@ -401,8 +401,8 @@ gains.xs("cgcnn", level="method").round(3)
 # but the 145 numbers tell the other two. Forest and hybrid are about equal there. (Where an interval in the table
 # lies above zero, the lead over CGCNN is shown.) With each doubling the error of CGCNN falls most. At about four
 # hundred the three are close together, and there the hybrid has the smallest mean error of the three, on both tests.
-# Its line crosses that of CGCNN only above. From eight hundred on the forest falls behind, and the hybrid has nothing
-# left to add to CGCNN.
+# Its line crosses that of CGCNN at a larger number. From eight hundred on the forest falls behind, and the hybrid has
+# nothing left to add to CGCNN.
 #
 # So it was the third suspect, with the second as its accomplice: numbers that say nothing new can still be used to
 # memorise. The hybrid stays close to the better of its parents over the whole range. **Whether joining helps is not a
