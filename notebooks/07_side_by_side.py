@@ -83,8 +83,10 @@ table = table.loc[nine].rename(index=LABELS)
 table.sort_values("formula").round(3)
 
 # %% [markdown]
-# The lines on the bars are standard deviations over folds and seeds. They overlap, but that does not mean that two
-# methods are equal: all methods find the same folds hard. So we look at pairs.
+# Compare the table with the order that you wrote down. (On this page ALIGNN is the small network of notebook 5, but
+# the published one on the leaderboard below.) The lines on the bars are standard deviations over folds and seeds.
+# Many of them overlap, but that does not make two methods equal: all methods find the same folds hard. So we look at
+# pairs.
 #
 # ## Pair by pair
 #
@@ -122,12 +124,13 @@ assert undecided["mean"].max() > by_method[best] / 4, "not shown, and yet far be
 
 # %% [markdown]
 # On random folds all eight are shown to be worse than ALIGNN. On new formulas some are not. That does not make them
-# equal to it: the multi-task GAT is behind by more than a quarter of ALIGNN's error on average, but by different
-# amounts on different folds, and five folds are few for such wide intervals. (It differs from the others in two ways:
-# it has another trunk, and it learned the gap as well.) CGCNN is among them, too. In notebook 5, with two comparisons
-# in place of eight, it was shown to be worse: the more questions we ask of one dataset, the more we must ask of each
-# answer. "Not shown to be worse" is a statement about the experiment. Only more folds can turn it into a statement
-# about the methods.
+# equal to it. The multi-task GAT is behind by more than a quarter of ALIGNN's error on average, but by different
+# amounts on different folds, so its interval is wide. (It differs from the others in two ways: it has another trunk,
+# and it learned the gap as well.)
+#
+# CGCNN is among them, too. In notebook 5, with two comparisons in place of eight, it was shown to be worse: the more
+# questions we ask of one dataset, the more evidence each answer needs. "Not shown to be worse" is a statement about
+# the experiment. Only more folds can turn it into a statement about the methods.
 #
 # ## And the hybrids?
 #
@@ -156,11 +159,11 @@ assert (lead["ALIGNN"] > 3 * lead["best hybrid"]).all()
 pd.DataFrame(lead).map("{:+.1%}".format).rename_axis("less error than CGCNN")
 
 # %% [markdown]
-# No hybrid is shown to beat CGCNN, on either test; attention fusion is shown to be worse on one. The best of the four
-# is ahead by a percent or two at most, far inside its interval. ALIGNN, which reads no composition features at all, is
-# ahead by much more. So here a better *network* was worth more than a second view. (Notebook 5 says how much of this is
-# due to the angles.) A hybrid of ALIGNN and the composition is not among the nine. It may be your first project.
-# [Notebook 8](08_hybrids_that_win.ipynb) asks where a second view does pay.
+# Where did you place the hybrids? None is shown to beat CGCNN, on either test; attention fusion is shown to be worse
+# on one. The best of the four is ahead by a percent or two at most, and its interval includes zero. ALIGNN, which
+# reads no composition features at all, is ahead by much more. So here a better *network* was worth more than a second
+# view. (Notebook 5 says how much of this is due to the angles.) A hybrid of ALIGNN and the composition is not among
+# the nine. It may be your first project. [Notebook 8](08_hybrids_that_win.ipynb) asks where a second view does pay.
 #
 # ## Error and time
 #
@@ -224,10 +227,10 @@ assert few.idxmax() == "cgcnn", "with few crystals, structure alone is the worst
 assert many.idxmin() == "cgcnn", "with many, it is the best of the three"
 
 # %% [markdown]
-# The order of the means is reversed. A network has to learn from examples what the elements are like, and a hundred are
-# not enough: there the prepared numbers of the composition are worth more. (These are runs with one seed per fold;
-# notebook 2 has the intervals, which are wide. ALIGNN was not trained on so few.) So a table of methods says little
-# without the number of training crystals.
+# It does not: from 100 to 1,600 crystals the order of the three means is reversed. A network has to learn from
+# examples what the elements are like, and a hundred are not enough: there the prepared numbers of the composition are
+# worth more. (The runs on fewer crystals have one seed per fold; notebook 2 has the intervals, which are wide. ALIGNN
+# was not trained on so few.) So a table of methods says little without the number of training crystals.
 #
 # ## Other crystals
 #
@@ -269,11 +272,12 @@ assert shown[shown].index.tolist() == [(2000, forest), (8000, forest)]
 to_cgcnn.rename(index=LABELS).round(3)
 
 # %% [markdown]
-# The means keep the same order at all three sizes: ALIGNN, early fusion, CGCNN, forest. So on crystals of all kinds the
-# picture of this course largely holds: ALIGNN is ahead, and hybrid and CGCNN are close. But look at the intervals,
-# which compare CGCNN with the three others. With three folds and one seed, they show only that the forest is worse,
-# from 2,000 crystals on. And all four lines still fall: from 500 to 8,000 crystals the networks lose more than half of
-# their error, ALIGNN most of all. The CGCNN paper reports 0.039 eV/atom, with 28,046 training crystals.
+# The means keep the same order at all three sizes: ALIGNN, early fusion, CGCNN, forest. So on crystals of all kinds
+# the picture of this course largely holds: ALIGNN is ahead, and the hybrid is not shown to be better than CGCNN. But
+# look at the intervals, which compare CGCNN with the three others. With three folds and one seed, they show only that
+# the forest is worse, from 2,000 crystals on. All four lines still fall: from 500 to 8,000 crystals the networks lose
+# more than half of their error, and ALIGNN gains most. The CGCNN paper reports 0.039 eV/atom, with 28,046 training
+# crystals.
 #
 # ## Beyond this course
 #
@@ -298,13 +302,16 @@ assert smallest.idxmax() == "RF-SCM/Magpie"
 
 # %% [markdown]
 # All but four are graph networks. The exceptions are MODNet, which uses prepared features; CrabNet, which reads the
-# formula; the dummy, which predicts the mean; and the forest RF-SCM/Magpie. That forest reads Magpie features and, on
-# tasks with structures, the sine Coulomb matrix of the crystal: it is a hybrid, not a composition-only model.
-# `mp_e_form` and `mp_gap` have more than 100,000 crystals: there the forest is behind all graph networks. `dielectric`
-# (the refractive index, no unit) has fewer than 5,000: there the forest beats CGCNN, though not the later graph
-# networks, and the best model of this list, MODNet, uses prepared features. But on `phonons` (the highest phonon
-# frequency), which is smaller still, the forest comes last. So both the number of crystals and the property matter.
-# None of these numbers can be compared with ours, because the crystals and the energies are different.
+# formula; the dummy, which predicts the mean; and the forest RF-SCM/Magpie. On tasks with structures, that forest
+# reads Magpie features and the *sine Coulomb matrix*, made of the charges of all pairs of nuclei and their distances.
+# So it is a hybrid, not a composition-only model.
+#
+# `mp_e_form` and `mp_gap` have more than 100,000 crystals: there the forest is behind all graph networks.
+# `dielectric` (the refractive index, no unit) has fewer than 5,000: there the forest beats CGCNN, though not the
+# later graph networks, and the best model of this list, MODNet, uses prepared features. But on `phonons` (the highest
+# phonon frequency), which is smaller still, only the dummy is worse than the forest. So both the number of crystals
+# and the property matter. None of these numbers can be compared with ours, because the crystals and the energies are
+# different.
 #
 # ## Which method for which situation?
 #

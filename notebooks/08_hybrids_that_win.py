@@ -16,7 +16,7 @@
 #
 # - say what a network reads when chemistry enters once per crystal, per atom, or per bond;
 # - work out from two spreads and one correlation how much a blend can gain;
-# - judge a blend against the control that costs the same: a second seed;
+# - judge a blend against its control: a second seed of the network;
 # - test models on elements and prototypes that they have never seen;
 # - check whether the spread of an ensemble tells you how large the errors are.
 #
@@ -44,7 +44,8 @@ plot_chemistry_places()
 #
 # The more comparisons we ask for, the wider each interval must be (notebook 2). So we name the comparisons of this page
 # first, and call no other result *shown*. Explorations suggested them, on these crystals and on an earlier version of
-# them. That makes a result here weaker than that of a new experiment, whose rules are fixed before anybody has looked.
+# them. That makes a result here weaker than that of a new experiment, whose rules are fixed before anybody has
+# looked. (Kernel ridge, a learner that reads tables of features, is explained further down.)
 
 # %%
 from course_lib.experiments.analysis import level_of_each
@@ -66,12 +67,12 @@ print(f"{len(COMPARISONS)} comparisons, each with a {LEVEL:.2%} interval")
 #   training crystals (a network uses some of them for validation), with the library's default settings. Nothing is
 #   tuned on this page;
 # - the weight of a blend for one fold comes from the other four (notebook 3);
-# - beside every blend stands a control of equal kind: two seeds of the same network, averaged;
-# - *shown* means that the interval excludes zero. Beside each interval we report the difference that the five folds
-#   would have detected in 80 % of studies.
+# - beside every blend stands a control of two models as well: two seeds of the same network, averaged;
+# - *shown* means that the interval excludes zero. Beside each interval stands the *detectable difference*: if the
+#   true difference were that large, the interval would exclude zero in 80 % of such studies.
 #
-# Five folds can detect only large differences. The comparison that decides has 25 folds and tuned settings, and its
-# rules are in `data/results/PROTOCOL.md`. Everything else on this page is there to explain, not to decide.
+# Five folds can detect only large differences. A larger comparison, with 25 folds and tuned settings, has its rules
+# in `data/results/PROTOCOL.md`; we call it *the protocol*. It decides; this page explains.
 
 # %%
 import numpy as np
@@ -139,8 +140,9 @@ assert (
 bonds.round(2)
 
 # %% [markdown]
-# (`difference` is that of the electronegativities.) The distance is the same, 3.0 Å. In CsF the atoms touch. In LiI the
-# large iodide ions touch each other and keep the small lithium at a distance. And the bond in CsF is far more polar.
+# (`difference` is that of the electronegativities.) In LiI and CsF the distance is the same, 3.0 Å. In CsF it is the
+# sum of the two radii. In LiI it is longer than that: the large iodide ions touch each other and keep the small
+# lithium at a distance. And the bond in CsF is far more polar.
 #
 # A network does not read $q$ as one number, but in 25 Gaussians with centres from 0.6 to 3.0, as it reads distances in
 # 41 (notebook 1):
@@ -155,7 +157,7 @@ near = [0.9, 1.0, 1.1, 1.2]
 print({mu: round(float(of_salt[np.isclose(centers, mu)][0]), 2) for mu in near})
 
 # %% [markdown]
-# The library's layer gives the same numbers. Its centres are 0.1 apart, and so is its width:
+# The library's layer gives the same numbers. It takes the spacing of the centres, here 0.1, as the width:
 
 # %%
 import torch
@@ -183,13 +185,15 @@ blocks = {
 plot_bond_numbers(blocks)
 
 # %% [markdown]
-# On the left, LiI and CsF look the same. On the right, they do not.
+# Dark means near 1. On the left, the rows of LiI and CsF are the same. On the right, they differ.
 #
 # ## Why means over the formula cannot say it
 #
 # The 145 Magpie features contain the mean and the range of the radii. But they do not know who is the neighbour of
-# whom. The half-Heusler compound TiNiSn shows it. We exchange two of its atoms: the formula, the cell and the occupied
-# positions stay as they are, and only the neighbours change.
+# whom. The half-Heusler compound TiNiSn shows it: the atom in the middle has four neighbours of each of the other two
+# elements. We exchange nickel and titanium. The formula, the cell and the occupied positions stay as they are; only
+# the neighbours change. For comparison we also compute features of each atom's neighbourhood, the *local
+# environments*. They are explained further down.
 
 # %%
 from pymatgen.core import Lattice, Structure
@@ -226,7 +230,7 @@ measured(
 )
 
 # %% [markdown]
-# A network with the properties of both atoms and the distance on the bond could learn the quotient, because a
+# From the properties of both atoms and the distance, a network could learn the quotient as well, because a
 # convolution reads all three together. But it has to find it from examples, while the bond can simply carry it.
 #
 # ## Chemistry in the graph
@@ -255,8 +259,8 @@ assert on_bonds.shape == (one.bond_index.shape[1], 25 + 17)
 
 # %% [markdown]
 # Does it help? Here are both networks on **one fold, with one seed and few epochs**. This is a demonstration, and
-# *no verdict*: notebook 2 showed how much single runs scatter. The protocol's 25 folds decide, and they also have the
-# ablations: atoms, radii and electronegativity alone, and the properties of the elements permuted.
+# *no verdict*: notebook 2 showed how much single runs scatter. The protocol decides. It also has the ablations:
+# atoms, radii or electronegativities alone, and the element properties permuted among the elements.
 
 # %%
 from course_lib.datasets import folds
@@ -283,14 +287,14 @@ from course_lib.teaching.figures.results import plot_history
 plot_history(histories, f"val_mae_{TARGET}", "eV/atom")
 
 # %% [markdown]
-# The chemistry adds some 20 % of weights and a little time. What it is worth, one run cannot say.
+# The chemistry adds some 20 % of weights, and hardly any time. What it is worth, one run cannot say.
 #
 # ## A partner of equal strength
 #
 # The forest reads the composition alone. We now give a learner both views as a table: the 145 Magpie features, and 158
-# features of the **local environments** of the atoms, after {cite:t}`ward2017environments`. For each atom these are
-# means over its neighbours, of differences in element properties, of distances and of relative distances; for each
-# crystal, statistics over its atoms.
+# features of the **local environments** of the atoms, after {cite:t}`ward2017environments`. Each atom gets means over
+# its neighbours: of the differences in element properties, of the distances and of the relative distances. Statistics
+# of these over the atoms then describe the crystal.
 #
 # The learner is **kernel ridge regression**. It predicts a weighted sum of similarities to all training crystals
 # $x_j$:
@@ -302,9 +306,10 @@ plot_history(histories, f"val_mae_{TARGET}", "eV/atom")
 # - $n$: the number of features, all standardised; $\ell = 4$: the mean distance per feature over which the similarity
 #   falls to 1/e;
 # - $c_j$: a coefficient for each training crystal. They solve one linear system, $(K + \lambda I)\, c = y - \bar y$,
-#   with the similarities $K$ of the training crystals and a penalty $\lambda$.
+#   with the matrix $K$ of the similarities of all pairs of training crystals, the unit matrix $I$, and a penalty
+#   $\lambda$ on large coefficients (not the task weight of notebook 6).
 #
-# By hand, for three made-up crystals with one feature:
+# By hand, for three made-up crystals with one feature, $\lambda = 0.003$ and a new crystal at 0.5:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -389,11 +394,13 @@ assert boosted.idxmin() == LABELS["boosting"], "the same order"
 boosted.round(3)
 
 # %% [markdown]
+# Boosting, too, is best with both views, as far as one fold can say.
+#
 # ## How much can a blend gain?
 #
 # We have a partner as strong as CGCNN. Is it a different one? We work out what "different" must mean. Two models have
-# errors $e_a$ and $e_b$ with mean zero, standard deviations $s_a$ and $s_b$, and correlation $\rho$. The blend has the
-# error $\alpha e_a + (1 - \alpha) e_b$, and its variance is
+# errors $e_a$ and $e_b$ with mean zero, standard deviations $s_a$ and $s_b$, and correlation $\rho$. The blend that
+# gives model $a$ the weight $\alpha$ has the error $\alpha e_a + (1 - \alpha) e_b$, and its variance is
 #
 # $$ s^2(\alpha) = \alpha^2 s_a^2 + (1 - \alpha)^2 s_b^2 + 2 \alpha (1 - \alpha)\, \rho s_a s_b . $$
 #
@@ -515,15 +522,15 @@ share = with_partner.loc["cgcnn", "gain"] / second_seed.loc["cgcnn", "gain"]
 measured("partner", f"{share:.1f} times the gain of a second seed")
 
 # %% [markdown]
-# The lines come from the formula, which is about spreads; the measured gains are in the mean absolute error, and follow
-# them roughly. Low correlation alone is not enough. The errors of networks and of models on one view differ just as
-# much, but the weaker the partner, the less it helps. **A partner pays if it is about as strong *and* errs
-# differently.** The forest of notebook 3 was the wrong partner, not the wrong idea.
+# The lines come from the formula, which is about standard deviations. The measured gains are in the mean absolute
+# error, and follow the lines only roughly. Low correlation alone is not enough: networks and models on one view have
+# errors that are just as different, but the weaker the partner, the less it helps. **A partner pays if it is about as
+# strong *and* errs differently.** In notebook 3 the partner was wrong, not the idea.
 #
 # ## The four comparisons
 #
-# Now the comparisons that were announced. A row is the error of the first minus that of the second; negative is better
-# for the first.
+# Now the comparisons that were announced. A row is the error of the first minus that of the second; negative is
+# better for the first. The grey bars are the detectable differences, to either side of zero.
 
 # %%
 stacks = {
@@ -582,11 +589,12 @@ weights.round(2)
 # Kernel ridge on both views is shown to be better than on either view alone. So the idea of joining two views is sound.
 # Neither table says what the other says, whereas a graph network has the elements of the crystal already.
 #
-# Neither blend is shown to be better than two seeds, although that of CGCNN is ahead in every single fold. The control
-# makes the question hard. It is not "better than CGCNN", but "better than what a second CGCNN would have given". And
-# the differences are smaller than what five folds can detect with four questions asked: compare the columns `mean` and
-# `detectable`. "Not shown" describes this experiment, not the blends. The 25 folds of the protocol are there for this
-# reason. Until they are recorded, the figure of gains is a good reason to try such a partner, but it proves nothing.
+# Neither blend is shown to be better than two seeds, although that of CGCNN is ahead in every single fold, and every
+# fold gives kernel ridge more than a fifth of the weight. The control makes the question hard. It is not "better than
+# CGCNN", but "better than what a second CGCNN would have given". And the differences are smaller than what five folds
+# can detect with four questions asked: compare the columns `mean` and `detectable`. "Not shown" describes this
+# experiment, not the blends. This is why the protocol has 25 folds. Until they are recorded, the figure of gains is a
+# good reason to try such a partner, but no proof.
 #
 # ## New elements
 #
@@ -639,11 +647,12 @@ measured(
 # %% [markdown]
 # (The models that know the element are those of the folds: there, the *formulas* are new, but not the elements. The
 # forest without the element has 40 trees in place of 100, to save time.)
-# Titanium lies in the middle of the table of the elements. Zirconium, hafnium, scandium and vanadium are its
-# neighbours, and its properties lie between theirs. Fluorine is at the edge: no element has a larger electronegativity,
-# and its energies are the most negative ones. A model that has never seen such values has to extrapolate, whatever it
-# reads. And the best model on known elements is not the best here: kernel ridge on both views is hit hard, and falls
-# behind simpler ones.
+#
+# All three models lose more without fluorine than without titanium. A likely reason: titanium lies in the middle of
+# the periodic table, with zirconium, scandium and vanadium around it, and most of its properties lie between theirs.
+# Fluorine is at the edge: no element has a larger electronegativity, and fluorides have the most negative energies. A
+# model that has never seen such values has to extrapolate, whatever it reads. And the best model on known elements is
+# not the best here: without fluorine, kernel ridge on both views falls behind a simpler one.
 #
 # ## New prototypes
 #
@@ -678,11 +687,11 @@ measured(
 
 # %% [markdown]
 # Without perovskites the errors grow, and most have one sign: the model has no example of how much energy this structure
-# is worth. Without wurtzites the error *falls*. Every wurtzite here has a polymorph with nearly the same surroundings,
-# the zinc blende of the same formula. It is in the training set now, and in the folds by formula it is not. So a
-# prototype that is left out is not always new: ask what the training set still knows of it.
+# is worth. Without wurtzites the error *falls*. Every wurtzite here has a polymorph with nearly the same
+# surroundings, the zinc blende of the same formula. Now this zinc blende is in the training set; in the folds by
+# formula it was not. So a prototype that is left out is not always new: ask what the training set still knows of it.
 #
-# The protocol leaves out every element and every prototype, with the networks.
+# The protocol leaves out every element and every prototype in turn, for the networks as well.
 #
 # ## How sure?
 #
@@ -690,8 +699,8 @@ measured(
 # take their mean as the prediction, and their standard deviation as its uncertainty. The records have three seeds of
 # ALIGNN.
 #
-# > **Predict.** If the errors were normally distributed with this standard deviation, 95 % of the crystals would lie
-# > within 1.96 standard deviations of the prediction. How many do?
+# > **Predict.** If the errors were normally distributed with this standard deviation, the true energies of 95 % of the
+# > crystals would lie within 1.96 standard deviations of the prediction. How many do?
 # >
 # > <!-- predict: sure; about 95 %; about 80 %; about 60 %; fewer than half -->
 
@@ -710,9 +719,9 @@ measured("sure", f"{100 * inside:.0f} %")
 # training crystals, the same features, the same architecture, the same missing elements. And three numbers estimate a
 # standard deviation badly.
 #
-# An uncertainty is **calibrated** if of all intervals made for a share of 80 % of the crystals, 80 % contain the true
-# value, and so for every share. Calibration can be repaired with data that were not trained on. We compare three kinds
-# of intervals around the mean of the ensemble:
+# Intervals are **calibrated** if those made to contain 80 % of the true values do contain 80 %, and so for every
+# other share. Bad calibration can be repaired with crystals that the models were not trained on. We compare three
+# kinds of intervals around the mean of the ensemble:
 #
 # - *spread as it is*: the normal distribution with the standard deviation of the seeds;
 # - *spread, scaled*: the spread times a factor, which is chosen on the other folds so that the wanted share lies
@@ -804,7 +813,7 @@ assert holds["F left out"] < 0.6
 pd.Series(holds, name="share inside the 80 % interval").round(2)
 
 # %% [markdown]
-# For fluorine the promise of 80 % is broken. No number that comes from known elements can warn of that.
+# For fluorine the promise of 80 % is broken. A width that was measured on known elements cannot warn of that.
 #
 # ## What we saw
 #
@@ -816,8 +825,8 @@ pd.Series(holds, name="share inside the 80 % interval").round(2)
 #   much.
 # - The control of a blend is a second seed, not the network alone. Whoever leaves it out counts the gain of averaging
 #   as a gain of the second view. Against this control, five folds could not show a gain.
-# - An element at the edge of the table is harder to do without than one in its middle, and a prototype without a near
-#   twin is harder to do without than one that has it.
+# - Fluorine, at the edge of the periodic table, is harder to do without than titanium. Perovskites are harder to do
+#   without than wurtzites, each of which has a near twin.
 # - The spread of seeds is not an error bar. It can be calibrated, for crystals like those that we have.
 #
 # | hybrid | try it when | costs |
@@ -827,9 +836,10 @@ pd.Series(holds, name="share inside the 80 % interval").round(2)
 # | blend with an equal partner | errors correlate little, for example 0.5 | two models |
 # | mean of two seeds | you can afford a second training run | two models |
 #
-# **When this stops being true.** With many more crystals a network learns the chemistry by itself, and it leaves kernel
-# ridge, whose cost grows with the square of their number, behind. Then the partner is no longer equal. With far fewer,
-# the networks are the weak partners. Notebook 9 looks at a partner that has seen a million crystals elsewhere.
+# **When this stops being true.** With many more crystals a network can learn the chemistry by itself, and may leave
+# kernel ridge behind. (The memory of kernel ridge grows with the square of their number, its training time with the
+# cube.) Then the partner is no longer equal. With far fewer, the networks are the weak partners. Notebook 9 looks at
+# a network that was trained on a million structures elsewhere.
 #
 # ## Check yourself
 #
