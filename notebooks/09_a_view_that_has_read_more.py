@@ -25,10 +25,10 @@
 # ## What a pretrained network gives
 #
 # All models so far were trained by us, on crystals that we chose. CHGNet {cite:p}`deng2023chgnet` is a graph network that was
-# trained on the energies, forces, stresses and magnetic moments of 1.5 million structures. They are steps of relaxations
-# in the Materials Project {cite:p}`jain2013materialsproject`. A network trained like this, on other data and before we
-# come to it, is called a *pretrained network*. We do not train it further: it is *frozen*. We let it read our
-# crystals and take two things from it:
+# trained on the energies, forces, stresses and magnetic moments of 1.5 million structures. They are steps of
+# *relaxations* in the Materials Project {cite:p}`jain2013materialsproject`, in which the atoms are moved until the
+# forces on them vanish. A network that others have trained before, on other data, is called a *pretrained network*.
+# We do not train it further: it is *frozen*. We let it read our crystals and take two things from it:
 #
 # - its **energy** per atom, in eV/atom;
 # - its **embedding**: the 64 numbers per crystal from which it computes that energy.
@@ -50,8 +50,8 @@ print("crystals, numbers for each:", pretrained.shape)
 pretrained.iloc[:3, :5].round(3)
 
 # %% [markdown]
-# 64 numbers cannot be drawn, but the two directions in which they differ most can be. Then we ask of all 64 whether
-# crystals with similar numbers are similar crystals:
+# 64 numbers cannot be drawn, but the two directions in which they differ most, their first two principal components,
+# can be. Then we ask of all 64 whether crystals with similar numbers are similar crystals:
 
 # %% mystnb={"image": {"alt": "Map of all bundled crystals: first against second principal component of the pretrained embedding, one dot per crystal, coloured by its most electronegative element: oxygen or another of its group, nitrogen or another of its group, a halogen, or another element. The right half holds almost only crystals of the last class; in the left half all classes overlap."}}
 from course_lib.teaching.figures.pretrained import plot_embedding_map
@@ -106,17 +106,18 @@ from course_lib.teaching.figures.results import plot_parity
 plot_parity(y, {"pretrained energy as it is": pretrained[ENERGY]})
 
 # %% [markdown]
-# It is off by several electronvolts. CHGNet predicts a *total* energy, measured from free atoms of another code's
-# pseudopotentials; a formation energy is measured from the pure elements. On top of that, the Materials Project
-# shifts the energies of some elements, oxygen and fluorine among them, to agree better with experiment
-# {cite:p}`wang2021corrections`. Both differences have nearly one form: a fixed amount for each atom, which depends only on
-# its element. So
+# It is off by several electronvolts. CHGNet predicts a *total* energy, whose zero is a convention of the code that
+# computed its training data; a formation energy is measured from the pure elements. On top of that, the Materials
+# Project shifts the energies of some elements, oxygen and fluorine among them, to agree better with experiment
+# {cite:p}`wang2021corrections`. Both differences have nearly one form: a fixed amount for each atom, which depends
+# only on its element. So
 #
 # $$ E_\text{ours} \approx E^\text{pre} + \sum_z x_z\, \mu_z $$
 #
 # - $E^\text{pre}$: the pretrained energy per atom;
 # - $x_z$: the share of element $z$ among the atoms of the crystal;
-# - $\mu_z$: the **reference of an element**, in eV/atom, the same in all crystals. It is unknown, and we fit it.
+# - $\mu_z$: the **reference of an element**, in eV/atom, the same in all crystals. It is unknown, and we fit it by
+#   least squares.
 #
 # By hand, with four crystals that hold four elements:
 
@@ -139,9 +140,10 @@ assert rank == 3
 
 # %% [markdown]
 # Four equations, but only three of them are independent. Why? All four crystals are neutral salts. Add to each
-# reference some multiple of its ion's charge (+1 for Na, +2 for Ca, −2 for O, −1 for F), and no sum changes. So these
-# crystals cannot tell us the four references, and `lstsq` returns the smallest ones that fit. For other neutral crystals
-# of these elements that does not matter. Let us predict the other structures of the same formulas:
+# reference the charge of its ion (+1 for Na, +2 for Ca, −2 for O, −1 for F), times the same number for all: no sum
+# changes. So these crystals cannot tell us the four references, and of all that fit equally well `lstsq` returns the
+# smallest. For other neutral crystals of these elements that does not matter. Let us predict the other structures of
+# the same formulas:
 
 # %%
 same = crystals["formula"].isin(crystals.loc[fitted, "formula"])
@@ -156,9 +158,8 @@ assert error < y[others].std() / 3
 # Four numbers fitted, none of them about structure, and the energies of structures that were not fitted come out with a
 # small error: the differences between structures are CHGNet's work.
 #
-# The library does the same for all elements (`DeltaLearning` without a model). A crystal that it can use needs three
-# things in its row: the energy, the shares of the elements, and later the features of a model. Here with the same four
-# crystals:
+# The library does the same for all elements (`DeltaLearning` without a model). It reads one row per crystal: the
+# energy, the shares of the elements and, later on, the features for a model. Here with the same four crystals:
 
 # %%
 from course_lib.composition import magpie
@@ -217,9 +218,9 @@ print(f"{left:.2f} eV/atom with one reference per element")
 # which those with similar features count most. The features are the two views of this course: Magpie for the composition, and the
 # local environments of the atoms, from the crystal graph, for the structure.
 #
-# First the rules. The folds are by formula. A third of the formulas is set aside: they are trained on but never judged,
-# and if a setting is tuned, it is tuned on them (`data/results/PROTOCOL.md`). On this page nothing is tuned. All methods
-# have the settings of the library.
+# First the rules. The folds are by formula: the first five of the protocol (`data/results/PROTOCOL.md`). A third of
+# the formulas is set aside for tuning: models are trained on them, but never judged on them. On this page nothing is
+# tuned. All methods have the settings of the library.
 
 # %%
 from course_lib.experiments.protocol import N_FOLDS, folds_of
@@ -268,7 +269,8 @@ assert np.abs(delta.predict(table[test]) - delta_by_hand).max() < 0.01
 # %% [markdown]
 # ## What is joining worth?
 #
-# We have a new view and three ways to use it. The comparison has six methods:
+# We have a new view, as an embedding and as an energy, and can use either with our own features or without. We
+# compare six methods:
 #
 # | method | reads |
 # |---|---|
@@ -343,10 +345,11 @@ more = 1 - mean["embedding_composition"] / mean["embedding"]
 measured("next_to", f"{more:.0%} less error with Magpie than with the embedding alone")
 
 # %% [markdown]
+# (The first number is the error of always predicting the mean.)
+#
 # The embedding alone is about as good as the two views of this course together, which took 303 numbers. Still, Magpie
-# next to it takes away much of the error on average. CHGNet knows the elements in its own way, as far as it needs them for
-# forces and for its own zero of energy; and the mean over the atoms keeps only part of that. (Notebook 8 says when joining
-# two views helps: when both are strong and err on different crystals.)
+# next to it takes away much of the error on average. A likely reason: CHGNet knows the elements only as far as it
+# needs them for forces and for its own zero of energy, and the mean over the atoms keeps only a part of that.
 #
 # But the largest step is to use the energy in place of the embedding. With nothing but one constant per element it
 # leaves all the models behind that learn from features. And delta learning adds the two views of this course on top.
@@ -395,13 +398,14 @@ for name, row in gains[~gains["shown"].astype(bool)].iterrows():
     )
 
 # %% [markdown]
-# A gain is *shown* if its interval lies above zero. Where it does not, `detectable` says how large the gain would have had
-# to be: five folds are few, and a gain below that may well be real. (The recorded comparisons of this course repeat the
-# five folds five times; whether features on top of the energy pay is one of their primary questions.)
+# A gain is *shown* if its interval lies above zero. Where it does not, look at `detectable`, the detectable
+# difference of notebook 8: five folds are few, and a smaller gain may well be real. (The protocol repeats the five
+# folds five times; whether features on top of the energy pay is one of its primary questions.)
 #
 # ## Fifty crystals and a minute
 #
-# Delta learning should shine where crystals are few. You have computed fifty crystals. Is that enough?
+# Delta learning should shine where crystals are few. Suppose that you have computed the energies of fifty. Is that
+# enough?
 #
 # > **Predict.** How many training crystals, of all kinds, does the pretrained energy with references need to beat the
 # > kernel ridge on both views that was trained on *all* of them?
@@ -465,11 +469,12 @@ assert hit > 0.1
 
 # %% [markdown]
 # There are more unknown references than crystals. An element that occurs in no training crystal has the reference 0,
-# which is wrong by several electronvolts, and the others are not settled either, as with our four salts. A kernel ridge
-# has no such gaps: an element that it has not seen resembles others in Magpie's numbers.
+# which is wrong by as much as several electronvolts, and the others are not settled either, as with our four salts. A
+# kernel ridge has no such gaps: an element that it has not seen resembles others in its features.
 #
-# So the number that counts is crystals *per element*. Few people compute fifty crystals of fifty elements. Suppose that
-# you study salts: alkali and alkaline-earth metals with oxygen, sulfur and their heavier relatives, and with halogens.
+# So the number that counts is crystals *per element*. Few people compute fifty crystals of fifty elements. Suppose
+# that you study salts: alkali and alkaline-earth metals with oxygen, sulfur and their heavier relatives, and with
+# halogens. (A few alloys of these metals are among them.)
 
 
 # %%
@@ -544,10 +549,11 @@ to_both.rename(LABELS).round(3)
 
 # %% [markdown]
 # The kernel ridges above were trained on the gap as well, since a second target costs them nothing. The table has the
-# differences to kernel ridge on both views, in eV, with all training crystals and intervals for three comparisons. With few
-# crystals the embedding next to Magpie has the smallest mean error. With all of them Magpie with the local environments
-# has it: what they say about gaps can be learned from enough crystals, and the embedding was made for something else.
-# A pretrained view is best at what it was trained for.
+# error of each method minus that of kernel ridge on both views, in eV, with all training crystals and intervals for
+# three comparisons. With few crystals the embedding next to Magpie has the smallest mean error. With all of them
+# Magpie with the local environments has it. (Where an interval includes zero, the order of two methods is not shown.)
+# That fits what one expects: enough crystals teach a model what our own features say about gaps, while the embedding
+# was made for something else. A pretrained view is best at what it was trained for.
 #
 # ## What it may have seen
 #
@@ -555,17 +561,18 @@ to_both.rename(LABELS).round(3)
 # data were chosen by others. Its makers took relaxations of the Materials Project, and many of our simple crystals are
 # in that database: rock salt is rock salt. For a pretrained model, "unseen" can mean three things:
 #
-# 1. *this label was not seen*: true here, since our energies were computed for this course, with another code. But they
-#    are PBE energies, and so are those that CHGNet was trained on. For a crystal in both, the two labels differ by little
-#    more than the references;
+# 1. *this label was not seen*: true here, since our energies were computed for this course, with another code. But
+#    they are PBE energies, and so are most of those that CHGNet was trained on. (Oxides and fluorides of some
+#    transition metals have an additional term there, the Hubbard U.) For most crystals in both, the two labels differ
+#    by little more than the references;
 # 2. *this crystal was not seen*, with any label: not true for many of ours;
 # 3. *nothing like it was seen*: hardly ever true of a network trained on a million structures.
 #
-# Our folds by formula hide a formula from the model that *we* train, in the first sense. They cannot hide it from the
-# pretrained network. So we look at the second sense. A crystal of ours *has a match* if the Materials Project holds one
-# with the same formula and space group whose structure pymatgen's `StructureMatcher` fits. We searched a snapshot with
-# the crystals that the CGCNN paper {cite:p}`xie2018cgcnn` lists. It is a part of the database, so a match shows that
-# the crystal is there, but "no match" does not show that CHGNet has not seen it.
+# Our folds by formula hide a formula from the model that *we* train. They cannot hide it from the pretrained network.
+# So we look at the second meaning. A crystal of ours *has a match* if the Materials Project holds one with the same
+# formula and space group whose structure pymatgen's `StructureMatcher` fits. We searched only the crystals that the
+# CGCNN paper {cite:p}`xie2018cgcnn` lists, a part of the database. So a match shows that the crystal is there, but
+# "no match" does not show that CHGNet has not seen it.
 
 # %%
 from course_lib.matches import stored_matches
@@ -627,16 +634,18 @@ less = 1 - wide.groupby("method").mean().loc["pretrained_references"].pipe(
 measured("match", f"{less:.0%} less error with a match, on average")
 
 # %% [markdown]
-# On average, the methods that use the pretrained energy are better on crystals with a match, while these crystals are not
-# easier for a model of the composition. How sure is that? The intervals are for six comparisons and wide, because a fold
-# has few crystals with a match. Where one includes zero, nothing is shown, and `detectable` says how large the difference
-# would have had to be. Memory would look like this. But so would something else: crystals in a database are mostly those
-# that exist, many of them rock salts and zinc blendes, and CHGNet was trained on crystals near their equilibrium, so it is
-# at home there. These data cannot tell the two apart.
+# On average, the methods that use the pretrained energy are better on crystals with a match, while these crystals are
+# not easier for a model of the composition. How sure is that? The intervals are for six comparisons and wide, because
+# a fold has few crystals with a match. Where one includes zero, nothing is shown, and `detectable` says how large a
+# difference could have been detected.
 #
-# The other row matters more for you: *without* a match the pretrained energy still leaves the models far behind that
-# read only our features. What it knows is not a list of crystals. If you want a number for the crystals that you will
-# invent, quote the error on crystals without a match.
+# A network that remembers its training crystals would look like this. But so would something else: crystals in a
+# database are mostly those that exist, many of them rock salts and zinc blendes, and CHGNet was trained on crystals
+# near their equilibrium, so it is at home there. These data cannot tell the two apart.
+#
+# The lower panel matters more for you: *without* a match the pretrained energy still leaves the models far behind
+# that read only our features. What it knows is not a list of crystals. If you want a number for the crystals that you
+# will invent, quote the error on crystals without a match.
 #
 # And one test would be worthless: crystals of the Materials Project itself. There the network has seen the crystal *and*
 # the label. An error on them, however small, says how well it remembers. In notebook 7, ALIGNN and the others were
@@ -679,12 +688,13 @@ else:
 # ## What we saw
 #
 # - A pretrained energy is useless as it is and very good with one fitted reference per element.
-# - Delta learning trains a model on what is left. It has the smallest error of this page.
+# - Delta learning trains a model on what is left. It has the smallest mean error of this page.
 # - The embedding alone is about as good as Magpie and local environments together, and Magpie next to
 #   it helps on average.
 # - What counts is crystals per element: fifty are enough for a family of salts, and far too few for all kinds of
 #   crystals.
-# - For the band gap, which CHGNet was not trained on, its embedding leads only while crystals are few.
+# - For the band gap, which CHGNet was not trained on, its embedding next to Magpie has the smallest mean error only
+#   while crystals are few.
 # - "Unseen" needs care. Report crystals with and without a match, and never test on the data that it was trained on.
 #
 # | strengths | weaknesses |

@@ -28,9 +28,10 @@
 #
 # Matbench {cite:p}`dunn2020matbench` is a set of public tasks, from hundreds of crystals to more than a hundred
 # thousand. Everybody uses the same folds, so results can be compared. We look at five entries of its leaderboard. The
-# forest reads the composition. MODNet {cite:p}`debreuck2021modnet` reads selected features of composition and
-# structure. CGCNN, ALIGNN and coGN {cite:p}`ruff2024cogn` are graph networks. ALIGNN reads angles on a line graph; coGN
-# does without them, and its sister coNGN adds them.
+# forest, RF-SCM/Magpie, reads Magpie features and the sine Coulomb matrix of the crystal (notebook 7), so it is a
+# hybrid, unlike the forest of this course. MODNet {cite:p}`debreuck2021modnet` reads selected features of composition
+# and structure. CGCNN, ALIGNN and coGN {cite:p}`ruff2024cogn` are graph networks. ALIGNN reads angles on a line
+# graph; coGN does without them, and its sister coNGN adds them.
 #
 # The units differ from task to task. So each error is divided by that of a *dummy* that always predicts the mean.
 #
@@ -63,16 +64,14 @@ assert (many.nlargest(3, "crystals")["best"] == "coGN").all(), "without line gra
 tasks.round(2)
 
 # %% [markdown]
-# (The forest on the leaderboard, RF-SCM/Magpie, reads Magpie features and, where structures are given, the sine Coulomb
-# matrix of the crystal. So it is a hybrid, unlike the forest of this course.)
-#
 # The column *best* covers all entries of our copy, not only the five in the figure. With few crystals, selected
-# features win two of three tasks. With more than 10,000, a graph network wins every time. The three largest tasks go to
-# coGN, which has no line graph: angles are one way to improve a graph network, but not the only one.
+# features win two of three tasks: no graph network is best there. With more than 10,000, a graph network wins every
+# time. The three largest tasks go to coGN, which has no line graph: angles are one way to improve a graph network,
+# but not the only one.
 #
-# Size is not everything. The forest is furthest behind on the perovskites, which are not the largest task. And
-# `mp_e_form` and `mp_gap` are of similar size, yet the distance between forest and ALIGNN is very different: the
-# property matters as well.
+# The forest comes closest to ALIGNN on two of the three smallest tasks. But size is not everything. On the third it
+# is far behind, and furthest on the perovskites, which are not the largest task. And `mp_e_form` and `mp_gap` are of
+# similar size, yet the distance between forest and ALIGNN is very different: the property matters as well.
 
 # %%
 gap = tasks["forest / ALIGNN"]
@@ -147,8 +146,10 @@ assert abs(read.tasks_map[TASK].scores.mae.mean - scores["mae"].mean()) < 1e-9
 scores.round(3)
 
 # %% [markdown]
-# The table has five folds, each with the package's own scores. `is_valid` is the package's verdict: no fold is missing,
-# each has a prediction for each of its test crystals, and the file has not been changed since.
+# The table has five folds, each with the package's own scores: the mean absolute error, the root of the mean squared
+# error, the mean absolute error as a share of the true value (huge where that is near zero), and the largest error.
+# `is_valid` is the package's verdict: no fold is missing, each has a prediction for each of its test crystals, and
+# the file has not been changed since.
 #
 # The rules cannot check how you chose your settings. If you try ten networks on the test folds and submit the best, the
 # leaderboard will accept it, and it is wrong. `benchmark` sets aside one eighth of each training part to choose the
@@ -163,8 +164,9 @@ assert len(fold) + sum(map(len, others)) == len(graphs), "and none is left out"
 # %% [markdown]
 # ## Where the memory goes
 #
-# > **Predict.** A crystal graph of 30 atoms has about 400 edges, and an edge takes some 20 bytes: two atoms, three
-# > coordinates. How much memory do the graphs of 130,000 such crystals take, and how much has to be in memory at a time?
+# > **Predict.** A crystal graph of 30 atoms has about 400 edges, and an edge takes some 20 bytes: two atoms and three
+# > coordinates, four bytes each. How much do the graphs of 130,000 such crystals take, and how much of it has to be in
+# > memory at a time?
 # >
 # > <!-- predict: memory; about 10 MB; about 100 MB; about 1 GB; about 10 GB -->
 #
@@ -190,12 +192,14 @@ assert isinstance(graphs.vector, np.memmap)
 
 # %% [markdown]
 # Building works in the same way, a few hundred crystals at a time. The next figure shows what was measured, up to the
-# size of `matbench_mp_e_form`, on generated crystals of 30 atoms. Lines: peak memory of a process, without the pieces
-# of files that the system can drop at any time. Crosses: what two users of the published ALIGNN code reported at the
-# time, in its public issues [93](https://github.com/usnistgov/alignn/issues/93) and
-# [90](https://github.com/usnistgov/alignn/issues/90). One was a job with 28,000 CIF files that was killed at 500 GB,
-# for a reason that the thread does not settle; the other took 66 GB for two processes with 400,000 crystals. Their
-# crystals were different, so this is not a race. Since then, that code has gained a database on disk.
+# size of `matbench_mp_e_form`, on generated crystals of 30 atoms.
+#
+# - **Lines**: peak memory of a process, without the pieces of files that the system can drop at any time.
+# - **Crosses**: what two users of the published ALIGNN code reported in its public issues. In
+#   [93](https://github.com/usnistgov/alignn/issues/93) a job with 28,000 CIF files was killed at 500 GB, for a reason
+#   that the thread does not settle. In [90](https://github.com/usnistgov/alignn/issues/90) two processes with 400,000
+#   crystals took 66 GB. Their crystals were different, so this is not a race. Since then, that code has gained a
+#   database on disk.
 
 # %% mystnb={"image": {"alt": "Peak memory against the number of crystals on logarithmic axes. Building from a stream stays flat up to 130,000 crystals, training nearly so, both below one gigabyte; building in memory rises. Two crosses far above: 500 gigabytes at 28,000 crystals and 66 at 400,000."}}
 from course_lib.teaching.figures.scaling import plot_memory
@@ -215,11 +219,12 @@ large = measured.loc[measured["crystals"] >= 28_000, columns].set_index("step")
 large.round().astype("Int64").astype("string").fillna("")
 
 # %% [markdown]
-# All sizes are in megabytes. `disk_mb` answers the first question: 130,000 times 400 edges times 20 bytes are 1,000 MB,
-# and the rest adds a little. `own_mb` answers the second, and is the line in the figure; `all_mb` also includes the
-# pieces of the mapped files. The machine was also doing other work, so take the seconds as a rough guide.
+# All sizes are in megabytes. `disk_mb` answers your first prediction: 130,000 times 400 edges times 20 bytes are
+# about 1 GB, and what belongs to atoms and crystals adds a little. `own_mb` answers the second, and is the line in
+# the figure; `all_mb` also includes the pieces of the mapped files. The machine was also doing other work, so take
+# the seconds as a rough guide.
 #
-# A straight line through the last two points of building estimates what 400,000 crystals would take:
+# A straight line through the last two points of building from a stream estimates what 400,000 crystals would take:
 
 # %%
 built = measured[measured["step"] == "build from a stream"].set_index("crystals")
@@ -238,16 +243,17 @@ assert of_step["build from a stream"].max() < 500 < of_step["build in memory"].m
 # ## Two processes that work as one
 #
 # With several GPUs, each gets its part of every batch. Each computes the gradient of its part; the gradients are
-# averaged; all take the same step {cite:p}`li2020ddp`. This is *data-parallel* training, DDP in PyTorch. For a step to
-# be the same as on one device with the whole batch, three things must hold:
+# averaged; all take the same step {cite:p}`li2020ddp`. This is *data-parallel* training, DDP in PyTorch. For a step
+# to be the same as on one device with the whole batch, three things must hold:
 #
 # - the batch size counts all devices together. Eight devices with 64 crystals each make a batch of 512: a different
 #   training run, which needs a different learning rate {cite:p}`goyal2017minibatch`;
-# - no crystal is used twice to make the parts equally large, as common loaders do;
+# - no crystal is used twice (common loaders repeat some, to make all parts equally large);
 # - the **batch norm** {cite:p}`ioffe2015batchnorm` uses the mean and spread of the whole batch.
 #
-# The last one is easily forgotten. Without it, every process normalises by its own part, and the smaller the part, the
-# noisier its mean. (The numbers are in standard deviations.)
+# The last one is easily forgotten. Without it, every process normalises by its own part, and the smaller the part,
+# the noisier its mean. Here are made-up features, normalised in parts and as a whole. (The mean difference is in
+# standard deviations.)
 
 # %%
 import torch
@@ -264,8 +270,9 @@ for n_processes in (1, 2, 8, 32):
 assert off > 0.3
 
 # %% [markdown]
-# `course_lib` sums over all processes instead. Let us see whether two processes then do the same as one. We run the
-# same training once in this process and once in two. The commands are those of a terminal, after the word `course-lib`.
+# `course_lib` takes the sums for the mean and the spread over all processes. Let us see whether two processes then do
+# the same as one. We run the same training once in this process and once in two. The commands are those of a
+# terminal, after the word `course-lib`.
 #
 # > **Predict.** To how many digits will the two validation errors agree?
 # >
@@ -307,8 +314,9 @@ print(f"difference of the validation errors: {difference:.6f} eV/atom")
 assert difference < 1e-4
 
 # %% [markdown]
-# Sums in another order round differently, so the last digits may differ; over many steps such differences grow. The
-# tests of this library do the same with every network of the course, and check that each crystal is used once.
+# The first digits agree, the last need not: sums in another order round differently, and over many steps such
+# differences grow. The tests of this library do the same with every network of the course, and check that each
+# crystal is used once.
 #
 # ## Killed at night
 #
@@ -342,7 +350,8 @@ assert off < 1e-6
 # Shuffling and dropout also continued where they had stopped. If you continue with other crystals, other settings, or
 # another version of the library, you get an error that says what differs.
 #
-# The trained model predicts crystals from files. The second crystal has elements that no training crystal had:
+# The trained model predicts crystals from files. The second crystal has elements that no training crystal had. The
+# column `outside` says what is out of domain:
 
 # %%
 from pymatgen.core import Lattice, Structure
@@ -392,16 +401,16 @@ needed = 5 * 500 * sizes["mp_e_form"] * 4 / 5 * 7 / 8 / (7 * 24 * 3600)
 print(f"{needed:.0f} crystals a second, {needed / fastest['alignn']:.0f} times as many")
 
 # %% [markdown]
-# **No GPU was available for this course, so these tables have no GPU, and we do not guess.** If you have one, you can
-# add the rows with
+# **No GPU was available for this course, so these tables have no row for one, and we do not guess.** If you have one,
+# you can add its rows with
 #
 # ```bash
 # python tools/benchmarks/bench_device.py --record data/results/device.jsonl
 # ```
 #
-# It measures both networks in single precision and bf16, with and without `torch.compile`, with batches made in the
-# loop and with batches on the device. It also measures how a step divides into its parts. On the CPU they are, in
-# percent of a step:
+# It measures both networks with numbers of 32 bits and of 16 (`bf16`), with and without `torch.compile`, with batches
+# made in the loop and with batches that are already on the device. It also measures how the time of a step divides
+# into its parts. On the CPU they are, in percent of a step:
 
 # %%
 parts = ["batch", "move", "forward", "backward", "optimizer"]
@@ -456,8 +465,8 @@ assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
 #
 # ## What we saw
 #
-# - On small tasks selected features keep up with graph networks or win; on large ones graph networks win, with line
-#   graphs and without.
+# - On two of the three small tasks selected features win; on all large ones graph networks win, with line graphs and
+#   without.
 # - Memory need not grow with the number of crystals: whatever a step does not need stays on the disk.
 # - Several processes take the same steps as one, if batch size, shuffling and batch norm refer to the whole batch.
 # - A run that can be killed at any time is worth more than a fast one.
