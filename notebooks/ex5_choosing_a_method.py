@@ -23,11 +23,11 @@
 # %% [markdown]
 # ## The three
 #
-# - **A** has 30,000 crystals with formation energies, one GPU and two weeks, of which one is for computing. Accuracy on *new
-#   formulas* comes first.
+# - **A** has 30,000 crystals with formation energies, one GPU and two weeks, of which one is for computing. Accuracy
+#   on *new formulas* comes first.
 # - **B** has 100,000 crystals with formation energies, several GPUs and no deadline. Only the error counts.
-# - **C** has a forest and a CGCNN, both trained and in use, and the predictions of both for crystals that they were not
-#   trained on. Something better is welcome, but not at a risk: nothing may be trained again.
+# - **C** has a forest and a CGCNN, both trained and in use, and the predictions of both for crystals that they were
+#   not trained on. Something better is welcome, but without risk: nothing may be trained again.
 #
 # There are two kinds of evidence. The first is the course's own runs: the same folds for all methods, several seeds,
 # everything recorded. Late fusion is computed from the predictions of its two parents.
@@ -103,7 +103,8 @@ if check_worth_considering(worth_considering):  # once your answer is right
 assert quotient.idxmin() == cost["seconds"].idxmax()
 
 # %% [markdown] tags=["solution"]
-# Here the quotient picks the method that takes longest, because a long time makes it small. It rewards wasted time.
+# Was this your prediction? The quotient picks the method that takes longest, because a long time makes it small. It
+# rewards wasted time.
 
 # %% [markdown] tags=["task"]
 # ## Task 2: How long will it take?
@@ -152,8 +153,8 @@ if check_campaign_days(campaign_days):  # once your answer is right
         print(f"{situation}: days on one core\n{table.to_string()}\n")
 
 # %% [markdown] tags=["after"]
-# That is on one core. A GPU is faster; by how much has to be measured. What one core can do in time, a GPU can, too.
-# The estimate makes two assumptions: the same number of epochs, and crystals as large as ours.
+# That is on one core, with four fifths of the crystals in each training set. A GPU should be faster; by how much has
+# to be measured. The estimate makes two assumptions: the same number of epochs, and crystals as large as ours.
 
 # %% [markdown] tags=["task"]
 # ## Task 3: Which methods remain?
@@ -240,9 +241,9 @@ plot_error_ratios(ratios, sizes, "error of the forest divided by the error of AL
 board[["perovskites (eV/cell)", "mp_e_form (eV/atom)"]]
 
 # %% [markdown]
-# The three that the course also has are `RF-SCM/Magpie` (a forest), `CGCNN v2019` and `ALIGNN`. The forest on the
-# leaderboard reads a description of the structure, the sine Coulomb matrix, alongside Magpie; that of the course reads
-# only Magpie.
+# Three of these models are of a kind that the course has, too: `CGCNN v2019`, `ALIGNN` and the forest
+# `RF-SCM/Magpie`. But this forest reads a description of the structure alongside Magpie, the sine Coulomb matrix;
+# that of the course reads only Magpie. And this ALIGNN is larger than ours.
 
 # %% [markdown] tags=["task"]
 # ## Task 4: Three answers

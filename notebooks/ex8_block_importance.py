@@ -154,8 +154,9 @@ check_shuffled(shuffled)
 #
 # $$ I_c = v(s) - v(c, s), \qquad I_s = v(c) - v(c, s) $$
 #
-# with the error $v$ of a model that has the composition $c$, the structure $s$, or both. Another random order gives
-# another number, so we repeat this `n_repeats` times.
+# Here $v$ is the error of the model with what stands in the brackets: the composition $c$, the structure $s$, or
+# both. What it does not have is shuffled. Another random order gives another number, so we repeat this `n_repeats`
+# times.
 #
 # 1. Write `importance(...)`. It returns one row for the composition and one for the structure; each holds the mean and
 #    the standard deviation over the repeats.
@@ -214,7 +215,8 @@ if check_importance(importance, measured, model, parts):  # once your answer is 
     display(plot_block_values({"permutation\nimportance": by_hand}, "eV/atom"))
 
 # %% [markdown] tags=["solution"]
-# What if the composition had been set to zero, and only the structure shuffled? And what if both had been measured on the
+# Was your factor, from the beginning, near the quotient of the two bars? Now two other ways to measure: what if the
+# composition had been set to zero, and only the structure shuffled? And what if both had been measured on the
 # training crystals?
 
 # %% tags=["solution"]
@@ -228,19 +230,19 @@ assert measured[0, 0] - measured[1, 0] > 3 * measured[:, 1].max(), "beyond the s
 assert abs(zeros - measured[0, 0]) > 2 * measured[0, 1], "zero is another loss"
 
 # %% [markdown] tags=["solution"]
-# The number for zeros has little to do with that for shuffling: it tells what the network predicts for a crystal that
-# cannot exist. It cannot be compared fairly with a shuffled structure. On the training crystals, the importance of a
-# block also includes what the network memorised.
+# The number for zeros is not the one for shuffling: it tells what the network predicts for a crystal that cannot
+# exist. It cannot be compared fairly with a shuffled structure. On the training crystals, the importance of a block
+# also includes what the network memorised.
 
 # %% [markdown] tags=["task"]
 # ## Task 3: Share the whole gain
 #
-# The two importances do not add up to anything in particular. Information that is in both blocks counts for neither,
-# since the other block makes up for it; and in a model that is already wrong, losing a second block may matter less.
-# The Shapley value fixes that. Add the blocks one after the other, and note by how much each *lowers* the error when it
-# is added. There are two orders. The value $\phi$ of a block is its mean over both.
+# The two importances need not add up to the whole gain. Information that is in both blocks counts for neither, since
+# the other block makes up for it. And a gain that needs both blocks counts twice. The *Shapley value* fixes that. Add
+# the blocks one after the other, and note by how much each *lowers* the error when it is added. There are two orders.
+# The value of a block is the mean over both.
 #
-# Suppose that the error of a model is 1.0 with neither block (both are those of some other crystal), 0.4 with its
+# Suppose that the error of a model is 1.0 with neither block (each is that of some other crystal), 0.4 with its
 # composition only, 0.7 with its structure only, and 0.3 with both, in eV/atom.
 #
 # 1. With pencil and paper: how much does the composition lower the error if it comes first? If it comes second? What is
@@ -338,7 +340,7 @@ for table in tables.values():
     assert gap > 3 * table["std"].max(), "composition first, far beyond the spread"
 
 # %% [markdown] tags=["solution"]
-# A block does not contribute the same in both orders. As the second block it contributes less if the first holds the
+# A block need not contribute the same in both orders. As the second block it contributes less if the first holds the
 # same information. It contributes more as the second if it needs the first: the right structure is of little use to a
 # model that is wrong about the elements. Permutation importance looks only at the second place, so its sum may be
 # smaller or larger than the whole gain.
@@ -406,8 +408,8 @@ pd.DataFrame(shared, columns=["mean", "std"], index=["first", "second"]).round(3
 #
 # - To take a block away, give each crystal the block of another one. Shuffle whole rows, treat both blocks in the same
 #   way, use crystals that the model was not trained on, and repeat several times.
-# - Permutation importance asks what would be lost. Information that is in both blocks counts for neither, and losing a
-#   second block may matter less.
+# - Permutation importance asks what would be lost. Information that is in both blocks counts for neither, and a gain
+#   that needs both counts twice.
 # - Shapley values share the whole gain, and add up to it.
 # - Both describe the model. What is *in* a block, and what matters in nature, are different questions.
 #

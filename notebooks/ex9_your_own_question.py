@@ -56,14 +56,16 @@ crystals[TARGET].describe()[["mean", "std", "min", "max"]].round(2)
 # %% [markdown] tags=["task"]
 # ## Task 1: What could you detect?
 #
-# Suppose that the differences of two errors have the standard deviation $s$ over $k$ folds. A study with
-# $m$ comparisons shows a difference with a probability of 80 % if it is as large as
+# Suppose that the differences of two errors have the standard deviation $s$ over $k$ folds. The folds share training
+# crystals, so the standard error of their mean is not $s/\sqrt{k}$, but larger (notebook 1): $s \sqrt{1/k +
+# n_\text{test}/n_\text{train}}$, with $n_\text{test}/n_\text{train} = 1/(k-1)$ for folds of equal size. A study with
+# $m$ comparisons shows a difference with a probability of about 80 % if the true difference is
 #
 # $$ \bigl(t_{1 - 0.025/m} + t_{0.8}\bigr)\; s \sqrt{\frac{1}{k} + \frac{1}{k-1}} $$
 #
-# $t_p$ is the quantile of Student's t with $k - 1$ degrees of freedom, `stats.t.ppf(p, k - 1)`. The first quantile is
-# that of the interval; the second makes sure that the interval excludes zero in four studies out of five. The root
-# corrects for folds that share training crystals (notebook 1), with $n_\text{test}/n_\text{train} = 1/(k-1)$.
+# Here $t_p$ is the quantile of Student's t with $k - 1$ degrees of freedom, `stats.t.ppf(p, k - 1)`. The first
+# quantile belongs to the interval, which has the level $1 - 0.05/m$ (notebook 2). The second makes the interval
+# exclude zero in four studies out of five.
 #
 # 1. Write `detectable_effect(spread, n_folds, n_comparisons)`.
 
@@ -311,10 +313,10 @@ assert found.diff(axis=1)["second"].std() > 1.3 * spread, "more spread than expe
 # %% [markdown] tags=["solution"]
 # This is an honest end: the graph network is ahead on average, but nothing is shown, and the claim is not excluded
 # either. The differences scatter about twice as much from fold to fold as we expected from the earlier study. So the
-# study could only detect effects twice as large as planned: the networks had one seed and few epochs, and most gaps are
-# zero (notebook 6). The report says so, with the interval and the spread. The next study has a new plan: the methods'
-# own settings, three seeds, and the spread that was found here. It does not add folds to this one until zero is
-# excluded.
+# study could only detect effects twice as large as planned. Possible reasons: the networks had one seed and few
+# epochs, and most gaps are zero (notebook 6). The report says so, with the interval and the spread. The next study
+# has a new plan: the methods' own settings, three seeds, and the spread that was found here. What you must not do is
+# add folds to this study until its interval excludes zero.
 
 # %% [markdown]
 # ## What to remember
