@@ -33,7 +33,7 @@ def narrow_forms(notebook: str) -> Iterator[tuple[str, bytes]]:
 
 
 def with_narrow_forms(html: str, names: set[str]) -> str:
-    """Return a page on which the images of these `names` have a narrow form beside them."""
+    """Return a page on which the images of these `names` have a narrow form alongside."""
 
     def picture(found: re.Match) -> str:
         folder, name = found.groups()
