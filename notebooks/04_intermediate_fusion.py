@@ -23,7 +23,7 @@
 # **You need** notebooks 1 to 3. **Time to read:** 40 min. **Time to run:** at most 80 s on two cores.
 
 # %% [markdown]
-# ## Four places to meet
+# ## Four ways to join
 #
 # Early fusion concatenated two vectors, late fusion averaged two predictions. Between the first layer and the last
 # there are more places. Below, each row has the same graph network; the part before its dense layers is called the
@@ -144,9 +144,9 @@ plot_scales(factors, ionic, "mean deviation of electronegativity")
 
 # %% [markdown]
 # Each row is a crystal, sorted by the average deviation of the electronegativity (notebook 1): metal alloys at the
-# bottom, ionic crystals at the top. Each column is one of the 64 atom features. Bright means: multiplied by more than
-# in the average crystal. The columns are sorted, too: on the right are features with a larger factor in ionic
-# crystals, on the left those with a smaller one. So the same convolution works differently in an alloy and in a salt.
+# bottom, ionic crystals at the top. Each column is one of the 64 atom features; bright means multiplied by more than
+# in the average crystal. The features on the right have a larger factor in ionic crystals, those on the left a smaller
+# one. So the same convolution works differently in an alloy and in a salt.
 
 # %%
 import numpy as np
@@ -218,8 +218,8 @@ print(inspect.getsource(AttentionFusion.forward))
 # > **Predict.** For which crystals does the composition get more weight? The [data card](data_card.ipynb) shows the
 # > prototypes: think of those whose energy depends almost only on the formula. Write down three.
 #
-# We train three networks, `start 0`, `start 1` and `start 2`, which differ only in the seed. The table describes the
-# weight of the composition over the test crystals.
+# We train three networks, `start 0` to `start 2`, with three seeds. The table describes the weight of the composition
+# over the test crystals.
 
 # %%
 import pandas as pd
@@ -256,11 +256,10 @@ print(same_formula.iloc[0], pair.round(2).to_dict())
 assert pair.max() - pair.min() > 1e-3, "so have polymorphs"
 
 # %% [markdown]
-# (The dashed line marks equal weights.) Each crystal has its own weights, and so does each of two polymorphs, because
-# the structure has a score, too. It is tempting to read the figure as a finding about crystals: *these lean on
-# composition, those on structure*. Before we write that into a paper, we look at the other two networks. They have the
-# same crystals, layers and settings; only what follows from the seed differs: initial weights, order of the crystals
-# and dropout.
+# (The dashed line marks equal weights.) Each crystal has its own weights, even each of two polymorphs, because the
+# structure has a score, too. It is tempting to read the figure as a finding about crystals: *these lean on
+# composition, those on structure*. Before we write that into a paper, we look at the other two networks, which differ
+# from the first only in what follows from the seed: initial weights, order of the crystals and dropout.
 #
 # > **Predict.** Will the three networks agree on which crystals lean on the composition? And on the energies?
 # >
@@ -298,11 +297,10 @@ assert len(shared) < 3, "the lists differ"
 # you ask. **The weights describe a network, not the crystals** {cite:p}`jain2019attention`.
 #
 # What we *can* ask of a fitted model is how much worse it gets when it is given the composition of another crystal, or
-# the structure of another. Exercise 8 does this carefully. Here is its method, applied to our three networks. The
-# *gain* is the error with both views from another crystal, minus the error with both from the right one. How much of
-# it is due to the composition? We measure how much the error falls when the right composition is put in: once while
-# the structure is still wrong, once when it is already right. The mean of the two is the composition's *Shapley
-# value*. With that of the structure it adds up to the gain.
+# the structure of another. Exercise 8 does this carefully. Here is its method, for our three networks. The *gain* is
+# the error when both views come from another crystal, minus the error when both are right. The composition's part of
+# it is its *Shapley value*: how much the error falls when the composition is made right, once while the structure is
+# still wrong and once when it is right, averaged. The rest is the structure's part.
 
 # %%
 from course_lib.interpret import block_errors, shapley_values
@@ -385,9 +383,8 @@ print("worst over best of the four:", spread.map("+{:.0%}".format).to_dict())
 # - **Against CGCNN**, which has no composition features at all, no difference is shown either. This is the finding of
 #   notebook 2 again: with so many crystals no gain from these features is shown, wherever they come in.
 #
-# If you predicted a clear winner, think of what the four have in common: the same two sources. They differ in where
-# and how they join them, but the available information is the same. So a good way gains little, but a clumsy one can
-# lose.
+# If you predicted a clear winner, think of what the four have in common: the same two sources. How they join them adds
+# no information. So a good way gains little, but a clumsy one can lose.
 #
 # ## What does it cost?
 #
@@ -412,8 +409,8 @@ price.rename(index=LABELS).to_frame("an epoch, times CGCNN").round(2)
 # - Scale and shift start as "no change", so the network starts as CGCNN and learns how much to use the composition.
 # - A softmax over two views is a gate. It gives each crystal its own weights, but networks with similar predictions can
 #   have different weights. Read such weights as a part of the network, not as a finding about crystals.
-# - All four have the same two sources; where and how they join them differs. Between early, intermediate and late
-#   fusion no difference is shown; attention fusion is behind.
+# - All four have the same two sources. Between early, intermediate and late fusion no difference is shown; attention
+#   fusion is behind.
 #
 # | strengths | weaknesses |
 # |---|---|

@@ -75,8 +75,8 @@ kinds
 # %% [markdown]
 # For an atom, both crystals are the same: every V has 12 Ni around it, every Ni has 4 V and 8 Ni, all at the same
 # distance. CGCNN computes an atom's new vector from exactly this. So all Ni atoms share one vector and all V atoms
-# share another, in both crystals, after one round and after a hundred. So CGCNN must give both crystals the same
-# energy, whatever its weights are:
+# share another, in both crystals, after one round and after a hundred. Whatever its weights are, CGCNN must give both
+# crystals the same energy:
 
 # %%
 import torch
@@ -435,8 +435,8 @@ energies = pd.DataFrame(
 )
 
 # %% [markdown]
-# We train CGCNN and ALIGNN (small) on every second of these 75 structures. The rest show whether they have learned the
-# rule or only the examples.
+# We train CGCNN and ALIGNN (small) on every second of these 75 structures. The rest choose the epoch, and show whether
+# the networks have learned the rule or only the examples.
 
 # %%
 from course_lib.training import FitConfig, fit, predict

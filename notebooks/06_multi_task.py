@@ -391,8 +391,8 @@ print(dedent(inspect.getsource(MultiTask.forward)))
 # %% [markdown]
 # ## Choosing the weights
 #
-# An eV of gap and an eV/atom of energy are not the same thing. With $\lambda = (1, 1)$, the importance of each task
-# depends by accident on its spread and its unit.
+# An eV of gap and an eV/atom of energy are not the same thing. With $\lambda = (1, 1)$, for energy and gap, the
+# importance of each task depends by accident on its spread and its unit.
 #
 # > **Predict.** Someone writes the gaps in meV and leaves $\lambda = (1, 1)$. What does the trunk learn?
 # >
@@ -528,9 +528,9 @@ lambda_explorer(sweep, alone, TASKS)
 # %% [markdown]
 # Left: both errors against $\lambda$, the weight of the gap where the energy has 1, with the single-task networks as
 # lines. The grey bands are ± one standard deviation of the five training runs, one per fold. Right: the same choices
-# as points, error of the energy against error of the gap, up to a quarter above the smallest errors. A triangle at the
-# edge stands for a point farther away. Filled marks are on the *trade-off front*: no other choice, weight or scheme,
-# beats them in both errors.
+# as points, error of the energy against error of the gap, up to a quarter above the smallest errors. A small triangle
+# at the edge stands for a point farther away. Filled marks are on the *trade-off front*: no other choice, weight or
+# scheme, beats them in both errors.
 #
 # 1. Move the slider to either end. Which error is far above its smallest value at the left end, and which at the
 #    right?
