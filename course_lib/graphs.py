@@ -302,6 +302,26 @@ class CrystalGraphs:
         Returns
         -------
         torch_geometric.data.Batch
+            What `tensors` returns.
+        """
+        from torch_geometric.data import Batch  # importing PyG takes longer than many a use of this package
+
+        tensors = self.tensors(indices)
+        batch = Batch(**tensors, num_nodes=len(tensors["species"]))
+        batch._num_graphs = len(tensors["y"])  # what Batch.num_graphs reads; from_data_list() sets it the same way
+        return batch
+
+    def tensors(self, indices: Sequence[int] | np.ndarray) -> dict[str, torch.Tensor]:
+        """Return the tensors of the disconnected graph of the crystals at positions `indices` of this view.
+
+        Parameters
+        ----------
+        indices : sequence of int, length B
+            Positions in this view, in the order wanted.
+
+        Returns
+        -------
+        dict of str to Tensor
             ``species`` (N,) int64; ``bond_index`` (2, M) int64, row 0 the source and row 1 the target, sorted by
             target; ``bond_length`` (M,) float32, angstrom; ``bond_count`` (M,) int64, the edges of each bond, and
             ``bond_weight`` (M,) float32, the sum of their weights; ``edge_index`` (2, E) and ``edge_vector`` (E, 3)
@@ -309,8 +329,6 @@ class CrystalGraphs:
             ``y`` (B, n_targets) with 0 where missing and ``y_mask`` (B, n_targets) bool, true where there is a label;
             PyG's ``batch`` (N,) and ``ptr`` (B + 1,).
         """
-        from torch_geometric.data import Batch  # importing PyG takes longer than many a use of this package
-
         rows = self._rows_at(indices)
         atoms, n_atoms = _slices(self.atom_offset, rows)
         bonds, n_bonds = _slices(self.bond_offset, rows)
@@ -323,24 +341,21 @@ class CrystalGraphs:
         number = count.astype(np.float32)
         y = self.y[rows]
         known = ~np.isnan(y)
-        batch = Batch(
-            species=torch.from_numpy(self.species[atoms].astype(np.int64)),
-            cutoff=torch.from_numpy(self.cutoff[atoms]),
-            bond_index=torch.from_numpy(bond_index),
-            bond_length=torch.from_numpy(np.add.reduceat(length, _offsets(count)[:-1]) / number),
-            bond_count=torch.from_numpy(count.astype(np.int64)),
-            bond_weight=torch.from_numpy(number * self.weight[bonds]),
-            edge_index=torch.from_numpy(np.repeat(bond_index, count, axis=1)),
-            edge_vector=torch.from_numpy(vector),
-            composition=torch.from_numpy(self.composition[rows]),
-            y=torch.from_numpy(np.where(known, y, 0).astype(np.float32)),
-            y_mask=torch.from_numpy(known),
-            batch=torch.from_numpy(np.repeat(np.arange(len(rows)), n_atoms)),
-            ptr=torch.from_numpy(ptr),
-            num_nodes=int(ptr[-1]),
-        )
-        batch._num_graphs = len(rows)  # what Batch.num_graphs reads; from_data_list() sets it the same way
-        return batch
+        return {
+            "species": torch.from_numpy(self.species[atoms].astype(np.int64)),
+            "cutoff": torch.from_numpy(self.cutoff[atoms]),
+            "bond_index": torch.from_numpy(bond_index),
+            "bond_length": torch.from_numpy(np.add.reduceat(length, _offsets(count)[:-1]) / number),
+            "bond_count": torch.from_numpy(count.astype(np.int64)),
+            "bond_weight": torch.from_numpy(number * self.weight[bonds]),
+            "edge_index": torch.from_numpy(np.repeat(bond_index, count, axis=1)),
+            "edge_vector": torch.from_numpy(vector),
+            "composition": torch.from_numpy(self.composition[rows]),
+            "y": torch.from_numpy(np.where(known, y, 0).astype(np.float32)),
+            "y_mask": torch.from_numpy(known),
+            "batch": torch.from_numpy(np.repeat(np.arange(len(rows)), n_atoms)),
+            "ptr": torch.from_numpy(ptr),
+        }
 
     def save(self, folder: str | os.PathLike) -> None:
         """Write the graphs to `folder` (made new, or replaced): one ``.npy`` file per array, no pickle.

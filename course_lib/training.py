@@ -19,10 +19,11 @@ import pickle
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -338,7 +339,7 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
             trainer.fit(
                 parts.Fitting(regressor),
                 _training_loader(scaled_train, config.batch_size, trainer.world_size),
-                _loader(scaled_val),
+                _loader(scaled_val, scaled_val.batch),
                 ckpt_path=last_checkpoint if resume else None,
                 weights_only=True,
             )
@@ -393,7 +394,7 @@ def predict(model: CrystalRegressor, graphs: CrystalGraphs) -> pd.DataFrame:
     """
     model.eval()
     with torch.inference_mode():
-        parts = [model(batch.to(model.device)).numpy() for batch in _loader(graphs)]
+        parts = [model(_on(model.device, tensors)).numpy() for tensors in _loader(graphs, graphs.tensors)]
     values = np.zeros((len(graphs), len(model.target_names)))
     for number, part in enumerate(from_all_processes(np.concatenate(parts) if parts else values[:0])):
         values[number :: n_processes()] = part
@@ -472,8 +473,13 @@ def _training_loader(graphs: CrystalGraphs, batch_size: int, n_shares: int) -> D
     return DataLoader(range(len(graphs)), batch_size // n_shares, sampler=share, collate_fn=graphs.batch)
 
 
-def _loader(graphs: CrystalGraphs) -> DataLoader:
-    return DataLoader(range(len(graphs)), _PREDICT_BATCH, sampler=Share(len(graphs)), collate_fn=graphs.batch)
+def _loader(graphs: CrystalGraphs, gather: Callable) -> DataLoader:
+    return DataLoader(range(len(graphs)), _PREDICT_BATCH, sampler=Share(len(graphs)), collate_fn=gather)
+
+
+def _on(device: torch.device, tensors: dict[str, Tensor]) -> SimpleNamespace:
+    """Return the attributes that a network reads of a PyG batch; importing PyG takes longer than many a prediction."""
+    return SimpleNamespace(**{name: tensor.to(device) for name, tensor in tensors.items()})
 
 
 @contextmanager

@@ -324,6 +324,15 @@ def test_predict_prints_a_row_for_each_file(run, trained, small):
     assert set(found["method"]) == {"cgcnn"}
 
 
+def test_a_prediction_waits_for_no_package_that_it_does_not_need(trained, small):
+    arguments = ["predict", "--model", str(trained), str(next(small.glob("*.cif")))]
+    code = f"import sys; from course_lib import cli; assert cli.main({arguments}) == 0; print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines())
+    assert "torch" in loaded
+    assert not loaded & {"torch_geometric", "torch._dynamo", "lightning", "sklearn", "matminer", "matplotlib"}
+
+
 @pytest.mark.parametrize(("name", "separator"), [("tsv", "\t"), ("table", r"\s\s+")])
 def test_other_formats(run, trained, small, name, separator):
     file = next(small.glob("*.cif"))
