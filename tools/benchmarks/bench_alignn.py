@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from bench_training import displaced
 from pymatgen.core import Structure
-from timing import interleaved_ratio, verdict
+from timing import interleaved_ratio, verdict, where_time_goes
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, silu
 from torch_geometric.data import Batch
@@ -24,7 +24,7 @@ from course_lib.models.atom_features import atom_feature_table
 from course_lib.models.line_graph import line_graph, undirected
 
 TARGET_PLAIN = 1.5
-TARGET_PUBLISHED = 1.0
+TARGET_PUBLISHED, TARGET_LARGER = 1.0, 2.0
 BATCH_SIZE = 64
 PLAIN, PUBLISHED, OURS = "PyG, plain", "alignn, the authors' package", "ALIGNN of this library"
 
@@ -175,7 +175,8 @@ def bench(name: str, structures: list[Structure], hidden: int, n_layers: int, re
         f"\n{name}: {len(graphs)} crystals of {n_atoms / len(graphs):.1f} atoms, {n_pairs / n_atoms:.0f} pairs per "
         f"atom; {hidden} features, {n_layers} + {n_layers} layers:"
     )
-    print(table.round(1).to_string(), flush=True)
+    print(table.round(1).to_string())
+    print(where_time_goes(epochs[OURS]), flush=True)
     ours = table["times faster"][OURS]
     return {other: ours / table["times faster"][other] for other in table.index}
 
@@ -198,7 +199,7 @@ def main() -> int:
     if PUBLISHED in low:
         what = "at the same number of pairs, compared with the authors' package,"
         exit_code |= verdict(what, low[PUBLISHED], TARGET_PUBLISHED)
-        exit_code |= verdict(f"{what} larger crystals,", larger[PUBLISHED], TARGET_PUBLISHED)
+        exit_code |= verdict(f"{what} larger crystals,", larger[PUBLISHED], TARGET_LARGER)
     return exit_code
 
 

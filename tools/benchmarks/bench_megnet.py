@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from bench_training import BATCH_SIZE, displaced, training
 from pymatgen.core import Structure
-from timing import interleaved_ratio, verdict
+from timing import interleaved_ratio, verdict, where_time_goes
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 from torch_geometric.nn import MetaLayer, Set2Set
@@ -22,7 +22,7 @@ from course_lib.models import MEGNet
 from course_lib.models.megnet import Softplus2
 
 TARGET_MATGL = 1.0
-TARGET_PLAIN = 1.5
+TARGET_PLAIN, TARGET_DISPLACED = 1.5, 2.5
 REPEATS = 9
 
 
@@ -148,6 +148,7 @@ def bench(name: str, structures: list[Structure]) -> dict[str, float]:
     n_edges, n_bonds = len(graphs.vector), len(graphs.count)
     print(f"\n{name}, {n_edges / len(graphs.species):.1f} edges per atom, {n_edges / n_bonds:.2f} edges per bond:")
     print(table[["microseconds", "times the cost"]].round(2).to_string())
+    print(where_time_goes(functions["MEGNet, fused AdamW"]), flush=True)
     return {other: table["times the cost"][other] for other in others}
 
 
@@ -159,9 +160,13 @@ def main() -> int:
         f"batches of {BATCH_SIZE} made before. One thread, CPU time, medians of {REPEATS} interleaved repeats."
     )
     ratios = bench("Bundled crystals", structures)
-    bench("The same with all atoms displaced, so that few edges are equivalent", displaced(structures))
+    low = bench("The same with all atoms displaced, so that few edges are equivalent", displaced(structures))
     print()
-    outcome = verdict("training, against the plain network,", ratios["PyG MetaLayer, Adam"], TARGET_PLAIN)
+    what = "training, against the plain network,"
+    outcome = max(
+        verdict(what, ratios["PyG MetaLayer, Adam"], TARGET_PLAIN),
+        verdict(f"displaced: {what}", low["PyG MetaLayer, Adam"], TARGET_DISPLACED),
+    )
     if "matgl, Adam" not in ratios:
         print("matgl is not installed, so it was not measured (pip install matgl, in an environment of its own).")
         return outcome

@@ -7,6 +7,14 @@ from time import perf_counter
 
 import numpy as np
 import pandas as pd
+import torch
+
+KINDS = {
+    "matrix products": ("mm", "matmul", "linear"),
+    "exponentials": ("softplus", "sigmoid", "silu", "exp", "log", "tanh"),
+    "gathers and sums by index": ("index", "gather", "scatter"),
+}
+"""Kinds of operations, by what their names in PyTorch hold; all else are other passes over the tables."""
 
 
 def interleaved_ratio(
@@ -67,3 +75,32 @@ def verdict_of_cost(what: str, times_the_cost: float, limit: float) -> int:
     outcome = "Met." if met else "NOT met."
     print(f"Target: {what} at most {limit:g} times the cost. Measured: {times_the_cost:.2f}. {outcome}")
     return 0 if met else 1
+
+
+def where_time_goes(function: Callable[[], int]) -> str:
+    """Return in a sentence which operations take the time, and how fast the products are.
+
+    They are compared with a product of two matrices of 1,024 rows and columns, which a processor does about as fast as
+    it can: what they lack to 100 % is spent on reading and writing tables.
+    """
+    large = torch.ones(1024, 1024)
+    seconds, flops = _operations(function)
+    _operations(lambda: large @ large)  # the first product starts the library
+    one, of_one = _operations(lambda: large @ large)
+    shares = {kind: time / sum(seconds.values()) for kind, time in seconds.items()}
+    product = "matrix products"
+    speed = flops / seconds[product] / (of_one / one[product])
+    listed = ", ".join(f"{kind} {share:.0%}" for kind, share in sorted(shares.items(), key=lambda item: -item[1]))
+    return f"Of its time: {listed}. Its products run at {speed:.0%} of the speed of a large product."
+
+
+def _operations(function: Callable[[], int]) -> tuple[dict[str, float], float]:
+    """Return the time (s) of each kind of operation in a call of the function, and the operations of its products."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True) as profile:
+        function()
+    seconds, flops = dict.fromkeys([*KINDS, "other passes"], 0.0), 0
+    for event in profile.key_averages():
+        kind = next((kind for kind, parts in KINDS.items() if any(part in event.key for part in parts)), "other passes")
+        seconds[kind] += event.self_cpu_time_total / 1e6
+        flops += event.flops
+    return seconds, flops
