@@ -53,7 +53,7 @@ def download(url: str, sha256: str, path: Path) -> None:
             if not path.exists():  # another process may have fetched it while this one waited
                 part = path.with_name(path.name + ".part")
                 _fetch(url, sha256, part, path)
-                _check_hash(part, sha256, f"Removed it; load the dataset again to fetch it from {url}.")
+                _check_hash(part, sha256, f"Removed it; load the dataset again to fetch it from {url}.", keep=False)
                 os.replace(part, path)
                 return
     _check_hash(path, sha256, f"Delete {path} and load the dataset again to fetch it from {url}.", keep=True)
@@ -72,7 +72,7 @@ def _check_writable(folder: Path) -> None:
         ) from error
 
 
-def _check_hash(path: Path, sha256: str, how_to_fix: str, keep: bool = False) -> None:
+def _check_hash(path: Path, sha256: str, how_to_fix: str, *, keep: bool) -> None:
     """Raise ``ValueError`` when the file has another SHA-256 hash; remove it then unless ``keep``."""
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -250,6 +250,8 @@ def test_a_blend_needs_all_its_parts():
     some = results[~((results["method"] == "alignn") & (results["fold"] == 8))]
     blended = with_late_fusion(some, y, "alignn_kernel_ridge")
     assert set(blended.loc[blended["method"] == "alignn_kernel_ridge", "fold"]) == set(range(5))
+    alone = results[(results["method"] == "alignn") & (results["fold"] == 0)]
+    assert len(with_late_fusion(alone, y, "alignn_kernel_ridge")) == len(alone)
 
 
 def test_ensemble_is_the_mean_over_the_seeds():
@@ -261,6 +263,9 @@ def test_ensemble_is_the_mean_over_the_seeds():
     assert got["mae"] == pytest.approx(np.abs(mean - y[3::5]).mean())
     assert got["seconds"] == 2.0
     assert len(both.loc["alignn_ensemble"]) == 10
+    third = results[results["seed"] == 0].assign(seed=2)
+    more = with_ensemble(pd.concat([results, third]), y, "alignn").set_index(["method", "fold", "seed"])
+    assert more.loc[("alignn_ensemble", 3, 0), "predictions"] == pytest.approx(got["predictions"])
 
 
 def test_several_targets_are_not_mixed():
@@ -315,6 +320,8 @@ def test_negative_transfer_keeps_the_order_of_the_targets_and_counts_no_ties():
     assert got.xs("gat").index.unique("target").tolist() == ["gap", "energy"]
     assert got.xs("gat")["share_worse"].tolist() == [0.25, 0.25]
     assert got.xs("megnet")["share_worse"].tolist() == [0.0, 0.0]
+    expected = corrected_interval(np.array([0.0, 0.05]), 1 - 0.05 / 4)  # two trunks, two targets
+    assert tuple(got.loc[("gat", "gap", "random"), ["low", "high"]]) == pytest.approx(expected)
 
 
 def test_task_correlation_is_that_of_scipy():
