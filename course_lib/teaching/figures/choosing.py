@@ -39,6 +39,7 @@ def plot_error_ratios(ratios: pd.Series, sizes: Mapping[str, int], label: str) -
     axes.barh(range(len(names)), ratios[names], color=COLORS[2], edgecolor=INK, linewidth=0.6, height=0.66)
     for row, name in enumerate(names):
         axes.text(ratios[name], row, f" {ratios[name]:.1f}", va="center", fontsize=SMALL)
+    axes.set_xlim(0, 1.1 * ratios.max())  # the last number needs room
     axes.axvline(1, color=INK, linewidth=1.2)
     axes.set_yticks(range(len(names)), [f"{name}: {sizes[name]:,} crystals" for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)

@@ -27,7 +27,6 @@ from course_lib.teaching.figures.style import (
     SMALL,
     WIDTH,
     check_known,
-    colors_of,
     figure_function,
     paler,
     pick,
@@ -166,13 +165,12 @@ def plot_comparisons(differences: pd.DataFrame, unit: str, ratio: float | None =
     """
     n = differences.shape[1]
     figure, axes = plt.subplots(figsize=(WIDTH, 1.2 + 0.55 * n))
-    colors = colors_of(differences)
-    for row, (name, values) in enumerate(differences.items()):
-        low, high = corrected_interval(values.to_numpy(), level_of_each(n), ratio)
-        detectable = detectable_difference(values.to_numpy(), level_of_each(n), ratio)
+    for row, values in enumerate(differences.to_numpy().T):
+        low, high = corrected_interval(values, level_of_each(n), ratio)
+        detectable = detectable_difference(values, level_of_each(n), ratio)
         axes.plot([-detectable, detectable], [row - 0.3] * 2, color=FAINT, linewidth=5, solid_capstyle="butt")
         axes.plot(values, np.full(len(values), row - 0.08), linestyle="", marker="o", markersize=6,
-                  color=paler(colors[name], 0.25), markeredgecolor="white", markeredgewidth=0.5)  # fmt: skip
+                  color=paler(COLORS[0], 0.25), markeredgecolor="white", markeredgewidth=0.5)  # fmt: skip
         axes.errorbar(values.mean(), row + 0.2, xerr=[[values.mean() - low], [high - values.mean()]], fmt="D",
                       color=INK, markersize=5, capsize=3, linewidth=1.4)  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1.2)
