@@ -35,8 +35,8 @@ from course_lib.teaching.figures.hybrids import plot_chemistry_places
 plot_chemistry_places()
 
 # %% [markdown]
-# > **Predict.** Two salts have bonds of the same length, 3.0 Å. Which of the three places can say that this is long for
-# > one salt and normal for the other?
+# > **Predict.** Two salts have bonds of the same length, 3.0 Å. Which of the three places says, before the network has
+# > learned anything, that this is long for one salt and normal for the other?
 # >
 # > <!-- predict: place; once per crystal; per atom; per bond; all three -->
 #
@@ -225,37 +225,50 @@ around.loc[about].round(3)
 # %%
 from course_lib.teaching.predictions import measured
 
-measured(
-    "place", "per bond: both salts have 3.0 Å, and only d / (r + r) tells them apart"
-)
+q_of = bonds["relative distance"]
+measured("place", f"per bond: q is {q_of['LiI']:.2f} in LiI, {q_of['CsF']:.2f} in CsF")
 
 # %% [markdown]
-# From the properties of both atoms and the distance, a network could learn the quotient as well, because a
-# convolution reads all three together. But it has to find it from examples, while the bond can simply carry it.
+# The bond says it before the network has learned anything. Once per crystal cannot say it, since the formula does not
+# know the distance. With numbers per atom, a network could learn the quotient: a convolution reads both atoms and the
+# distance together. But it has to find the quotient from examples, while the bond can simply carry it.
 #
 # ## Chemistry in the graph
 #
 # `ChemicalCGCNN` is CGCNN with larger first layers. Each atom carries 22 standardised element properties, in addition
 # to its 92 bits; each bond carries 25 Gaussians of $q$ and 17 of the difference of electronegativity, in addition to
 # the 41 of the distance. All scales are constants of the element tables: nothing is fitted.
-# `ChemicalALIGNN` does the same to ALIGNN. This is how the library makes these features:
+# `ChemicalALIGNN` does the same to ALIGNN. Here are the numbers of all bonds of a made-up crystal, step by step. (It has
+# `N` atoms and `M` bonds.)
 
 # %%
-import inspect
-from textwrap import dedent
+from course_lib.models.chemistry import ChemicalCGCNN
 
-from course_lib.models.chemistry import ChemicalCGCNN, Chemistry
-
-print(dedent(inspect.getsource(Chemistry.bonds)).split('"""')[2])
-print(dedent(inspect.getsource(ChemicalCGCNN.atoms_and_bonds)))
-
-# %%
-chemistry = ChemicalCGCNN().chemistry
+network = ChemicalCGCNN()
+chemistry = network.chemistry  # tables of radii and so on, by atomic number
 one = CrystalGraphs.from_structures([half_heusler(["Na", "Cl", "Li"])]).batch([0])
-on_bonds = chemistry.bonds(one.species, one.bond_index, one.bond_length)
-print(f"per atom {chemistry.n_atom}, per bond {chemistry.n_bond}")
-print("bonds of a made-up crystal:", tuple(on_bonds.shape))
-assert on_bonds.shape == (one.bond_index.shape[1], 25 + 17)
+length = one.bond_length  # (M,), in angstrom
+source, target = one.species[one.bond_index]  # atomic numbers of both ends: (M,), (M,)
+relative = length / (chemistry.radius[source] + chemistry.radius[target])
+difference = chemistry.electronegativity[source] - chemistry.electronegativity[target]
+difference_basis = GaussianBasis(-3.2, 3.2, 17)
+on_bonds = torch.cat([relative_basis(relative), difference_basis(difference)], dim=1)
+assert torch.allclose(on_bonds, chemistry.bonds(one.species, one.bond_index, length))
+print("chemistry of the bonds:", tuple(on_bonds.shape))  # (M, 25 + 17)
+
+# %% [markdown]
+# The library computes the same, as the `assert` checks. Now we make what the first convolution reads. On atoms and on
+# bonds, the new numbers stand next to those that CGCNN reads anyway:
+
+# %%
+bits = network.atom_features[one.species]  # (N, 92)
+properties = chemistry.properties[one.species]  # (N, 22)
+atoms_read = network.atom_embedding(torch.cat([bits, properties], dim=1))  # (N, 64)
+bonds_read = torch.cat([network.basis(length), on_bonds], dim=1)  # (M, 41 + 42)
+by_library = network.atoms_and_bonds(one)
+assert torch.allclose(atoms_read, by_library[0], atol=1e-6)
+assert torch.allclose(bonds_read, by_library[1])
+print("atoms:", tuple(atoms_read.shape), " bonds:", tuple(bonds_read.shape))
 
 # %% [markdown]
 # Does it help? Here are both networks on **one fold, with one seed and few epochs**. This is a demonstration, and
@@ -437,7 +450,7 @@ assert np.isclose(blended_error_variance(by_formula, s_a, s_b, rho) ** 0.5, spre
 # > **Predict.** CGCNN is blended with kernel ridge on both views. What is the gain over CGCNN alone, compared with that
 # > of a second seed of CGCNN?
 # >
-# > <!-- predict: partner; none; smaller; about the same; more than twice as large -->
+# > <!-- predict: partner; none; less than half as large; half to twice as large; more than twice as large -->
 
 # %%
 for name in wanted:
@@ -519,7 +532,7 @@ assert with_partner["correlation"].max() < second_seed["correlation"].min()
 assert with_partner.loc["cgcnn", "gain"] > 2 * second_seed.loc["cgcnn", "gain"]
 assert weak["gain"].median() < with_partner["gain"].min() / 2
 share = with_partner.loc["cgcnn", "gain"] / second_seed.loc["cgcnn", "gain"]
-measured("partner", f"{share:.1f} times the gain of a second seed")
+measured("partner", f"{share:.1f} times as large as that of a second seed")
 
 # %% [markdown]
 # The lines come from the formula, which is about standard deviations. The measured gains are in the mean absolute
@@ -638,10 +651,11 @@ without_f = left_out[left_out["element"] == "F"].set_index("method")
 assert without_f["known"].idxmin() == "kernel_ridge"
 assert without_f["new"].idxmin() != "kernel_ridge", "the best is another one"
 print(growth.rename(index=LABELS).round(3).to_string())
-middle = growth.median()
+middle = growth.median().rename({"F": "fluorine", "Ti": "titanium"}).sort_values()
+(easier, least), (harder, most) = middle.items()
 measured(
     "element",
-    f"error grows by {middle['F']:.2f} (F) and {middle['Ti']:.2f} (Ti) eV/atom",
+    f"{easier}: error {least:.2f} eV/atom larger; without {harder} {most:.2f}",
 )
 
 # %% [markdown]
@@ -681,9 +695,10 @@ assert formulas["wurtzite"] <= formulas["zincblende"], "each has a near twin"
 unseen.round(3)
 
 # %%
-measured(
-    "prototype", f"without any wurtzite {grows['wurtzite']:.2f} times that of the folds"
-)
+of_folds, without = unseen.loc["wurtzite"].iloc[:2]
+better = "the one that knew no wurtzite" if without < of_folds else "those of the folds"
+low, high = sorted([of_folds, without])
+measured("prototype", f"{better}: {low:.3f} against {high:.3f} eV/atom")
 
 # %% [markdown]
 # Without perovskites the errors grow, and most have one sign: the model has no example of how much energy this structure
@@ -702,7 +717,7 @@ measured(
 # > **Predict.** If the errors were normally distributed with this standard deviation, the true energies of 95 % of the
 # > crystals would lie within 1.96 standard deviations of the prediction. How many do?
 # >
-# > <!-- predict: sure; about 95 %; about 80 %; about 60 %; fewer than half -->
+# > <!-- predict: sure; more than 90 %; 70 to 90 %; 50 to 70 %; fewer than half -->
 
 # %%
 ensemble = seeds["alignn"]
@@ -712,7 +727,7 @@ inside = (error <= 1.96 * spread).mean()
 print(f"mean spread {spread.mean():.3f}, mean error {error.mean():.3f} eV/atom")
 assert spread.mean() < error.mean()
 assert inside < 0.8
-measured("sure", f"{100 * inside:.0f} %")
+measured("sure", f"{inside:.0%} of the crystals")
 
 # %% [markdown]
 # Far too few. The spread says how much the *seed* matters. It does not contain what all seeds have in common: the same
@@ -774,7 +789,7 @@ mean_width.round(2)
 # that? We sort the crystals by it, in five equal groups. A hybrid has a second kind of spread, for which nothing needs
 # to be trained again: how much do the two partners, ALIGNN and kernel ridge, differ?
 
-# %% mystnb={"image": {"alt": "Mean absolute error of five equal groups of crystals, sorted by spread from small to large, for the spread of three seeds of ALIGNN and for the difference between ALIGNN and kernel ridge. Both lines rise."}}
+# %% mystnb={"image": {"alt": "Mean absolute error of five equal groups of crystals, sorted by spread from small to large, for the spread of three seeds of ALIGNN and for the difference between ALIGNN and kernel ridge. On both lines the error of the last group is far above that of the first; in between they need not rise at every step."}}
 from course_lib.teaching.figures.hybrids import plot_error_by_spread
 
 disagreement = (out_of_fold["kernel_ridge"] - middle).abs()
