@@ -52,6 +52,8 @@ cost.rename(index=LABELS).round({"mae": 3, "seconds": 1, "n_learned": 0})
 #
 # > **Predict.** Somebody proposes to divide the error by the time, and to take the method with the smallest quotient. Which
 # > one is it?
+# >
+# > <!-- predict: quotient; random forest; CGCNN; late fusion; ALIGNN (small); another one -->
 
 # %% [markdown] tags=["task"]
 # ## Task 1: Worth considering
@@ -65,7 +67,7 @@ cost.rename(index=LABELS).round({"mae": 3, "seconds": 1, "n_learned": 0})
 
 # %% tags=["answer"]
 def worth_considering(errors, seconds):
-    """Return for each method whether no other one is nowhere worse and once better."""
+    """Return an array: True for each method that no other one rules out."""
     # BEGIN SOLUTION
     not_worse = (errors <= errors[:, None]) & (seconds <= seconds[:, None])
     better = (errors < errors[:, None]) | (seconds < seconds[:, None])
@@ -90,13 +92,14 @@ check_worth_considering(worth_considering)
 from IPython.display import display
 
 from course_lib.teaching.figures.comparison import plot_error_against_time
+from course_lib.teaching.predictions import measured
 
 if check_worth_considering(worth_considering):  # once your answer is right
     kept = worth_considering(cost["mae"].to_numpy(), cost["seconds"].to_numpy())
     print("worth considering:", ", ".join(LABELS[name] for name in cost.index[kept]))
     quotient = cost["mae"] / cost["seconds"]
-    print("smallest quotient:", LABELS[quotient.idxmin()])
-    print("longest training: ", LABELS[cost["seconds"].idxmax()])
+    print("longest training:", LABELS[cost["seconds"].idxmax()])
+    display(measured("quotient", LABELS[quotient.idxmin()]))
     display(plot_error_against_time(new_formulas, "eV/atom"))
 
 # %% tags=["solution"]

@@ -92,7 +92,9 @@ print(f"{len(y)} test crystals, error {np.abs(predicted - y).mean():.2f} eV/atom
 
 # %% [markdown]
 # > **Predict.** Each test crystal keeps its structure, but is given the composition of another one. Then we do it the
-# > other way round. Which of the two harms the predictions more, and by what factor?
+# > other way round. Which of the two makes the error grow more, and by what factor?
+# >
+# > <!-- predict: harm; another composition, less than twice as much; another composition, twice as much or more; another structure, less than twice as much; another structure, twice as much or more -->
 
 # %% [markdown] tags=["task"]
 # ## Task 1: Take a block away
@@ -214,8 +216,17 @@ if check_importance(importance, measured, model, parts):  # once your answer is 
     )
     display(plot_block_values({"permutation\nimportance": by_hand}, "eV/atom"))
 
+# %% tags=["after"]
+from course_lib.teaching import predictions
+
+if check_importance(importance, measured, model, parts):  # once your answer is right
+    growth = by_hand["mean"].sort_values()
+    factor = growth.iloc[1] / growth.iloc[0]
+    result = f"another {growth.index[1]}, {factor:.1f} times as much"
+    display(predictions.measured("harm", result))
+
 # %% [markdown] tags=["solution"]
-# Was your factor, from the beginning, near the quotient of the two bars? Now two other ways to measure: what if the
+# Was your factor, from the beginning, near this quotient of the two bars? Now two other ways to measure: what if the
 # composition had been set to zero, and only the structure shuffled? And what if both had been measured on the
 # training crystals?
 
