@@ -382,6 +382,12 @@ FIGURES = {
         "eV/atom",
         0.3,
     ),
+    "errors_along_size": lambda df: plots.plot_errors_along_size(
+        pd.concat([runs().query("split == 'formula'").assign(size=size) for size in (100, 400, 1600)]), "eV/atom"
+    ),
+    "difference_axes": lambda df: plots.plot_difference_axes(
+        ["random_forest", "early_fusion"], "cgcnn", (-0.2, 0.1), "eV/atom"
+    ),
     "errors_along_lambda": lambda df: plots.plot_errors_along_lambda(*weighted(), TASKS),
     "trade_off": lambda df: plots.plot_trade_off(
         weighted()[0],
@@ -397,8 +403,8 @@ FIGURES = {
 
 NOT_NARROW = {
     # As narrow as a phone, or part of an explorer.
-    "alpha_path", "errors_along_lambda", "neighbor_count", "numbered_edges", "parity_axes", "shells_in_crystal",
-    "trade_off", "trio_axes", "trio_line_graph",
+    "alpha_path", "difference_axes", "errors_along_lambda", "errors_along_size", "neighbor_count", "numbered_edges",
+    "parity_axes", "shells_in_crystal", "trade_off", "trio_axes", "trio_line_graph",
     # Drawings whose words would not fit; they scroll.
     "angle_to_number", "atom_features", "chemistry_places", "convergence", "early_fusion", "error_against_time",
     "feature_groups", "fusion_places", "megnet_updates", "multi_task", "polymorphs", "what_methods_read",

@@ -34,13 +34,14 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
-from test_widgets import predictions, rock_salt, sweep, training, trios
+from test_widgets import growing, predictions, rock_salt, sweep, training, trios
 
 from course_lib.teaching.explorers.crystal import graph_explorer
 from course_lib.teaching.explorers.late_fusion import alpha_explorer, live_alpha
 from course_lib.teaching.explorers.learning import learning_explorer
 from course_lib.teaching.explorers.line_graph import line_graph_explorer
 from course_lib.teaching.explorers.multitask import lambda_explorer
+from course_lib.teaching.explorers.training_size import training_size_explorer
 
 SITE = ROOT / "_build" / "html"
 PAGES = pages_of_the_book()
@@ -404,6 +405,7 @@ def explorer_address(site, address, tmp_path_factory) -> Iterator[dict[str, str]
         learning_explorer(*training(), ["AB", "CD"]),
         alpha_explorer(y, tables, unit="eV/atom", stops=5),
         lambda_explorer(*sweep(), {"energy": ("formation energy", "eV/atom"), "gap": ("band gap", "eV")}),
+        training_size_explorer(growing(), "cgcnn"),
     ]
     table = tables["random", "out of fold"]
     live = live_alpha(y, table["random_forest"], table["cgcnn"])

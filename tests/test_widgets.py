@@ -21,6 +21,7 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from pymatgen.core import Lattice, Structure
 
+from course_lib.experiments.analysis import summarize_differences
 from course_lib.models import CGCNN
 from course_lib.models.cgcnn import CGCNNConv
 from course_lib.teaching.examples import bent_trio
@@ -33,6 +34,7 @@ from course_lib.teaching.explorers.layers import Layer, picture
 from course_lib.teaching.explorers.learning import learning_explorer
 from course_lib.teaching.explorers.line_graph import line_graph_explorer
 from course_lib.teaching.explorers.multitask import lambda_explorer, live_lambda, sweep_table
+from course_lib.teaching.explorers.training_size import training_size_explorer
 from course_lib.teaching.figures.crystals import shells_of
 from course_lib.teaching.figures.explorers import plot_neighbor_count, plot_parity_axes
 from course_lib.teaching.figures.style import COLORS, METHOD_COLORS
@@ -102,6 +104,22 @@ def training(n_epochs: int = 3) -> tuple[pd.Series, pd.DataFrame, pd.Series, pd.
     return y, network[::-1], pd.Series([0.5] * 3 + [-0.5] * 3, index=ids), pd.Series(["AB"] * 3 + ["CD"] * 3, index=ids)
 
 
+def growing() -> pd.DataFrame:
+    """Return made-up runs with two numbers of training crystals: with few the forest is ahead, with many CGCNN."""
+    errors = {50: {"random_forest": 0.4, "cgcnn": 0.6, "late_fusion": 0.39}}
+    errors[400] = {"random_forest": 0.3, "cgcnn": 0.2, "late_fusion": 0.19}
+    rows = [
+        {"method": method, "split": split, "fold": fold, "seed": 0, "n_learned": size + fold % 2}
+        | {"mae": error + 0.01 * fold * len(method) / 10, "alpha": {50: 0.8, 400: 0.1}[size]}
+        for size, of_size in errors.items()
+        for split in ("random", "formula")
+        for method, error in of_size.items()
+        for fold in range(3)
+    ]
+    runs = pd.DataFrame(rows)
+    return runs.assign(alpha=runs["alpha"].where(runs["method"] == "late_fusion"))
+
+
 EXPLORERS = {
     "convolution": lambda: convolution_explorer(np.eye(2), np.ones(1), np.ones((4, 5)), n_edges=6),
     "graph": lambda: graph_explorer(rock_salt()),
@@ -109,6 +127,7 @@ EXPLORERS = {
     "learning": lambda: learning_explorer(*training(), ["AB", "CD"]),
     "alpha": lambda: alpha_explorer(*predictions(), unit="eV/atom", stops=5),
     "lambda": lambda: lambda_explorer(*sweep(), TASKS),
+    "training size": lambda: training_size_explorer(growing(), "cgcnn"),
 }
 
 
@@ -421,6 +440,43 @@ def test_line_graph_explorer_refuses_bad_input():
         line_graph_explorer(structures.map(lambda _: rock_salt()), energies)
     with pytest.raises(ValueError, match="different indices"):
         line_graph_explorer(structures, energies.iloc[::-1])
+
+
+# --- learning curves ----------------------------------------------------------------------------------------------
+
+
+def test_training_size_explorer_tells_who_is_ahead_and_how_surely():
+    runs = growing()
+    made = training_size_explorer(runs, "cgcnn")
+    few, many = made.frames[1, 0].values, made.frames[1, 1].values
+    assert (few["test"], few["training crystals"], many["training crystals"]) == ("formula", "50", "400")
+    assert few["smallest error"] == many["smallest error"] == "late fusion"
+    assert (few["α, mean over the folds"], many["α, mean over the folds"]) == ("0.80", "0.10")
+    of_few = runs[(runs["n_learned"] < 60) & (runs["split"] == "formula")]
+    expected = summarize_differences(of_few, "cgcnn").loc[("formula", "random_forest")]
+    said = few["random forest − CGCNN"].replace("−", "-")
+    assert [float(x) for x in re.findall(r"[-+][\d.]+", said)] == pytest.approx(expected.tolist(), abs=6e-4)
+    assert number(few["CGCNN"]) == pytest.approx(of_few.query("method == 'cgcnn'")["mae"].mean(), abs=6e-4)
+
+
+def test_training_size_explorer_marks_errors_and_intervals():
+    made = training_size_explorer(growing(), "cgcnn")
+    along, differences = (layers[1] for layers in made.frames[0, 1].pictures)
+    assert [along.count(f'fill="{METHOD_COLORS[name]}"') for name in ("random_forest", "cgcnn", "late_fusion")] == [
+        1
+    ] * 3
+    assert differences.count("<circle") == differences.count("<path") == 2
+    left, right = ([float(x) for x in re.findall(r'cx="([-\d.]+)"', layer)] for layer in (along, differences))
+    assert len(set(left)) == 1, "at the chosen size"
+    assert right[1] < right[0], "late fusion is better than the forest"
+
+
+def test_training_size_explorer_refuses_bad_input():
+    runs = growing()
+    with pytest.raises(ValueError, match="no runs of 'alignn'"):
+        training_size_explorer(runs, "alignn")
+    with pytest.raises(ValueError, match="no formula runs with 400 training crystals"):
+        training_size_explorer(runs[(runs["split"] == "random") | (runs["n_learned"] < 60)], "cgcnn")
 
 
 # --- a training run -----------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from course_lib.graphs import NEIGHBORS
 from course_lib.methods import LABELS
@@ -306,6 +306,77 @@ def plot_alpha_path(
     axes.set_ylabel(with_unit("mean absolute error", unit))
     axes.grid(axis="y")
     axes.legend(loc="lower left", handletextpad=0.2)
+    return figure
+
+
+# --- learning curves ----------------------------------------------------------------------------------------------
+
+
+@figure_function
+def plot_errors_along_size(runs: pd.DataFrame, unit: str) -> Figure:
+    """Draw the mean error of each method against the number of training crystals, on logarithmic axes.
+
+    Parameters
+    ----------
+    runs : DataFrame
+        One row per run: ``method``, ``size`` (number of training crystals) and ``mae``.
+    unit : str
+        Unit of ``mae``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _single_axes(3.6)
+    for rank, (method, color) in enumerate(colors_of(runs["method"].unique()).items()):
+        means = runs[runs["method"] == method].groupby("size")["mae"].mean()
+        axes.plot(means.index, means, color=color, linestyle=pick(LINES, rank), label=LABELS.get(method, method))
+    axes.set(xscale="log", yscale="log")
+    axes.xaxis.set_major_locator(FixedLocator(sorted(runs["size"].unique())))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter("{x:.0f}")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="y")
+    axes.set_xlabel("training crystals")
+    axes.set_ylabel(with_unit("mean absolute error", unit))
+    axes.legend(handlelength=3.0)
+    return figure
+
+
+@figure_function
+def plot_difference_axes(methods: Sequence[str], reference: str, limits: tuple[float, float], unit: str) -> Figure:
+    """Draw axes for differences in error from one method: a row for each of the others, and a line at zero.
+
+    Parameters
+    ----------
+    methods : sequence of str
+        The rows, from the top.
+    reference : str
+        The method that the differences are from.
+    limits : (float, float)
+        What the x axis must show.
+    unit : str
+        Unit of the errors.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    label = LABELS.get(reference, reference)
+    figure, axes = _single_axes(3.6, above=0.5)
+    margin = 0.08 * (limits[1] - limits[0])
+    axes.axvline(0.0, color=INK, linewidth=1.0)
+    axes.set(xlim=(limits[0] - margin, limits[1] + margin), ylim=(len(methods) - 0.4, -0.6))
+    for row, method in enumerate(methods):
+        axes.text(0.02, row - 0.18, LABELS.get(method, method), transform=axes.get_yaxis_transform(), fontsize=SMALL)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.grid(axis="x")
+    axes.set_title(f"← better than {label}    worse →", fontsize=10)
+    axes.set_xlabel(with_unit("difference in error", unit))
     return figure
 
 
