@@ -325,7 +325,7 @@ FIGURES = {
         twins(), {"formation_energy_per_atom": ("formation energy", "eV/atom"), "band_gap": ("band gap", "eV")}
     ),
     "fusion_places": lambda df: plots.plot_fusion_places(),
-    "scales": lambda df: plots.plot_scales(*scales(), "mean deviation of electronegativity"),
+    "scales": lambda df: plots.plot_scales(*scales(), "average deviation of electronegativity"),
     "weights_by_group": lambda df: plots.plot_weights_by_group(
         weights(df), df["prototype"], "weight of the composition"
     ),

@@ -56,7 +56,7 @@ check_quest_4 = asks(
         ("{value:g} it is not. Print the shape of `scale_and_shift`: crystals, convolutions, scale and shift, "
          "features.", lambda value: True),
     ), atol=0),
-    shows="384 numbers, and the same ones for zincblende and wurtzite: what tells the two apart is the graph.",
+    shows="384 numbers, and the same ones for zinc blende and wurtzite: what tells the two apart is the graph.",
 )  # fmt: skip
 
 check_quest_5 = asks(

@@ -161,8 +161,8 @@ def plot_scales(scales: np.ndarray, by: pd.Series, label: str) -> Figure:
     )  # fmt: skip
     places = np.linspace(0, len(rows) - 1, 5).astype(int)
     axes.set_yticks(places, [f"{values[rows[place]]:.2f}" for place in places])
-    axes.set_ylabel(f"crystals, by\n{label}")
-    axes.set_xlabel("atom features, by how they go with it")
+    axes.set_ylabel(f"crystals, sorted by\n{label}")
+    axes.set_xlabel("atom features, sorted by their correlation with it")
     figure.colorbar(image, ax=axes, label="factor minus its mean", ticks=[-0.5, 0, 0.5], extend="both", pad=0.01)
     return figure
 

@@ -37,10 +37,10 @@ def plot_late_fusion() -> Figure:
     for y, names, color, prediction, weight in rows:
         for name, left in zip(names, (0.65, 2.0, 3.35), strict=True):
             draw_box(axes, left, y, name, paler(color, 0.75))
-            draw_arrow(axes, (left + 0.55, y), (left + 0.8, y))
-        axes.text(4.45, y, prediction, ha="center", va="center", fontweight="bold")
-        draw_arrow(axes, (4.8, y), (6.0, 1.15 + (0.12 if y > 1 else -0.12)))
-        axes.text(5.45, y + (-0.02 if y > 1 else 0.02), weight, ha="center", va="center", fontsize=SMALL)
+            draw_arrow(axes, (left + 0.55, y), (left + (0.8 if left < 3 else 0.75), y))
+        axes.text(4.68, y, prediction, ha="center", va="center", fontweight="bold")
+        draw_arrow(axes, (5.22, y), (6.0, 1.15 + (0.12 if y > 1 else -0.12)))
+        axes.text(5.83, y, weight, ha="center", va="center", fontsize=SMALL)
     axes.add_patch(Circle((6.25, 1.15), 0.24, facecolor="white", edgecolor=INK, linewidth=1.2))
     axes.text(6.25, 1.15, "+", ha="center", va="center", fontweight="bold", fontsize=14)
     draw_arrow(axes, (6.49, 1.15), (6.8, 1.15))
@@ -153,9 +153,9 @@ def plot_blending_gain(ratios: tuple[float, ...] = (1.0, 1.25, 1.6), measured: d
         axes.plot(correlation, 100 * gain, linestyle="", marker=pick(MARKERS, rank), markersize=9, color="white",
                   markeredgecolor=INK, markeredgewidth=1.4, label=f"measured: {label}")  # fmt: skip
     axes.set_xlim(correlations[0], 1)
-    axes.set_ylim(bottom=-0.8)
+    axes.set_ylim(bottom=-1.5)
     axes.set_xlabel("correlation of the two models' errors")
-    axes.set_ylabel("smaller spread of the errors\n(% of the better model's)")
+    axes.set_ylabel("how much less the blend's errors spread\n(% of the better model's spread)")
     axes.grid(axis="y")
     axes.legend(handlelength=3.5)
     return figure
