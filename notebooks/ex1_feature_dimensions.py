@@ -92,7 +92,9 @@ plot_history(curves, "error", "in standard deviations of the target")
 
 # %% [markdown]
 # > **Predict.** The two curves diverge. What does the network learn after that? And which of these would bring them
-# > closer: more crystals, fewer weights, longer training?
+# > closer: more crystals, or longer training?
+# >
+# > <!-- predict: closer; more crystals; longer training; both; neither -->
 
 # %% [markdown] tags=["task"]
 # ## Task 1: Count
@@ -208,15 +210,16 @@ if check_variants(first, second, available=len(train)):  # once your answer is r
 # ## Task 3: Shown, or not shown?
 #
 # For each seed, take the baseline's error minus the variant's: $d_1, \dots, d_n$. Positive means that the variant
-# is better. Their mean $\bar d$ is uncertain; with their standard deviation $s$ (divided by $n - 1$, not by $n$) its 95 %
+# is better. Their mean $\bar d$ is uncertain; with their standard deviation $s$ (divided by $n - 1$, not by $n$) its
 # interval is
 #
 # $$ \bar d \pm t\, \frac{s}{\sqrt n} $$
 #
-# where $t$ is the quantile of Student's distribution with $n - 1$ degrees of freedom that leaves 2.5 % above it:
-# `stats.t.ppf(0.975, n - 1)`. The interval of notebook 1 is wider, because its folds share training crystals. Here
-# every run draws new crystals and new initial weights, so the plain interval is right, for another draw on these test
-# crystals. (We keep 95 % for each variant. Bonferroni's correction for two would ask for 97.5 %.)
+# where $t$ is a quantile of Student's distribution with $n - 1$ degrees of freedom. You compare two variants with the
+# baseline, so each interval gets the level $1 - 0.05/2 = 97.5$ % (Bonferroni's correction, notebook 2). The quantile
+# that belongs to it leaves 1.25 % above it: `stats.t.ppf(0.9875, n - 1)`. The notebooks widen their intervals further,
+# because folds share training crystals. Here every run draws new crystals and new initial weights, so the plain
+# interval is right, for another draw on these test crystals.
 #
 # 1. Write `shown_better(differences)`: `True` if the whole interval lies on the side where the variant is better.
 # 2. Run the cell after the checker. Which of your two remedies is shown to lower the error on test crystals?
@@ -230,7 +233,7 @@ def shown_better(differences):
     """Say whether baseline minus variant (n,) shows the variant to be better."""
     # BEGIN SOLUTION
     n = len(differences)
-    half = stats.t.ppf(0.975, n - 1) * np.std(differences, ddof=1) / np.sqrt(n)
+    half = stats.t.ppf(0.9875, n - 1) * np.std(differences, ddof=1) / np.sqrt(n)
     return bool(np.mean(differences) - half > 0)
     # END SOLUTION
 
@@ -314,6 +317,18 @@ assert shown_better(unseen["baseline"] - unseen[more]), "test: shown better"
 gain = unseen["baseline"] - unseen[dropout]
 assert gain.min() < 0 < gain.max(), "one seed: dropout wins; another: it loses"
 mean_gap.round(3).rename("test minus training error (eV/atom)").to_frame()
+
+# %% tags=["solution"]
+from course_lib.teaching.predictions import measured
+
+between = history["val_error"] - history["train_loss"]  # the two curves of one run
+early, late = between.iloc[: len(between) // 2], between.iloc[len(between) // 2 :]
+measured(
+    "closer",
+    f"test minus training error {mean_gap[more]:.2f} eV/atom with {more}, "
+    f"{mean_gap['baseline']:.2f} without; distance of the two curves, in standard "
+    f"deviations, {early.mean():.2f} in the first half of training, then {late.mean():.2f}",
+)
 
 # %% [markdown] tags=["solution"]
 # - **Dropout** does what it promises: on average, training error and test error move closer. But they do so because the

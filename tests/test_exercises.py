@@ -82,7 +82,7 @@ def questions(*right: str | float) -> Case:
 
 
 def interval_low(d, ddof=1, t=None, divisor=None, spread=np.std):
-    t = stats.t.ppf(0.975, len(d) - 1) if t is None else t
+    t = stats.t.ppf(0.9875, len(d) - 1) if t is None else t
     return np.mean(d) - t * spread(d, ddof=ddof) / (np.sqrt(len(d)) if divisor is None else divisor)
 
 
@@ -654,7 +654,7 @@ CASES: dict[str, Case] = {
     "check_shown_better": Case(
         right=(
             (lambda d: interval_low(d) > 0,),
-            (lambda d: bool(stats.ttest_1samp(d, 0, alternative="greater").pvalue < 0.025),),
+            (lambda d: bool(stats.ttest_1samp(d, 0, alternative="greater").pvalue < 0.0125),),
         ),
         wrong={
             "mean only": ((lambda d: np.mean(d) > 0,), "mean alone"),
@@ -664,9 +664,12 @@ CASES: dict[str, Case] = {
             "nothing for yes": ((false_or_nothing,), " 0.024])` returns nothing"),
             "always": ((lambda d: True,), "What does it say"),
             "99 % interval": (
-                (lambda d: interval_low(d, t=stats.t.ppf(0.995, len(d) - 1)) > 0,), "-0.008, 0.035] the 95 %"
+                (lambda d: interval_low(d, t=stats.t.ppf(0.995, len(d) - 1)) > 0,), "0.016, 0.025] the 97.5 %"
             ),
-            "median": ((lambda d: np.median(d) > 0,), "-0.008, 0.017] the 95 %"),
+            "95 % interval": (
+                (lambda d: interval_low(d, t=stats.t.ppf(0.975, len(d) - 1)) > 0,), "that is a 95 % interval"
+            ),
+            "median": ((lambda d: np.median(d) > 0,), "13.0] the 97.5 %"),
             "a number": ((lambda d: float(np.mean(d)),), "yes or no"),
         },
         unfinished=((...,), (empty_stub,)),

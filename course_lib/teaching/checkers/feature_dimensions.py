@@ -170,17 +170,26 @@ def _changed_setting(answer: object, name: str, available: int) -> str:
 # --- is it better? --------------------------------------------------------------------------------------------------
 
 
+_LEVEL = 1 - 0.05 / 2
+"""Of each interval: two variants are compared with the baseline."""
+
+
+def _t(degrees: int, level: float = _LEVEL) -> float:
+    """Return the factor of an interval of this level."""
+    return stats.t.ppf((1 + level) / 2, degrees)
+
+
 def _low(
     differences: np.ndarray, ddof: int = 1, factor: float | None = None, divisor: float | None = None, power: int = 1
 ) -> float:
     """Return the lower end of the mean's interval, or of what a mistake takes for it."""
     n = len(differences)
-    factor = stats.t.ppf(0.975, n - 1) if factor is None else factor
+    factor = _t(n - 1) if factor is None else factor
     divisor = math.sqrt(n) if divisor is None else divisor
     return differences.mean() - factor * differences.std(ddof=ddof) ** power / divisor
 
 
-_T_OF_FIVE = stats.t.ppf(0.975, 4)
+_T_OF_FIVE = _t(4)
 
 
 _VERDICTS = (
@@ -206,22 +215,31 @@ _VERDICTS = (
     ("NumPy's `std` divides by n unless told otherwise. With so few runs that makes the spread look too small. Which "
      "argument of `std` makes it divide by n − 1?", lambda d: _low(d, ddof=0) > 0),
     ("You took Student's t with n degrees of freedom. One of them is used up by the mean: how many are left?",
-     lambda d: _low(d, factor=stats.t.ppf(0.975, len(d))) > 0),
-    ("You used 1.96, which is for many runs. With few runs the spread itself is uncertain, and the factor is larger: "
-     "`stats.t.ppf(0.975, n - 1)`.", lambda d: _low(d, factor=1.96) > 0),
+     lambda d: _low(d, factor=_t(len(d))) > 0),
+    ("You used 1.96, which is for many runs and one comparison. With few runs the spread itself is uncertain, and the "
+     "factor is larger: `stats.t.ppf(0.9875, n - 1)`.", lambda d: _low(d, factor=1.96) > 0),
     ("You used 2, a rule of thumb for many runs. With few runs the spread itself is uncertain, and the factor is "
-     "larger: `stats.t.ppf(0.975, n - 1)`.", lambda d: _low(d, factor=2) > 0),
-    ("Your interval is mean ± standard error: it holds the truth about two times in three. Which factor makes it 95 "
+     "larger: `stats.t.ppf(0.9875, n - 1)`.", lambda d: _low(d, factor=2) > 0),
+    ("You took the factor from the normal distribution, 2.24, which is for many runs. With few runs the spread itself "
+     "is uncertain: which distribution takes that into account?", lambda d: _low(d, factor=stats.norm.ppf(0.9875)) > 0),
+    ("Your interval is mean ± standard error: it holds the truth about two times in three. Which factor makes it 97.5 "
      "%?", lambda d: _low(d, factor=1) > 0),
+    ("`ppf(0.975, ...)` leaves 2.5 % above it *and* 2.5 % below its mirror image: that is a 95 % interval, right for "
+     "one comparison. How much may lie outside on each side for 97.5 %?",
+     lambda d: _low(d, factor=_t(len(d) - 1, 0.95)) > 0),
     ("`ppf(0.95, ...)` leaves 5 % above it *and* 5 % below its mirror image: that is a 90 % interval. How much may "
-     "lie outside on each side for 95 %?", lambda d: _low(d, factor=stats.t.ppf(0.95, len(d) - 1)) > 0),
+     "lie outside on each side for 97.5 %?", lambda d: _low(d, factor=_t(len(d) - 1, 0.9)) > 0),
     ("You say yes wherever the interval excludes zero, also where the variant is shown to be *worse*. On which side "
      "of zero must the interval lie?", lambda d: _low(d) > 0 or _low(-d) > 0),
-    ("Two things at once: NumPy's `std` divides by n unless told otherwise (`ddof`), and 1.96, or 2, is a factor for "
-     "many runs. Both make the interval of a few runs too narrow; the task has the formula.",
-     lambda d: _low(d, ddof=0, factor=1.96) > 0, lambda d: _low(d, ddof=0, factor=2) > 0),
-    ("Your interval is mean ± standard error, with a `std` that divides by n: it is far too narrow for 95 %. The task "
-     "has the formula.", lambda d: _low(d, ddof=0, factor=1) > 0),
+    ("Two things at once: NumPy's `std` divides by n unless told otherwise (`ddof`), and 1.96, 2 or 2.24 is a factor "
+     "for many runs. Both make the interval of a few runs too narrow; the task has the formula.",
+     lambda d: _low(d, ddof=0, factor=1.96) > 0, lambda d: _low(d, ddof=0, factor=2) > 0,
+     lambda d: _low(d, ddof=0, factor=stats.norm.ppf(0.9875)) > 0),
+    ("Two things at once: NumPy's `std` divides by n unless told otherwise (`ddof`), and `ppf(0.975, ...)` gives the "
+     "factor for 95 %. Which level does the task ask for?",
+     lambda d: _low(d, ddof=0, factor=_t(len(d) - 1, 0.95)) > 0),
+    ("Your interval is mean ± standard error, with a `std` that divides by n: it is far too narrow for 97.5 %. The "
+     "task has the formula.", lambda d: _low(d, ddof=0, factor=1) > 0),
 )  # fmt: skip
 
 
@@ -232,25 +250,21 @@ _PROBES = tuple(
     for differences in (
         [0.018, 0.028, 0.021, 0.014, 0.024],
         [-0.018, -0.028, -0.021, -0.014, -0.024],
-        [0.020, -0.008, 0.017],
-        [0.018, 0.001, 0.024, 0.006, -0.001],
-        [-0.003, 0.004, 0.033, 0.019, 0.017],
-        [0.020, 0.026, 0.041, 0.010, -0.002],
-        [0.033, 0.037, 0.034, -0.008, 0.035],
-        [0.013, 0.010, 0.057],
-        [0.005, 0.011, 0.013, 0.016, 0.025],
-        [-1.0, 9.0, 6.0, -1.0, 0.0],
         [6.0, 4.0, 13.0],
+        [0.002, 0.005, 0.027],
+        [0.005, 0.011, 0.013, 0.016, 0.025],
+        [0.013, 0.005, 0.024, 0.024, 0.021, 0.009, -0.053, 0.022, -0.018, 0.025],
+        [-0.009, 0.030, -0.001, 0.015, 0.021, 0.010, -0.009, 0.002, 0.006, 0.011],
+        [0.029, 0.012, 0.027],
+        [0.000, -0.001, 0.020],
+        [0.001, 0.013, 0.022],
         [0.005, -0.026, -0.032],
-        [0.003, 0.012, 0.023],
-        [11.0, 12.0, 5.0, 18.0, 15.0],
-        [-0.007, -0.024, -0.025],
-        [0.014, 0.006, -0.006],
-        [0.028, 0.008, 0.021],
-        [0.019, 0.034, 0.019, -0.030, 0.036, 0.022, -0.007, 0.027, 0.020, 0.018],
-        [0.030, -0.005, 0.003],
-        [0.016, 0.028, -0.001, 0.012, 0.005, 0.029, 0.016, 0.009, -0.002, 0.010,
-         0.016, 0.009, 0.044, 0.038, -0.045, -0.027, 0.012, 0.006, 0.020, 0.020],
+        [0.004, 0.003, 0.002],
+        [-0.004, 0.032, 0.054],
+        [-0.002, -0.004, 0.020, 0.008, -0.003, 0.002, 0.010, 0.002, 0.001, 0.001,
+         -0.017, 0.031, 0.023, 0.028, 0.003, 0.007, 0.014, 0.017, -0.022, 0.010],
+        [0.013, 0.011, 0.012, 0.010, 0.003, 0.005, 0.015, 0.009, -0.001, 0.003,
+         0.004, 0.010, 0.012, 0.011, 0.004, 0.011, -0.003, -0.018, 0.010, -0.006],
     )
 )  # fmt: skip
 
@@ -259,8 +273,8 @@ def _about_one_interval(found: Found) -> str:
     (differences,), _, right = found.first()
     low, high = _low(differences), -_low(-differences)
     return (
-        f"For the differences {differences.tolist()} the 95 % interval of the mean goes from {low:.4f} to {high:.4f}. "
-        f"Your function says {not right}. What does it say about this interval, and what should it?"
+        f"For the differences {differences.tolist()} the 97.5 % interval of the mean goes from {low:.4f} to "
+        f"{high:.4f}. Your function says {not right}. What does it say about this interval, and what should it?"
     )
 
 
