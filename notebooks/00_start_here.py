@@ -45,7 +45,7 @@
 # - **intermediate fusion** mixes the two inside the network, before it predicts.
 #
 # > **Predict.** Two crystals have the same formula, but their atoms are arranged differently. Which of the two
-# > experts must give both crystals the same answer? Remember your guess; notebook 1 starts from it.
+# > experts must give both crystals the same answer? The answer is below, under the first table.
 # >
 # > <!-- predict: experts; the one who reads the formula; the one who sees the structure; both -->
 
@@ -79,6 +79,20 @@ crystals[["formula", "prototype", "formation_energy_per_atom", "band_gap"]].head
 #   value means that energy is released when the crystal forms from them. This is the first target of the course.
 # - **band gap**, in eV: the energy an electron needs to become free to move; 0 for a metal. We use it where two
 #   properties are learned together.
+
+# %%
+from course_lib.teaching.predictions import measured
+
+share = crystals["formula"].duplicated(keep=False).mean()
+measured(
+    "experts",
+    "the one who reads the formula; "
+    f"{share:.0%} of our crystals have the same formula as another",
+)
+
+# %% [markdown]
+# Such crystals are the same to her, so she must give them one answer. The other expert sees that their atoms are
+# arranged differently. Notebook 1 starts here and measures how much that matters.
 
 # %% [markdown]
 # ## Is everything installed?

@@ -53,7 +53,7 @@ assert n_inputs == n_composition + n_embedding
 # %% [markdown]
 # > **Predict.** Will the hybrid beat both its parents, forest and CGCNN? A reason for yes: it has all the information
 # > of both. A reason for no: CGCNN already sees the elements, as its node features. So what do the composition features
-# > tell it that is new? Write down your guess, and by how many percent.
+# > tell it that is new?
 # >
 # > <!-- predict: hybrid; worse than both; between them; better than both by less than 5 %; better than both by 5 % or more -->
 
@@ -170,6 +170,12 @@ last = {label: curve["error"].iloc[-4:].mean() for label, curve in by_hand.items
 print({label: f"{error:.2f} eV/atom" for label, error in last.items()})
 assert last["standardised features"] < last["raw features"]
 
+# %%
+from course_lib.teaching.predictions import measured
+
+more = last["raw features"] / last["standardised features"] - 1
+measured("scaling", f"without scaling the error is {more:.0%} larger at the end")
+
 # %% [markdown]
 # Without scaling it learns worse. The network, the crystals and the initial weights are the same, so the scaling
 # makes the difference. This is one seed only, so look at the size of the gap: it is far larger than the fluctuations
@@ -264,6 +270,16 @@ relative = -cgcnn["mean"] / mean_error["cgcnn"]
 print(f"by {relative.min():.0%} to {relative.max():.0%} of its error")
 assert relative.max() < 0.1
 
+# %%
+parents = mean_error[["random_forest", "cgcnn"]]
+more = mean_error["early_fusion"] / parents.min(axis=1) - 1
+beaten = parents.gt(mean_error["early_fusion"], axis=0).sum(axis=1)
+places = ["worse than both", "between them", "better than both"]
+said = [
+    f"{places[n]} on {split} folds ({more[split]:+.0%})" for split, n in beaten.items()
+]
+measured("hybrid", f"{', '.join(said)}; in brackets, compared with the better parent")
+
 # %% [markdown]
 # - **Against the forest** the hybrid wins both tests: both intervals lie above zero.
 # - **Against CGCNN** it does not win. It is a little behind on average; where the interval lies below zero, CGCNN is
@@ -322,6 +338,10 @@ assert (learned["early_fusion"] < 0.9 * learned["cgcnn"]).all()
 assert (unknown["early_fusion"] > unknown["cgcnn"]).all()
 remembers.rename(columns=LABELS).round(3)
 
+# %%
+smallest = learned.idxmin(axis=1).map(LABELS)
+measured("memory", ", ".join(f"{name} ({split})" for split, name in smallest.items()))
+
 # %% [markdown]
 # On its training crystals the hybrid has the smallest error of the three, but on the test crystals it is no better
 # than CGCNN. So the additional numbers do help, but only to fit the training set. That is *overfitting*, although we
@@ -349,6 +369,12 @@ part = summarize_differences(parts, "early_fusion")
 assert (part.xs("random_forest", level="method")["low"] > 0).all()
 assert (part.xs("cgcnn", level="method")["low"] <= 0).all(), "no gain shown"
 part.rename(index=LABELS).round(3)
+
+# %%
+gain = part.xs("cgcnn", level="method")
+shown = " and ".join(gain.index[gain["low"] > 0]) or "on neither"
+said = ", ".join(f"{mean:+.3f} eV/atom {name}" for name, mean in gain["mean"].items())
+measured("parts", f"a gain is shown {shown} (CGCNN minus hybrid: {said})")
 
 # %% [markdown]
 # Each row is parent minus hybrid. Compared with the forest, both parts are better. Compared with CGCNN, no gain is
@@ -395,6 +421,23 @@ print("hybrid best of the three, on average, on both tests, with", *sizes, "crys
 assert any(300 < size < 500 for size in sizes)
 assert not ahead.loc[n_learned.max()].any()
 gains.xs("cgcnn", level="method").round(3)
+
+# %% [markdown]
+# The lines in the figure are made of straight pieces, so we can compute where those of CGCNN and the hybrid cross:
+
+# %%
+logs = np.log(
+    curves.assign(size=n_learned).pivot_table("mae", "size", ["split", "method"])
+)
+said = []
+for split in ("random", "formula"):
+    lead = (logs[split, "cgcnn"] - logs[split, "early_fusion"]).to_numpy()
+    i = np.flatnonzero(lead[:-1] * lead[1:] < 0)  # the sign changes after these sizes
+    x = np.log(logs.index.to_numpy())
+    crossing = np.exp(x[i] + (x[i + 1] - x[i]) * lead[i] / (lead[i] - lead[i + 1]))
+    at = " and ".join(f"at about {size:.0f} crystals" for size in crossing.round(-1))
+    said.append(f"{split} folds: {at or 'nowhere'}")
+measured("crossing", "; ".join(said))
 
 # %% [markdown]
 # With a hundred crystals CGCNN is the worst of the three: so few crystals do not teach it what the elements are like,

@@ -53,7 +53,7 @@ print(f"{blended:.1f} eV/atom")
 # can be better than both.
 #
 # > **Predict.** CGCNN had the smaller error in notebook 1. Should the forest, the weaker model, get any weight at all?
-# > Write down an $\alpha$ for random folds, and one for folds by formula.
+# > Choose an $\alpha$ for folds by formula. For random folds, would you take a larger or a smaller one?
 # >
 # > <!-- predict: weight; none; about a tenth; about a third; half -->
 
@@ -213,6 +213,14 @@ print(ratio.round(2).to_string())
 assert ratio["random"] > 2
 assert ratio["formula"] < 1 / 2
 
+# %%
+from course_lib.teaching.predictions import measured
+
+direction = "too large" if ratio["random"] > 1 else "too small"
+measured(
+    "leak", f"{direction}: {ratio['random']:.1f} times the weight from out of fold"
+)
+
 # %% [markdown]
 # The training set compares how well two models *memorise*. That says little about how well they *predict*. Both
 # weights from it are wrong by more than a factor of two: too large on random folds, too small on folds by formula.
@@ -293,7 +301,7 @@ assert abs(median - right) < 1e-6
 # >
 # > <!-- predict: correlation; hardly (correlation below 0.3); somewhat (0.3 to 0.7); very much (above 0.7) -->
 
-# %% mystnb={"image": {"alt": "Error of CGCNN against error of the random forest, one dot per crystal, in two panels for random folds and folds by formula. Both clouds are long and lean along the diagonal."}}
+# %% mystnb={"image": {"alt": "Error of CGCNN against error of the random forest, one dot per crystal, in two panels for random folds and folds by formula. Both clouds rise slightly to the right and are wider than high, because the forest's errors are the larger ones."}}
 from course_lib.experiments.analysis import errors_by_crystal
 from course_lib.teaching.figures.late_fusion import plot_error_pairs
 
@@ -305,27 +313,33 @@ errors_of_both = {
 }
 plot_error_pairs(errors_of_both, "eV/atom")
 
+# %%
+rho_of = {split: pair.corr().iloc[0, 1] for split, pair in errors_of_both.items()}
+measured(
+    "correlation", ", ".join(f"{rho:.2f} ({split})" for split, rho in rho_of.items())
+)
+
 # %% mystnb={"image": {"alt": "Gain of the best blend over the better model against the correlation of their errors: three falling lines for equally good models and for one that is 25 or 60 percent worse, and two marks for what was measured on random and formula folds."}}
 from course_lib.late_fusion import alpha_from_errors, blended_error_variance
 from course_lib.teaching.figures.late_fusion import plot_blending_gain
 
-measured = {}
+found = {}
 for split, pair in errors_of_both.items():
     s_forest, s_cgcnn = pair.std()
-    rho = pair.corr().iloc[0, 1]
+    rho = rho_of[split]
     best = alpha_from_errors(s_forest, s_cgcnn, rho)
     after = blended_error_variance(best, s_forest, s_cgcnn, rho) ** 0.5
     gain = 1 - after / min(s_forest, s_cgcnn)
-    measured[split] = (rho, gain)
+    found[split] = (rho, gain)
     print(f"{split}: correlation {rho:.2f}, alpha {best:.2f}, gain {gain:.1%}")
-plot_blending_gain(measured=measured)
+plot_blending_gain(measured=found)
 
 # %%
 for split, pair in errors_of_both.items():
     limit = pair["CGCNN"].std() / pair["forest"].std()
     print(f"{split}: the blend gains if the correlation is below {limit:.2f}")
-assert all(rho > 0.3 for rho, _ in measured.values()), "their errors correlate"
-assert all(0 < gain < 0.02 for _, gain in measured.values()), "little is left to gain"
+assert all(rho > 0.3 for rho, _ in found.values()), "their errors correlate"
+assert all(0 < gain < 0.02 for _, gain in found.values()), "little is left to gain"
 
 # %% [markdown]
 # The errors are somewhat similar; a formula that is unlike all others may be hard for both models. By the formula
@@ -344,6 +358,10 @@ from course_lib.experiments.analysis import summarize_differences, with_late_fus
 late = with_late_fusion(runs, y)
 blends = late[late["method"] == "late_fusion"].groupby("split", sort=False)["alpha"]
 blends.agg(["mean", "std"]).round(2)
+
+# %%
+said = (f"{alpha:.2f} on {split} folds" for split, alpha in blends.mean().items())
+measured("weight", ", ".join(said))
 
 # %% mystnb={"image": {"alt": "Mean absolute error of random forest, CGCNN and late fusion on random and on formula-grouped folds, one dot per run, with mean and standard deviation. CGCNN and late fusion look the same on both; the forest lies far above."}}
 from course_lib.teaching.figures.results import plot_errors

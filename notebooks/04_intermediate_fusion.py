@@ -41,7 +41,7 @@ plot_fusion_places()
 # finished.
 #
 # > **Predict.** Four kinds of fusion, the same crystals, the same trunk. Which one do you expect to have the smallest
-# > error on new formulas? Write down a reason, too.
+# > error on new formulas? Think of a reason, too.
 # >
 # > <!-- predict: fusion; early; late; intermediate; attention; no difference to be seen -->
 
@@ -117,6 +117,11 @@ with torch.no_grad():
     assert (network.scale_and_shift(some) == 0).all()
 assert torch.allclose(fused, plain), "at the start it is CGCNN, number by number"
 
+# %%
+from course_lib.teaching.predictions import measured
+
+measured("start", "the prediction of a plain CGCNN; the composition changes nothing")
+
 # %% [markdown]
 # It starts as plain CGCNN, and learns from there how much to use the composition. Now we train it, on a part of the
 # crystals and for a few epochs, to see how scale and shift develop. (Such a short training run says nothing about how
@@ -134,13 +139,13 @@ with torch.no_grad():
     turned = film.model.eval().network.scale_and_shift(everything).numpy()
 print("crystals, convolutions, scale and shift, features:", turned.shape)
 
-# %% mystnb={"image": {"alt": "The factors before the first convolution, each minus its mean over the crystals: one row per test crystal, sorted by the mean deviation of electronegativity, one column per atom feature. The columns at the left go from bright at the bottom to dark at the top, those at the right from dark to bright."}}
+# %% mystnb={"image": {"alt": "The factors before the first convolution, each minus its mean over the crystals: one row per test crystal, sorted by the average deviation of electronegativity, one column per atom feature. The columns at the left go from bright at the bottom to dark at the top, those at the right from dark to bright."}}
 from course_lib.teaching.figures.intermediate_fusion import plot_scales
 
 IONIC = "MagpieData avg_dev Electronegativity"
 ionic = composition.loc[test.names, IONIC]
 factors = 1 + turned[:, 0, 0]  # before the first convolution
-plot_scales(factors, ionic, "mean deviation of electronegativity")
+plot_scales(factors, ionic, "average deviation of electronegativity")
 
 # %% [markdown]
 # Each row is a crystal, sorted by the average deviation of the electronegativity (notebook 1): metal alloys at the
@@ -153,7 +158,7 @@ import numpy as np
 
 correlation = [np.corrcoef(column, ionic)[0, 1] for column in factors.T]
 strong = (np.abs(correlation) > 0.5).sum()
-print(f"{strong} of {len(correlation)} factors go with it (correlation beyond ±0.5)")
+print(f"{strong} of {len(correlation)} factors correlate with it (beyond ±0.5)")
 assert strong > 0
 
 # %% [markdown]
@@ -175,6 +180,10 @@ for row in (first, second):
     print(f"{name}: computed {energy:.2f}, predicted {predicted.iloc[row]:.2f} eV/atom")
 assert np.allclose(turned[first], turned[second], atol=1e-5), "same knobs"
 assert predicted.iloc[second] > predicted.iloc[first] + 0.1, "told apart, the right way"
+
+# %%
+difference = predicted.iloc[second] - predicted.iloc[first]
+measured("factors", f"same factors, predictions {difference:.2f} eV/atom apart")
 
 # %% [markdown]
 # The network tells the two apart, in the right order, even after such a short training run. The factors cannot be the
@@ -216,9 +225,11 @@ print(inspect.getsource(AttentionFusion.forward))
 # network could give a view a small weight and a huge vector, and the weight would mean nothing.
 #
 # > **Predict.** For which crystals does the composition get more weight? The [data card](data_card.ipynb) shows the
-# > prototypes: think of those whose energy depends almost only on the formula. Write down three.
+# > prototypes: think of those whose energy depends almost only on the formula. Name three.
+# >
+# > <!-- predict: lean -->
 #
-# We train three networks, `start 0` to `start 2`, with three seeds. The table describes the weight of the composition
+# We train three networks, with seeds 0 to 2. The table describes the weight of the composition
 # over the test crystals.
 
 # %%
@@ -235,7 +246,7 @@ def train_attention(seed):
 
 
 # %%
-networks = {f"start {seed}": train_attention(seed) for seed in range(3)}
+networks = {f"seed {seed}": train_attention(seed) for seed in range(3)}
 weights = pd.DataFrame(
     {name: attention_weights(m, test)["composition"] for name, m in networks.items()}
 )
@@ -246,12 +257,12 @@ from course_lib.teaching.figures.intermediate_fusion import plot_weights_by_grou
 
 prototypes = crystals["prototype"]
 label = "weight of the composition"
-plot_weights_by_group({"start 0": weights["start 0"]}, prototypes, label)
+plot_weights_by_group({"seed 0": weights["seed 0"]}, prototypes, label)
 
 # %%
-assert weights["start 0"].std() > 0.05, "each crystal has weights of its own"
+assert weights["seed 0"].std() > 0.05, "each crystal has weights of its own"
 same_formula = formula.iloc[rows]
-pair = weights.loc[same_formula.index, "start 0"].astype(float)
+pair = weights.loc[same_formula.index, "seed 0"].astype(float)
 print(same_formula.iloc[0], pair.round(2).to_dict())
 assert pair.max() - pair.min() > 1e-3, "so have polymorphs"
 
@@ -275,25 +286,30 @@ agreement = pd.DataFrame(
         what: table.corr("spearman").to_numpy()[[0, 0, 1], [1, 2, 2]]
         for what, table in {"energies": answers, "weights": weights}.items()
     },
-    index=["starts 0 and 1", "starts 0 and 2", "starts 1 and 2"],
+    index=["seeds 0 and 1", "seeds 0 and 2", "seeds 1 and 2"],
 )
 assert agreement["weights"].max() < agreement["energies"].min()
 agreement.round(2)
 
 # %%
+low, high = agreement.min(), agreement.max()
+said = (f"{low[what]:.2f} to {high[what]:.2f} on the {what}" for what in agreement)
+measured("agree", f"rank correlation {', '.join(said)}")
+
+# %%
 by_prototype = weights.groupby(prototypes.loc[weights.index]).mean()
 top = {name: set(by_prototype[name].nlargest(3).index) for name in by_prototype}
-for name, three in top.items():
-    print(f"{name}, the three with most weight: {', '.join(sorted(three))}")
 shared = set.intersection(*top.values())
 print("on all three lists:", ", ".join(sorted(shared)) or "none")
 assert len(shared) < 3, "the lists differ"
+lists = "; ".join(f"{name}: {', '.join(sorted(three))}" for name, three in top.items())
+measured("lean", f"the three with most weight, {lists}")
 
 # %% [markdown]
 # The table shows rank correlations: 1 where two networks put the crystals in the same order. On the energies the
 # networks agree. On the weights they agree much less. Both views know the elements, the graph through its nodes. So
 # there are many ways to share the work that give nearly the same predictions, and chance decides which of them a
-# training run finds. Look at the three prototypes that you wrote down: whether you were right depends on the network
+# training run finds. Look at the three prototypes that you named: whether you were right depends on the network
 # you ask. **The weights describe a network, not the crystals** {cite:p}`jain2019attention`.
 #
 # What we *can* ask of a fitted model is how much worse it gets when it is given the composition of another crystal, or
@@ -370,6 +386,15 @@ assert (verdict.loc["attention_fusion"] == "worse").all()
 hybrids = mean_error.loc[[*FUSIONS, "late_fusion"]]
 spread = hybrids.max() / hybrids.min() - 1
 print("worst over best of the four:", spread.map("+{:.0%}".format).to_dict())
+
+# %%
+smallest = LABELS[hybrids["formula"].idxmin()]
+others = verdict["formula"].drop("cgcnn")
+equal = ", ".join(LABELS[name] for name in others.index[others == "-"]) or "none"
+measured(
+    "fusion",
+    f"smallest mean: {smallest}; not shown to differ from intermediate fusion: {equal}",
+)
 
 # %% [markdown]
 # Each row is that method minus intermediate fusion, in eV/atom. A dash means that neither is shown to be better.

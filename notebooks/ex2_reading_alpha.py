@@ -220,19 +220,22 @@ check_error_correlation(alpha_uncorrelated, correlation)
 
 # %% tags=["after"]
 from course_lib.late_fusion import blended_error_variance, optimal_alpha
+from course_lib.teaching.predictions import measured
 
 if check_error_correlation(alpha_uncorrelated, correlation):  # once both are right
     print(f"correlation of the made-up errors: {errors.corr().iloc[0, 1]:.2f}")
-    measured = optimal_alpha(models["y"], models["forest"], models["cgcnn"], loss="mse")
-    print(f"weight with the smallest squared error: {measured:.2f}")
+    fitted = optimal_alpha(models["y"], models["forest"], models["cgcnn"], loss="mse")
+    print(f"weight with the smallest squared error: {fitted:.2f}")
     spread = blended_error_variance(0.2, 0.035, 0.028, correlation) ** 0.5
     print(
         f"spread of the blend's error: {100 * (1 - spread / 0.028):.1f} % below CGCNN's"
     )
+    weight = f"without correlation the weight would be {float(alpha_uncorrelated):.2f}"
+    display(measured("explain", f"no; {weight}"))
 
 # %% tags=["solution"]
 assert round(errors.corr().iloc[0, 1], 2) == correlation
-assert round(measured, 2) == 0.20
+assert round(fitted, 2) == 0.20
 
 # %% [markdown]
 # ## A colleague's procedure
