@@ -258,9 +258,9 @@ check_yourself_6 = asks(
         "question 1",
         2,
         (
-            ("The other way round: which of the two losses is smaller before it is weighted?", 0.5),
+            ("The other way round: which of the two labels has the smaller spread, and so the larger 1/s?", 0.5),
             ("You divided by the variance.", 4),
-            ("Equal weights leave the larger numbers with the larger loss.", 1),
+            ("With equal weights the task with the larger spread changes the trunk more. What makes up for that?", 1),
             ("{value:g} it is not. Each weight is 1 divided by the standard deviation.", lambda value: True),
         ),
     ),
