@@ -900,7 +900,17 @@ def test_learning_curves_join_folds_of_nearly_equal_size():
     for axes in figure.axes:
         lines = [container.lines[0] for container in axes.containers]
         for line, method in zip(lines, runs()["method"].unique(), strict=True):
-            assert line.get_ydata() == pytest.approx(expected[axes.get_title(loc="left"), method].to_numpy())
+            split = {"random folds": "random", "folds by formula": "formula"}[axes.get_title(loc="left")]
+            assert line.get_ydata() == pytest.approx(expected[split, method].to_numpy())
+
+
+def test_learning_curves_that_fall_little_have_enough_tick_labels():
+    table = curves()
+    table["mae"] = 0.3 * (table["n_learned"] / 100) ** -0.4  # from 0.3 to 0.1
+    axes = plots.plot_learning_curves(table, "eV/atom").axes[0]
+    low, high = axes.get_ylim()
+    assert high < 5 * low
+    assert len([tick for tick in axes.get_yticks() if low <= tick <= high]) >= 4
 
 
 def test_front_in_the_figure_leaves_out_what_another_method_beats():
@@ -1226,6 +1236,11 @@ def test_a_method_has_one_colour_whatever_stands_beside_it(names):
     assert len(set(colors.values())) == len(names)
 
 
+def test_the_methods_of_the_comparison_have_a_colour_each():
+    methods = [*compared(), "late_fusion"]
+    assert len({METHOD_COLORS[method] for method in methods}) == len(methods)
+
+
 def method_figures(methods: list[str]) -> dict[str, Figure]:
     """Return the figures that tell methods apart by colour, of made-up results of two methods in this order."""
     results, sized, labels = (
@@ -1273,6 +1288,7 @@ def test_trade_off_fills_what_is_on_the_front_and_shows_what_is_near_the_smalles
     axes = plots.plot_trade_off(fixed, front, schemes, single, TASKS).axes[0]
     marks = {line.get_label(): line for line in axes.lines}
     assert marks["uncertainty"].get_markerfacecolor() == "white"
+    assert not {marks[scheme].get_marker() for scheme in schemes} & {">", "^", "o"}, "those are of fixed weights"
     assert marks["inverse scale"].get_markerfacecolor() != "white"
     energy, _ = TASKS
     smallest = fixed.groupby("lambda")[energy].mean().min()

@@ -74,7 +74,7 @@ check_contradictions = asks(
         _SHARES,
         _about_one_share,
     ),
-    shows="So often would somebody with time for one training have reported the opposite of what the mean says.",
+    shows="So often would somebody with time for one training run have reported the opposite of what the mean says.",
 )
 
 # --- many runs ------------------------------------------------------------------------------------------------------

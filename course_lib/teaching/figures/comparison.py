@@ -33,6 +33,7 @@ from course_lib.teaching.figures.style import (
     with_unit,
 )
 
+_FOLDS = {"random": "random folds", "formula": "folds by formula"}  # titles of panels
 _IN_PANEL = 4  # methods whose names have room inside a panel of learning curves
 _KIND_COLORS = {"composition": COMPOSITION, "structure": STRUCTURE, "hybrid": COLORS[1]}
 
@@ -72,15 +73,18 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
             axes.errorbar(points.index * shift, points["mean"], yerr=points["std"], color=colors[method],
                           linestyle=pick(LINES, rank), marker=pick(MARKERS, rank), markersize=6, capsize=2,
                           label=LABELS.get(method, method))  # fmt: skip
-        axes.set(title=split, xscale="log", yscale="log")
+        axes.set(title=_FOLDS.get(split, split), xscale="log", yscale="log")
         axes.xaxis.set_major_locator(FixedLocator(of_split["size"].unique()))
         axes.xaxis.set_major_formatter("{x:.0f}")
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7)))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(axis="y")
         axes.set_xlabel("training crystals")
+    low, high = panels[0, 0].get_ylim()
+    steps = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8) if high < 5 * low else (1, 2, 3, 5, 7)
+    for axes in panels[0]:
+        axes.yaxis.set_major_locator(LogLocator(subs=steps))
     panels[0, 0].set_ylabel(with_unit("mean absolute error", unit))
     if len(colors) > _IN_PANEL:
         figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, handlelength=3.5)
@@ -214,7 +218,7 @@ def plot_error_against_time(runs: pd.DataFrame, unit: str) -> Figure:
     axes.set_xscale("log")
     axes.set_xlim(table["seconds"].min() / 1.6, table["seconds"].max() * 3.2)
     _label_points(axes, table, front)
-    axes.set_xlabel("CPU time of one training (s)")
+    axes.set_xlabel("CPU time of one training run (s)")
     axes.set_ylabel(with_unit("mean absolute error", unit))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 SIDE = 3.6  # inches
+_BEYOND_X, _BEYOND_Y = ">", "^"  # marks at the edge, of points that are farther away
 _TRIO = 4.3  # inches, height of the figures of three atoms
 _HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}  # of text that lines may run through
 
@@ -457,15 +458,16 @@ def plot_trade_off(
     ends = x[1], y[1]
     for weight, errors in means.iterrows():
         beyond = errors.to_numpy() > ends
-        marker = ">" if beyond[0] else "^" if beyond[1] else MARKERS[0]
+        marker = _BEYOND_X if beyond[0] else _BEYOND_Y if beyond[1] else MARKERS[0]
         axes.plot(*np.minimum(errors, ends), marker=marker, markersize=6, markeredgecolor=COLORS[0],
                   markerfacecolor=COLORS[0] if front[weight] else "white", clip_on=False)  # fmt: skip
     for face, label in ((COLORS[0], "fixed λ, on the front"), ("white", "fixed λ, off the front")):
         axes.plot([], [], linestyle="", marker=MARKERS[0], markersize=6, label=label, markeredgecolor=COLORS[0],
                   markerfacecolor=face)  # fmt: skip
-    for rank, (label, errors) in enumerate(of_schemes.iterrows(), start=2):
-        color = pick(COLORS, rank)
-        axes.plot(*errors, linestyle="", marker=pick(MARKERS, rank), markersize=9, markeredgecolor=color,
+    others = tuple(marker for marker in MARKERS[1:] if marker not in (_BEYOND_X, _BEYOND_Y))
+    for rank, (label, errors) in enumerate(of_schemes.iterrows()):
+        color = pick(COLORS, rank + 2)
+        axes.plot(*errors, linestyle="", marker=pick(others, rank), markersize=9, markeredgecolor=color,
                   markerfacecolor=color if front[label] else "white", markeredgewidth=1.6,
                   label=label)  # fmt: skip
     axes.set(xlim=x, ylim=y)

@@ -38,6 +38,7 @@ METHOD_COLORS = {
     "alignn": "#a50f3c",
     "alignn_simple": COLORS[6],
     "alignn_no_angles": "#e78ac3",
+    "multitask_gat": "#8c510a",
 }
 """One method, one colour, in every figure and explorer that tells methods apart by colour."""
 
