@@ -36,7 +36,9 @@ plot_what_methods_read(nine)
 # the middle are the hybrids, which read both.
 #
 # > **Predict.** Write down the order you expect on formulas never seen in training, from the smallest error to the
-# > largest. Where will the four hybrids be, compared with the others and with each other?
+# > largest. Where will the four hybrids be? And what will be in the first place?
+# >
+# > <!-- predict: order; random forest; CGCNN; ALIGNN (small); a hybrid; another method -->
 
 # %% [markdown]
 # ## The rules of the game
@@ -81,6 +83,16 @@ plot_errors_by_kind(runs, "eV/atom")
 table = runs.pivot_table(index="method", columns="split", values="mae", sort=False)
 table = table.loc[nine].rename(index=LABELS)
 table.sort_values("formula").round(3)
+
+# %%
+from course_lib.teaching.predictions import measured
+
+place = table["formula"].rank().astype(int)
+of_hybrids = sorted(place[[LABELS[name] for name in nine if KINDS[name] == "hybrid"]])
+hybrids_at = ", ".join(map(str, of_hybrids))
+measured(
+    "order", f"{place.idxmin()} is first; the hybrids have the places {hybrids_at}"
+)
 
 # %% [markdown]
 # Compare the table with the order that you wrote down. (On this page ALIGNN is the small network of notebook 5, but
@@ -206,9 +218,9 @@ assert on_front[best], "nothing is better"
 # All this was with about 1,600 training crystals. Notebook 2 has the learning curves of three methods. Here are their
 # numbers again, on new formulas.
 #
-# > **Predict.** Does the order of the table above hold for 100 crystals?
+# > **Predict.** Does their order in the table of all nine hold for 100 crystals?
 # >
-# > <!-- predict: hundred; yes; no, the forest moves up; no, another order -->
+# > <!-- predict: hundred; yes; no, the forest moves up; no, but the forest stays last -->
 
 # %%
 from course_lib.experiments.analysis import training_set_size
@@ -225,6 +237,11 @@ means[three].rename(columns=LABELS).round(3)
 few, many = means.iloc[0], means.iloc[-1]
 assert few.idxmax() == "cgcnn", "with few crystals, structure alone is the worst"
 assert many.idxmin() == "cgcnn", "with many, it is the best of the three"
+orders = (
+    f"{n} crystals: {', '.join(row.sort_values().rename(LABELS).index)}"
+    for n, row in means.iloc[[0, -1]].iterrows()
+)
+measured("hundred", "smallest error first, " + "; ".join(orders))
 
 # %% [markdown]
 # It does not: from 100 to 1,600 crystals the order of the three means is reversed. A network has to learn from
@@ -241,7 +258,7 @@ assert many.idxmin() == "cgcnn", "with many, it is the best of the three"
 # settings that were tuned on *our* crystals and the same number of steps for each size. (We recorded the errors; the
 # crystals themselves are not included.)
 #
-# > **Predict.** Which of the four gains most from more crystals? And is the hybrid still level with CGCNN?
+# > **Predict.** Whose error falls by the largest factor from 500 to 8,000 crystals?
 # >
 # > <!-- predict: gains; random forest; CGCNN; early fusion; ALIGNN (small) -->
 
@@ -259,6 +276,12 @@ falls = four.loc[500] / four.loc[8000]
 assert falls.idxmax() == "alignn"
 assert (falls[order[:3]] > 2).all()
 four.rename(columns=LABELS).round(3)
+
+# %%
+factors = (f"{LABELS[name]} {f:.2f}" for name, f in falls.sort_values()[::-1].items())
+measured(
+    "gains", "error with 500 over error with 8,000 crystals: " + ", ".join(factors)
+)
 
 # %%
 to_cgcnn = {
