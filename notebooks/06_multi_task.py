@@ -44,8 +44,8 @@ plot_multi_task()
 # Each head learns from its own error. The trunk learns from all of them. What one task teaches the trunk may help the
 # other task (*positive transfer*). It may also harm it (*negative transfer*).
 #
-# > **Predict.** Strongly bound crystals, such as oxides and halides, often have wide gaps. Does a network that knows
-# > the energies predict gaps better? And the other way round? Write down a guess for each, in percent.
+# > **Predict.** Strongly bound crystals, such as oxides and halides, often have wide gaps. Does a network that learns
+# > the energies as well predict gaps better, on average? And the other way round?
 # >
 # > <!-- predict: sharing; both are predicted better; the gap only; the energy only; neither -->
 
@@ -93,7 +93,7 @@ by_position.assign(correct=labels[GAP]).iloc[8:13].round(2)
 #
 # > **Predict.** How wrong are these labels on average, compared with saying "0 eV" for every crystal?
 # >
-# > <!-- predict: pairing; less wrong; about as wrong; more wrong -->
+# > <!-- predict: pairing; less wrong; about as wrong, within 10 %; more wrong -->
 
 # %% mystnb={"image": {"alt": "Band gap against formation energy, one dot per crystal, in two panels. Joined by id, wide gaps occur only at low energies, and most crystals lie on the line of gap zero. Paired by position, wide gaps are scattered over all energies, and the correlation is near zero."}}
 from course_lib.teaching.figures.multitask import plot_task_pairs
@@ -101,12 +101,15 @@ from course_lib.teaching.figures.multitask import plot_task_pairs
 plot_task_pairs({"joined by id": by_id, "paired by position": by_position}, AXES)
 
 # %%
+from course_lib.teaching.predictions import measured
+
 label_noise = (by_position[GAP] - labels[GAP]).abs().mean()
 always_zero = labels[GAP].abs().mean()
 print(f"error of the labels paired by position: {label_noise:.2f} eV")
 print(f"error of saying 0 eV for every crystal: {always_zero:.2f} eV")
 assert label_noise > always_zero, "further off than zero is"
 assert abs(by_position.corr().iloc[0, 1]) < 0.5 * abs(by_id.corr().iloc[0, 1])
+measured("pairing", f"{label_noise / always_zero:.1f} times as wrong as saying 0 eV")
 
 # %% [markdown]
 # The wrong labels are further from the truth than "0 eV" for every crystal. And yet nothing failed: the lengths agree,
@@ -121,7 +124,7 @@ from course_lib.models import MultiTask
 from course_lib.training import FitConfig, fit, predict
 
 fold = folds(crystals)[0]
-learn_from = fold.train[:600]  # a part of them: this page trains five times
+learn_from = fold.train[:600]  # a part of them: this page trains six times
 everything = CrystalGraphs.from_structures(crystals["structure"], ids=crystals.index)
 truth = labels.iloc[fold.test]
 
@@ -283,18 +286,18 @@ copper = [
     for a in (3.63, 1.05 * 3.63)
 ]
 both = CrystalGraphs.from_structures(copper).batch([0, 1])
+told_apart = {}
 torch.manual_seed(0)
 with torch.no_grad():
     for network in (GAT().eval(), CGCNN().eval()):
         first, second = network(both).flatten().tolist()
         print(f"{type(network).__name__:6s}{first:.6f} and {second:.6f}")
-        told_apart = abs(first - second) > 1e-5
-        assert told_apart == (type(network) is CGCNN)
+        told_apart[type(network).__name__] = abs(first - second) > 1e-5
+assert told_apart == {"GAT": False, "CGCNN": True}
 
 # %%
-from course_lib.teaching.predictions import measured
-
-measured("stretched", "GAT predicts the same for both")
+answers = (f"{name}: {'yes' if can else 'no'}" for name, can in told_apart.items())
+measured("stretched", ", ".join(answers))
 
 # %% [markdown]
 # It cannot, with any weights: a mean of equal messages is that message, however it is weighted. In a compound the
@@ -396,7 +399,7 @@ print(dedent(inspect.getsource(MultiTask.forward)))
 #
 # > **Predict.** Someone writes the gaps in meV and leaves $\lambda = (1, 1)$. What does the trunk learn?
 # >
-# > <!-- predict: unit; both equally; the energy only; the gap only -->
+# > <!-- predict: unit; both about equally; the energy, hardly the gap; the gap, hardly the energy -->
 
 # %%
 from course_lib.losses import make_task_weights
@@ -411,6 +414,10 @@ for unit, factor in {"eV": 1, "meV": 1000}.items():
 table = pd.DataFrame(shares, index=["energy", "gap"]).T
 assert table.loc["(1.0, 1.0), gap in meV", "gap"] > 0.99
 table.round(3)
+
+# %%
+share = table.loc["(1.0, 1.0), gap in meV"]
+measured("unit", f"{share['gap']:.1%} the gap, {share['energy']:.1%} the energy")
 
 # %% [markdown]
 # The table has the shares $\lambda_k s_k / \sum_j \lambda_j s_j$, with the standard deviation $s_k$ of the labels in
@@ -502,8 +509,10 @@ history.iloc[[0, 5, 10, 15, 20, 24]].round(2)
 # GAT on new formulas, on five folds, with the weight of the gap from 1/30 to 30 times that of the energy, and with the
 # two schemes. The references are networks with the same trunk that learned only one property.
 #
-# > **Predict.** From left to right the gap counts more. By how many percent does each of the two errors change? Is one
-# > choice of $\lambda$ the best for both?
+# > **Predict.** From left to right the gap counts more. Is one choice of $\lambda$, the weight of the gap, the best
+# > for both errors?
+# >
+# > <!-- predict: lambda; one λ for both; a smaller λ for the energy; a smaller λ for the gap -->
 
 # %%
 from course_lib.experiments.records import load_results
@@ -574,6 +583,10 @@ print(
     }
 )
 
+# %%
+smallest = (f"{TASKS[task][0]} with λ = {best[task]:.3g}" for task in TASKS)
+measured("lambda", "smallest error: " + ", ".join(smallest))
+
 # %% [markdown]
 # No single choice of $\lambda$ is best for both: a small weight of the gap is good for the energy, a larger one for
 # the gap. But neither error is smallest at an end of the range. At the right end, where the energy hardly counts, its
@@ -610,7 +623,7 @@ assert not moved(network.heads[1]), "no gap, nothing to learn for the head of th
 
 # %% [markdown]
 # > **Predict.** We keep the gaps of one training crystal in six. One network is trained only on the crystals with both
-# > labels, another on all crystals, with the mask. Which errors differ, and by how much?
+# > labels, another on all crystals, with the mask. Which errors are more than a tenth smaller with the mask?
 # >
 # > <!-- predict: mask; neither; the energy's; the gap's; both -->
 
@@ -628,6 +641,10 @@ _, masked = train(as_targets(few_gaps))
 result = pd.DataFrame({"both labels only": both_labels_only, "all, masked": masked})
 assert masked[ENERGY] < both_labels_only[ENERGY], "the energies were not thrown away"
 result.rename(AXES).round(3)
+
+# %%
+change = masked / both_labels_only - 1
+measured("mask", f"energy {change[ENERGY]:+.0%}, gap {change[GAP]:+.0%} with the mask")
 
 # %% [markdown]
 # With the mask, the trunk sees all crystals, and the energies benefit directly: they have six times as many labels.
@@ -671,6 +688,14 @@ one_question = summarize_differences(gat, "gat").iloc[0]
 print("gap, GAT, if that had been the only question:", end=" ")
 print(f"{one_question['low']:.3f} to {one_question['high']:.3f} eV")
 assert one_question["high"] < 0
+
+# %%
+gains = transfer["gain"].unstack("target")
+gains = [f"{LABELS[k]}: energy {g[ENERGY]}, gap {g[GAP]}" for k, g in gains.iterrows()]
+n_shown = (transfer["verdict"] == "gain shown").sum()
+measured(
+    "sharing", f"mean gain {'; '.join(gains)} ({n_shown} of {len(transfer)} shown)"
+)
 
 # %% [markdown]
 # `mean`, `low` and `high` are in the unit of the task, `share_worse` is the share of training runs in which sharing

@@ -40,7 +40,7 @@ plot_task_shares({"λ₁ = λ₂ = 1": error})
 # %% [markdown]
 # > **Predict.** The network takes its next step downhill. What decides which task changes the shared trunk more?
 # >
-# > <!-- predict: louder; which task has the larger part; which has the smaller part; not the parts but their slopes -->
+# > <!-- predict: louder; which task has the larger part; which has the smaller part; the slopes of the parts -->
 
 # %% [markdown] tags=["task"]
 # ## Task 1: Value and slope
@@ -204,6 +204,8 @@ measured_shares = pd.DataFrame(rows, index=["of the loss", "of the gradient"]).T
 measured_shares.sort_index().round(2)
 
 # %%
+from course_lib.teaching.predictions import measured
+
 absolute, squared = (
     measured_shares[measured_shares.index.str.startswith(name)]
     for name in ("absolute", "squared")
@@ -211,10 +213,14 @@ absolute, squared = (
 assert np.ptp(absolute["of the gradient"]) < 1e-4, "the size does not count"
 assert np.ptp(absolute["of the loss"]) > 0.3
 assert np.ptp(squared["of the gradient"]) > 0.1, "here it counts"
+one, ten = absolute.to_numpy()  # gap's error times 1, and times 10
+part, slope = (f"from {one[k]:.2f} to {ten[k]:.2f}" for k in (0, 1))
+measured("louder", f"gap's share of the loss {part}, of the gradient {slope}")
 
 # %% [markdown]
 # These are the band gap's shares. With absolute errors, the share of the loss grows with the gap's error, but the share
-# of the gradient stays the same. With squared errors both grow. The share of the gradient is not exactly $s_2 / (s_1 +
+# of the gradient stays the same: what counts is the slopes of the parts. With squared errors both shares grow, since the
+# slope of a square grows with the error. The share of the gradient is not exactly $s_2 / (s_1 +
 # s_2)$, since the two tasks do not use the trunk in the same way, and the gradients of different crystals partly
 # cancel.
 

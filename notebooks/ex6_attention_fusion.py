@@ -35,6 +35,8 @@
 #
 # > **Predict.** A colleague proposes something simpler: learn two weights directly, and use them for all crystals. What can
 # > attention do that this cannot?
+# >
+# > <!-- predict: colleague -->
 
 # %% [markdown] tags=["task"]
 # ## Task 1: Two weights for each crystal
@@ -199,7 +201,8 @@ check_dependence_test(depends_on_crystal)
 # %% [markdown] tags=["after"]
 # Now we look at the weights of trained networks. The two training runs, `start 0` and `start 1`, differ only in their
 # seed. The figure shows the weight that each network gives to the composition, by prototype. Your colleague's two
-# weights would give one number for all crystals; the lines below the figure say whether these networks do.
+# weights would give one number for all crystals; the lines below the figure say whether these networks do. The axis goes
+# from 0 to 1, so weights that differ little look equal: zoom in by their smallest and largest value, in the same lines.
 
 # %% tags=["after"] mystnb={"image": {"alt": "Weight of the composition for the test crystals of each prototype, mean and standard deviation, for two networks with different initial weights. The weights differ from crystal to crystal, and the two networks do not agree."}}
 from IPython.display import display
@@ -227,6 +230,8 @@ if check_dependence_test(depends_on_crystal):  # once your test is right
     display(plot_weights_by_group(weights, crystals["prototype"], "weight"))
 
 # %% tags=["after"]
+from course_lib.teaching.predictions import measured
+
 if check_dependence_test(depends_on_crystal):
     for name, model in models.items():
         network = model.network.eval()
@@ -236,7 +241,12 @@ if check_dependence_test(depends_on_crystal):
         verdict = depends_on_crystal(
             lambda v, a=a, b=b: attention_weights(v, a, b), views
         )
-        print(f"{name}: the weights depend on the crystal: {verdict}")
+        low, high = weights[name].min(), weights[name].max()
+        print(f"{name}: weights from {low:.3f} to {high:.3f};", end=" ")
+        print(f"they depend on the crystal: {verdict}")
+    ranges = (f"{w.min():.3f} to {w.max():.3f} ({name})" for name, w in weights.items())
+    answer = "give each crystal weights of its own, here from " + ", ".join(ranges)
+    display(measured("colleague", answer))
 
 # %% tags=["solution"]
 assert verdict
@@ -246,9 +256,11 @@ assert second.std() > 1e-3
 print(f"rank correlation of the two: {first.corr(second, method='spearman'):.2f}")
 
 # %% [markdown] tags=["solution"]
-# The weights differ between crystals, so this is not a global $\alpha$. But read them with care: they belong to a
-# network, not to nature. As the figure shows, another seed may share the work between the views differently
-# {cite:p}`jain2019attention`. Exercise 8 asks how much each view *contributes* to the predictions.
+# The weights differ between crystals, so this is not a global $\alpha$: attention can weight the views of each crystal
+# differently. How much it does so depends on the network. Where all weights of a network lie near 0 or 1, it has given up
+# one of its views, and only the digits of the smallest and the largest show that they still differ. So read the weights
+# with care: they belong to a network, not to nature. As the figure shows, another seed may share the work between the
+# views differently {cite:p}`jain2019attention`. Exercise 8 asks how much each view *contributes* to the predictions.
 
 # %% [markdown]
 # ## A colleague's layer

@@ -112,6 +112,8 @@ errors.loc[[(0, 0)]].round(3)
 #
 # > **Predict.** What would you report: has sharing with the band gap done harm? In how many of the other training runs
 # > will it look the other way round?
+# >
+# > <!-- predict: reversed; in none; in fewer than half; in half or more -->
 
 # %% [markdown] tags=["task"]
 # ## Task 1: A verdict from one training run
@@ -125,7 +127,7 @@ errors.loc[[(0, 0)]].round(3)
 
 # %% tags=["answer"]
 def share_of_contradictions(differences):
-    """Return the share of single trainings (folds, seeds) that contradict the mean."""
+    """Return the share of single training runs (folds, seeds) that contradict the mean."""
     # BEGIN SOLUTION
     return np.mean(np.sign(differences) != np.sign(np.mean(differences)))
     # END SOLUTION
@@ -146,15 +148,20 @@ check_contradictions(share_of_contradictions)
 # %% tags=["after"]
 from IPython.display import display
 
+from course_lib.teaching.predictions import measured
+
 if check_contradictions(share_of_contradictions):  # once your answer is right
     differences = (errors["shared"] - errors["alone"]).unstack("seed")
     display(differences.round(3).rename_axis(columns="with the band gap: seed"))
     share = share_of_contradictions(differences.to_numpy())
     mean = differences.to_numpy().mean()
     print(f"mean {mean:+.3f} eV/atom, contradicted by {share:.0%}")
+    signs = np.sign(differences.to_numpy().flatten())
+    n_reversed = (signs[1:] != signs[0]).sum()
+    display(measured("reversed", f"in {n_reversed} of {len(signs) - 1}"))
 
 # %% tags=["solution"]
-assert share > 0, "there are trainings that contradict the mean"
+assert share > 0, "there are training runs that contradict the mean"
 
 # %% [markdown] tags=["after"]
 # <details><summary>Answer to question 2</summary>
@@ -285,6 +292,9 @@ check_partners(related, harms)
 # properties are. The labels of one task do not depend on those of the other in this way.
 #
 # </details>
+#
+# The table below has more than one comparison. With $n$ of them, `summary` widens your intervals from 95 % to the level
+# $1 - 0.05/n$ (Bonferroni's correction, notebook 2), and your function `verdict` judges the wider ones.
 
 
 # %% tags=["after"]
@@ -297,9 +307,12 @@ def with_partner(partner, **settings):
 
 
 def summary(tried):
-    """Apply your functions to several runs."""
+    """Apply your functions to several runs, with intervals of 95 % for all together."""
     rows = {name: [*transfer(runs)] for name, runs in tried.items()}
     rows = pd.DataFrame(rows, index=["mean", "low", "high"]).T
+    one, each = stats.t.ppf([1 - 0.05 / 2, 1 - 0.05 / 2 / len(tried)], 4)  # 5 folds
+    for end in ("low", "high"):
+        rows[end] = rows["mean"] + each / one * (rows[end] - rows["mean"])
     return rows.assign(verdict=[verdict(*row) for row in rows.to_numpy()])
 
 
@@ -386,9 +399,8 @@ check_less_shared(LessShared)
 # %% [markdown] tags=["after"]
 # Three countermeasures against the noise, all else equal: less sharing; weights that are learned with the network
 # ("uncertainty", {cite:p}`kendall2018multitask`); and a small weight, a tenth of the energy's instead of ten times as
-# much. The fourth countermeasure, to have no partner, is the line at zero. The table has the 95 % intervals of your
-# function. The figure makes five comparisons, so its intervals have the level $1 - 0.05/5 = 99$ % (Bonferroni's
-# correction, notebook 2) and are wider.
+# much. The fourth countermeasure, to have no partner, is the line at zero. With five comparisons, the intervals of the
+# table and of the figure have the level $1 - 0.05/5 = 99$ %, so those that were in the table above are wider now.
 
 # %% tags=["after"] mystnb={"image": {"alt": "Error of the energy minus that of the network alone, for four networks that learn noise as well. Plain sharing is far on the side that is worse than alone. Less sharing, learned weights and a small weight of the noise are all nearer to zero."}}
 ready = ready and check_less_shared(LessShared)
@@ -415,8 +427,8 @@ for name in ("less shared", "learned weights", "small weight"):
 # detect that the noise cannot be learned: its error stays large, so its weight becomes small. A small weight does the
 # same by hand. In the limit of weight zero the twin itself is trained: the harm came from a poorly chosen weight.
 #
-# (Your table may show a *gain* from noise. It makes five verdicts at the level 95 %, and each is wrong one time in
-# twenty if there is no effect. That is what the wider intervals of the figure are for.)
+# (With intervals of 95 % the table might show a *gain* from noise: of verdicts at this level, one in twenty is wrong if
+# there is no effect, and here are five. That is what the wider intervals are for.)
 #
 # **Do two networks that share nothing harm each other?** They should not. But look at what happens when, as usual, the
 # epoch is chosen by the validation errors of both tasks together:
