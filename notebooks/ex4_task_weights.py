@@ -215,7 +215,8 @@ assert np.ptp(absolute["of the loss"]) > 0.3
 assert np.ptp(squared["of the gradient"]) > 0.1, "here it counts"
 one, ten = absolute.to_numpy()  # gap's error times 1, and times 10
 part, slope = (f"from {one[k]:.2f} to {ten[k]:.2f}" for k in (0, 1))
-measured("louder", f"gap's share of the loss {part}, of the gradient {slope}")
+answer = f"gap's share of the loss {part}, of the gradient {slope}"
+measured("louder", f"{answer}, if its error is ten times as large")
 
 # %% [markdown]
 # These are the band gap's shares. With absolute errors, the share of the loss grows with the gap's error, but the share
