@@ -440,6 +440,16 @@ for split in ("random", "formula"):
 measured("crossing", "; ".join(said))
 
 # %% [markdown]
+# How sure is the lead at each size? Move the slider from few crystals to many. On the right stands each method's error
+# minus that of CGCNN, with its interval over the five folds. Watch the hybrid's interval: at which sizes does it lie on
+# one side of zero?
+
+# %%
+from course_lib.teaching.explorers.training_size import training_size_explorer
+
+training_size_explorer(curves, "cgcnn")
+
+# %% [markdown]
 # With a hundred crystals CGCNN is the worst of the three: so few crystals do not teach it what the elements are like,
 # but the 145 numbers tell the other two. Forest and hybrid are about equal there. (Where an interval in the table
 # lies above zero, the lead over CGCNN is shown.) With each doubling the error of CGCNN falls most. At about four
