@@ -199,7 +199,7 @@ check_dependence_test(depends_on_crystal)
 # </details>
 
 # %% [markdown] tags=["after"]
-# Now we look at the weights of trained networks. The two training runs, `start 0` and `start 1`, differ only in their
+# Now we look at the weights of trained networks. The two training runs, `seed 0` and `seed 1`, differ only in their
 # seed. The figure shows the weight that each network gives to the composition, by prototype. Your colleague's two
 # weights would give one number for all crystals; the lines below the figure say whether these networks do. The axis goes
 # from 0 to 1, so weights that differ little look equal: zoom in by their smallest and largest value, in the same lines.
@@ -222,7 +222,7 @@ def trained(seed):
 
 
 if check_dependence_test(depends_on_crystal):  # once your test is right
-    models = {f"start {seed}": trained(seed) for seed in range(2)}
+    models = {f"seed {seed}": trained(seed) for seed in range(2)}
     weights = {
         name: interpret.attention_weights(model, test)["composition"]
         for name, model in models.items()
