@@ -406,8 +406,9 @@ NOT_NARROW = {
     "alpha_path", "difference_axes", "errors_along_lambda", "errors_along_size", "neighbor_count", "numbered_edges",
     "parity_axes", "shells_in_crystal", "trade_off", "trio_axes", "trio_line_graph",
     # Drawings whose words would not fit; they scroll.
-    "angle_to_number", "atom_features", "chemistry_places", "convergence", "early_fusion", "error_against_time",
-    "feature_groups", "fusion_places", "megnet_updates", "multi_task", "polymorphs", "what_methods_read",
+    "alignn_layer", "angle_to_number", "atom_features", "chemistry_places", "convergence", "early_fusion",
+    "error_against_time", "feature_groups", "fusion_places", "late_fusion", "megnet_updates", "multi_task",
+    "polymorphs", "what_methods_read",
 }  # fmt: skip
 """Figures without a narrow form."""
 
@@ -567,10 +568,19 @@ def test_panels_stack_on_a_phone_and_the_figure_stays_as_it_was():
     ("words", "fits"), [("short", True), ("words of a width that a phone does not have" * 2, False)]
 )
 def test_what_does_not_fit_on_a_phone_is_not_redrawn(words, fits):
-    figure, axes = plt.subplots(figsize=(7.5, 3))
+    figure, axes = plt.subplots(figsize=(7.5, 3), layout="constrained")
     plt.close(figure)
     axes.text(0, 0.5, words)
     assert (narrow(figure) is not None) == fits
+
+
+def test_a_panel_that_its_labels_leave_no_room_is_not_redrawn():
+    figure, axes = plt.subplots(figsize=(7.5, 3), layout="constrained")
+    plt.close(figure)
+    axes.set_yticks([0, 1], ["a", "b"])
+    assert narrow(figure) is not None
+    axes.set_yticks([0, 1], ["a", "a method with a long name that takes more than half"])
+    assert narrow(figure) is None
 
 
 def test_an_output_holds_the_narrow_form():

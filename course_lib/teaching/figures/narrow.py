@@ -31,6 +31,7 @@ WIDTH = 4.4
 
 _DPI = 170  # two pixels of the picture for each of such a screen, which has at least two itself
 _LETTER = 0.6  # width of a bold letter as a share of the size of its font
+_ROOM = 0.4  # smallest share of the width that the widest panel may have
 _TITLES = 1.15  # stacked panels need more height, for the title that each has
 
 
@@ -45,9 +46,9 @@ def narrow(figure: Figure) -> Figure | None:
     Returns
     -------
     Figure or None
-        None if it is not wider, or if its texts do not fit.
+        None if it is not wider, if its parts are placed by hand, or if the texts do not fit or leave it no room.
     """
-    if figure.get_size_inches()[0] <= WIDTH:
+    if figure.get_size_inches()[0] <= WIDTH or figure.get_layout_engine() is None:
         return None
     # matplotlib warns where it finds no room for a panel.
     with course_style(), warnings.catch_warnings(record=True) as no_room:
@@ -76,20 +77,25 @@ def _stack(figure: Figure) -> None:
 
 
 def _break_lines(figure: Figure) -> None:
-    """Break titles and labels of the x axis where they are longer than what they belong to."""
-    whole = figure.bbox.width
-    texts = [(axes.get_window_extent().width, text) for axes in figure.axes for text in _across(axes)]
-    texts += [(whole, text) for text in figure.texts]  # with the labels of the whole figure
-    for width, text in texts:
+    """Break titles and labels of the x axis where they are longer than the place that they have."""
+    texts = [(text, width) for axes in figure.axes for text, width in _across(axes, figure.bbox)]
+    texts += [(text, figure.bbox.width) for text in figure.texts]  # with the labels of the whole figure
+    for text, width in texts:
         n_letters = int(width / figure.dpi * 72 / (_LETTER * text.get_fontsize()))
         lines = text.get_text().split("\n")
         text.set_text("\n".join(wrapped(line, n_letters) for line in lines))
 
 
-def _across(axes: Axes) -> list[Text]:
-    """Return the titles, and the label of the x axis unless it holds a formula, which cannot be broken."""
-    titles = [text for text in _texts(axes) if text not in axes.texts]
-    return titles if "$" in axes.get_xlabel() else [*titles, axes.xaxis.label]
+def _across(axes: Axes, whole: Bbox) -> Iterator[tuple[Text, float]]:
+    """Yield the titles, which begin at the left, and the centred label of the x axis, with the width that they have."""
+    box, grid = axes.get_window_extent(), axes.get_gridspec()
+    alone = grid is not None and grid.ncols == 1
+    for text in _texts(axes):
+        if text not in axes.texts:
+            yield text, whole.x1 - box.x0 if alone else box.width
+    if "$" not in axes.get_xlabel():  # a formula cannot be broken
+        middle = (box.x0 + box.x1) / 2
+        yield axes.xaxis.label, 2 * min(middle, whole.x1 - middle) if alone else box.width
 
 
 def _texts(axes: Axes) -> list[Text]:
@@ -101,12 +107,14 @@ def _texts(axes: Axes) -> list[Text]:
 
 
 def fits(figure: Figure) -> bool:
-    """Return whether all texts of a drawn figure lie on it and none covers another or a legend."""
+    """Return whether the texts of a drawn figure lie on it and apart, also from legends, and leave a panel room."""
     boxes, canvas = list(_boxes(figure)), figure.bbox.padded(1)
     inside = all(
         canvas.x0 <= box.x0 and box.x1 <= canvas.x1 and canvas.y0 <= box.y0 and box.y1 <= canvas.y1 for box in boxes
     )
-    return inside and not any(a.padded(-1).overlaps(b.padded(-1)) for a, b in itertools.combinations(boxes, 2))
+    room = max(axes.get_window_extent().width for axes in figure.axes) >= _ROOM * figure.bbox.width
+    apart = not any(a.padded(-1).overlaps(b.padded(-1)) for a, b in itertools.combinations(boxes, 2))
+    return inside and room and apart
 
 
 def _boxes(figure: Figure) -> Iterator[Bbox]:
