@@ -8,19 +8,20 @@ from base64 import b64encode
 
 from narrow_figures import narrow_forms, with_narrow_forms
 
-from course_lib.teaching.figures.narrow import MIME
+from course_lib.teaching.figures.narrow import KEY
 
 WIDE, NARROW = b"a wide picture", b"a narrow one"
 NAME = hashlib.sha256(WIDE).hexdigest()
 IMAGE = f'<img alt="Bars." src="../_images/{NAME}.png" />'
 
 
-def output(**data: bytes) -> dict:
-    return {"data": {kind: b64encode(content).decode() for kind, content in data.items()}}
+def output(picture: bytes) -> dict:
+    return {"data": {"image/png": b64encode(picture).decode()}, "metadata": {}}
 
 
 def test_figures_with_a_narrow_form_are_found():
-    outputs = [output(**{"image/png": WIDE, MIME: NARROW}), output(**{"image/png": b"alone"}), {"name": "stdout"}]
+    with_form = output(WIDE) | {"metadata": {"image/png": {KEY: b64encode(NARROW).decode()}}}
+    outputs = [with_form, output(b"alone"), {"name": "stdout"}]
     notebook = {"cells": [{"cell_type": "markdown"}, {"cell_type": "code", "outputs": outputs}]}
     assert list(narrow_forms(json.dumps(notebook))) == [(NAME, NARROW)]
 

@@ -47,7 +47,7 @@ from course_lib.methods import LABELS, compared
 from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
 from course_lib.teaching import figures
 from course_lib.teaching.figures.crystals import shells_of
-from course_lib.teaching.figures.narrow import MIME, narrow
+from course_lib.teaching.figures.narrow import KEY, narrow
 from course_lib.teaching.figures.style import COLORS, METHOD_COLORS, colors_of, paler
 
 
@@ -587,11 +587,11 @@ def test_an_output_holds_the_narrow_form():
     shell = InteractiveShell()
     shell.extension_manager.load_extension(narrow.__module__)
     figure = plots.plot_history({"CGCNN": history()}, "val_mae_energy", "eV")
-    data, _ = shell.display_formatter.format(figure)
-    width, _ = Image.open(io.BytesIO(b64decode(data[MIME]))).size
+    _, metadata = shell.display_formatter.format(figure)
+    width, _ = Image.open(io.BytesIO(b64decode(metadata["image/png"][KEY]))).size
     assert 700 < width < 800
-    data, _ = shell.display_formatter.format(plots.plot_numbered_edges(TRIANGLE))  # narrow as it is
-    assert MIME not in data
+    _, metadata = shell.display_formatter.format(plots.plot_numbered_edges(TRIANGLE))  # narrow as it is
+    assert metadata == {}
 
 
 # --- crystals -----------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-from course_lib.teaching.figures.narrow import MIME
+from course_lib.teaching.figures.narrow import KEY
 
 SCREEN = "(max-width: 576px)"
 """Which screens show it; ``custom.css`` has the same bound."""
@@ -26,10 +26,10 @@ def narrow_forms(notebook: str) -> Iterator[tuple[str, bytes]]:
     """Yield, for each figure of a notebook's JSON that has a narrow form, its name on the site and that form (PNG)."""
     for cell in json.loads(notebook)["cells"]:
         for output in cell.get("outputs", ()):
-            data = output.get("data", {})
-            if MIME in data:
-                wide = b64decode("".join(data["image/png"]))
-                yield hashlib.sha256(wide).hexdigest(), b64decode("".join(data[MIME]))  # the name that MyST-NB gives
+            form = output.get("metadata", {}).get("image/png", {}).get(KEY)
+            if form:
+                wide = b64decode("".join(output["data"]["image/png"]))
+                yield hashlib.sha256(wide).hexdigest(), b64decode(form)  # the name that MyST-NB gives
 
 
 def with_narrow_forms(html: str, names: set[str]) -> str:

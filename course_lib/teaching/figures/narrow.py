@@ -1,7 +1,7 @@
 """A figure drawn again for a screen as narrow as a phone's: its panels stacked, its labels broken.
 
-An IPython extension: in a notebook that loads it, ``%load_ext course_lib.teaching.figures.narrow``, an output holds
-beside each figure its narrow form, which notebooks do not show and the website does (``tools/narrow_figures.py``).
+An IPython extension: in a notebook that loads it, ``%load_ext course_lib.teaching.figures.narrow``, the metadata of an
+output hold its figure's narrow form, which notebooks do not show and the website does (``tools/narrow_figures.py``).
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from matplotlib.transforms import Bbox
 
 from course_lib.teaching.figures.style import course_style, wrapped
 
-MIME = "application/x.narrow-figure"
-"""Media type of the narrow form in an output: a PNG in base64."""
+KEY = "narrow"
+"""Name of the narrow form, a PNG in base64, in an output's metadata of ``image/png``."""
 
 WIDTH = 4.4
 """Width in inches: on 390 pixels, letters of 9 points are as high as those of 10 pixels."""
@@ -147,10 +147,10 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     shell.display_formatter.mimebundle_formatter.for_type(Figure, _narrow_output)
 
 
-def _narrow_output(figure: Figure, include: object = None, exclude: object = None) -> dict[str, str]:
+def _narrow_output(figure: Figure, include: object = None, exclude: object = None) -> tuple[dict, dict]:
     copy = narrow(figure)
     if copy is None:
-        return {}
+        return {}, {}
     picture = BytesIO()
     copy.savefig(picture, dpi=_DPI)
-    return {MIME: b64encode(picture.getvalue()).decode()}
+    return {}, {"image/png": {KEY: b64encode(picture.getvalue()).decode()}}
