@@ -247,9 +247,7 @@ def test(options):
     python = environment(options)
     lint(options)
     build_site(python, None)
-    # One more than cores: while some wait for a browser, a kernel or a server, others compute.
-    processes = str(int(options.jobs) + 1)
-    run(python, "-m", "pytest", "-n", processes, "--dist", "loadfile", "--nbval-lax", "tests", "notebooks")
+    run(python, "-m", "pytest", "-n", options.jobs, "--dist", "loadfile", "--nbval-lax", "tests", "notebooks")
 
 
 def check(options):

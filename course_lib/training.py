@@ -478,8 +478,9 @@ def _loader(graphs: CrystalGraphs, gather: Callable) -> DataLoader:
 
 
 def _on(device: torch.device, tensors: dict[str, Tensor]) -> SimpleNamespace:
-    """Return the attributes that a network reads of a PyG batch; importing PyG takes longer than many a prediction."""
-    return SimpleNamespace(**{name: tensor.to(device) for name, tensor in tensors.items()})
+    """Return the attributes of a PyG batch that a network reads; importing PyG takes longer than many a prediction."""
+    on_device = {name: tensor.to(device) for name, tensor in tensors.items()}
+    return SimpleNamespace(**on_device, num_graphs=len(tensors["y"]), num_nodes=len(tensors["species"]))
 
 
 @contextmanager

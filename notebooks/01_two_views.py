@@ -667,8 +667,8 @@ within = [
 assert max(within) < 1e-6, "one prediction per formula"
 measured(
     "parts",
-    "the within-formula error; the forest's predictions for polymorphs differ by at most "
-    f"{max(within):.3f} eV/atom",
+    "the within-formula error; the forest's predictions for polymorphs differ by "
+    f"at most {max(within):.3f} eV/atom",
 )
 
 # %% [markdown]

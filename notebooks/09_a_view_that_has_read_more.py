@@ -485,7 +485,7 @@ assert hit > 0.1
 
 # %%
 def is_salt(structure):
-    """Whether a crystal consists of such metals and their partners, at least one each."""
+    """Whether a crystal consists of such metals and partners, at least one each."""
     metals = {e for e in structure.elements if e.is_alkali or e.is_alkaline}
     partners = {e for e in structure.elements if e.is_chalcogen or e.is_halogen}
     return bool(metals and partners) and metals | partners == set(structure.elements)

@@ -327,7 +327,8 @@ measured(
     "closer",
     f"test minus training error {mean_gap[more]:.2f} eV/atom with {more}, "
     f"{mean_gap['baseline']:.2f} without; distance of the two curves, in standard "
-    f"deviations, {early.mean():.2f} in the first half of training, then {late.mean():.2f}",
+    f"deviations, {early.mean():.2f} in the first half of training, "
+    f"then {late.mean():.2f}",
 )
 
 # %% [markdown] tags=["solution"]

@@ -127,7 +127,7 @@ errors.loc[[(0, 0)]].round(3)
 
 # %% tags=["answer"]
 def share_of_contradictions(differences):
-    """Return the share of single training runs (folds, seeds) that contradict the mean."""
+    """Return the share of training runs (folds, seeds) that contradict the mean."""
     # BEGIN SOLUTION
     return np.mean(np.sign(differences) != np.sign(np.mean(differences)))
     # END SOLUTION

@@ -321,6 +321,7 @@ def test_path_is_the_error_of_each_blend_and_meets_its_minimum():
     assert path["alpha"].to_numpy() == pytest.approx(np.linspace(0, 1, 101))
     assert path["mae"].to_numpy() == pytest.approx([(blend(x, a, b) - y).abs().mean() for x in path["alpha"]])
     best = optimal_alpha(y, a, b)
+    assert alpha_path(y, a, b, alphas=[0, 1])["alpha"].dtype == float
     with_best = alpha_path(y, a, b, alphas=[0, best, 1])
     assert with_best["mae"].iloc[1] <= path["mae"].min() + 1e-12
     assert (np.diff(path["mae"], 2) >= -1e-12).all()  # convex
@@ -430,6 +431,7 @@ def test_no_search_finds_better_weights(seed, loss):
 @pytest.mark.parametrize(("unit", "offset"), [(1e-30, 0.0), (1e30, 0.0), (1.0, 1e6)])
 def test_weights_are_the_same_in_any_unit(unit, offset, loss):
     y, predictions = several(0)
+    predictions.iloc[0, 0] = y.iloc[0]  # an error of zero in any unit
     found = optimal_weights(y * unit + offset, predictions * unit + offset, loss)
     pd.testing.assert_series_equal(found, optimal_weights(y, predictions, loss))
 
@@ -443,10 +445,12 @@ def test_weights_of_models_that_are_always_right_add_up_to_one(loss):
 @pytest.mark.parametrize("seed", range(20))
 def test_two_models_are_stacked_as_they_are_blended(seed):
     y, a, b = example(seed, 40)
-    folds = pd.Series(np.arange(40) % 5, index=y.index)
+    n_folds = 2 + seed % 4
+    folds = pd.Series(np.arange(40) % n_folds, index=y.index)
     blended, alpha = cross_fitted(y, a, b, folds)
     together, weights = stacked(y, {"a": a, "b": b}, folds)
-    for fold in range(5):
+    assert together.name == "stack"
+    for fold in range(n_folds):
         others = folds.index[folds != fold]
         assert alpha[fold] == weights.loc[fold, "a"] == optimal_alpha(y[others], a[others], b[others])
     pd.testing.assert_series_equal(blended, together, check_names=False)

@@ -69,15 +69,15 @@ def watch(folder: Path, devices: int) -> dict:
 
     By the size of the set that they are of: 29 to train, 11 to validate, 40 to predict.
     """
-    seen, batch = defaultdict(list), CrystalGraphs.batch
+    seen, tensors = defaultdict(list), CrystalGraphs.tensors
 
     def remember(self: CrystalGraphs, indices: list[int]):
         seen[len(self)].append(self.names[indices].tolist())
-        return batch(self, indices)
+        return tensors(self, indices)
 
-    CrystalGraphs.batch = remember
+    CrystalGraphs.tensors = remember
     train("cgcnn", folder, devices)
-    CrystalGraphs.batch = batch
+    CrystalGraphs.tensors = tensors
     return dict(seen)
 
 

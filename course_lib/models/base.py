@@ -37,6 +37,9 @@ def _check_argument(name: str, value: object, default: object) -> None:
 class CrystalModel(nn.Module):
     """Base class: ``model(batch)`` returns predictions of shape (B, n_targets), always two-dimensional.
 
+    Of `batch`, a network reads as attributes the tensors of `CrystalGraphs.tensors`, ``num_graphs``, ``num_nodes``. A
+    batch of PyG has them, and so has what `course_lib.training.predict` makes without PyG.
+
     Parameters
     ----------
     **config

@@ -145,7 +145,7 @@ class Explorer(_Described):
         return (
             f"<noscript>{side_by_side(self.default)}</noscript>"
             '<details class="explorer-values"><summary>All values of this explorer as a table</summary>'
-            f'<div style="overflow-x: auto">{table}</div></details>{super().beside()}'
+            f'<div style="overflow-x: auto" tabindex="0">{table}</div></details>{super().beside()}'
         )
 
     def __repr__(self) -> str:
