@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from time import process_time
-
-import numpy as np
 import torch
-from bench_training import BATCH_SIZE, displaced, training
-from pymatgen.core import Structure
-from timing import interleaved_ratio, verdict, where_time_goes
+from bench_training import BATCH_SIZE, REPEATS, bench, displaced
+from timing import verdict
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torch_geometric.data import Batch
@@ -16,13 +12,10 @@ from torch_geometric.nn import GATConv, global_mean_pool
 from torch_geometric.utils import add_self_loops
 
 from course_lib.datasets import load_dataset
-from course_lib.graphs import CrystalGraphs
 from course_lib.models import GAT
 from course_lib.models.atom_features import atom_feature_table
 
 TARGET = 2
-REPEATS = 9
-OURS, PLAIN = "GAT, fused AdamW", "PyG GATConv, Adam"
 
 
 class PlainNetwork(nn.Module):
@@ -59,26 +52,6 @@ def plain_batch(batch: Batch) -> Batch:
     )
 
 
-def bench(name: str, structures: list[Structure]) -> float:
-    """Print and return how many times faster the library trains."""
-    graphs = CrystalGraphs.from_structures(structures, targets=load_dataset("pbe_prototypes")[["band_gap"]])
-    order = np.random.default_rng(0).permutation(len(graphs))
-    batches = [graphs.batch(rows) for rows in np.split(order, range(BATCH_SIZE, len(order), BATCH_SIZE))]
-    plain_batches = [plain_batch(batch) for batch in batches]
-    torch.manual_seed(0)
-    ours, plain = GAT(), PlainNetwork()
-    epochs = {
-        PLAIN: training(plain, torch.optim.Adam(plain.parameters()), plain_batches, flush=False),
-        OURS: training(ours, torch.optim.AdamW(ours.parameters(), fused=True), batches, flush=True),
-    }
-    table = interleaved_ratio(epochs, REPEATS, clock=process_time)
-    n_edges, n_bonds = len(graphs.vector), len(graphs.count)
-    print(f"\n{name}, {n_edges / len(graphs.species):.1f} edges per atom, {n_edges / n_bonds:.2f} edges per bond:")
-    print(table.round(1).to_string())
-    print(where_time_goes(epochs[OURS]), flush=True)
-    return table["times faster"][OURS]
-
-
 def main() -> int:
     torch.set_num_threads(1)
     structures = list(load_dataset("pbe_prototypes")["structure"])
@@ -86,8 +59,10 @@ def main() -> int:
         "Training step (forward, backward, optimiser) per crystal: 128 hidden features, 3 layers of 4 heads,\n"
         f"batches of {BATCH_SIZE} made before. One thread, CPU time, medians of {REPEATS} interleaved repeats."
     )
-    bundled = bench("Bundled crystals", structures)
-    low = bench("The same with all atoms displaced, as in most real crystals", displaced(structures))
+    networks = {"PyG GATConv, Adam": PlainNetwork, "GAT, fused AdamW": GAT}
+    bundled = bench("Bundled crystals", structures, networks, plain_batch)
+    name = "The same with all atoms displaced, as in most real crystals"
+    low = bench(name, displaced(structures), networks, plain_batch)
     print()
     return max(
         verdict("training on the bundled crystals", bundled, TARGET),
