@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _PATIENCE = 60.0  # seconds for a server to answer, and between two checks of its speed
 _SILENCE = 30.0  # seconds to wait for the next byte
+_PIECE = 1 << 16  # bytes read at once, at most
 _LONGEST = 3600.0  # seconds to wait for another process that fetches the same file
 _SLOWEST = 500  # bytes per second; a time limit for each byte would let a server send one per second without end
 
@@ -137,7 +138,7 @@ def _within(seconds: float, call: Callable[[], Response]) -> Response:
 def _pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
     """Yield what the server sends as it comes; raise ``TimeoutError`` when it is too slow."""
     since, received = time.monotonic(), 0
-    while piece := response.read1(1 << 16, decode_content=False):
+    while piece := response.read1(_PIECE, decode_content=False):
         yield piece
         received += len(piece)
         seconds = time.monotonic() - since

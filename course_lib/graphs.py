@@ -60,7 +60,6 @@ A bond has the mean length of its edges, so the resulting error of a prediction 
 _NEGLIGIBLE = 1e-6  # neighbours of a smaller weight are left out
 _LONGEST = 500.0  # angstrom; no edge of a cell is longer
 _FARTHEST = 1e5  # angstrom; larger coordinates lose their digits
-_FIRST_RADIUS = 8.0  # angstrom; the search does not start with a larger one
 _MOST_IMAGES = 100_000  # of a cell within the radius
 _CROWD = 500  # from this number of atoms on, the code checks whether they lie in a heap
 _CUBE, _MOST_IN_CUBE = 4.0, 30  # angstrom; atoms: there are 11 in diamond
@@ -281,7 +280,7 @@ class CrystalGraphs:
     def checksum(self) -> str:
         """SHA-256 of the crystals in this view, with their features and targets; it reads all of them once."""
         digest = hashlib.sha256(json.dumps([self.target_names, self.names.tolist()]).encode())
-        for rows in np.array_split(self.rows, -(-len(self) // _CHUNK) or 1):
+        for rows in _in_chunks(self.rows):
             for array in (*self._gather(rows).values(), self.y[rows]):
                 digest.update(array.tobytes())
         return digest.hexdigest()
@@ -370,10 +369,9 @@ class CrystalGraphs:
         TimeoutError
             If another process writes there.
         """
-        parts = np.array_split(self.rows, -(-len(self) // _CHUNK) or 1)
         with graph_files.replaced(folder) as new:
             rest = {"ids": self.names, "y": self.targets, "rows": np.arange(len(self))}
-            replace(self, **rest, **_write(map(self._gather, parts), new))._write_rest(new)
+            replace(self, **rest, **_write(map(self._gather, _in_chunks(self.rows)), new))._write_rest(new)
 
     def _write_rest(self, folder: Path) -> None:
         """Write to `folder` what `_write` has not written there."""
@@ -502,10 +500,7 @@ def _search(positions: list[np.ndarray], cells: list[np.ndarray], neighbors: int
     offset = _offsets(n_atoms)
     crystal = np.repeat(np.arange(len(n_atoms)), n_atoms)  # of each atom
     cutoff = np.zeros(len(crystal))
-    # A sphere that holds a little more than wanted in a crystal of even density; it grows if that is not enough.
-    volume = np.abs(np.linalg.det(np.stack(cells)))
-    radius = np.minimum((3 * 1.6 * (neighbors + 1) * volume / (4 * np.pi * n_atoms)) ** (1 / 3), _FIRST_RADIUS)
-    radius += FADE_WIDTH
+    radius = _first_radius(np.stack(cells), n_atoms, neighbors)
     search = NeighborList(cutoff=1.0, full_list=True, n_threads=1)
     todo, edges = np.arange(len(n_atoms)), []
     while len(todo):
@@ -542,6 +537,16 @@ def _search(positions: list[np.ndarray], cells: list[np.ndarray], neighbors: int
         todo = todo[~done[todo]]
         radius[todo] *= 1.25
     return Neighbors(*(np.concatenate(column) for column in zip(*edges, strict=True)), cutoff)
+
+
+def _first_radius(cells: np.ndarray, n_atoms: np.ndarray, neighbors: int) -> np.ndarray:
+    """Return the radius (angstrom) with which each search begins; it grows where it does not hold the neighbours.
+
+    In a crystal of even density, a sphere of it holds a few more than are wanted. Beyond 8 angstrom the density is
+    not even: there is a vacuum.
+    """
+    volume = np.abs(np.linalg.det(cells))
+    return np.minimum((3 * 1.6 * (neighbors + 1) * volume / (4 * np.pi * n_atoms)) ** (1 / 3), 8.0) + FADE_WIDTH
 
 
 def _solve_cutoff(distance: np.ndarray, first: np.ndarray, last: np.ndarray, neighbors: int) -> np.ndarray:
@@ -694,6 +699,11 @@ def _read_chunks(structures: Iterable[Structure], given: _Given) -> Iterator[tup
             features = np.asarray(given.composition([structure for _, structure in chunk]), dtype=np.float32)
             check_targets(features, "composition feature", [str(row) for row, _ in chunk])
         yield arrays, features
+
+
+def _in_chunks(rows: np.ndarray) -> list[np.ndarray]:
+    """Cut positions of crystals into chunks, at least one."""
+    return np.array_split(rows, -(-len(rows) // _CHUNK) or 1)
 
 
 def _join(chunks: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

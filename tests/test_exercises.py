@@ -35,8 +35,7 @@ from course_lib.models.line_graph import line_graph
 from course_lib.tabular import DeltaLearning
 from course_lib.teaching import checkers
 from course_lib.teaching.checkers import choosing
-from course_lib.teaching.checkers.declarative import Function, Judge, Number, asks, numbers
-from course_lib.teaching.checkers.feedback import Feedback, Hint, Unfinished, as_array, as_number, call, checker
+from course_lib.teaching.checkers.feedback import Feedback
 from course_lib.teaching.checkers.line_graphs import EDGES, WATER, along_chain, selenium, straightened
 from course_lib.teaching.checkers.reading_alpha import two_models
 from course_lib.teaching.figures.block_importance import plot_block_orders, plot_block_values
@@ -1579,127 +1578,6 @@ def test_a_report_waits_for_its_interval():
     feedback = CHECKERS["check_report"](REPORT, ..., 0.1)
     assert feedback.state == "unfinished"
     assert "tasks 1 to 4" in feedback.message
-
-
-# --- the pieces ---------------------------------------------------------------------------------------------------
-
-
-def test_feedback_says_in_words_how_it_stands():
-    for state, words in {"right": "Right.", "hint": "Not yet.", "unfinished": "Not done yet."}.items():
-        feedback = Feedback(state, "see `x*y < y*x` *twice*")
-        assert words in repr(feedback)
-        assert f"<strong>{words}</strong> see <code>x*y &lt; y*x</code> <em>twice</em>" in feedback._repr_html_()
-        assert bool(feedback) == (state == "right")
-
-
-def test_a_mistake_in_a_checker_is_not_hidden():
-    @checker
-    def check_broken(answer):
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        check_broken(1)
-
-
-def test_an_error_in_the_learners_function_is_told_with_its_line():
-    def careless(x):
-        y = x - x
-        return 1 / y
-
-    with pytest.raises(Hint, match=r"`careless\(2\)` stopped with ZeroDivisionError.*line `return 1 / y`"):
-        call(careless, "careless", 2)
-
-
-def test_a_call_is_told_without_what_is_long():
-    def divides(numbers, by):
-        raise ValueError("It ends with a full stop.")
-
-    with pytest.raises(Hint, match=r"`divides\(\.\.\., 2\)` stopped .*: It ends with a full stop, in the line"):
-        call(divides, "divides", pd.Series(np.arange(100)), 2)
-
-
-def test_what_a_function_returns_is_told_as_a_call():
-    function = Function("f", lambda x: 1.0, [(1,)], (), lambda found: "no", read=numbers(2))
-    with pytest.raises(Hint, match=r"`f\(\.\.\.\)` is a dict that cannot be read"):
-        function.check(lambda x: {})
-
-
-def test_a_function_gets_copies():
-    numbers = np.ones(3)
-    call(spoils, "spoils", numbers)
-    assert numbers.sum() == 3
-
-
-def test_a_function_with_other_arguments_is_told_so():
-    with pytest.raises(Hint, match=r"take 1 argument, but yours is `f\(a, b\)`"):
-        call(lambda a, b: a, "f", 1)
-
-
-def test_not_implemented_is_not_finished():
-    def later(x):
-        raise NotImplementedError
-
-    with pytest.raises(Unfinished):
-        call(later, "later", 1)
-
-
-def test_numbers_and_arrays_are_checked():
-    assert as_number(np.float32(2), "x") == 2
-    assert as_array([[1, 2]], "x", (None, 2)).shape == (1, 2)
-    with pytest.raises(Hint, match="one number is asked for"):
-        as_number([1, 2], "x")
-    with pytest.raises(Hint, match="3 numbers in a row are asked for"):
-        as_array([1, 2], "x", (3,))
-    with pytest.raises(Unfinished):
-        as_array([1, ...], "x", (2,))
-
-
-def test_the_first_mistake_that_fits_gives_the_hint():
-    number = Number("x", 5, [("one", 1.0), ("two", 2.0), ("again", 2.0), ("far, {value:g}", lambda x: x > 6)], atol=0.1)
-    assert number.check(5.1) == 5.1
-    with pytest.raises(Hint, match=r"^two$"):
-        number.check(2.0)
-    with pytest.raises(Hint, match=r"^far, 7$"):
-        number.check(7)
-
-
-def test_a_number_that_is_right_but_for_rounding_or_percent_is_told_so():
-    number = Number("x", 0.857, [("no, {value:g}", lambda x: True)])
-    for value, words in {85.7: "in percent", 0.9: "right to 1 digit", 0.95: "no, 0.95"}.items():
-        with pytest.raises(Hint, match=words):
-            number.check(value)
-
-
-def test_a_function_is_compared_at_every_probe_and_then_with_what_follows():
-    more = Function("f", abs, [(-1.0,)], [("the sign", lambda x: x)], lambda found: f"{found.first()[1]} at -1")
-    positive = Function("f", abs, [(1.0,), (2.0,)], [("one", lambda x: 1.0)], lambda found: "other", then=more)
-    assert asks(positive, shows="shown")(abs).message == "shown"
-    answers = {"one": lambda x: 1, "the sign": lambda x: x, "0.0 at -1": lambda x: max(x, 0), "other": lambda x: 3 - x}
-    for words, answer in answers.items():
-        with pytest.raises(Hint, match=words):
-            positive.check(answer)
-
-
-def test_statements_are_told_by_number_and_name():
-    statements = Judge("s", {"a": (True, "about a"), "b": (False, "about b")})
-    assert statements.check({"a": True, "b": False})
-    with pytest.raises(Hint, match=r"1 of 2 are right\. Think again about 'b': about b"):
-        statements.check({"a": True, "b": True})
-    with pytest.raises(Hint, match=r"True or False, without quotes\."):
-        statements.check({"a": "True", "b": False})
-    with pytest.raises(Hint, match=r"has the answer 1\. Say True or False\.$"):
-        statements.check({"a": 1, "b": False})
-
-
-def test_a_forgotten_return_is_no_empty_stub():
-    def forgets(x):
-        x + 1
-
-    with pytest.raises(Unfinished):
-        call(empty_stub, "f", 1)
-    with pytest.raises(Hint, match=r"`f\(1\)` returns nothing\. Is a `return` missing") as told:
-        call(forgets, "f", 1)
-    assert not isinstance(told.value, Unfinished)
 
 
 # --- what the exercises are made of ---------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from course_lib import graphs as graphs_module
 from course_lib.composition import magpie
 from course_lib.graphs import BOND_TOLERANCE, CrystalGraphs, nearest_neighbors, neighbor_weight
 from course_lib.invariance import TRANSFORMATIONS
+from course_lib.validation import CLOSEST
 
 ROCKSALT = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
@@ -537,6 +538,41 @@ ENDLESS = {
     "cluster and a far atom": (grid(5000, 2.2, 500, [[250, 250, 250]]), "pairs of atoms are nearer than"),
     "too many": (grid(21_000, 3.0, 90), "21000 atoms; crystals have at most 20000 here"),
 }
+
+
+def test_what_is_just_within_the_limits_is_searched():
+    """The longest cell, the farthest atom and the densest crystal; what is beyond stands above."""
+    edge = nearest_neighbors(np.zeros((1, 3)), np.diag([500.0, 500.0, 500.0]), neighbors=6)
+    np.testing.assert_allclose(np.linalg.norm(edge.vector, axis=1), 500)
+    far = nearest_neighbors(np.array([[1e5, 0, 0], [1e5, 2, 2]]), 4 * np.eye(3))
+    near = nearest_neighbors(np.array([[0.0, 0, 0], [0, 2, 2]]), 4 * np.eye(3))
+    np.testing.assert_allclose(far.cutoff, near.cutoff)
+    least = nearest_neighbors(np.zeros((1, 3)), CLOSEST * np.eye(3), neighbors=6)
+    np.testing.assert_allclose(np.linalg.norm(least.vector, axis=1).min(), CLOSEST)
+
+
+@pytest.mark.parametrize(("n_atoms", "n_near", "refused"), [(500, 31, False), (501, 30, False), (501, 31, True)])
+def test_a_crystal_with_31_atoms_in_a_cube_is_a_heap(n_atoms, n_near, refused):
+    near = np.array(list(itertools.product(*[np.arange(0.1, 4, 1.2)] * 3)))[:n_near]
+    others = np.array(list(itertools.product(*[np.arange(2, 40, 4)] * 3)))[1:]
+    positions = np.concatenate([near, others[: n_atoms - n_near]])
+    if refused:
+        with pytest.raises(ValueError, match="31 atoms are in a cube of 4 angstrom"):
+            nearest_neighbors(positions, 40 * np.eye(3))
+    else:
+        assert len(np.unique(nearest_neighbors(positions, 40 * np.eye(3)).target)) == n_atoms
+
+
+@pytest.mark.parametrize(("height", "images"), [(0.1, 83_667), (0.08, 131_043), (0.05, 334_668)])
+def test_a_flat_cell_is_searched_while_it_has_few_images(height, images):
+    """The search takes those within 8.3 angstrom, from cells whose atoms are in fact 1 angstrom apart."""
+    cell = np.array([[400.0, 0, 0], [-399, height, 0], [0, 0, 400]])
+    if images > 100_000:
+        with pytest.raises(ValueError, match="its cell is too flat"):
+            nearest_neighbors(np.zeros((1, 3)), cell)
+    else:
+        length = np.linalg.norm(nearest_neighbors(np.zeros((1, 3)), cell).vector, axis=1)
+        np.testing.assert_allclose(np.sort(length), np.hypot(1, height) * np.repeat(np.arange(1, 7), 2))
 
 
 @pytest.mark.parametrize("name", ENDLESS)

@@ -29,6 +29,13 @@ def first(values: list[int] = None, n: int = 3):
     assert found == {source.replace(*change) for change in changes}
 
 
+def test_large_numbers_double_and_what_is_free_stays():
+    source = "_CHUNK = 250\n_MOST = 250\ndef _hash(x):\n    return x + 3\ndef f(x):\n    return _hash(x) + 3"
+    found = {mutant.source.decode() for mutant in mutants("small", source.encode())}
+    changes = [("_MOST = 250", "_MOST = (500)"), ("_hash(x) + 3", "(_hash(x) - 3)"), ("_hash(x) + 3", "_hash(x) + (4)")]
+    assert found == {source.replace(*change) for change in changes}
+
+
 def test_a_mutant_is_imported_instead_of_its_module():
     finder = Mutated(mutants("made_up", b"answer = 41")[0])
     spec = finder.find_spec("course_lib.made_up")
