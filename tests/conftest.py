@@ -1,4 +1,4 @@
-"""What several test files share: where the repository is, its table of contents, and a browser."""
+"""What several test files share: where the repository is, its table of contents, a server, and a browser."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from pathlib import Path
 from pkgutil import iter_modules
 from types import ModuleType
 
+import numpy as np
 import pytest
 import yaml
+from local_server import FileServer
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
@@ -39,6 +41,17 @@ def pages_of_the_book() -> list[str]:
 def root() -> Path:
     """Return the repository's folder."""
     return ROOT
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator[FileServer]:
+    """Yield a web server on this machine with a file of 300 kB."""
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    server = FileServer()
+    server.content = np.random.default_rng(0).bytes(300_000)
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")

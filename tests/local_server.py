@@ -28,6 +28,7 @@ class FileServer:
         self.knows_ranges = True
         self.seconds_per_byte = {"head": 0.0, "body": 0.0}
         self.status = None
+        self.headers: dict[str, str] = {}
         self.ranges: list[str | None] = []
         server = self
 
@@ -54,6 +55,8 @@ class FileServer:
         body = self.content[start:] if status < 400 else b""
         request.send_response(status)
         request.send_header("Content-Length", str(len(body)))
+        for name, value in self.headers.items():
+            request.send_header(name, value)
         request.end_headers()
         body = body[: self.break_after]
         if self.seconds_per_byte["body"]:

@@ -289,8 +289,11 @@ def test_errors_by_crystal_are_means_over_seeds():
 
 def test_front_holds_what_nothing_beats():
     table = pd.DataFrame({"mae": [1.0, 2.0, 3.0, 2.5, 1.0], "seconds": [9.0, 4.0, 1.0, 5.0, 9.0]}, index=list("abcde"))
-    # d is worse than b in both; a and e are equal, so neither beats the other.
-    assert pareto_front(table, ["mae", "seconds"]).to_dict() == dict(a=True, b=True, c=True, d=False, e=True)
+    # d is worse than b in both, f as fast and worse; a and e are equal, so neither beats the other.
+    table.loc["f"] = [2.1, 4.0]
+    front = pareto_front(table, ["mae", "seconds"])
+    assert front.to_dict() == dict(a=True, b=True, c=True, d=False, e=True, f=False)
+    assert front.name == "on_front"
 
 
 def test_nearly_equal_training_sets_have_one_size():

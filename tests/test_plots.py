@@ -780,6 +780,10 @@ def test_atom_features_are_all_there():
 # --- results ------------------------------------------------------------------------------------------------------
 
 
+FOLDS = {"random": "random folds", "formula": "folds by formula"}
+SPLITS = {title: split for split, title in FOLDS.items()}
+
+
 def test_parity_writes_the_mae_of_matching_ids():
     figure = plots.plot_parity(TRUE, predictions())
     for axes, (label, values) in zip(figure.axes, predictions().items(), strict=True):
@@ -820,7 +824,7 @@ def test_errors_one_dot_a_run():
     errors = runs()
     figure = plots.plot_errors(errors, "eV/atom")
     for axes, (split, group) in zip(figure.axes, errors.groupby("split", sort=False), strict=True):
-        assert axes.get_title(loc="left") == split
+        assert axes.get_title(loc="left") == FOLDS[split]
         assert [label.get_text() for label in axes.get_yticklabels()] == ["random forest", "CGCNN", "early fusion"]
         dots = [line.get_xdata() for line in axes.lines if line.get_marker() == "o"]
         for (_, values), mine in zip(group.groupby("method", sort=False)["mae"], dots, strict=True):
@@ -842,7 +846,7 @@ def test_paired_differences_are_those_of_the_experiments():
     table = summarize_differences(errors, "cgcnn")
     others = [method for method in errors["method"].unique() if method != "cgcnn"]
     for axes in figure.axes:
-        mine = table.loc[axes.get_title(loc="left")]
+        mine = table.loc[SPLITS[axes.get_title(loc="left")]]
         for method, bar in zip(others, axes.containers, strict=True):
             (ends,) = bar[2][0].get_segments()
             np.testing.assert_allclose(ends[:, 0], mine.loc[method, ["low", "high"]])
@@ -910,7 +914,7 @@ def test_learning_curves_join_folds_of_nearly_equal_size():
     for axes in figure.axes:
         lines = [container.lines[0] for container in axes.containers]
         for line, method in zip(lines, runs()["method"].unique(), strict=True):
-            split = {"random folds": "random", "folds by formula": "formula"}[axes.get_title(loc="left")]
+            split = SPLITS[axes.get_title(loc="left")]
             assert line.get_ydata() == pytest.approx(expected[split, method].to_numpy())
 
 

@@ -452,7 +452,7 @@ def test_training_size_explorer_tells_who_is_ahead_and_how_surely():
     runs = growing()
     made = training_size_explorer(runs, "cgcnn")
     few, many = made.frames[1, 0].values, made.frames[1, 1].values
-    assert (few["test"], few["training crystals"], many["training crystals"]) == ("formula", "50", "400")
+    assert (few["folds"], few["training crystals"], many["training crystals"]) == ("formula", "50", "400")
     assert few["smallest error"] == many["smallest error"] == "late fusion"
     assert (few["α, mean over the folds"], many["α, mean over the folds"]) == ("0.80", "0.10")
     of_few = runs[(runs["n_learned"] < 60) & (runs["split"] == "formula")]

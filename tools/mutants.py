@@ -46,7 +46,7 @@ TESTS = {
     "experiments/analysis": ["tests/test_experiments.py", "-k", _ANALYSIS],
     "graphs": ["tests/test_graphs.py", "-k", "not few_structures and not cluster"],
     "teaching/checkers/declarative": ["tests/test_checkers.py"],
-    "downloads": ["tests/test_datasets.py", "-k", "download or server or cache"],
+    "downloads": ["tests/test_downloads.py"],
 }
 """What is mutated in the folder ``course_lib``, and the arguments of pytest for its tests."""
 

@@ -53,7 +53,7 @@ def training_size_explorer(runs: pd.DataFrame, reference: str, unit: str = "eV/a
         for column, size in enumerate(sizes):
             frames[row, column] = curves.frame(split, size, summaries[split, size])
     written = tuple(map(str, sizes))
-    choices = [Choice("test", tuple(splits)), Choice("training crystals", written, len(sizes) - 1, slider=True)]
+    choices = [Choice("folds", tuple(splits)), Choice("training crystals", written, len(sizes) - 1, slider=True)]
     return Explorer(choices, frames)
 
 
@@ -84,7 +84,7 @@ class _Curves:
             for name, mean, spread in errors.itertuples()
         }
         best = errors["mean"].idxmin()
-        settings = {"test": split, "training crystals": f"{size}", "smallest error": LABELS.get(best, best)}
+        settings = {"folds": split, "training crystals": f"{size}", "smallest error": LABELS.get(best, best)}
         shown = {
             f"{LABELS.get(name, name)} − {LABELS.get(self.reference, self.reference)}": _written(row)
             for name, row in summary.iterrows()

@@ -28,12 +28,12 @@ from course_lib.teaching.figures.style import (
     check_known,
     colors_of,
     figure_function,
+    folds_title,
     paler,
     pick,
     with_unit,
 )
 
-_FOLDS = {"random": "random folds", "formula": "folds by formula"}  # titles of panels
 _IN_PANEL = 4  # methods whose names have room inside a panel of learning curves
 _KIND_COLORS = {"composition": COMPOSITION, "structure": STRUCTURE, "hybrid": COLORS[1]}
 
@@ -73,7 +73,7 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
             axes.errorbar(points.index * shift, points["mean"], yerr=points["std"], color=colors[method],
                           linestyle=pick(LINES, rank), marker=pick(MARKERS, rank), markersize=6, capsize=2,
                           label=LABELS.get(method, method))  # fmt: skip
-        axes.set(title=_FOLDS.get(split, split), xscale="log", yscale="log")
+        axes.set(title=folds_title(split), xscale="log", yscale="log")
         axes.xaxis.set_major_locator(FixedLocator(of_split["size"].unique()))
         axes.xaxis.set_major_formatter("{x:.0f}")
         axes.xaxis.set_minor_locator(NullLocator())
@@ -170,7 +170,7 @@ def plot_errors_by_kind(runs: pd.DataFrame, unit: str) -> Figure:
                       label=f"reads {'both' if kind == 'hybrid' else kind}")  # fmt: skip
             for row, (mean, _) in zip(rows, table.to_numpy(), strict=True):
                 axes.text(0.01 * runs["mae"].max(), row, f"{mean:.3f}", va="center", fontsize=SMALL)
-        axes.set_title(split)
+        axes.set_title(folds_title(split))
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(with_unit("mean absolute error", unit))

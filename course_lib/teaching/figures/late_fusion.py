@@ -20,6 +20,7 @@ from course_lib.teaching.figures.style import (
     WIDTH,
     check_known,
     figure_function,
+    folds_title,
     paler,
     pick,
     with_unit,
@@ -95,7 +96,8 @@ def plot_error_pairs(errors: dict[str, pd.DataFrame], unit: str) -> Figure:
     Parameters
     ----------
     errors : dict of str to DataFrame
-        Signed errors by crystal id, two columns, one per model; the columns' names label the axes.
+        For each kind of folds, or whatever else names a panel: signed errors by crystal id, two columns, one per model;
+        the columns' names label the axes.
     unit : str
         Unit of the errors.
 
@@ -115,7 +117,7 @@ def plot_error_pairs(errors: dict[str, pd.DataFrame], unit: str) -> Figure:
                   color=pick(COLORS, rank))  # fmt: skip
         axes.text(0.04, 0.97, f"correlation {table.corr().iloc[0, 1]:.2f}", transform=axes.transAxes, va="top",
                   fontsize=SMALL)  # fmt: skip
-        axes.set(title=label, xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
+        axes.set(title=folds_title(label), xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         axes.set_xlabel(with_unit(f"error of {first}", unit))
     panels[0, 0].set_ylabel(with_unit(f"error of {second}", unit))
     return figure

@@ -22,6 +22,7 @@ from course_lib.teaching.figures.style import (
     check_known,
     colors_of,
     figure_function,
+    folds_title,
     paler,
     pick,
     with_unit,
@@ -274,7 +275,7 @@ def _panels_by_split(errors: pd.DataFrame, methods: list) -> tuple[Figure, np.nd
     height = 0.9 + len(splits) * (0.45 + 0.45 * len(methods))
     figure, panels = plt.subplots(len(splits), 1, figsize=(WIDTH, height), sharex=True, squeeze=False)
     for axes, split in zip(panels[:, 0], splits, strict=True):
-        axes.set_title(str(split))
+        axes.set_title(folds_title(split))
         _label_rows(axes, methods)
     return figure, panels[:, 0]
 

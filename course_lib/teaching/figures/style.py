@@ -154,6 +154,11 @@ def with_unit(label: str, unit: str) -> str:
     return f"{label} ({unit})" if unit else label
 
 
+def folds_title(split: str) -> str:
+    """Return the title of what shows one split, such as ``"folds by formula"``."""
+    return {"random": "random folds", "formula": "folds by formula"}.get(split, split)
+
+
 def bare(axes: Axes) -> None:
     """Remove ticks and frame."""
     axes.set_xticks([])
