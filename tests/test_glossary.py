@@ -14,6 +14,13 @@ ENTRIES = re.findall(
 )
 
 
+def places(text: str) -> list[str]:
+    """Return how the files begin in which the glossary says that a term is used."""
+    found = re.findall(r"\((notebook|exercise|data card) ?(\d*)\)", text)
+    begin = {"notebook": "{:0>2}", "exercise": "ex{}", "data card": "data"}
+    return [begin[kind].format(number) for kind, number in found]
+
+
 def prose(name: str) -> str:
     """Return the Markdown of the notebook or exercise whose file begins so."""
     (path,) = ROOT.glob(f"notebooks/{name}_*.py")
@@ -26,11 +33,14 @@ def test_terms_are_in_order():
     assert terms == sorted(terms)
 
 
+def test_places_are_read():
+    assert places("As in (notebook 10), (notebook 2),\n  (exercise 8) and (data card).") == ["10", "02", "ex8", "data"]
+
+
 @pytest.mark.parametrize(("term", "text"), ENTRIES, ids=[term for term, _ in ENTRIES])
 def test_term_is_used_where_the_glossary_says(term, text):
-    for kind, number in re.findall(r"\((notebook|exercise) (\d)\)", text):
-        place = f"0{number}" if kind == "notebook" else f"ex{number}"
-        assert not names(term) or pattern([term]).search(prose(place)), f"{term} is not in {kind} {number}"
+    for place in places(text):
+        assert not names(term) or pattern([term]).search(prose(place)), f"{term} is not on the page {place}_..."
 
 
 def page(*paragraphs: str) -> nodes.document:
