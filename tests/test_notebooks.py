@@ -77,6 +77,8 @@ def picture_faults(notebook: NotebookNode) -> list[str]:
             faults.append(
                 f'code cell {number} draws a figure without alt text: # %% mystnb={{"image": {{"alt": "..."}}}}'
             )
+        if alternative.strip() and not pictures:
+            faults.append(f"code cell {number} has alt text but draws no figure: let the figure be its last value")
     return faults
 
 
@@ -219,6 +221,11 @@ def test_notices_a_checked_cell_without_output(good):
 
 def test_notices_a_figure_without_alt_text(good):
     good.cells[1].metadata["mystnb"]["image"]["alt"] = " "
+    assert picture_faults(good)
+
+
+def test_notices_alt_text_without_a_figure(good):
+    good.cells[1].outputs = []
     assert picture_faults(good)
 
 
