@@ -245,8 +245,11 @@ if ready:  # once your answer is right
 #
 # 1. Write `related(first, second)`: the *size* of the rank correlation (Spearman's), for two arrays of labels. A
 #    missing label is `NaN`; leave such crystals out. Why use labels, and not the predictions of a network?
-# 2. Now take the two made-up partners, each with ten times the weight of the energy. Before you train: do you *expect*
-#    each of them to harm the energy? Answer `True` or `False`.
+# 2. Now take the two made-up partners, each with ten times the weight of the energy. Before you train: which of these do
+#    you *expect*? Answer `True` or `False`.
+#
+#    - `minus the energy`: next to minus the energy, the network predicts the energy worse than its twin does.
+#    - `noise`: next to the noise, the network predicts the energy worse than its twin does.
 
 # %% tags=["answer"]
 from scipy import stats

@@ -7,6 +7,7 @@ import pkgutil
 import re
 
 import answers
+import jupytext
 import numpy as np
 import pytest
 from conftest import ROOT
@@ -19,16 +20,15 @@ CHECKS = {
     name: check
     for module in pkgutil.iter_modules(checkers.__path__)
     for name, check in vars(importlib.import_module(f"{checkers.__name__}.{module.name}")).items()
-    if name.startswith("check_") and hasattr(check, "parts")
+    if name.startswith("check_") and getattr(check, "on_page", ())
 }
+ANSWERS = answers.answers()
 PARTS = [
-    (name, number, part, given)
-    for name, found in answers.answers().items()
-    for number, (part, given) in enumerate(
-        zip([part for part in CHECKS[name].parts if isinstance(part, answers.ON_THE_PAGE)], found, strict=True)
-    )
+    (name, part, given)
+    for name, check in CHECKS.items()
+    for part, given in zip(check.on_page, ANSWERS[name]["parts"], strict=True)
 ]
-NUMBERS = [(part, given) for _, _, part, given in PARTS if isinstance(part, Number)]
+NUMBERS = [(part, given) for _, part, given in PARTS if isinstance(part, Number)]
 
 
 def told(part: Number, value: float) -> str | None:
@@ -53,9 +53,10 @@ def on_the_page(given: dict, value: float) -> str | None:
 
 
 def test_every_statement_and_number_is_given():
-    assert sum(isinstance(part, Choose) for *_, part, _ in PARTS) >= 20
-    assert sum(isinstance(part, Judge) for *_, part, _ in PARTS) >= 7
-    assert len(NUMBERS) >= 7
+    assert set(ANSWERS) == {*CHECKS, "check_report"}
+    assert sum(isinstance(part, Choose) for _, part, _ in PARTS) >= 20
+    assert sum(isinstance(part, Judge) for _, part, _ in PARTS) >= 7
+    assert len(NUMBERS) >= 12
 
 
 @pytest.mark.parametrize(("part", "given"), NUMBERS, ids=[part.name for part, _ in NUMBERS])
@@ -74,17 +75,71 @@ def test_numbers_get_the_hints_of_the_checker(part, given):
 
 
 def test_statements_are_those_of_the_checker():
-    for _, _, part, given in PARTS:
+    for _, part, given in PARTS:
         if isinstance(part, Judge):
             rows = {row["key"]: (row["truth"], row["hint"]) for row in given["statements"]}
             assert rows == dict(part.statements)
 
 
+@pytest.mark.parametrize(("part", "given"), NUMBERS, ids=[part.name for part, _ in NUMBERS])
+def test_the_number_that_is_shown_on_request_is_right(part, given):
+    name, _, value = given["answer"].rpartition(" = ")
+    assert name == part.name
+    assert told(part, float(value)) is None
+
+
+def test_what_right_answers_show_is_what_the_checker_says():
+    """As soon as Python need not look at another part; what is worked out on paper has no such end."""
+    assert ANSWERS["check_quest_7"]["shows"].startswith("13 % less, for 636 layered crystals.")
+    assert ANSWERS["check_dimensions"]["shows"].startswith("145 + 256 = 401 inputs")
+    assert [name for name, asked in ANSWERS.items() if not asked["shows"]] == [
+        name for name, check in CHECKS.items() if check.on_page != check.parts
+    ]
+
+
+def test_the_report_is_judged_by_the_study_of_the_page():
+    solution = (ROOT / "notebooks/ex9_your_own_question.py").read_text(encoding="utf-8")
+    truths = dict(re.findall(r'^    "([a-z ]+)": (True|False),  # SOLUTION$', solution, flags=re.MULTILINE))
+    (report,) = ANSWERS["check_report"]["parts"]
+    assert {row["key"]: str(row["truth"]) for row in report["statements"]} == truths
+    assert "with a claim of 0.08?" in report["legend"]
+    assert "neither shown better" in ANSWERS["check_report"]["shows"]
+
+
 def test_choices_are_those_of_the_checker():
-    for _, _, part, given in PARTS:
+    for _, part, given in PARTS:
         if isinstance(part, Choose):
             assert given["right"] == part.right
             assert given["hints"] == dict(part.hints)
+
+
+# --- the statements of a page ---------------------------------------------------------------------------------------
+
+JUDGED = {
+    name: [row["key"] for part in asked["parts"] for row in part.get("statements", ())]
+    for name, asked in ANSWERS.items()
+    if "statements" in asked["parts"][-1]
+}
+
+
+def statements_of(page: str) -> dict[str, str]:
+    """Return the words of each list item that begins with a name in code, as pages/_static/exercises.js finds them."""
+    found = re.findall(r"^ *- `([^`]+)`:? (.+(?:\n +(?![- ]).+)*)", page, flags=re.MULTILINE)
+    return {key.replace('"', ""): " ".join(words.split()) for key, words in found}
+
+
+def test_statements_of_a_page_are_found():
+    page = '1. Judge:\n   - `one`: is it\n     so?\n   - `"two"`: is it?\n\nNo list: `three`: no.'
+    assert statements_of(page) == {"one": "is it so?", "two": "is it?"}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_each_statement_stands_on_its_page(name):
+    """As a list item that begins with its key; without it the form on the website would show the key alone."""
+    (path,) = (path for path in (ROOT / "notebooks").glob("*.py") if f"\n{name}(" in path.read_text(encoding="utf-8"))
+    cells = jupytext.read(path).cells
+    words = statements_of("\n".join(cell.source for cell in cells if cell.cell_type == "markdown"))
+    assert [key for key in JUDGED[name] if len(words.get(key, "")) < 30] == []
 
 
 # --- Check yourself ------------------------------------------------------------------------------------------------
@@ -117,5 +172,5 @@ def test_the_notebook_lists_what_the_checker_asks_for(name):
 
 
 def test_right_answers_are_not_always_in_one_place():
-    letters = [part.right for *_, part, _ in PARTS if isinstance(part, Choose)]
+    letters = [part.right for _, part, _ in PARTS if isinstance(part, Choose)]
     assert min(letters.count(letter) for letter in "abc") > len(letters) / 5

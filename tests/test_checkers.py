@@ -19,7 +19,9 @@ from course_lib.teaching.checkers.declarative import (
     without_arguments,
     yes_or_no,
 )
-from course_lib.teaching.checkers.feedback import Feedback, Hint, Unfinished, as_array, as_number, call, checker
+from course_lib.teaching.checkers.feedback import Feedback, Hint, Unfinished, as_array, as_number, call, checker, listed
+
+STATEMENTS = Judge("s", {"a": (True, "about a"), "b": (False, "about b")})
 
 
 def empty_stub(*_):
@@ -42,6 +44,44 @@ def test_feedback_says_in_words_how_it_stands():
         assert words in repr(feedback)
         assert f"<strong>{words}</strong> see <code>x*y &lt; y*x</code> <em>twice</em>" in feedback._repr_html_()
         assert bool(feedback) == (state == "right")
+
+
+def test_a_hint_is_followed_by_the_answer_on_request():
+    """In a fold in JupyterLab, as an attribute elsewhere; a right answer needs none."""
+    check = asks(Number("x", 51456, [("not {value:g}", lambda x: True)]), STATEMENTS, shows="shown")
+    feedback = check(2, {})
+    assert feedback.answer == "x = 51456"
+    assert "<details><summary>Show the answer</summary>x = 51456</details></div>" in feedback._repr_html_()
+    assert "51456" not in repr(feedback)
+    right = check(51456, {"a": True, "b": False})
+    assert "<details>" not in right._repr_html_()
+    assert "<details>" not in check(..., {})._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("part", "answer"),
+    [
+        (Number("x", -1 / 3, ()), "x = -0.3333"),
+        (Number("x", 3.0, ()), "x = 3"),
+        (Number("x", (1, 2), ()), ""),
+        (Judge("s", {"a": (True, ""), "b c": (False, "")}), "a: True, b c: False"),
+        (Choose("q", "b", {"a": ""}), "b is right. The reason is in the fold below the questions."),
+    ],
+)
+def test_answers_are_told_in_words(part, answer):
+    assert part.answer == answer
+
+
+def test_hints_of_statements_and_choices_carry_the_answer():
+    wrong = {"a": True, "b": True}
+    assert asks(STATEMENTS, shows="")(wrong).answer == STATEMENTS.answer
+    choice = Choose("q", "b", {"a": "not a"})
+    assert asks(choice, shows="")("a").answer == choice.answer
+
+
+@pytest.mark.parametrize(("words", "text"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), ("abc", "a, b and c")])
+def test_words_are_listed(words, text):
+    assert listed(words) == text
 
 
 def test_a_mistake_in_a_checker_is_not_hidden():
@@ -169,8 +209,6 @@ def test_arguments_become_dots():
 
 
 # --- statements and choices -----------------------------------------------------------------------------------------
-
-STATEMENTS = Judge("s", {"a": (True, "about a"), "b": (False, "about b")})
 
 
 def test_statements_are_told_by_number_and_name():

@@ -626,7 +626,11 @@ CASES: dict[str, Case] = {
             ({"hidden": [32]}, {"dropout": 0.5}),
         ),
         wrong={
-            "two at once": (({"dropout": 0.3, "n_crystals": 200}, {"hidden": (16,)}), "one at a time"),
+            "two at once": (({"dropout": 0.3, "n_crystals": 200}, {"hidden": (16,)}), "`dropout` and `n_crystals` at"),
+            "three at once": (
+                ({"dropout": 0.3, "n_crystals": 200, "hidden": (16,)}, {"hidden": (8,)}),
+                "`dropout`, `n_crystals` and `hidden` at once",
+            ),
             "the same twice": (({"dropout": 0.3}, {"dropout": 0.5}), "Both change"),
             "percent": (({"dropout": 30}, {"hidden": (16,)}), "30 %"),
             "nearly all dropped": (({"dropout": 0.95}, {"hidden": (16,)}), "so few of the numbers"),
@@ -733,7 +737,7 @@ CASES: dict[str, Case] = {
             "correlation in percent": ((0.39, 65), "`correlation` is 100 times too large"),
             "rounded": ((0.4, 0.65), "right to 1 digit after"),
             "in a list": ((0.39, [0.65]), "without brackets"),
-            "some other weight": ((0.1, 0.65), "Call `best_alpha`"),
+            "some other weight": ((0.1, 0.65), "three arguments"),
             "forest and cgcnn swapped": ((0.39, 1.4), "is impossible"),
             "some other correlation": ((0.39, 0.5), "best weight is"),
         },
@@ -1309,7 +1313,7 @@ CASES: dict[str, Case] = {
             "one fold": ((WHOLE_FORMULAS[:1],), "has 1 fold."),
             "two parts": (([fold[:2] for fold in WHOLE_FORMULAS],), "three parts"),
             "masks": (changed_fold(test=np.arange(9) < 3), "np.flatnonzero"),
-            "out of range": (changed_fold(test=[3, 4, 9]), "no row from 0 to 8"),
+            "out of range": (changed_fold(test=[3, 4, 9]), "not rows from 0 to 8"),
             "ids": (changed_fold(test=["a", "b"]), "cannot be read as numbers"),
             "a row twice": (changed_fold(test=[3, 3]), "more than once"),
             "nothing to validate": (changed_fold(validation=[]), "is empty"),
@@ -1355,21 +1359,21 @@ CASES: dict[str, Case] = {
     "check_yourself_9": questions(5, "b", "a", "c"),
     "check_yourself_10": questions("c", "b", "b", "c"),
     "check_quest_1": Case(
-        right=((6,), (np.int64(6),)), wrong={"some other": ((5,), "5 it is not")}, unfinished=((...,),)
+        right=((6,), (np.int64(6),)), wrong={"some other": ((5,), "5 is not right")}, unfinished=((...,),)
     ),
     "check_quest_2": Case(
-        right=((3.0,), (np.float32(3.001),)), wrong={"some other": ((1.5,), "1.5 it is not")}, unfinished=((...,),)
+        right=((3.0,), (np.float32(3.001),)), wrong={"some other": ((1.5,), "1.5 is not right")}, unfinished=((...,),)
     ),
     "check_quest_3": Case(
         right=((1 / 3,), (0.333,)),
         wrong={"a weight": ((0.2,), "With 0.2"), "none": ((1.2,), "between 0 and 1")},
         unfinished=((...,),),
     ),
-    "check_quest_4": Case(right=((384,),), wrong={"some other": ((145,), "145 it is not")}, unfinished=((...,),)),
-    "check_quest_5": Case(right=((-1 / 3,),), wrong={"some other": ((0.1,), "0.1 it is not")}, unfinished=((...,),)),
+    "check_quest_4": Case(right=((384,),), wrong={"some other": ((145,), "145 is not right")}, unfinished=((...,),)),
+    "check_quest_5": Case(right=((-1 / 3,),), wrong={"some other": ((0.1,), "0.1 is not right")}, unfinished=((...,),)),
     "check_quest_6": Case(
         right=((0.7,), (torch.tensor(0.7),)),
-        wrong={"some other": ((0.9,), "0.9 it is not"), "missing spoils it": ((float("nan"),), "value missing")},
+        wrong={"some other": ((0.9,), "0.9 is not right"), "missing spoils it": ((float("nan"),), "value missing")},
         unfinished=((...,),),
     ),
     "check_quest_7": Case(right=((0.132,),), wrong={"percent": ((13.2,), "percent")}, unfinished=((...,),)),
@@ -1381,7 +1385,7 @@ CASES: dict[str, Case] = {
             "length": ((2.347,), "length of the bond in"),
             "mean radius": ((2.006,), "*mean* of"),
             "one radius": ((1.778,), "over one radius"),
-            "some other": ((0.7,), "0.7 it is not"),
+            "some other": ((0.7,), "0.7 is not right"),
         },
         unfinished=((...,),),
     ),
@@ -1394,7 +1398,7 @@ CASES: dict[str, Case] = {
             "every atom": ((1.4,), "take the shares"),
             "equal shares": ((-2.25,), "how many are chlorine"),
             "exchanged": ((-2.3,), "exchanged the shares"),
-            "some other": ((-3.0,), "-3 it is not"),
+            "some other": ((-3.0,), "-3 is not right"),
         },
         unfinished=((...,),),
     ),
@@ -1406,7 +1410,7 @@ CASES: dict[str, Case] = {
             "one crystal": ((0.133,), "one crystal"),
             "atoms": ((0.2,), "counted atoms"),
             "all pairs": ((100,), "every other one"),
-            "some other": ((50,), "50 GB it is not"),
+            "some other": ((50,), "50 GB is not right"),
         },
         unfinished=((...,),),
     ),
@@ -1650,6 +1654,19 @@ def test_the_quests_of_the_notebooks_have_the_answers_that_the_library_gives():
     }
     for k, answer in answers.items():
         assert CHECKERS[f"check_quest_{k}"](answer), k
+
+
+def test_what_is_worked_out_on_paper_is_what_the_functions_give():
+    spreads = np.array([[1.5, 2.0], [-1.5, -2.0]])
+    error = {"neither": 1.0, "composition": 0.4, "structure": 0.7, "both": 0.3}
+    order = (error["neither"] - error["composition"], error["structure"] - error["both"])
+    right = {
+        "check_inverse_scale": inverse_scale(spreads),
+        "check_shapley": [*order, shapley_by(of_composition, of_structure)(error)[0]],
+    }
+    for name, values in right.items():
+        on_paper = [part for part in CHECKERS[name].on_page if part not in CHECKERS[name].parts]
+        assert [part.right for part in on_paper] == pytest.approx(list(values))
 
 
 def test_selenium_has_the_published_bonds_and_angles():

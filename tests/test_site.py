@@ -26,6 +26,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from answers import answers
 from axe_core_python.selenium import Axe
 from conftest import PATIENCE, ROOT, pages_of_the_book
 from ipywidgets.embed import dependency_state, embed_minimal_html
@@ -694,6 +695,37 @@ def press(form: WebElement, name: str) -> str:
     return form.find_element(By.TAG_NAME, "output").text
 
 
+@in_browser
+def test_numbers_with_commas_are_read_and_the_end_is_shown(browser, tmp_path):
+    """On a small page: commas between thousands and decimal ones; once all is right, what the checker says of it."""
+    html = '<article class="bd-article"><div class="cell"><div class="cell_input">check_dimensions(n, m)</div></div>'
+    html += '<div class="cell"><div class="cell_input">check_quest_8(q)</div></div></article>'
+    html += '<script src="answers.js"></script><script src="exercises.js"></script>'
+    (tmp_path / "index.html").write_text(f"<!doctype html><meta charset=utf-8>{html}", encoding="utf-8")
+    (tmp_path / "answers.js").write_text(f"window.ANSWERS = {json.dumps(answers())}", encoding="utf-8")
+    (tmp_path / "exercises.js").write_bytes((ROOT / "pages/_static/exercises.js").read_bytes())
+
+    def say(form: WebElement, text: str) -> str:
+        field = form.find_element(By.TAG_NAME, "input")
+        field.clear()
+        field.send_keys(text)
+        return press(form, "Check")
+
+    with served(tmp_path) as place:
+        browser.get(f"{place}/index.html")
+        inputs, weights, distance = answer_forms(browser)
+        assert say(weights, "51,456") == "Right."
+        assert say(weights, "51,328").startswith("Nearly: those are the entries of the matrix.")
+        assert press(weights, "Show the answer") == "n_weights = 51456"
+        assert say(weights, "1,000,000").startswith("n_inputs is right, but 1000000 numbers")
+        assert say(inputs, "401") == "Right."
+        assert say(weights, "51456").startswith("Right. 145 + 256 = 401 inputs, and 51,456 numbers")
+        assert say(inputs, "4O1") == "Give a number, such as 0.25 or 1/4."
+        assert say(distance, "1,003").startswith("Right. The bond is as long as the two radii together.")
+        assert say(distance, "1,158").startswith("That is half of the lattice constant")
+        assert say(distance, "0,701").startswith("0.701 is not right.")
+
+
 def test_a_number_is_checked_on_the_page(browser, address):
     """Wrong, with the hint of the checker; then the answer on request; then right; in three ways of writing it."""
     open_page(browser, address, "notebooks/ex4_task_weights")
@@ -721,8 +753,8 @@ def test_statements_are_judged_on_the_page(browser, address):
     answer = press(form, "Show the answer")
     for row in rows:
         key = row.find_element(By.TAG_NAME, "code").text
-        row.find_elements(By.TAG_NAME, "input")[f"{key}: false" in answer].send_keys(Keys.SPACE)
-    assert press(form, "Check") == "All right."
+        row.find_elements(By.TAG_NAME, "input")[f"{key}: False" in answer].send_keys(Keys.SPACE)
+    assert press(form, "Check").startswith("All right. Weights without units")
 
 
 def test_check_yourself_is_answered_on_the_page(browser, address):

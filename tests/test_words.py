@@ -49,6 +49,15 @@ INSTEAD = {
 }
 
 
+# What is replaced in hints and messages alone: elsewhere the same words may be right.
+IN_HINTS = {
+    r"\bit is not\.": "is not right",
+    r"\bstands? (?:a|the|each)\b": "the natural order: a control is next to each blend",
+    r"\b(?:is|are) no networks?\b": "is not a network",
+    r"\bthat are no\b": "that are not",
+}
+
+
 def quoted(source: str) -> Iterator[str]:
     """Yield the texts of a Python file: string literals, docstrings and comments."""
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
@@ -108,6 +117,12 @@ def places(pattern: str, searched: list[tuple[str, str]]) -> list[str]:
 def test_plain_words(pattern, all_texts):
     hits = places(pattern, all_texts)
     assert not hits, f"write {INSTEAD[pattern]!r} in: " + "; ".join(hits)
+
+
+@pytest.mark.parametrize("pattern", IN_HINTS)
+def test_plain_words_in_hints(pattern, all_texts):
+    hits = places(pattern, [(place, text) for place, text in all_texts if place.startswith("course_lib/teaching")])
+    assert not hits, f"write {IN_HINTS[pattern]!r} in: " + "; ".join(hits)
 
 
 @pytest.mark.parametrize(

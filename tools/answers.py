@@ -2,7 +2,7 @@
 
 The checkers (`course_lib.teaching.checkers`) hold right answers, known mistakes and their hints. Statements, choices
 and numbers, which can be checked without Python, are written to ``_static/answers.js`` of the website, for
-``pages/_static/exercises.js``: one source for both.
+``pages/_static/exercises.js``, with what the checker says once all is right: one source for both.
 """
 
 from __future__ import annotations
@@ -10,39 +10,54 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import numpy as np
 from sphinx.application import Sphinx
 
 from course_lib.teaching import checkers
+from course_lib.teaching.checkers import capstone
 from course_lib.teaching.checkers.declarative import Choose, Judge, Number
 
-ON_THE_PAGE = Judge | Choose | Number
-"""The parts of a checker that need no Python."""
+STUDY = Path(__file__).resolve().parent.parent / "notebooks" / "ex9_your_own_question.ipynb"
 _NOT_YET = "Not yet. Work it out once more; the checker in the notebook says more about a number like this one."
 
 
-def answers() -> dict[str, list[dict]]:
-    """Return the parts of each checker that need no Python, by the checker's name."""
-    found = {}
+def answers() -> dict[str, dict]:
+    """Return what the page asks for, by the checker's name: ``parts`` that need no Python, and what it ``shows``."""
+    found = {"check_report": _report(nbformat.read(STUDY, as_version=4))}
     for module in pkgutil.iter_modules(checkers.__path__):
         for name, check in vars(importlib.import_module(f"{checkers.__name__}.{module.name}")).items():
-            parts = [_as_json(part) for part in getattr(check, "parts", ()) if isinstance(part, ON_THE_PAGE)]
-            if name.startswith("check_") and parts:
-                found[name] = parts
+            if name.startswith("check_") and (parts := getattr(check, "on_page", ())):
+                complete = parts == check.parts
+                shows = check(*(part.right for part in parts)).message if complete else ""
+                found[name] = {"parts": [_as_json(part) for part in parts], "shows": shows}
     return found
 
 
+def _report(study: nbformat.NotebookNode) -> dict:
+    """Return the statements of exercise 9, whose truth depends on a study: on the one that the page shows."""
+    cells = [cell for cell in study.cells if cell.cell_type == "code"]
+    printed = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
+    mean, low, high = map(float, re.search(r": (\S+), from (\S+) to (\S+) ", printed).groups())
+    claimed = float(re.search(r'"at_least": (\d[\d.]*)', "\n".join(cell.source for cell in cells))[1])
+    judge = capstone.judged_report(low, high, claimed)
+    legend = f"True or false, by the interval of this page, from {low:g} to {high:g}, with a claim of {claimed:g}?"
+    shows = capstone.check_report(judge.right, (mean, low, high), claimed).message
+    return {"parts": [_as_json(judge) | {"legend": legend}], "shows": shows}
+
+
 def _as_json(part: Judge | Choose | Number) -> dict:
+    common = {"name": part.name, "answer": part.answer}
     if isinstance(part, Choose):
-        return {"name": part.name, "right": part.right, "hints": dict(part.hints)}
+        return common | {"right": part.right, "hints": dict(part.hints)}
     if isinstance(part, Judge):
         rows = [{"key": key, "truth": truth, "hint": hint} for key, (truth, hint) in part.statements.items()]
-        return {"name": part.name, "statements": rows}
-    return {
-        "name": part.name,
+        return common | {"legend": "True or false?", "statements": rows}
+    return common | {
         "ranges": [_range(part.right, part.atol)],
         "mistakes": [
             {

@@ -25,7 +25,7 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 
   function statementsForm(part, place) {
-    const form = element("fieldset", { className: "answer-form" }, element("legend", { textContent: "True or false?" }));
+    const form = element("fieldset", { className: "answer-form" }, element("legend", { textContent: part.legend }));
     const chosen = new Map();
     part.statements.forEach(({ key }, row) => {
       const group = element("fieldset", { className: "answer-row" });
@@ -45,8 +45,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const right = part.statements.length - wrong.length;
       return [false, `${right} of ${part.statements.length} are right. Think again about “${wrong[0].key}”: ${wrong[0].hint}`];
     };
-    const solution = part.statements.map(({ key, truth }) => `${key}: ${truth}`).join(", ");
-    return [form, judge, solution];
+    return [form, judge];
   }
 
   // The answers of a question are listed below it, each with its letter; the form takes the place of the list.
@@ -65,7 +64,16 @@ document.addEventListener("DOMContentLoaded", () => {
       if (!chosen) return [null, "Choose an answer first."];
       return chosen === part.right ? [true, "Right."] : [false, part.hints[chosen]];
     };
-    return [form, judge, `${part.right} is right. The reason is in the fold below the questions.`];
+    return [form, judge];
+  }
+
+  // What a text may mean as a number. A comma separates thousands in 51,456, as the course writes them, and may be a
+  // decimal one, as in 0,857; 1,234 is read in both ways.
+  function readings(text) {
+    const quotient = text.match(/^(-?[\d.]+)\s*\/\s*([\d.]+)$/);
+    const written = quotient ? [quotient[1] / quotient[2]] : [text.replace(/^(-?\d+),(\d+)$/, "$1.$2")];
+    if (/^-?[1-9]\d{0,2}(,\d{3})+$/.test(text)) written.unshift(text.replaceAll(",", ""));
+    return text ? written.map(Number).filter(Number.isFinite) : [];
   }
 
   function numberForm(part) {
@@ -73,30 +81,38 @@ document.addEventListener("DOMContentLoaded", () => {
     const form = element("fieldset", { className: "answer-form" }, element("legend", { textContent: "A number" }));
     form.append(element("label", {}, element("code", { textContent: part.name }), " = ", input));
     const judge = () => {
-      const text = input.value.trim().replace("−", "-").replace(/^(-?\d+),(\d+)$/, "$1.$2");
-      const quotient = text.match(/^(-?[\d.]+)\s*\/\s*([\d.]+)$/);
-      const value = quotient ? quotient[1] / quotient[2] : Number(text);
-      if (!text || !Number.isFinite(value)) return [null, "Give a number, such as 0.25 or 1/4."];
-      if (within(value, part.ranges)) return [true, "Right."];
-      const told = part.mistakes.find(({ ranges }) => within(value, ranges));
-      const inserted = (_, digits) => String(Number(value.toPrecision(digits || 6)));
+      const values = readings(input.value.trim().replace("−", "-"));
+      if (!values.length) return [null, "Give a number, such as 0.25 or 1/4."];
+      if (values.some((value) => within(value, part.ranges))) return [true, "Right."];
+      // The first mistake that fits one of the readings: the last mistake fits every number.
+      const told = part.mistakes.find(({ ranges }) => values.some((value) => within(value, ranges)));
+      const meant = values.find((value) => within(value, told.ranges));
+      const inserted = (_, digits) => String(Number(meant.toPrecision(digits || 6)));
       return [false, told.hint.replaceAll(/\{value(?::(?:\.(\d+))?g)?\}/g, inserted)];
     };
-    const [low, high] = part.ranges[0];
-    return [form, judge, `${part.name} = ${Number(((low + high) / 2).toPrecision(4))}`];
+    return [form, judge];
   }
 
-  function finish([form, judge, solution]) {
+  // What follows "Right." of a part once all parts of its checker are right.
+  function closing({ parts, shows }) {
+    const right = new Set();
+    return (part, isRight) => {
+      right[isRight ? "add" : "delete"](part);
+      return shows && right.size === parts.length ? ` ${shows}` : "";
+    };
+  }
+
+  function finish([form, judge], part, close) {
     const button = element("button", { type: "button", textContent: "Check" });
     const told = element("output");
     const shown = element("button", { type: "button", textContent: "Show the answer", hidden: true });
     button.addEventListener("click", () => {
       const [right, text] = judge();
-      told.replaceChildren(...written(text));
+      told.replaceChildren(...written(text + close(part, right === true)));
       form.classList.toggle("answer-right", right === true);
       shown.hidden = right !== false;
     });
-    shown.addEventListener("click", () => { told.textContent = solution; shown.hidden = true; });
+    shown.addEventListener("click", () => { told.textContent = part.answer; shown.hidden = true; });
     form.append(button, shown, told);
     return form;
   }
@@ -106,24 +122,27 @@ document.addEventListener("DOMContentLoaded", () => {
   let place = 0;
   const done = new Set();
   for (const cell of document.querySelectorAll(".bd-article div.cell")) {
-    for (const [name, parts] of called(cell.querySelector(".cell_input")?.textContent || "")) {
+    for (const [name, asked] of called(cell.querySelector(".cell_input")?.textContent || "")) {
       if (done.has(name)) continue;
       done.add(name);
-      for (const part of parts) {
+      const close = closing(asked);
+      for (const part of asked.parts) {
         place += 1;
-        cell.before(finish(part.statements ? statementsForm(part, `answer-${place}`) : numberForm(part)));
+        cell.before(finish(part.statements ? statementsForm(part, `answer-${place}`) : numberForm(part), part, close));
       }
     }
   }
 
   // *Check yourself*: a list of questions, and a fold that says how to check the answers in JupyterLab.
   for (const fold of document.querySelectorAll(".bd-article details")) {
-    for (const [, parts] of called(fold.querySelector("pre")?.textContent || "")) {
+    for (const [, asked] of called(fold.querySelector("pre")?.textContent || "")) {
       const questions = fold.parentElement.querySelector("ol").children;
-      parts.forEach((part, rank) => {
+      const close = closing(asked);
+      asked.parts.forEach((part, rank) => {
         place += 1;
         const list = questions[rank].querySelector("ul");
-        questions[rank].append(finish(part.hints ? choiceForm(part, `answer-${place}`, list) : numberForm(part)));
+        questions[rank].append(
+          finish(part.hints ? choiceForm(part, `answer-${place}`, list) : numberForm(part), part, close));
       });
       fold.remove();
     }

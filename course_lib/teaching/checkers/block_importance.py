@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from course_lib.teaching.checkers.declarative import Found, Function, Judge, asks, numbers, numpy_array
+from course_lib.teaching.checkers.declarative import Found, Function, Judge, Number, asks, numbers, numpy_array
 from course_lib.teaching.checkers.feedback import Hint, as_array, call, checker, close, finished
 
 BLOCKS = ("composition", "structure")
@@ -72,8 +72,8 @@ def check_shuffled(function: object) -> str:
             "can be repeated."
         )
     return (
-        "Whole rows, each once, in random order. Every number is one that the model knows; only whose it is has "
-        "been lost."
+        "Whole rows, each once, in random order. Every number is one that the model knows; only which crystal it "
+        "belongs to is lost."
     )
 
 
@@ -489,8 +489,36 @@ def _about_one_sharing(found: Found) -> str:
     )
 
 
+_BY_HAND = (
+    Number("composition first", 0.6, (
+        ("That is the gain of the structure, if it comes first.", 0.3),
+        ("That is the whole gain, of both blocks. How much comes with the first of them?", 0.7),
+        ("That is the error with the composition alone. How large was it before?", 0.4),
+        ("Count by how much the error gets *smaller*.", lambda gain: gain < 0),
+        ("{value:g} is not right. How large is the error with neither block, and how large with the composition?",
+         lambda gain: True),
+    )),
+    Number("composition second", 0.4, (
+        ("That is the gain of the composition if it comes first. Which block does the model have already?", 0.6),
+        ("That is the gain of the structure, after the composition. In this order the structure comes first.", 0.1),
+        ("That is the error with both blocks. How large was it before the composition was added?", 0.3),
+        ("That is the error with the structure alone. How large is it when the composition is added?", 0.7),
+        ("Count by how much the error gets *smaller*.", lambda gain: gain < 0),
+        ("{value:g} is not right. How large is the error with the structure alone, and how large with both?",
+         lambda gain: True),
+    )),
+    Number("value of the composition", 0.5, (
+        ("You added the two orders up. How many are there?", 1.0),
+        ("That is one of the two orders. What is the other one?", 0.6, 0.4),
+        ("That is the value of the structure.", 0.2),
+        ("That is the whole gain, which both blocks share.", 0.7),
+        ("{value:g} is not right. What does the composition contribute in each of the two orders?", lambda value: True),
+    )),
+)  # fmt: skip
+
 check_shapley = asks(
     Function("shapley", _values(_shapley), _PROBES, _MISTAKEN_VALUES, _about_one_sharing, read=numbers(2)),
+    on_paper=_BY_HAND,
     shows="What a block brings, averaged over both orders. The two values add up to all that the blocks bring "
     "together.",
 )

@@ -237,7 +237,7 @@ def _parts(fold: object, number: int, n_rows: int) -> dict[str, np.ndarray]:
         if not len(values):
             raise Hint(f"`{where}` is empty. Each part needs crystals: to train, to choose the epoch, to test.")
         if (values != np.floor(values)).any() or values.min() < 0 or values.max() >= n_rows:
-            raise Hint(f"`{where}` holds numbers that are no row from 0 to {n_rows - 1}. Give row numbers, not ids.")
+            raise Hint(f"`{where}` holds numbers that are not rows from 0 to {n_rows - 1}. Give row numbers, not ids.")
         if len(np.unique(values)) < len(values):
             raise Hint(f"`{where}` holds a row more than once.")
         parts[name] = values.astype(int)
@@ -352,6 +352,39 @@ check_comparison = asks(
 # --- the report -----------------------------------------------------------------------------------------------------
 
 
+def judged_report(low: float, high: float, claimed: float) -> Judge:
+    """Return the statements of a report, as an interval and a claim make them true or false.
+
+    Parameters
+    ----------
+    low, high : float
+        Ends of the interval of the gain, in the unit of the target.
+    claimed : float
+        The gain that was claimed.
+
+    Returns
+    -------
+    Judge
+    """
+    found = f"The interval goes from {low:.3g} to {high:.3g}"
+    return Judge("report", {
+        "first better": (low > 0, f"{found}. Is all of it on the side where the first method is better, above zero?"),
+        "second better": (high < 0, f"{found}. Is all of it on the side where the second method is better, below "
+         "zero?"),
+        "neither shown": (low <= 0 <= high, f"{found}. Does it hold zero, so that either method may be the better "
+         "one?"),
+        "as claimed": (low >= claimed, f"{found}; the claim was {claimed:g}. A gain of that size is shown where "
+         "*every* value in the interval is at least as large, not the mean alone."),
+        "claim excluded": (high < claimed, f"{found}; the claim was {claimed:g}. It is excluded where no value in the "
+         "interval is so large."),
+        "equal": (False, f"{found}. All values in it agree with what was measured. Could an interval hold zero and "
+         "nothing else?"),
+        "any crystals": (False, "which crystals did the test sets hold, and who chose them?"),
+        "because": (False, "the two methods differ in many things. Which study would change one of them and keep the "
+         "rest?"),
+    })  # fmt: skip
+
+
 @checker
 def check_report(report: object, interval: object, at_least: object) -> str:
     """Check that a report says what its interval shows, and no more.
@@ -375,36 +408,9 @@ def check_report(report: object, interval: object, at_least: object) -> str:
     claimed = float(as_array(at_least, "at_least", ()))
     if not low <= mean <= high:
         raise Hint(f"`interval` is {short(interval)}, which is not a mean between two ends. Run the cells above again.")
-    found = f"The interval goes from {low:.3g} to {high:.3g}"
-    statements = {
-        "first better": (low > 0, f"{found}. Is all of it on the side where the first method is better, above zero?"),
-        "second better": (
-            high < 0,
-            f"{found}. Is all of it on the side where the second method is better, below zero?",
-        ),
-        "neither shown": (
-            low <= 0 <= high,
-            f"{found}. Does it hold zero, so that either method may be the better one?",
-        ),
-        "as claimed": (
-            low >= claimed,
-            f"{found}; you claimed {claimed:g}. A gain of that size is shown where *every* value in the interval is at "
-            "least as large, not the mean alone.",
-        ),
-        "claim excluded": (
-            high < claimed,
-            f"{found}; you claimed {claimed:g}. It is excluded where no value in the interval is so large.",
-        ),
-        "equal": (
-            False,
-            f"{found}. All values in it agree with what was measured. Could an interval hold zero and nothing else?",
-        ),
-        "any crystals": (False, "which crystals did the test sets hold, and who chose them?"),
-        "because": (
-            False,
-            "the two methods differ in many things. Which study would change one of them and keep the rest?",
-        ),
-    }
-    Judge("report", statements).check(report)
+    judged_report(low, high, claimed).check(report)
     shown = "first better" if low > 0 else "second better" if high < 0 else "neither shown better"
-    return f"{found}: {shown}. Your report says that, and nothing that was not measured."
+    return (
+        f"The interval goes from {low:.3g} to {high:.3g}: {shown}. Your report says that, and nothing that was not "
+        "measured."
+    )

@@ -79,7 +79,7 @@ check_yourself_2 = asks(
             ("That is the embedding alone. What is concatenated with it?", 256),
             ("That is the composition alone. What is concatenated with it?", 145),
             (
-                ("{value:g} it is not. The first layer reads both views, one after the other: add their lengths."),
+                "{value:g} is not right. The first layer reads both views, one after the other. How long are both?",
                 lambda value: True,
             ),
         ),
@@ -201,7 +201,7 @@ check_yourself_5 = asks(
             ("Edges that arrive and edges that leave: each one combines with each other.", 24),
             (
                 (
-                    "{value:g} it is not. How many edges arrive, how many leave, and in how many ways can they be "
+                    "{value:g} is not right. How many edges arrive, how many leave, and in how many ways can they be "
                     "combined?"
                 ),
                 lambda value: True,
@@ -217,8 +217,8 @@ check_yourself_5 = asks(
             ("That is the angle in degrees. What is its cosine?", 180),
             (
                 (
-                    "{value:g} it is not. One vector leads from b to a, the other from b to c: which angle is between "
-                    "them?"
+                    "{value:g} is not right. One vector leads from b to a, the other from b to c: which angle is "
+                    "between them?"
                 ),
                 lambda value: True,
             ),
@@ -261,7 +261,7 @@ check_yourself_6 = asks(
             ("The other way round: which of the two labels has the smaller spread, and so the larger 1/s?", 0.5),
             ("You divided by the variance.", 4),
             ("With equal weights the task with the larger spread changes the trunk more. What makes up for that?", 1),
-            ("{value:g} it is not. Each weight is 1 divided by the standard deviation.", lambda value: True),
+            ("{value:g} is not right. By which number does inverse scale divide, for each task?", lambda value: True),
         ),
     ),
     Choose(
@@ -330,7 +330,7 @@ check_yourself_8 = asks(
             ("That is what is left of the spread. How much is taken away?", 86.6, 0.866),
             ("That is by how much the variance falls. The spread is its square root.", 25.0, 0.25),
             (
-                "{value:g} it is not. For equal spreads only the correlation is left in the formula of the best blend.",
+                "{value:g} is not right. What is left in the formula of the best blend if both spreads are equal?",
                 lambda value: True,
             ),
         ),
@@ -368,11 +368,11 @@ check_yourself_9 = asks(
         "question 1",
         5,
         (
-            ("The size is right. How large is the difference, without its sign?", -5),
+            ("How large is the difference, without its sign?", -5),
             ("The energies differ. What makes the sum of energy and reference the same for both networks?", 0),
             ("Pure tungsten has one kind of atom. Which share does its reference get?", 2.5),
             (
-                "{value:g} it is not. For both networks energy plus reference is the formation energy of tungsten.",
+                "{value:g} is not right. What do energy and reference add up to for pure tungsten, for both networks?",
                 lambda value: True,
             ),
         ),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from course_lib.teaching.checkers.declarative import Found, Function, asks, same_keys
-from course_lib.teaching.checkers.feedback import Hint, as_array, as_dict, checker, finished
+from course_lib.teaching.checkers.feedback import Hint, as_array, as_dict, checker, finished, listed
 
 DAY = 24 * 60 * 60  # seconds
 
@@ -137,8 +137,8 @@ def _about_one_campaign(found: Found) -> str:
 check_campaign_days = asks(
     Function("campaign_days", _days, [(24.0, 700, 24000, 31), (100.0, 1000, 500, 2)], _TIMES, _about_one_campaign),
     shows=lambda days: (
-        f"A training of 24 s on 700 crystals becomes {days[0]:.1f} days for 31 trainings on 24,000 crystals, on the "
-        "one core that the runs were recorded on."
+        f"One training run of 24 s on 700 crystals becomes {days[0]:.1f} days for 31 training runs on 24,000 crystals, "
+        "on the one core that the runs were recorded on."
     ),
 )
 
@@ -324,7 +324,7 @@ def _about_one_contender(found: Found) -> str:
 
 check_contenders = asks(
     Function("contenders", contenders, lambda: [(made_up_runs(),)], _CONTENDERS, _about_one_contender, read=_chosen),
-    shows="Of nine made-up methods, six hold: the best, and five that the folds cannot tell from it. Their order is "
+    shows="Of nine made-up methods, six remain: the best, and five that the folds cannot tell from it. Their order is "
     "no result.",
 )
 
@@ -406,7 +406,7 @@ def check_choices(answer: object, runs: pd.DataFrame, board: pd.DataFrame) -> st
         if reason != _REASONS[situation]:
             raise Hint(f"{situation}, {reason!r}: {_MISPLACED[situation, reason]}")
     others = [LABELS[name] for name in contenders(runs) if name != choices["A"][0] and _fits(name, runs)]
-    allowed = f"{' and '.join(others)} as well" if others else "no other method"
+    allowed = f"{listed(others)} as well" if others else "no other method"
     return f"Three situations, three reasons. For A the evidence allows {allowed}."
 
 

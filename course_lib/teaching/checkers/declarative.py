@@ -3,7 +3,8 @@
 `asks` makes a checker of parts, one for each argument: `Judge`, `Choose`, `Number` and `Function`. A part holds the
 right answer and the known mistakes, each with its hint, and nothing else; how an answer is compared with them is
 written here, once. Its `right` is an answer that must be accepted, its `known` lists wrong ones with the hint that
-each must get: the test of the exercises draws from both.
+each must get: the test of the exercises draws from both. What needs no Python, all but `Function`, is asked on the
+website as well (`tools/answers.py`); its `answer` says what is right, for those who ask for it after a hint.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class Part(Protocol):
         """Return the answer in a form that the message can use; raise `Hint` where it is not right."""
 
 
-def asks(*parts: Part, shows: str | Callable[..., str]) -> Callable[..., Feedback]:
+def asks(*parts: Part, shows: str | Callable[..., str], on_paper: Sequence[Part] = ()) -> Callable[..., Feedback]:
     """Return a checker that looks at one answer for each part, in order, and stops at the first that is not right.
 
     Parameters
@@ -59,6 +60,8 @@ def asks(*parts: Part, shows: str | Callable[..., str]) -> Callable[..., Feedbac
         What is asked.
     shows : str or callable
         What right answers show: a text, or a function that makes it of what the parts return.
+    on_paper : sequence of Part
+        What the task asks for with pencil and paper, before the parts: only the website has a form for it.
     """
 
     @checker
@@ -67,6 +70,7 @@ def asks(*parts: Part, shows: str | Callable[..., str]) -> Callable[..., Feedbac
         return shows(*found) if callable(shows) else shows
 
     check.parts = parts
+    check.on_page = (*on_paper, *(part for part in parts if isinstance(part, Judge | Choose | Number)))
     return check
 
 
@@ -94,6 +98,11 @@ class Judge:
         return {key: truth for key, (truth, _) in self.statements.items()}
 
     @property
+    def answer(self) -> str:
+        """Return the right judgements as a text."""
+        return ", ".join(f"{key}: {truth}" for key, truth in self.right.items())
+
+    @property
     def known(self) -> list[tuple[dict[str, bool], str]]:
         """Return, for each statement, the judgements of which only this one is wrong."""
         return [(self.right | {key: not truth}, hint) for key, (truth, hint) in self.statements.items()]
@@ -111,7 +120,7 @@ class Judge:
         wrong = [key for key, (truth, _) in self.statements.items() if bool(judgements[key]) != truth]
         if wrong:
             count = f"{len(self.statements) - len(wrong)} of {len(self.statements)} are right. "
-            raise Hint(f"{count}Think again about {wrong[0]!r}: {self.statements[wrong[0]][1]}")
+            raise Hint(f"{count}Think again about {wrong[0]!r}: {self.statements[wrong[0]][1]}", self.answer)
         return judgements
 
 
@@ -134,6 +143,11 @@ class Choose:
     hints: Mapping[str, str]
 
     @property
+    def answer(self) -> str:
+        """Return the right letter as a text."""
+        return f"{self.right} is right. The reason is in the fold below the questions."
+
+    @property
     def known(self) -> list[tuple[str, str]]:
         """Return the letters of the wrong answers."""
         return list(self.hints.items())
@@ -145,7 +159,7 @@ class Choose:
         if not isinstance(answer, str) or answer not in letters:
             raise Hint(f"`{self.name}` is {short(answer)}. Give one of the letters {', '.join(map(repr, letters))}.")
         if answer != self.right:
-            raise Hint(f"Think again about {self.name}: {self.hints[answer]}")
+            raise Hint(f"Think again about {self.name}: {self.hints[answer]}", self.answer)
         return answer
 
 
@@ -186,6 +200,13 @@ class Number:
     atol: float = 5e-3
 
     @property
+    def answer(self) -> str:
+        """Return the right number as a text; nothing where a whole range is right."""
+        if isinstance(self.right, tuple):
+            return ""
+        return f"{self.name} = {self.right:{'.0f' if float(self.right).is_integer() else '.4g'}}"
+
+    @property
     def known(self) -> list[tuple[float, str]]:
         """Return the mistakes that are values."""
         return [(wrong, hint) for hint, *answers in self.mistakes for wrong in answers if not callable(wrong)]
@@ -199,7 +220,7 @@ class Number:
         general = callable(told) or "{" in told
         if general and not isinstance(self.right, tuple):
             _common(self.name, [np.asarray(value)], [np.asarray(self.right)], 100 * self.atol)
-        raise Hint(told(value) if callable(told) else told.format(value=value))
+        raise Hint(told(value) if callable(told) else told.format(value=value), self.answer)
 
     def _is(self, value: float, wanted: float | tuple[float, float] | Callable[[float], bool]) -> bool:
         if isinstance(wanted, tuple):

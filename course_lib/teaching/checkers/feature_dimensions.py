@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from course_lib.teaching.checkers.declarative import Found, Function, Judge, Number, asks, yes_or_no
-from course_lib.teaching.checkers.feedback import Hint, Unfinished, as_dict, checker, finished
+from course_lib.teaching.checkers.feedback import Hint, Unfinished, as_dict, checker, finished, listed
 
 N_COMPOSITION, N_EMBEDDING, N_HIDDEN = 145, 256, 128
 """Composition features, graph embedding, and width of the first layer."""
@@ -152,7 +152,7 @@ def _changed_setting(answer: object, name: str, available: int) -> str:
             )
     if len(variant) > 1:
         raise Hint(
-            f"`{name}` changes {' and '.join(f'`{key}`' for key in variant)} at once. If the error changes, which of "
+            f"`{name}` changes {listed([f'`{key}`' for key in variant])} at once. If the error changes, which of "
             "them was it? Change one at a time."
         )
     key, value = next(iter(variant.items()))

@@ -17,7 +17,7 @@ import re
 import textwrap
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 
@@ -39,10 +39,13 @@ class Feedback:
         How far the answer is.
     message : str
         What it has shown, or what to think about next. Code is in backticks, emphasis in asterisks.
+    answer : str, default ""
+        What is right, where a hint can be followed by that. JupyterLab shows it on request, in a fold.
     """
 
     state: str
     message: str
+    answer: str = ""
 
     def __bool__(self) -> bool:
         return self.state == "right"
@@ -59,11 +62,24 @@ class Feedback:
         pieces[1::2] = [f"<code>{piece}</code>" for piece in pieces[1::2]]
         message = "".join(pieces)
         style = f"border-left: 4px solid {_COLORS[self.state]}; padding: 0.3em 0.9em; margin: 0.4em 0"
-        return f'<div class="feedback" style="{style}"><strong>{lead}</strong> {message}</div>'
+        fold = f"<details><summary>Show the answer</summary>{html.escape(self.answer)}</details>" if self.answer else ""
+        return f'<div class="feedback" style="{style}"><strong>{lead}</strong> {message}{fold}</div>'
 
 
 class Hint(Exception):
-    """Raised in a checker where an answer is not right: what to think about next."""
+    """Raised in a checker where an answer is not right: what to think about next.
+
+    Parameters
+    ----------
+    message : str
+        The hint.
+    answer : str, default ""
+        What is right, for those who ask for it after the hint.
+    """
+
+    def __init__(self, message: str, answer: str = ""):
+        super().__init__(message)
+        self.answer = answer
 
 
 class Unfinished(Hint):
@@ -80,7 +96,7 @@ def checker(check: Callable[..., str]) -> Callable[..., Feedback]:
         except Unfinished as reason:
             return Feedback("unfinished", str(reason))
         except Hint as hint:
-            return Feedback("hint", str(hint))
+            return Feedback("hint", str(hint), hint.answer)
 
     return checked
 
@@ -174,7 +190,7 @@ def _describe_shape(shape: tuple[int | None, ...] | None) -> str:
 
 
 def as_dict(answer: object, name: str) -> dict:
-    """Return the answer if it is a dict; raise `Hint` where it is not."""
+    """Return the answer if it is a dict; raise `Hint` where it is another kind of thing."""
     finished(answer, name)
     if not isinstance(answer, Mapping):
         raise Hint(f"`{name}` is {kind_of(answer)}. Keep the dict of the stub, with its keys, and fill in the values.")
@@ -270,6 +286,11 @@ def call_text(name: str, arguments: Iterable) -> str:
     """Return a call as it would be written in Python, with dots for arguments that are long."""
     texts = map(short, arguments)
     return f"{name}({', '.join('...' if text.endswith(_CUT.strip()) else text for text in texts)})"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return words with commas between them, and "and" before the last: "a, b and c"."""
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def short(value: object, width: int = 60) -> str:

@@ -12,7 +12,7 @@ check_quest_1 = asks(
          "twelve. How many atoms are in the first?", 12),
         ("That is how many oxygen atoms the cell has. An edge leads from a periodic image, too.", 3),
         ("That is how many edges lead from titanium to one oxygen atom: the other direction.", 2),
-        ("{value:g} it is not. Choose the edges whose target is titanium, and count those whose source is oxygen.",
+        ("{value:g} is not right. Which edges lead to titanium, and from which atom does each of them come?",
          lambda value: True),
     ), atol=0),
     shows="Titanium sits in an octahedron of six oxygen atoms, though the cell holds three: the others are periodic "
@@ -26,9 +26,9 @@ check_quest_2 = asks(
         ("You divided by the standard deviation with n − 1. The library's scaler divides by n: `std(ddof=0)`.", 2.1213),
         ("You subtracted the mean but did not divide by the standard deviation.", 8.0),
         ("You divided by the standard deviation but did not subtract the mean first.", 5.75),
-        ("The sign is turned: value minus mean.", -3.0),
-        ("{value:g} it is not. Mean and standard deviation of two numbers, 4.67 and 10: then (15.33 − mean) / standard "
-         "deviation.", lambda value: True),
+        ("The sign is wrong. Which of the two numbers is subtracted?", -3.0),
+        ("{value:g} is not right. Which crystals does the scaler see, and which two numbers does it take from them?",
+         lambda value: True),
     ), atol=0.02),
     shows="Three standard deviations from the mean: to this scaler the potassium oxide is unlike anything that it was "
     "fitted to.",
@@ -53,21 +53,21 @@ check_quest_4 = asks(
         ("That is for one convolution, the factors alone.", 64),
         ("That is for both crystals together. How many does one of them get?", 768),
         ("You multiplied by the atoms as well. All atoms of a crystal get the same numbers.", 384 * 4, 384 * 8),
-        ("{value:g} it is not. Print the shape of `scale_and_shift`: crystals, convolutions, scale and shift, "
-         "features.", lambda value: True),
+        ("{value:g} is not right. Which shape has `scale_and_shift`, and which of its axes runs over the crystals?",
+         lambda value: True),
     ), atol=0),
     shows="384 numbers, and the same ones for zinc blende and wurtzite: what tells the two apart is the graph.",
 )  # fmt: skip
 
 check_quest_5 = asks(
     Number("cosine", -1 / 3, (
-        ("The size is right. Both vectors must begin at the atom in the middle, or both end there.", 1 / 3),
+        ("Where do your two vectors begin? Both must begin at the atom in the middle, or both end there.", 1 / 3),
         ("That is the angle in degrees. Its cosine is asked for.", 109.47),
         ("That is the angle in radians. Its cosine is asked for.", 1.9106),
         ("That is the angle head to tail, in degrees, not its cosine.", 70.53),
         ("That is a bond with itself, or with its own reverse. Take two different bonds.", 1.0, -1.0),
         ("You did not divide by the lengths of the bonds.", -0.7952, 0.7952),
-        ("{value:g} it is not. Take two edges with one target, and divide their dot product by both lengths.",
+        ("{value:g} is not right. Do your two edges have one target? And by which lengths do you divide?",
          lambda value: True),
     )),
     shows="All pairs of bonds of an atom in diamond have this one cosine: the angle of a tetrahedron, 109.5°.",
@@ -75,14 +75,14 @@ check_quest_5 = asks(
 
 check_quest_6 = asks(
     Number("loss", 0.7, (
-        ("You took the missing gap for an error of zero. It must not count in the mean: divide by two, not by three.",
+        ("You took the missing gap for an error of zero. How many gaps are known, and count in the mean?",
          0.3 + 0.5 * 1.6 / 3),
-        ("You left λ out: the gap's mean error is multiplied by 0.5.", 1.1),
+        ("You left λ out. Which of the two means does it multiply?", 1.1),
         ("You dropped the crystal without a gap, and its energy with it.", 0.6),
         ("That is the energy's part alone.", 0.3),
         ("That is the gap's part alone.", 0.4, 0.8),
         ("You added the errors up. Each task's error is a mean.", 1.7, 2.5),
-        ("{value:g} it is not. One mean for each task over the labels that it has, times its weight, added up.",
+        ("{value:g} is not right. What is the mean error of each task, over the labels that it has? And its weight?",
          lambda value: True),
     ), atol=2e-3),
     shows="Each task is averaged over its own labels. The crystal without a gap still gives its energy.",
@@ -94,7 +94,7 @@ check_quest_7 = asks(
         ("That is the ratio of the two errors. What is left out of one?", 43.4244 / 50.0440, 50.0440 / 43.4244),
         ("That is the difference in meV/atom. As a share of the forest's error?", 50.0440 - 43.4244),
         ("That is the comparison with the dummy, not with the forest.", 1 - 43.4244 / 67.2851),
-        ("{value:g} it is not. One minus ALIGNN's error over the forest's, in the column of the layered crystals.",
+        ("{value:g} is not right. Which share of the forest's error is left with ALIGNN, for the layered crystals?",
          lambda value: True),
     ), atol=2e-3),
     shows="13 % less, for 636 layered crystals. For the energies of `mp_e_form`, with two hundred times as many, it is "
@@ -103,16 +103,16 @@ check_quest_7 = asks(
 
 check_quest_8 = asks(
     Number("relative_distance", 5.42 * 3**0.5 / 4 / 2.34, (
-        ("That is half of the lattice constant over the radii: the bond of rock salt. Here the neighbour is at a "
-         "quarter of the cube's diagonal.", 2.71 / 2.34),
+        ("That is half of the lattice constant over the radii: the bond of rock salt. Where is the neighbour here?",
+         2.71 / 2.34),
         ("That is the lattice constant over the radii. How far apart are the two atoms?", 5.42 / 2.34),
-        ("That is the length of the bond in Å. Divide it by the sum of the radii.", 5.42 * 3**0.5 / 4),
+        ("That is the length of the bond in Å. Which length is it compared with?", 5.42 * 3**0.5 / 4),
         ("That is the length over the *mean* of the two radii. Take their sum.", 5.42 * 3**0.5 / 2 / 2.34),
         ("The table has the radii in picometres; divide them by 100 to get Å.", 5.42 * 3**0.5 / 4 / 234),
         ("That is the length over one radius. Both atoms have one.",
          5.42 * 3**0.5 / 4 / 1.32, 5.42 * 3**0.5 / 4 / 1.02),
         ("That is the sum of the radii over the length.", 2.34 / (2.71 * 3**0.5)),
-        ("{value:g} it is not. Length of (1/4, 1/4, 1/4) times the lattice constant, over the sum of the two radii.",
+        ("{value:g} is not right. How long is the bond in Å, and which length is it compared with?",
          lambda value: True),
     ), atol=2e-3),
     shows="The bond is as long as the two radii together. Each atom has four neighbours here, not six as in rock salt.",
@@ -127,8 +127,8 @@ check_quest_9 = asks(
          -3.95 + 1.6 + 2 * 1.9 - 0.05),
         ("You gave both elements the same share. Of three atoms, how many are chlorine?",
          -3.95 + 1.75 - 0.05, -3.95 + 3.5 - 0.05),
-        ("You exchanged the shares: two of three atoms are chlorine.", -3.95 + 1.6 * 2 / 3 + 1.9 / 3 - 0.05),
-        ("{value:g} it is not. Pretrained energy, plus each reference times the share of its element, plus the model.",
+        ("You exchanged the shares. Which of the two elements has more atoms?", -3.95 + 1.6 * 2 / 3 + 1.9 / 3 - 0.05),
+        ("{value:g} is not right. What does delta learning add to the pretrained energy, and how much per element?",
          lambda value: True),
     ), atol=2e-3),
     shows="−4.00 from network and model, and 1.80 from the references: nearly half of the energy is a matter of where "
@@ -143,7 +143,7 @@ check_quest_10 = asks(
         ("You counted atoms, not edges. Each atom has some 13 of them.", lambda value: 0.19 <= value <= 0.21),
         ("You joined every atom with every other one. An atom has edges to its nearest neighbours only.",
          lambda value: 95 <= value <= 105),
-        ("{value:g} GB it is not. Edges of one atom, times 500 atoms, times 20 bytes, times 20,000 crystals.",
+        ("{value:g} GB is not right. How many edges has one of these crystals, and how many bytes does each take?",
          lambda value: True),
     ), atol=0.3),
     shows="Less than three gigabytes: such a dataset would even fit into the memory, and it need not.",

@@ -50,7 +50,7 @@ _BLENDS = (
     ("That is the sum. The weights of the two must add up to one, so that a blend of two equal predictions is that "
      "prediction.", FOREST + CGCNN),
     ("You weighted CGCNN, but took the forest's prediction whole. What is its weight?", FOREST + (1 - ALPHA) * CGCNN),
-    ("The size is right. Both models predict a negative energy: which sign must a mean of the two have?",
+    ("Both models predict a negative energy: which sign must a mean of the two have?",
      -(ALPHA * FOREST + (1 - ALPHA) * CGCNN)),
     ("{value:g} does not lie between the two predictions, and a weighted mean always does.",
      lambda value: not CGCNN <= value <= FOREST),
@@ -176,8 +176,7 @@ _ALPHAS = (
     ("You weighted by the errors themselves. In the formula of task 3 they are squared.", _RATIO / (1 + _RATIO)),
     ("0.20 is the weight that the data gave. What would it be if the errors were uncorrelated?", ALPHA),
     ("One half would be right for two equally good models. These two are not.", 0.5),
-    ("`alpha_uncorrelated` is {value:g}. Call `best_alpha` with the two errors and correlation 0; only their ratio "
-     "matters.", lambda value: True),
+    ("`alpha_uncorrelated` is {value:g}. With which three arguments did you call `best_alpha`?", lambda value: True),
 )  # fmt: skip
 
 
@@ -192,11 +191,12 @@ def _about_the_weight(correlation: float) -> str:
 _CORRELATIONS = (
     ("At that correlation, the ratio of the two errors, the forest's weight becomes zero. It has 0.20, so their errors "
      "are a little less correlated.", _RATIO),
-    ("That is one minus the right number. Check the sign when you solve for the correlation.", 1 - _CORRELATION),
-    ("The size is right, the sign is not. Models that learn from the same data tend to err on the same side.",
+    ("Does `best_alpha` give 0.20 for that correlation? If not, which terms of your equation hold the correlation, and "
+     "with which sign?", 1 - _CORRELATION),
+    ("With a negative correlation one model errs upwards where the other errs downwards. Would two models that learn "
+     "from the same data do that?",
      -_CORRELATION),
-    ("That is the square of the right number: the share of the variance that they have in common. Give the "
-     "correlation.",
+    ("Is that the correlation, or the share of the variance that the two have in common?",
      _CORRELATION**2),
     ("With correlation zero you found another weight in the first question. Which way must it change?", 0.0),
     ("A correlation of {value:.3g} is impossible. If you solved the equation, check whether α = 0.20 stands for the "

@@ -25,7 +25,7 @@ _SHARE_LOSS = LOSS_GAP / (LOSS_ENERGY + LOSS_GAP)
 _SHARE_SQUARED = LOSS_GAP * STD_GAP / (LOSS_ENERGY * STD_ENERGY + LOSS_GAP * STD_GAP)
 
 _SHARES = (
-    ("That is the share of the formation energy. Give that of the band gap; the two add up to one.",
+    ("That is the share of the formation energy. How large is that of the band gap?",
      LOSS_ENERGY / (LOSS_ENERGY + LOSS_GAP)),
     ("That is how many times larger the band gap's part is. The share is its part of the *sum* of both.",
      LOSS_GAP / LOSS_ENERGY),
@@ -191,8 +191,24 @@ _FOR_THREE = _inverse_scale(
     then=_WITH_MISSING,
     lead="For two tasks yours is right. It should take any number of them, but with three: ",
 )
+
+
+def _by_hand(task: str, own: float, other: float) -> Number:
+    """Return the weight of a task with the spread `own`, next to one with the spread `other`."""
+    return Number(f"weight of the {task}", other / (own + other), (
+        ("That is the weight of the other task. Which of the two has the smaller spread, and so the larger 1/s?",
+         own / (own + other)),
+        ("That is 1/s. Both weights should add up to one: by what do you divide?", 1 / own),
+        ("You used the variances, whose unit is that of the target *squared*. Which number has the unit of an error?",
+         other**2 / (own**2 + other**2), own**2 / (own**2 + other**2)),
+        ("{value:g} cannot be one of two weights that add up to one.", lambda weight: not 0 <= weight <= 1),
+        ("{value:g} is not right. How large is 1/s for each task, and what do the two add up to?", lambda weight: True),
+    ))  # fmt: skip
+
+
 check_inverse_scale = asks(
     _inverse_scale(lambda: [(_made_up_targets()[0],)], _WEIGHTS, otherwise=_about_two, then=_FOR_THREE),
+    on_paper=(_by_hand("energy", STD_ENERGY, STD_GAP), _by_hand("gap", STD_GAP, STD_ENERGY)),
     shows="Each task counts in units of its own spread: in whatever unit a target is given, the loss stays the same up "
     "to a common factor.",
 )
