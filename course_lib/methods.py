@@ -114,6 +114,12 @@ class Method:
     blends: tuple[str, ...] = ()
 
     @property
+    def tuned_settings(self) -> dict:
+        """Its settings and, where it has one, the dropout of its network, which is tuned as well."""
+        arguments = {} if self.network is None else self.network.arguments
+        return self.settings | {name: value for name, value in arguments.items() if name == "dropout"}
+
+    @property
     def reads_pretrained(self) -> bool:
         """Whether it reads what a pretrained network makes of the crystals, which is stored for the bundled ones."""
         return self.learner is not None and not {"energy", "embedding"}.isdisjoint(self.learner.reads)
@@ -240,19 +246,20 @@ METHODS: dict[str, Method] = {
         "hybrid",
         Network(_CHEMISTRY, "ChemicalCGCNN"),
         settings=_CGCNN,
-        tuned_as="cgcnn",
         compared=(),
     ),
     "cgcnn_atoms": Method(
-        "CGCNN with chemical atoms", "hybrid", _only("atoms"), settings=_CGCNN, tuned_as="cgcnn", compared=()
+        "CGCNN with chemical atoms", "hybrid", _only("atoms"), settings=_CGCNN, tuned_as="cgcnn_chemistry", compared=()
     ),
-    "cgcnn_radii": Method("CGCNN with radii", "hybrid", _only("radii"), settings=_CGCNN, tuned_as="cgcnn", compared=()),
+    "cgcnn_radii": Method(
+        "CGCNN with radii", "hybrid", _only("radii"), settings=_CGCNN, tuned_as="cgcnn_chemistry", compared=()
+    ),
     "cgcnn_electronegativity": Method(
         "CGCNN with electronegativity",
         "hybrid",
         _only("electronegativity"),
         settings=_CGCNN,
-        tuned_as="cgcnn",
+        tuned_as="cgcnn_chemistry",
         compared=(),
     ),
     "alignn_chemistry": Method(
@@ -260,7 +267,6 @@ METHODS: dict[str, Method] = {
         "hybrid",
         Network(_CHEMISTRY, "ChemicalALIGNN", _SMALL_ALIGNN),
         settings=_ALIGNN,
-        tuned_as="alignn",
         compared=(),
     ),
     "alignn_early_fusion": Method(
@@ -268,7 +274,6 @@ METHODS: dict[str, Method] = {
         "hybrid",
         Network(_FUSION, "EarlyFusion", {"trunk": _small_alignn()}),
         settings=_ALIGNN,
-        tuned_as="alignn",
         compared=(),
     ),
     "kernel_ridge_composition": Method(

@@ -15,7 +15,7 @@ from forked import fork, wait
 from scipy import stats
 
 from course_lib.composition import magpie
-from course_lib.datasets import folds, load_dataset
+from course_lib.datasets import Fold, folds, load_dataset
 from course_lib.experiments import records, runs
 from course_lib.experiments.__main__ import main
 from course_lib.experiments.analysis import (
@@ -38,6 +38,7 @@ from course_lib.experiments.protocol import N_FOLDS, N_REPEATS, folds_of
 from course_lib.experiments.records import load_results
 from course_lib.experiments.runs import run_study
 from course_lib.experiments.studies import (
+    ADDED,
     AT_SIZES,
     GRIDS,
     N_TRIALS,
@@ -45,6 +46,7 @@ from course_lib.experiments.studies import (
     STUDIES,
     Run,
     Study,
+    at_an_end,
     trials,
     tried_as,
     tuned,
@@ -73,10 +75,19 @@ def test_differences_are_taken_run_by_run_and_averaged_over_seeds():
     assert got.to_dict() == {0: pytest.approx((0.5 + 1.0) / 2), 1: pytest.approx((0.0 - 2.0) / 2)}
 
 
+def test_methods_may_have_different_numbers_of_seeds():
+    results = table({"a": [1.0, 3.0, 10.0, 12.0], "b": [0.5, 2.0, 10.0, 14.0]}).drop(index=7)
+    got = paired_differences(results, "b").set_index("fold")["difference"]
+    assert got.to_dict() == {0: pytest.approx(2.0 - 1.25), 1: pytest.approx(11.0 - 10.0)}
+
+
 def test_a_missing_run_is_named():
-    results = table({"a": [1, 2, 3, 4], "b": [1, 2, 3, 4]}).drop(index=3)
-    with pytest.raises(ValueError, match="split 'random', fold 1, seed 1"):
+    results = table({"a": [1, 2, 3, 4], "b": [1, 2, 3, 4]}).drop(index=[2, 3])
+    with pytest.raises(ValueError, match="split 'random', fold 1"):
         paired_differences(results, "b")
+    sizes = pd.concat([results, results.assign(n_train=50)])
+    with pytest.raises(ValueError, match=r"two runs of 'a' for split 'random', fold 0, seed 0.*number of training cry"):
+        paired_differences(sizes, "b")
     with pytest.raises(ValueError, match="no runs of 'c'; the recorded methods are a, b"):
         paired_differences(results, "c")
 
@@ -254,6 +265,13 @@ def test_a_blend_needs_all_its_parts():
     assert len(with_late_fusion(alone, y, "alignn_kernel_ridge")) == len(alone)
 
 
+def test_folds_that_are_no_cross_validation_are_not_blended():
+    """A crystal of two elements is judged twice where elements are left out."""
+    results, y = of_five({"kernel_ridge": 0.5, "alignn": 0.3})
+    elements = results.assign(split="element", ids=[list(y.index[:10])] * len(results))
+    assert len(with_late_fusion(elements, y, "alignn_kernel_ridge")) == len(elements)
+
+
 def test_ensemble_is_the_mean_over_the_seeds():
     results, y = of_five({"alignn": 0.3, "cgcnn": 0.5})
     both = with_ensemble(results, y, "alignn").set_index(["method", "fold", "seed"])
@@ -263,6 +281,8 @@ def test_ensemble_is_the_mean_over_the_seeds():
     assert got["mae"] == pytest.approx(np.abs(mean - y[3::5]).mean())
     assert got["seconds"] == 2.0
     assert len(both.loc["alignn_ensemble"]) == 10
+    sizes = pd.concat([results.assign(n_train=size) for size in (50, np.nan)])
+    assert (with_ensemble(sizes, y, "alignn")["method"] == "alignn_ensemble").sum() == 20
     third = results[results["seed"] == 0].assign(seed=2)
     more = with_ensemble(pd.concat([results, third]), y, "alignn").set_index(["method", "fold", "seed"])
     assert more.loc[("alignn_ensemble", 3, 0), "predictions"] == pytest.approx(got["predictions"])
@@ -410,14 +430,17 @@ def test_recorded_predictions_belong_to_the_recorded_crystals(small):
 
 def test_training_set_is_drawn_nested_and_never_from_the_test_set(small):
     fold = folds(small, kind="formula")[2]
-    drawn = [runs._fewer(fold, Run(TARGET, "cgcnn", "formula", 2, seed=1, n_train=size)) for size in (8, 16)]
+    drawn = [runs._fewer(fold, Run(TARGET, "cgcnn", "formula", 2, n_train=size)) for size in (8, 16)]
     for size, part in zip((8, 16), drawn, strict=True):
         assert len(part.train) + len(part.validation) == size
         assert set(part.train) <= set(fold.train)
         assert set(part.validation) <= set(fold.validation)
         assert len(part.validation) >= 1
     assert set(drawn[0].train) <= set(drawn[1].train)
-    other = runs._fewer(fold, Run(TARGET, "cgcnn", "formula", 2, seed=2, n_train=8))
+    # Seeds that are averaged must have learned from the same crystals.
+    other = runs._fewer(fold, Run(TARGET, "early_fusion", "formula", 2, seed=2, n_train=8))
+    assert all(np.array_equal(mine, theirs) for mine, theirs in zip(other, drawn[0], strict=True))
+    other = runs._fewer(fold, Run(TARGET, "cgcnn", "formula", 7, n_train=8))
     assert set(other.train) != set(drawn[0].train)
     with pytest.raises(ValueError, match=r"n_train is 99, but fold 2 has .* training crystals"):
         runs._fewer(fold, Run(TARGET, "cgcnn", "formula", 2, n_train=99))
@@ -439,6 +462,7 @@ def test_every_method_gets_as_many_different_trials(crystals):
     assert set(counts.index) == {name for name, one in trained().items() if one.tuned_as is None} - without_settings
     assert set(counts) == {N_TRIALS}
     for name in counts.index:
+        assert len({str(trial) for trial in trials(name)}) == N_TRIALS
         assert [*trials(name)] == [*trials(name)]
         for trial in trials(name):
             assert trial.keys() >= ({"epochs", "learning_rate", "weight_decay"} if METHODS[name].network else set())
@@ -446,11 +470,65 @@ def test_every_method_gets_as_many_different_trials(crystals):
     assert {trial["reach"] for trial in trials("kernel_ridge")} <= set(GRIDS["kernel_ridge"]["reach"])
 
 
+def test_best_settings_at_an_end_are_found(monkeypatch):
+    inside = {"epochs": 100, "learning_rate": 0.005, "weight_decay": 1e-3}
+    ridge = {"alpha": 1e-3, "reach": 4.0}
+    assert at_an_end({"cgcnn": inside, "early_fusion": inside | {"dropout": 0.1}, "kernel_ridge": ridge}) == []
+    natural = inside | {"epochs": 200, "weight_decay": 0.0, "dropout": 0.0}
+    assert at_an_end({"early_fusion": natural, "random_forest": {"max_features": 1.0, "min_samples_leaf": 1}}) == []
+    low, high = inside | {"epochs": 50, "learning_rate": 5e-4}, inside | {"weight_decay": 0.1}
+    assert at_an_end({"gat": low, "delta_learning": ridge | {"reach": 32.0}, "cgcnn": high}) == [
+        ("gat", "epochs"), ("gat", "learning_rate"), ("delta_learning", "reach"), ("cgcnn", "weight_decay"),
+    ]  # fmt: skip
+    before = {name: [*trials(name)] for name in ("kernel_ridge", "delta_learning", "cgcnn")}
+    monkeypatch.setitem(ADDED, "kernel_ridge", (ridge | {"reach": 64.0},))
+    assert at_an_end({"delta_learning": ridge | {"reach": 32.0}}) == []
+    for name in ("kernel_ridge", "delta_learning"):  # they share the grid, and keep what was drawn
+        assert [*trials(name)] == [*before[name], ridge | {"reach": 64.0}]
+    assert [*trials("cgcnn")] == before["cgcnn"]
+
+
+def test_methods_must_have_the_best_settings_of_the_tuning(monkeypatch):
+    tried = [*trials("early_fusion")]
+    best = next(k for k, trial in enumerate(tried) if not at_an_end({"early_fusion": trial}))
+    tuning = pd.DataFrame([{"method": "early_fusion", "target": TARGET, "fold": 0}] * len(tried))
+    tuning["settings"] = [tried_as("early_fusion", trial) for trial in tried]
+    tuning["mae"] = [0.1 if k == best else 0.2 for k in range(len(tried))]
+    wanted = [Run(TARGET, name, "formula", 0) for name in ("cgcnn", "early_fusion")]
+    with pytest.raises(ValueError, match=r"early_fusion has not the best settings .*Give it \{'epochs'"):
+        runs._check_tuned(wanted, tuning)
+    arguments = {"dropout": tried[best].pop("dropout")}
+    network = replace(METHODS["early_fusion"].network, arguments=arguments)
+    monkeypatch.setitem(
+        METHODS, "early_fusion", replace(METHODS["early_fusion"], settings=tried[best], network=network)
+    )
+    runs._check_tuned(wanted, tuning)
+    with pytest.raises(ValueError, match=r"tuning of early_fusion is not complete: 1 of 16 settings"):
+        runs._check_tuned(wanted, tuning.iloc[1:])
+    edge = next(k for k, trial in enumerate(trials("early_fusion")) if at_an_end({"early_fusion": trial}))
+    tuning.loc[edge, "mae"] = 0.05
+    with pytest.raises(ValueError, match=r"of early_fusion, .*, lies at an end of its grid\. Add settings beyond it"):
+        runs._check_tuned(wanted, tuning)
+
+
+def test_a_study_waits_for_the_tuning(small, monkeypatch):
+    monkeypatch.setattr(runs, "_check_tuned", lambda wanted, tuning: pytest.fail(f"checked with {len(tuning)} runs"))
+    monkeypatch.setitem(STUDIES, "tuning", Study(lambda crystals: [Run(TARGET, "random_forest", "tuning", 0)], False))
+    run_study("tuning", "small")
+    with pytest.raises(pytest.fail.Exception, match="checked with 1 runs"):
+        run_study("study", "small")
+
+
 def test_fewer_crystals_are_trained_on_in_as_many_steps(crystals):
-    by_hand = METHODS["cgcnn"].settings["epochs"] * (13 / 15 * len(crystals)) / 50
+    """And with enough validation crystals to choose an epoch by: ten of fifty."""
+    whole = folds_of(crystals, "formula")[0]
+    by_hand = METHODS["cgcnn"].settings["epochs"] * -(-len(whole.train) // 64)  # forty are one batch
     wanted = [run for run in STUDIES["learning_curves"].runs(crystals) if run.n_train == 50]
-    assert [dict(run.settings)["epochs"] for run in wanted if run.method == "cgcnn"] == [round(by_hand)] * N_FOLDS
+    assert [dict(run.settings)["epochs"] for run in wanted if run.method == "cgcnn"] == [by_hand] * N_FOLDS
     assert all(run.settings == () for run in wanted if METHODS[run.method].network is None)
+    sizes = {size: len(runs._fewer(whole, replace(wanted[0], n_train=size)).validation) for size in (50, 100, 400, 800)}
+    share = len(whole.validation) / (len(whole.train) + len(whole.validation))
+    assert sizes == {50: 10, 100: 20, 400: 32, 800: np.ceil(800 * share)}
 
 
 def test_sizes_of_ones_own_crystals_are_tuned_on_those_set_aside():
@@ -459,7 +537,7 @@ def test_sizes_of_ones_own_crystals_are_tuned_on_those_set_aside():
     own = pd.DataFrame({"formula": formulas})
     tried = STUDIES["tuning_sizes"].runs(own)
     assert {(run.split, run.n_train) for run in tried} == {("tuning", 500)}
-    assert {run.method for run in tried} == set(AT_SIZES) - {"cgcnn_chemistry"}  # which has the settings of CGCNN
+    assert {run.method for run in tried} == set(AT_SIZES)
     wanted = STUDIES["training_sizes"].runs(own)
     assert {run.n_train for run in wanted} == {500, 2000, 2600}
     assert len(wanted) == len(AT_SIZES) * 3 * N_FOLDS * 3
@@ -469,7 +547,7 @@ def test_sizes_of_ones_own_crystals_are_tuned_on_those_set_aside():
     given = tuned(wanted, table)
     assert [replace(run, settings=()) for run in given] == wanted
     for run in given:
-        of_method = table[table["method"] == ("cgcnn" if run.method == "cgcnn_chemistry" else run.method)]
+        of_method = table[table["method"] == run.method]
         best = of_method.loc[of_method["mae"].idxmin(), "settings"]
         settings = dict(run.settings)
         if "epochs" in best:
@@ -477,13 +555,18 @@ def test_sizes_of_ones_own_crystals_are_tuned_on_those_set_aside():
         assert settings == {name: value for name, value in best.items() if name != "epochs"}
 
 
-def test_primary_methods_are_run_on_all_repeats(crystals, monkeypatch):
-    for name in PRIMARY:
-        monkeypatch.setitem(METHODS, name, replace(METHODS[name], compared=("random", "formula")))
-    table = pd.DataFrame(STUDIES["comparison"].runs(crystals)).query("split == 'formula' and seed == 0")
-    counts = table.groupby("method")["fold"].nunique()
-    assert (counts[list(PRIMARY)] == N_FOLDS * N_REPEATS).all()
-    assert counts["attention_fusion"] == N_FOLDS
+def test_primary_methods_are_run_on_all_repeats(crystals):
+    table = pd.DataFrame(STUDIES["repeats"].runs(crystals))
+    assert set(table["split"]) == {"formula"}
+    folds_of_method = table.groupby("method")["fold"].agg(lambda folds: sorted(set(folds)))
+    assert folds_of_method.to_dict() == {name: [*range(N_FOLDS, N_FOLDS * N_REPEATS)] for name in PRIMARY}
+    assert table.groupby("method")["seed"].nunique().to_dict() == dict.fromkeys(PRIMARY, 1) | {"alignn": 2}
+
+
+def test_no_pretrained_energy_where_an_element_is_left_out(crystals):
+    """Its reference would be unknown, and no error of the method."""
+    table = pd.DataFrame(STUDIES["left_out"].runs(crystals)).groupby("split")["method"].agg(set)
+    assert table["prototype"] - table["element"] == {"pretrained_references", "delta_learning"}
 
 
 def inputs_of(frame, *methods, pretrained=None):
@@ -587,6 +670,8 @@ def test_runs_on_other_data_with_other_settings_and_unwanted_ones_are_dropped(sm
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert records.keep(path, [wanted], current) == {wanted}
     assert path.read_text() == json.dumps(lines[2]) + "\n"
+    dropped = path.with_name("study_small.jsonl.dropped").read_text().splitlines()
+    assert dropped == [json.dumps(lines[k]) for k in (0, 1, 3)], "they may have taken hours"
 
 
 def test_results_of_some_methods_on_one_target(small):
@@ -651,8 +736,11 @@ def test_what_the_pages_read_is_recorded():
     assert {"tuning", "comparison", "learning_curves", "training_predictions"} <= set(RECORDED)
 
 
-def test_settings_are_the_best_of_the_recorded_tuning():
+def test_settings_are_the_best_of_the_recorded_tuning(crystals):
     results = load_results("pbe_prototypes", "tuning")
+    if "code_sha256" in results:  # those without were made before the protocol
+        runs._check_tuned(STUDIES["tuning"].runs(crystals), results)
+        return
     results["trial"] = [json.dumps(settings, sort_keys=True) for settings in results["settings"]]
     scale = results.groupby("target")["mae"].transform("mean")
     table = results.assign(error=results["mae"] / scale).groupby(["method", "trial"])["error"].mean()
@@ -698,8 +786,10 @@ def test_results_of_other_code_warn_and_are_made_again(tmp_path, monkeypatch):
         UserWarning, match=r"tuning_made_up\.jsonl: runs of random_forest were made by code that has changed"
     ):
         load_results("made_up", "tuning")
+    before = path.read_text()
     assert records.keep(path, [run], "data") == set()
     assert path.read_text() == ""
+    assert path.with_name(f"{path.name}.dropped").read_text() == before
 
 
 @pytest.mark.parametrize("changes", [{}, {"code_sha256": None}])
@@ -707,6 +797,20 @@ def test_results_of_this_code_or_unknown_code_are_kept(tmp_path, monkeypatch, ch
     path, run = record_of(tmp_path, monkeypatch, **changes)
     assert len(load_results("made_up", "tuning")) == 1  # a warning would be an error here
     assert records.keep(path, [run], "data") == {run}
+
+
+def test_hash_covers_the_arguments_and_the_trunk_of_a_network(monkeypatch):
+    before = records.code_of("early_fusion")
+    records.code_of.cache_clear()
+    method = METHODS["early_fusion"]
+    monkeypatch.setitem(
+        METHODS, "early_fusion", replace(method, network=replace(method.network, arguments={"dropout": 0.4}))
+    )
+    assert records.code_of("early_fusion") != before
+    assert records._modules(METHODS["alignn_early_fusion"].network) == {
+        "course_lib.models.fusion", "course_lib.models.alignn",
+    }  # fmt: skip
+    records.code_of.cache_clear()
 
 
 def test_the_results_that_pages_show_were_made_by_this_code():
@@ -744,7 +848,7 @@ def test_a_study_that_is_started_twice_records_every_run_once(small, tmp_path, d
 
 
 def test_who_waits_for_a_study_is_told_and_refused_in_time(small, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(runs, "_PATIENCE", 0.2)
+    monkeypatch.setattr(records, "PATIENCE", 0.2)
     with runs.locked(tmp_path / ".study_small.jsonl.lock", "it", 0):
         assert wait(fork(run_study, "study", "small")) == 99
     said = capfd.readouterr().err
@@ -768,6 +872,33 @@ def test_results_are_not_written_through_a_link(small, tmp_path):
     with pytest.raises(FileExistsError, match=r"study_small.jsonl is a symbolic link"):
         run_study("study", "small")
     assert theirs.read_text() == ""
+
+
+def test_two_studies_share_the_file_of_folds(tmp_path, monkeypatch):
+    """Each keeps what the other has written meanwhile, and neither changes what results refer to."""
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    one, other = Fold(*np.split(np.arange(4), [2, 3])), Fold(*np.split(np.arange(4)[::-1], [2, 3]))
+    ids = list("abcd")
+    records.write_folds("small", ids, {"random": [one]})
+    records._read_folds(records._folds_file("small"))  # this process remembers it
+    assert wait(fork(records.write_folds, "small", ids, {"tuning": [one]})) == 0
+    records.write_folds("small", ids, {"formula": [one]})
+    content = json.loads((tmp_path / "folds_small.json").read_text())
+    assert content.keys() >= {"random", "tuning", "formula"}
+    with pytest.raises(ValueError, match=r"folds_small.json holds other folds for split 'random'"):
+        records.write_folds("small", ids, {"random": [other]})
+    records.write_folds("small", ids[::-1], {"random": [other]})  # other crystals
+
+
+@pytest.mark.parametrize("factor", [1e-19, 1.0, 1e19])
+def test_records_have_the_digits_of_any_unit(small, factor):
+    inputs = inputs_of(small, "random_forest")
+    inputs = replace(inputs, targets=inputs.targets * factor)
+    record = runs.execute(Run(TARGET, "random_forest", "random", 3), inputs)
+    test = folds_of(small, "random")[3].test
+    error = np.abs(np.array(record["predictions"][0]) - inputs.targets[TARGET].to_numpy()[test]).mean()
+    assert record["mae"] == [pytest.approx(error, rel=1e-3)]
+    assert 0.01 < error / factor < 1
 
 
 @pytest.mark.parametrize("name", ["study_small.jsonl", "folds_small.json"])

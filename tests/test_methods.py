@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -99,7 +100,9 @@ def test_an_added_network_is_compared(mean_species, crystals, tmp_path, monkeypa
     assert table["method"].tolist() == [mean_species]
     assert table["configuration"].iloc[0] == {"epochs": 2}
     record = json.loads(records.results_file("pbe_prototypes", "comparison").read_text())
-    assert record["code_sha256"] == code_sha256(["mean_species", "course_lib.training", "course_lib.composition"])
+    code = code_sha256(["mean_species", "course_lib.training", "course_lib.composition"])
+    made_by = f"{code} {METHODS[mean_species].network}"
+    assert record["code_sha256"] == hashlib.sha256(made_by.encode()).hexdigest()
     assert record["commit"] is None or len(record["commit"].rstrip("+")) == 40
 
 

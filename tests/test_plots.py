@@ -840,8 +840,9 @@ def test_errors_of_a_single_run_have_no_spread():
     assert {"0.100", "0.200"} < set(texts(plots.plot_errors(one, "eV")))
 
 
-def test_paired_differences_are_those_of_the_experiments():
-    errors = runs().sample(frac=1, random_state=0)
+@pytest.mark.parametrize("ratio", [float("nan"), 0.1])
+def test_paired_differences_are_those_of_the_experiments(ratio):
+    errors = runs().sample(frac=1, random_state=0).assign(ratio=ratio)
     figure = plots.plot_paired_differences(errors, "cgcnn", "eV/atom")
     table = summarize_differences(errors, "cgcnn")
     others = [method for method in errors["method"].unique() if method != "cgcnn"]
@@ -1047,7 +1048,7 @@ def test_negative_transfer_has_a_dot_a_training_right_of_zero_where_sharing_harm
         assert all((sign * np.array(values) > 0).all() for values in dots)
         assert [text.get_text() for text in axes.texts] == [counted] * 4
     assert [label.get_text() for label in gap.get_yticklabels()] == [
-        "GAT, random", "GAT, formula", "MEGNet, random", "MEGNet, formula"]  # fmt: skip
+        "GAT, random folds", "GAT, folds by formula", "MEGNet, random folds", "MEGNet, folds by formula"]  # fmt: skip
     with pytest.raises(ValueError, match="no runs on the target 'volume'"):
         plots.plot_negative_transfer(twins(), {"volume": ("volume", "")})
     with pytest.raises(ValueError, match="not every method has a run"):

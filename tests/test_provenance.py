@@ -10,7 +10,14 @@ from course_lib.experiments import provenance
 from course_lib.experiments.provenance import code_sha256
 
 NETWORK = '"""A network."""\nfrom package.layers import double\n\n\ndef predict(x):\n    return double(x) + 1\n'
-LAYERS = "import math\n\n\ndef double(x):\n    return 2 * x\n"
+LAYERS = """import math
+
+
+def double(x):
+    if x is None:
+        raise ValueError(f"{x} is no number")
+    return 2 * x
+"""
 
 
 @pytest.fixture
@@ -31,6 +38,8 @@ def package(tmp_path):
         ("layers.py", "2 * x", "3 * x", False),  # in a module that it imports
         ("layers.py", "2 * x", "2 * x  # twice", True),
         ("network.py", "A network.", "Another docstring.", True),
+        ("layers.py", "is no number", "is not a number", True),  # what an error says
+        ("layers.py", "ValueError", "TypeError", False),
         ("network.py", "double(x) + 1", "(double(x)\n            + 1)", True),
         ("other.py", "1", "2", True),  # not imported
     ],

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from course_lib.experiments.protocol import N_FOLDS
+from course_lib.experiments.protocol import N_FOLDS, SPLITS
 from course_lib.experiments.studies import trials, tried_as
 from course_lib.late_fusion import stacked
 from course_lib.methods import METHODS, twins
 
 
 def paired_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Compare every method with `reference` on equal terms: the same test set and seed, then the mean over seeds.
+    """Compare every method with `reference` on the same test sets, each method by the mean over its seeds.
 
     Whatever makes a test set hard for all methods cancels in the difference.
 
@@ -36,21 +36,25 @@ def paired_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If `reference` is not among the methods, or a method lacks a run that another has.
+        If `reference` is not among the methods, a method has no run on a fold that another has, or two of one seed.
     """
     if "target" in runs:
         _check_one_target(runs)
-    errors = runs.pivot(index=["split", "fold", "seed"], columns="method", values="mae")
+    twice = runs.duplicated(["method", "split", "fold", "seed"])
+    if twice.any():
+        method, split, fold, seed = runs.loc[twice, ["method", "split", "fold", "seed"]].iloc[0]
+        raise ValueError(
+            f"there are two runs of {method!r} for split {split!r}, fold {fold}, seed {seed}. Choose those with one "
+            "number of training crystals and one way of training."
+        )
+    errors = runs.pivot_table("mae", ["split", "fold"], "method", sort=False)
     if reference not in errors:
         raise ValueError(f"no runs of {reference!r}; the recorded methods are {', '.join(errors.columns)}.")
     if errors.isna().any(axis=None):
-        split, fold, seed = errors.index[errors.isna().any(axis=1)][0]
-        raise ValueError(
-            f"not every method has a run for split {split!r}, fold {fold}, seed {seed}. Run the missing ones."
-        )
+        split, fold = errors.index[errors.isna().any(axis=1)][0]
+        raise ValueError(f"not every method has a run for split {split!r}, fold {fold}. Run the missing ones.")
     differences = errors.drop(columns=reference).sub(errors[reference], axis=0)
-    per_fold = differences.groupby(level=["split", "fold"], sort=False).mean()
-    return per_fold.melt(ignore_index=False, value_name="difference").reset_index()
+    return differences.melt(ignore_index=False, value_name="difference").reset_index()
 
 
 def corrected_interval(differences: np.ndarray, level: float = 0.95, ratio: float | None = None) -> tuple[float, float]:
@@ -234,15 +238,17 @@ def with_late_fusion(runs: pd.DataFrame, y: pd.Series, method: str = "late_fusio
     Returns
     -------
     DataFrame
-        `runs`, and one row more with this method for every split, fold, seed and size that all blended methods have;
-        its ``seconds`` are those of all of them together, its ``alpha`` is the weight of the first; NaN in all others.
+        `runs`, and one row more with this method for every fold, seed and size that all blended methods have, where
+        the folds are those of a cross-validation. Its ``seconds`` are those of all of them together, its ``alpha`` is
+        the weight of the first; NaN in all others.
     """
     _check_one_target(runs)
     names = METHODS[method].blends
-    parents = runs[runs["method"].isin(names)]
-    size = [parents["n_train"]] if "n_train" in parents else []
+    parents = runs[runs["method"].isin(names) & runs["split"].isin(SPLITS)]
     rows = []
-    for _, group in parents.groupby(["split", "seed", parents["fold"] // N_FOLDS, *size], sort=False, dropna=False):
+    for _, group in parents.groupby(
+        ["split", "seed", parents["fold"] // N_FOLDS, *_size(runs)], sort=False, dropna=False
+    ):
         n_folds = group.groupby("method")["fold"].nunique().reindex(names, fill_value=0)
         if n_folds.nunique() > 1:
             continue
@@ -272,16 +278,21 @@ def with_ensemble(runs: pd.DataFrame, y: pd.Series, method: str, n_seeds: int = 
     Returns
     -------
     DataFrame
-        `runs`, and for every split and fold with so many seeds one row more.
+        `runs`, and for every split, fold and size with so many seeds one row more.
     """
     _check_one_target(runs)
     chosen = runs[(runs["method"] == method) & (runs["seed"] < n_seeds)]
     rows = []
-    for _, group in chosen.groupby(["split", "fold"], sort=False):
+    for _, group in chosen.groupby(["split", "fold", *_size(runs)], sort=False, dropna=False):
         if len(group) == n_seeds:
             mean = _by_crystal(group)["prediction"].groupby(level=0).mean()
             rows.append(_joint_run(group, f"{method}_ensemble", mean, y))
     return pd.concat([runs, pd.DataFrame(rows)], ignore_index=True)
+
+
+def _size(runs: pd.DataFrame) -> list[str]:
+    """Return the column that tells different numbers of training crystals apart, if there is one."""
+    return ["n_train"] if "n_train" in runs else []
 
 
 def _joint_run(of_fold: pd.DataFrame, method: str, predictions: pd.Series, y: pd.Series) -> dict:
@@ -347,11 +358,21 @@ def best_settings(tuning: pd.DataFrame) -> dict[str, dict]:
     dict of str to dict
         By method. Of several targets each error is divided by its mean over all runs of the method, so that they count
         equally; the epochs are those for a training set of full size (`course_lib.experiments.studies.tried_as`).
+
+    Raises
+    ------
+    ValueError
+        If one of a method's settings was not tried.
     """
     best = {}
     for name, runs in tuning.groupby("method", sort=False):
         relative = runs["mae"] / runs.groupby("target")["mae"].transform("mean")
         errors = [relative[runs["settings"] == tried_as(name, trial)].mean() for trial in trials(name)]
+        if np.isnan(errors).any():
+            raise ValueError(
+                f"the tuning of {name} is not complete: {int(np.isnan(errors).sum())} of {len(errors)} settings lack "
+                "a run. Run it: python -m course_lib.experiments tuning."
+            )
         best[name] = [*trials(name)][int(np.argmin(errors))]
     return best
 

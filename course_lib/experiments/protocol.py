@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from math import ceil
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,15 @@ def share_trained_on(split: str) -> float:
     if split == TUNING:
         return 1 / _PARTS / 2
     return 1 - (1 - 1 / _PARTS) / N_FOLDS
+
+
+def n_validation(n_learned: int, share: float) -> int:
+    """Return how many of fewer training crystals are validation crystals.
+
+    Their share stays what it is in the whole fold, but a network needs some to choose its epoch by: 32, or a fifth of
+    the crystals where that is less.
+    """
+    return max(ceil(share * n_learned), min(32, ceil(n_learned / 5)))
 
 
 def folds_of(frame: pd.DataFrame, split: str) -> list[Fold]:

@@ -37,8 +37,8 @@ def code_sha256(modules: Iterable[str], package: Path = PACKAGE) -> str:
     """Return a hash of the code of some modules and of all modules of the package that they import, directly or not.
 
     The modules may be outside the package, such as that of a network of your own; what they import outside does not
-    count. Comments, docstrings and the layout of the lines do not count, because they change no result. Nor does the
-    ``__init__.py`` of a package, which names all of its modules, whichever is used.
+    count. Comments, docstrings, the texts of errors and the layout of the lines do not count, because they change no
+    result. Nor does the ``__init__.py`` of a package, which names all of its modules, whichever is used.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def code_sha256(modules: Iterable[str], package: Path = PACKAGE) -> str:
             continue
         tree = ast.parse(_file(name, package).read_text(encoding="utf-8"))
         waiting += [found for found in _imported(tree, package) if found not in seen]
-        seen[name] = ast.dump(_without_docstrings(tree))
+        seen[name] = ast.dump(_without_texts(tree))
     return hashlib.sha256("\n".join(f"{name} {seen[name]}" for name in sorted(seen)).encode()).hexdigest()
 
 
@@ -89,8 +89,10 @@ def _imported(tree: ast.Module, package: Path) -> set[str]:
     return {name for name, file in files.items() if file.is_file() and file.name != "__init__.py"}
 
 
-def _without_docstrings(tree: ast.Module) -> ast.Module:
+def _without_texts(tree: ast.Module) -> ast.Module:
     for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func  # the kind of error may matter, its text does not
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
     return tree

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,11 +16,14 @@ from course_lib.datasets import DATA, Fold
 from course_lib.experiments.protocol import LEFT_OUT, SPLITS, TUNING
 from course_lib.experiments.provenance import code_sha256
 from course_lib.experiments.studies import Run
-from course_lib.files import CHECKSUM, with_checksum, without_checksum, write_atomically
-from course_lib.methods import METHODS
+from course_lib.files import CHECKSUM, locked, with_checksum, without_checksum, write_atomically
+from course_lib.methods import METHODS, Network
 from course_lib.validation import named
 
 RESULTS = DATA / "results"
+
+PATIENCE = 10
+"""Seconds to wait for the end of another process that writes to a file of results."""
 
 _ENTRIES = frozenset(Run.__dataclass_fields__) | {
     "configuration", "mae", "seconds", "n_parameters", "best_epoch", "n_learned", "predictions", "data_sha256",
@@ -35,10 +39,20 @@ def results_file(dataset: str, study: str) -> Path:
 
 @cache
 def code_of(method: str) -> str:
-    """Return the hash of the code that the results of a method depend on."""
+    """Return the hash of the code that the results of a method depend on, and of the arguments that make it."""
     network, learner = METHODS[method].network, METHODS[method].learner
-    own = [learner.module, "course_lib.features"] if network is None else [network.module, "course_lib.training"]
-    return code_sha256({*own, "course_lib.composition"})
+    if network is None:
+        made_by, own = learner, {learner.module, "course_lib.features"}
+    else:
+        made_by, own = network, {*_modules(network), "course_lib.training"}
+    code = code_sha256(own | {"course_lib.composition"})
+    return hashlib.sha256(f"{code} {made_by}".encode()).hexdigest()
+
+
+def _modules(network: Network) -> set[str]:
+    """Return the module of a network, and those of the networks that it is made of."""
+    parts = (value for value in network.arguments.values() if isinstance(value, Network))
+    return {network.module}.union(*map(_modules, parts))
 
 
 def configuration(run: Run) -> dict:
@@ -143,14 +157,28 @@ def write_folds(dataset: str, ids: list[str], folds: Mapping[str, Sequence[Fold]
     """Record which crystals each fold holds, as positions in one list of ids, so that records need not repeat them.
 
     Splits that other studies have recorded for the same crystals are kept.
+
+    Raises
+    ------
+    TimeoutError
+        If another process writes the file for longer than ten seconds.
+    ValueError
+        If other folds are recorded for the same crystals: the results that refer to them would be misread.
     """
     path = _folds_file(dataset)
-    before = _read_folds(path) if path.is_file() else {}
-    content = before if before.get("ids") == ids else {"ids": ids}
-    for split, parts in folds.items():
-        content[split] = [{name: rows.tolist() for name, rows in fold._asdict().items()} for fold in parts]
-    write_atomically(path, json.dumps(with_checksum(content)) + "\n")
-    _read_folds.cache_clear()
+    with locked(path.with_name(f".{path.name}.lock"), f"the folds in {path}", PATIENCE):
+        _read_folds.cache_clear()  # another study may have written it
+        before = _read_folds(path) if path.is_file() else {}
+        content = before if before.get("ids") == ids else {"ids": ids}
+        for split, parts in folds.items():
+            made = [{name: rows.tolist() for name, rows in fold._asdict().items()} for fold in parts]
+            if content.setdefault(split, made) != made:
+                raise ValueError(
+                    f"{path} holds other folds for split {split!r}, to which recorded results refer. Remove it "
+                    "together with the results on this dataset, and run the studies again."
+                )
+        write_atomically(path, json.dumps(with_checksum(content)) + "\n")
+        _read_folds.cache_clear()
 
 
 @cache
@@ -180,11 +208,11 @@ def keep(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
     """Return the runs recorded with exactly these data and with their methods' present settings, and drop all others.
 
     Runs that are not wanted are dropped from the file, too, and so is a last line without its end: it was being written
-    when the run was killed.
+    when the run was killed. What is dropped is appended to ``<path>.dropped``: it may have taken hours.
     """
     if not path.is_file():
         return set()
-    wanted, runs, kept = set(wanted), set(), []
+    wanted, runs, kept, dropped = set(wanted), set(), [], []
     for line, record in _read_records(path):
         run = key_of(record)
         same = record["data_sha256"] == sha256 and record["configuration"] == _as_json(configuration(run))
@@ -193,6 +221,13 @@ def keep(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
         if same and run in wanted and run not in runs:
             runs.add(run)
             kept.append(line)
+        elif run not in runs:
+            dropped.append(line)
+    if dropped:
+        beside = path.with_name(f"{path.name}.dropped")
+        with beside.open("a", encoding="utf-8") as file:
+            file.writelines(dropped)
+        print(f"{len(dropped)} runs on other data, of other code or settings, or not wanted are now in {beside}.")
     if "".join(kept) != path.read_text(encoding="utf-8"):
         write_atomically(path, "".join(kept))
     return runs

@@ -21,9 +21,10 @@ from course_lib import __version__
 from course_lib.composition import magpie
 from course_lib.datasets import Fold, load_dataset
 from course_lib.experiments import records
-from course_lib.experiments.protocol import folds_of
+from course_lib.experiments.analysis import best_settings
+from course_lib.experiments.protocol import folds_of, n_validation
 from course_lib.experiments.provenance import git_commit
-from course_lib.experiments.studies import STUDIES, Run, Study, tuned
+from course_lib.experiments.studies import STUDIES, Run, Study, at_an_end, tuned
 from course_lib.features import features_of
 from course_lib.files import locked, with_checksum
 from course_lib.graphs import CrystalGraphs
@@ -33,8 +34,6 @@ from course_lib.models.chemistry import Chemistry
 from course_lib.pretrained import pretrained_features, stored_features
 from course_lib.training import fit, predict
 from course_lib.validation import check_jobs, named
-
-_PATIENCE = 10  # seconds to wait for the end of another process that writes to a file of results
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> No
     if path.is_symlink():
         raise FileExistsError(f"{path} is a symbolic link, through which nothing is written. Remove the link.")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locked(path.with_name(f".{path.name}.lock"), f"the study in {path}", _PATIENCE):
+    with locked(path.with_name(f".{path.name}.lock"), f"the study in {path}", records.PATIENCE):
         _run_missing(name, study, dataset, frame, n_jobs)
 
 
@@ -106,6 +105,8 @@ def _run_missing(name: str, study: Study, dataset: str, frame: pd.DataFrame, n_j
     path, wanted = records.results_file(dataset, name), study.runs(frame)
     if study.tuned_by:
         wanted = tuned(wanted, records.load_results(dataset, study.tuned_by, crystals=frame))
+    elif name != "tuning" and records.results_file(dataset, "tuning").is_file():
+        _check_tuned(wanted, records.load_results(dataset, "tuning", crystals=frame))
     recorded = records.keep(path, wanted, frame.attrs["sha256"])
     missing = [run for run in wanted if run not in recorded]
     print(f"{name}: {len(wanted) - len(missing)} of {len(wanted)} runs are recorded.", flush=True)
@@ -123,6 +124,20 @@ def _run_missing(name: str, study: Study, dataset: str, frame: pd.DataFrame, n_j
             file.write(json.dumps(with_checksum(record)) + "\n")
             file.flush()
             print("{method} {split} fold {fold} seed {seed} MAE {mae} {seconds} s".format(**record), flush=True)
+
+
+def _check_tuned(wanted: list[Run], tuning: pd.DataFrame) -> None:
+    """Raise ``ValueError`` unless the methods have the best settings of the tuning, none at an end of a grid."""
+    best = best_settings(tuning)
+    for method, name in at_an_end(best):
+        raise ValueError(
+            f"the best {name} of {method}, {best[method][name]}, lies at an end of its grid. Add settings beyond it to "
+            "ADDED in course_lib/experiments/studies.py and run the tuning again."
+        )
+    for name in dict.fromkeys(run.method for run in wanted):
+        found = best.get(METHODS[name].tuned_as or name, METHODS[name].tuned_settings)
+        if METHODS[name].tuned_settings != found:
+            raise ValueError(f"{name} has not the best settings of the recorded tuning. Give it {found} in METHODS.")
 
 
 def _inputs(frame: pd.DataFrame, wanted: list[Run]) -> Inputs:
@@ -168,10 +183,10 @@ def execute(run: Run, inputs: Inputs) -> dict:
     return {
         **asdict(run),
         "configuration": records.configuration(run),
-        "mae": np.round(error.mean(0), 5).tolist(),
+        "mae": [float(f"{mae:.5g}") for mae in error.mean(0)],
         **details,
         "n_learned": len(fold.train) + len(fold.validation),
-        "predictions": np.round(predictions.T, 4).tolist(),
+        "predictions": [_rounded(of_target) for of_target in predictions.T],
         "data_sha256": inputs.sha256,
         "version": __version__,
         "commit": git_commit(),
@@ -179,21 +194,27 @@ def execute(run: Run, inputs: Inputs) -> dict:
     }
 
 
-def _fewer(fold: Fold, run: Run) -> Fold:
-    """Keep `n_train` crystals of training and validation set together, their ratio unchanged.
+def _rounded(values: np.ndarray) -> list[float]:
+    """Return values with as many digits as tell ten thousandths of their spread, in any unit."""
+    spread = float(np.ptp(values)) or 1.0
+    return np.round(values, 4 - math.floor(math.log10(spread))).tolist()
 
-    A smaller set is part of every larger one with the same seed.
+
+def _fewer(fold: Fold, run: Run) -> Fold:
+    """Keep `n_train` crystals of training and validation set together, the same for every method and seed.
+
+    A smaller training set is part of every larger one.
     """
     if run.n_train is None:
         return fold
-    rng = np.random.default_rng(run.seed)
+    rng = np.random.default_rng(run.fold)
     total = len(fold.train) + len(fold.validation)
     if run.n_train > total:
         raise ValueError(f"n_train is {run.n_train}, but fold {run.fold} has {total} training crystals.")
-    n_validation = math.ceil(run.n_train * len(fold.validation) / total)
+    size = min(n_validation(run.n_train, len(fold.validation) / total), len(fold.validation))
     return Fold(
-        rng.permutation(fold.train)[: run.n_train - n_validation],
-        rng.permutation(fold.validation)[:n_validation],
+        rng.permutation(fold.train)[: run.n_train - size],
+        rng.permutation(fold.validation)[:size],
         fold.test,
     )
 
@@ -222,13 +243,14 @@ def _learner(
 
 
 def _network(run: Run, graphs: CrystalGraphs, fold: Fold, predicted: np.ndarray) -> tuple[np.ndarray, dict]:
+    seed_of_control = run.seed + run.fold  # another permutation in each fold
     if run.control == "composition":
-        graphs = _permuted_composition(graphs, run.seed)
+        graphs = _permuted_composition(graphs, seed_of_control)
     settings = dict(run.settings)
     sizes = {name: settings.pop(name) for name in list(settings) if name not in SETTINGS}  # of the network, as dropout
     network = make_network(run.method, graphs.targets.shape[1], seed=run.seed, sizes=sizes)
     if run.control == "elements":
-        _permute_elements(network.chemistry, np.unique(graphs.species), run.seed)
+        _permute_elements(network.chemistry, np.unique(graphs.species), seed_of_control)
     config = make_config(run.method, settings, seed=run.seed)
     start = time.process_time()
     result = fit(network, graphs.subset(fold.train), graphs.subset(fold.validation), config)

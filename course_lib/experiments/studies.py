@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from course_lib.experiments.protocol import LEFT_OUT, N_FOLDS, N_REPEATS, SPLITS, TUNING, folds_of, share_trained_on
+from course_lib.experiments.protocol import (
+    LEFT_OUT,
+    N_FOLDS,
+    N_REPEATS,
+    SPLITS,
+    TUNING,
+    folds_of,
+    n_validation,
+    share_trained_on,
+)
 from course_lib.methods import METHODS, trained, twins
 from course_lib.training import FitConfig
 
@@ -19,14 +29,17 @@ ENERGY, GAP = "formation_energy_per_atom", "band_gap"
 ONE_OF_EACH_KIND = ("random_forest", "cgcnn", "early_fusion")
 """Composition, structure and hybrid, for the studies that need no more."""
 
+_KERNEL_RIDGE = ("kernel_ridge", "kernel_ridge_composition", "kernel_ridge_structure")
+_EMBEDDINGS = ("embedding", "embedding_composition")
+
 PRIMARY = (
-    "cgcnn", "early_fusion", "cgcnn_chemistry", "alignn", "alignn_chemistry", "kernel_ridge",
-    "kernel_ridge_composition", "kernel_ridge_structure", "pretrained_references", "delta_learning",
+    "cgcnn", "early_fusion", "cgcnn_chemistry", "alignn", "alignn_chemistry", *_KERNEL_RIDGE,
+    "pretrained_references", "delta_learning",
 )  # fmt: skip
 """The methods of the primary comparisons, which are run on the folds of all repeats."""
 
 AT_SIZES = (
-    "random_forest", "cgcnn", "early_fusion", "intermediate_fusion", "cgcnn_chemistry", "kernel_ridge", "alignn",
+    "random_forest", "cgcnn", "early_fusion", "intermediate_fusion", "cgcnn_chemistry", *_KERNEL_RIDGE, "alignn",
 )  # fmt: skip
 """The methods that are trained on crystals of your own; the blends are made of their predictions."""
 
@@ -47,26 +60,33 @@ _SIZES = (50, 100, 200, 400, 800)  # training crystals of the learning curves
 GRIDS: dict[str, dict[str, tuple]] = {
     "network": {
         "epochs": (50, 100, 200),
-        "learning_rate": (1e-3, 2e-3, 5e-3, 1e-2, 2e-2),
-        "weight_decay": (1e-5, 1e-3, 1e-1),
+        "learning_rate": (5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 4e-2),
+        "weight_decay": (0.0, 1e-5, 1e-3, 1e-2, 1e-1),
     },
-    "random_forest": {
-        "max_features": (1.0, 0.5, 0.25, 0.1),
-        "min_samples_leaf": (1, 2, 3, 5),
-        "n_estimators": (100, 300),
+    "random_forest": {"max_features": (1.0, 0.5, 0.25, 0.1, 0.05), "min_samples_leaf": (1, 2, 3, 5, 8)},
+    "kernel_ridge": {
+        "alpha": (1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0),
+        "reach": (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0),
     },
-    "kernel_ridge": {"alpha": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), "reach": (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)},
     "boosting": {
-        "learning_rate": (0.03, 0.06, 0.1, 0.2),
+        "learning_rate": (0.02, 0.05, 0.1, 0.2, 0.4),
         "max_iter": (200, 400, 800),
-        "max_leaf_nodes": (8, 16, 32),
-        "l2_regularization": (0.1, 1.0, 10.0),
+        "max_leaf_nodes": (4, 8, 16, 32, 64),
+        "l2_regularization": (0.01, 0.1, 1.0, 10.0, 100.0),
     },
 }
-GRIDS["delta_learning"] = GRIDS["kernel_ridge"]
-"""The values of the settings that tuning draws from: of networks, and of learners by the name of what makes them."""
+"""The values of the settings that tuning draws from."""
 
-_DROPOUT = (0.0, 0.1, 0.2, 0.4)  # of the fusions
+GRIDS["fusion"] = GRIDS["network"] | {"dropout": (0.0, 0.1, 0.2, 0.4, 0.6)}
+
+ADDED: dict[str, tuple[dict, ...]] = {}
+"""By grid: settings that every method of it tries besides those drawn, because the best of one lay at an end."""
+
+_NATURAL_ENDS = {
+    "epochs": 200, "max_iter": 800,  # a budget, the same for all
+    "weight_decay": 0.0, "dropout": 0.0, "max_features": 1.0, "min_samples_leaf": 1,  # nothing lies beyond
+}  # fmt: skip
+"""Ends of the grids at which a best setting may lie."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +107,7 @@ class Run:
     part : str
         Which part of the fold is predicted: ``"test"``, ``"validation"`` or ``"train"``.
     n_train : int, optional
-        Number of training crystals, validation included, drawn with the seed; all of the fold where not given.
+        Number of training crystals, validation included, the same for all seeds; all of the fold where not given.
     settings : tuple of (str, value)
         What differs from the settings of the method.
     control : str, optional
@@ -107,21 +127,28 @@ class Run:
 
 
 def comparison(crystals: pd.DataFrame) -> list[Run]:
-    """All methods side by side, with three seeds, and the primary ones on five repeats of folds by formula."""
-    first = [
+    """All methods side by side, with three seeds."""
+    return [
         Run(target, name, split, fold, seed)
         for seed, split, fold in product(_SEEDS, SPLITS, range(N_FOLDS))
         for name, method in trained().items()
         if split in method.compared
         for target in _targets(name)
     ]
-    further = [
+
+
+def repeats(crystals: pd.DataFrame) -> list[Run]:
+    """Train the primary methods on the other four repeats of the folds by formula."""
+    return [
         Run(ENERGY, name, "formula", fold, seed)
         for fold, name in product(range(N_FOLDS, N_REPEATS * N_FOLDS), PRIMARY)
-        if "formula" in METHODS[name].compared
-        for seed in range(2 if name == "alignn" else 1)  # two seeds, averaged, are the control of the blend
+        for seed in _seeds(name)
     ]
-    return first + further
+
+
+def _seeds(name: str) -> range:
+    """Return the seeds where one is enough: ALIGNN has two, whose mean is the control of its blends."""
+    return range(2 if name == "alignn" else 1)
 
 
 def _targets(name: str) -> list[str]:
@@ -133,8 +160,8 @@ def _targets(name: str) -> list[str]:
 
 def controls(crystals: pd.DataFrame) -> list[Run]:
     """Permute what carries the meaning: compositions among crystals, element properties among elements."""
-    fusions = [name for name in trained() if "dropout" in _grid(name)]
-    wanted = [*product(fusions, ["composition"]), ("cgcnn_chemistry", "elements")]
+    fusions = [name for name in trained() if _grid_of(name) == "fusion"]
+    wanted = [*product(fusions, ["composition"]), ("cgcnn_chemistry", "elements"), ("alignn_chemistry", "elements")]
     return [
         Run(ENERGY, name, "formula", fold, control=control) for fold, (name, control) in product(range(N_FOLDS), wanted)
     ]
@@ -142,12 +169,23 @@ def controls(crystals: pd.DataFrame) -> list[Run]:
 
 def learning_curves(crystals: pd.DataFrame) -> list[Run]:
     """Every family with fewer training crystals, in equally many steps."""
-    families = dict.fromkeys((*ONE_OF_EACH_KIND, "intermediate_fusion", *PRIMARY))
-    most = share_trained_on("formula") * len(crystals)
+    families = dict.fromkeys((*ONE_OF_EACH_KIND, "intermediate_fusion", *PRIMARY, *_EMBEDDINGS))
+    whole = folds_of(crystals, "formula")[0]
+    share = len(whole.validation) / (len(whole.train) + len(whole.validation))
+
+    def longer(size: int) -> float:
+        return _steps(len(whole.train)) / _steps(size - n_validation(size, share))
+
     return [
-        Run(ENERGY, name, "formula", fold, n_train=size, settings=_equal_steps(name, most / size))
+        Run(ENERGY, name, "formula", fold, seed, n_train=size, settings=_equal_steps(name, longer(size)))
         for fold, size, name in product(range(N_FOLDS), _SIZES, families)
+        for seed in _seeds(name)
     ]
+
+
+def _steps(n_train: int) -> int:
+    """Return the number of steps in an epoch."""
+    return ceil(n_train / FitConfig.batch_size)
 
 
 def _equal_steps(method: str, ratio: float, settings: dict | None = None) -> tuple[tuple[str, object], ...]:
@@ -160,19 +198,25 @@ def _equal_steps(method: str, ratio: float, settings: dict | None = None) -> tup
 
 
 def band_gaps(crystals: pd.DataFrame) -> list[Run]:
-    """Predict the band gap with the primary methods, but those that read a pretrained energy."""
+    """Predict the band gap with the primary methods, a pretrained embedding in place of the pretrained energy."""
+    names = [name for name in PRIMARY if not METHODS[name].reads_pretrained]
     return [
-        Run(GAP, name, "formula", fold)
-        for fold, name in product(range(N_FOLDS), PRIMARY)
-        if not METHODS[name].reads_pretrained
+        Run(GAP, name, split, fold, seed)
+        for split, fold, name in product(SPLITS, range(N_FOLDS), (*names, *_EMBEDDINGS))
+        for seed in _seeds(name)
     ]
 
 
 def left_out(crystals: pd.DataFrame) -> list[Run]:
     """All crystals with one element, or of one prototype, are left out and predicted."""
-    names = ("random_forest", "kernel_ridge", "cgcnn", "cgcnn_chemistry", "pretrained_references", "delta_learning")
-    places = [(split, fold) for split in LEFT_OUT for fold in range(len(folds_of(crystals, split)))]
-    return [Run(ENERGY, name, split, fold) for (split, fold), name in product(places, names)]
+    names = ("random_forest", *_KERNEL_RIDGE, "cgcnn", "cgcnn_chemistry")
+    # A pretrained energy needs a reference for each element, which nothing gives for one that is left out.
+    further = {"element": (), "prototype": ("pretrained_references", "delta_learning")}
+    return [
+        Run(ENERGY, name, split, fold)
+        for split in LEFT_OUT
+        for fold, name in product(range(len(folds_of(crystals, split))), (*names, *further[split]))
+    ]
 
 
 def lambda_sweep(crystals: pd.DataFrame) -> list[Run]:
@@ -198,7 +242,7 @@ def tuning(crystals: pd.DataFrame) -> list[Run]:
     return [
         Run(target, name, TUNING, fold, settings=tuple(tried_as(name, trial).items()))
         for name, method in trained().items()
-        if method.tuned_as is None and _grid(name)
+        if method.tuned_as is None and _grid_of(name)
         for target in _targets(name)
         for trial in trials(name)
         for fold in range(2)
@@ -206,11 +250,27 @@ def tuning(crystals: pd.DataFrame) -> list[Run]:
 
 
 def trials(method: str, number: int = N_TRIALS) -> Iterator[dict]:
-    """Draw different settings of a method from its grid, always the same ones."""
-    grid = _grid(method)
+    """Draw different settings of a method from its grid, always the same ones; those `ADDED` follow."""
+    grid = GRIDS[_grid_of(method)]
     points = list(product(*grid.values()))
     chosen = np.random.default_rng(0).permutation(len(points))[:number]
-    return (dict(zip(grid, points[place], strict=True)) for place in sorted(chosen))
+    drawn = (dict(zip(grid, points[place], strict=True)) for place in sorted(chosen))
+    return chain(drawn, ADDED.get(_grid_of(method), ()))
+
+
+def at_an_end(best: Mapping[str, dict]) -> list[tuple[str, str]]:
+    """Say which best settings, by method, lie at an end of their grid: the method and the setting.
+
+    Then settings beyond that end belong into `ADDED`, and the tuning is run again: only they are missing.
+    """
+    found = []
+    for method, settings in best.items():
+        grid = _grid_of(method)
+        for name, value in settings.items():
+            tried = [*GRIDS[grid][name], *(trial[name] for trial in ADDED.get(grid, ()))]
+            if value in (min(tried), max(tried)) and value != _NATURAL_ENDS.get(name):
+                found.append((method, name))
+    return found
 
 
 def tried_as(method: str, trial: dict) -> dict:
@@ -219,12 +279,13 @@ def tried_as(method: str, trial: dict) -> dict:
     return dict(_equal_steps(method, ratio, trial))
 
 
-def _grid(name: str) -> dict[str, tuple]:
+def _grid_of(name: str) -> str | None:
+    """Return the name of a method's grid; None for a method without settings."""
     method = METHODS[name]
-    if method.learner is not None:
-        return GRIDS.get(method.learner.name, {})
-    dropout = {"dropout": _DROPOUT} if method.network.module == "course_lib.models.fusion" else {}
-    return GRIDS["network"] | dropout
+    if method.network is not None:
+        return "fusion" if method.network.module == "course_lib.models.fusion" else "network"
+    grid = {"delta_learning": "kernel_ridge"}.get(method.learner.name, method.learner.name)
+    return grid if grid in GRIDS else None
 
 
 def tuning_sizes(crystals: pd.DataFrame) -> list[Run]:
@@ -303,6 +364,7 @@ class Study(NamedTuple):
 STUDIES = {
     "tuning": Study(tuning, predictions=False),
     "comparison": Study(comparison),
+    "repeats": Study(repeats),
     "controls": Study(controls, predictions=False),
     "learning_curves": Study(learning_curves),
     "band_gaps": Study(band_gaps),

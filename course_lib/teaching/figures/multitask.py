@@ -25,6 +25,7 @@ from course_lib.teaching.figures.style import (
     WIDTH,
     check_known,
     figure_function,
+    folds_title,
     paler,
     pick,
     text_color,
@@ -218,7 +219,7 @@ def plot_negative_transfer(runs: pd.DataFrame, labels: Mapping[str, tuple[str, s
         axes.grid(axis="x")
         axes.set_title(with_unit(name, unit))
         axes.set_xlabel("← sharing helps   sharing harms →")
-    panels[0, 0].set_yticks(range(len(rows)), [f"{LABELS[trunk]}, {split}" for trunk, split in rows])
+    panels[0, 0].set_yticks(range(len(rows)), [f"{LABELS[trunk]}, {folds_title(split)}" for trunk, split in rows])
     figure.supxlabel(
         "error of the multi-task network minus that of its single-task twin\n"
         f"dots: training runs; diamond and bar: {mean_and_interval(len(twins()) * runs['target'].nunique())}",

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from course_lib.experiments.analysis import corrected_interval, level_of_each, paired_differences
+from course_lib.experiments.analysis import level_of_each, paired_differences, summarize_differences
 from course_lib.methods import LABELS
 from course_lib.teaching.figures.style import (
     INK,
@@ -222,17 +222,17 @@ def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> 
     """
     check_known(_RUN, errors.columns, "column")
     _check_errors(errors)
-    differences = paired_differences(errors, reference)
     colors = colors_of(errors["method"].unique())
     others = [method for method in colors if method != reference]
     if not others:
         raise ValueError(f"{reference!r} is the only method. Give the runs of another to compare it with.")
+    differences, summary = paired_differences(errors, reference), summarize_differences(errors, reference)
     figure, panels = _panels_by_split(errors, others)
     for axes, split in zip(panels, errors["split"].unique(), strict=True):
         for row, method in enumerate(others):
             mine = differences[(differences["split"] == split) & (differences["method"] == method)]["difference"]
-            low, high = corrected_interval(mine.to_numpy(), level_of_each(len(others)))
-            _draw_row(axes, row, colors[method], mine, (high - low) / 2, f"{mine.mean():+.3f}".replace("-", "−"))
+            mean, low, high = summary.loc[(split, method)]
+            _draw_row(axes, row, colors[method], mine, (high - low) / 2, f"{mean:+.3f}".replace("-", "−"))
         axes.axvline(0, color=INK, linewidth=1.2)
     name = LABELS.get(reference, reference)
     _label_sides(panels, name)
