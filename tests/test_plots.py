@@ -48,7 +48,7 @@ from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
 from course_lib.teaching import figures
 from course_lib.teaching.figures.crystals import shells_of
 from course_lib.teaching.figures.narrow import KEY, narrow
-from course_lib.teaching.figures.style import COLORS, METHOD_COLORS, colors_of, paler
+from course_lib.teaching.figures.style import COLORS, FREE_COLORS, METHOD_COLORS, colors_of, paler
 
 
 @pytest.fixture(scope="module")
@@ -1251,9 +1251,20 @@ def test_a_method_has_one_colour_whatever_stands_beside_it(names):
     assert len(set(colors.values())) == len(names)
 
 
-def test_the_methods_of_the_comparison_have_a_colour_each():
-    methods = [*compared(), "late_fusion"]
-    assert len({METHOD_COLORS[method] for method in methods}) == len(methods)
+def test_no_method_is_drawn_in_the_colour_of_another():
+    assert {*compared(), "late_fusion"} <= set(METHOD_COLORS)
+    assert len({*METHOD_COLORS.values(), *FREE_COLORS}) == len(METHOD_COLORS) + len(FREE_COLORS)
+    for method, label in LABELS.items():
+        for name in (method, label):
+            assert colors_of([name])[name] in {METHOD_COLORS.get(method), *FREE_COLORS}
+
+
+def test_other_models_of_a_method_have_its_colour():
+    assert colors_of(["CGCNN v2019", "ALIGNN", "MODNet (v0.1.12)"]) == {
+        "CGCNN v2019": METHOD_COLORS["cgcnn"],
+        "ALIGNN": METHOD_COLORS["alignn"],
+        "MODNet (v0.1.12)": FREE_COLORS[0],
+    }
 
 
 def method_figures(methods: list[str]) -> dict[str, Figure]:

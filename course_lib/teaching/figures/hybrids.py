@@ -27,6 +27,7 @@ from course_lib.teaching.figures.style import (
     SMALL,
     WIDTH,
     check_known,
+    colors_of,
     figure_function,
     paler,
     pick,
@@ -273,8 +274,9 @@ def plot_error_by_spread(errors: pd.DataFrame, unit: str) -> Figure:
     matplotlib.figure.Figure
     """
     figure, axes = plt.subplots(figsize=(5.6, 3.4))
+    colors = colors_of(errors)
     for rank, (name, values) in enumerate(errors.items()):
-        axes.plot(range(1, len(values) + 1), values, color=pick(COLORS, rank), linestyle=pick(LINES, rank),
+        axes.plot(range(1, len(values) + 1), values, color=colors[name], linestyle=pick(LINES, rank),
                   marker=pick(MARKERS, rank), markersize=7, label=name)  # fmt: skip
     axes.set_xticks(range(1, len(errors) + 1))
     axes.set_ylim(bottom=0)

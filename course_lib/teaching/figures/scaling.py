@@ -17,6 +17,7 @@ from course_lib.teaching.figures.style import (
     SMALL,
     WIDTH,
     check_known,
+    colors_of,
     figure_function,
     pick,
 )
@@ -51,8 +52,8 @@ def plot_leaderboard(board: pd.DataFrame, sizes: dict[str, int], models: Sequenc
     tasks = sorted(sizes, key=sizes.get)
     share = board.loc[list(models), tasks] / board.loc[reference, tasks]
     figure, axes = plt.subplots(figsize=(WIDTH, 4.2))
-    for rank, model in enumerate(models):
-        axes.plot(range(len(tasks)), share.loc[model], color=pick(COLORS, rank), linestyle=pick(LINES, rank),
+    for rank, (model, color) in enumerate(colors_of(models).items()):
+        axes.plot(range(len(tasks)), share.loc[model], color=color, linestyle=pick(LINES, rank),
                   marker=pick(MARKERS, rank), markersize=7, linewidth=1.0, markeredgecolor=INK, markeredgewidth=0.6,
                   label=model)  # fmt: skip
     axes.set_yscale("log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -38,9 +39,20 @@ METHOD_COLORS = {
     "alignn": "#a50f3c",
     "alignn_simple": COLORS[6],
     "alignn_no_angles": "#e78ac3",
+    "alignn_published_size": "#8b6b4b",
     "multitask_gat": "#8c510a",
+    "cgcnn_chemistry": "#c63997",
+    "kernel_ridge_composition": "#7eb474",
+    "kernel_ridge": "#19574d",
+    "embedding": "#3968c6",
+    "embedding_composition": "#6d1503",
+    "pretrained_references": "#2ed8fa",
+    "delta_learning": "#0505d1",
 }
 """One method, one colour, in every figure and explorer that tells methods apart by colour."""
+
+FREE_COLORS = ("#47048b", "#c69739", "#b62efa", "#cdc6a2", "#492732")
+"""Colours that belong to no method, for series that are none; neighbours in the list differ in lightness as well."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8", "H", (4, 1, 45), (6, 1, 0))
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)))
@@ -125,23 +137,30 @@ def pick(styles: tuple, rank: int):
 
 
 def colors_of(names: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each series: a method's own (`METHOD_COLORS`), for others what these leave of `COLORS`.
+    """Return a colour for each series: a method's own (`METHOD_COLORS`), for others one that belongs to no method.
 
     Parameters
     ----------
     names : iterable of str
-        Methods by name or label, which may go on in brackets, as in "CGCNN (structure)"; or anything else.
+        Methods by name or label, which may go on in brackets, as in "CGCNN (structure)", or with a version, as in
+        "CGCNN v2019"; or anything else.
 
     Returns
     -------
     dict of str to str
     """
     names = list(names)
-    known = METHOD_COLORS | {LABELS[method]: color for method, color in METHOD_COLORS.items()}
-    own = {name: known.get(name, known.get(name.partition(" (")[0])) for name in names}
-    free = tuple(color for color in COLORS if color not in own.values()) or COLORS
+    labels = {LABELS[method]: color for method, color in METHOD_COLORS.items()}
+    stems = {_stem(label): color for label, color in reversed(labels.items())}  # of two sizes, the first
+    known = stems | labels | METHOD_COLORS
+    own = {name: known.get(name, known.get(_stem(name))) for name in names}
     others = [name for name in names if own[name] is None]
-    return {name: own[name] or pick(free, others.index(name)) for name in names}
+    return {name: own[name] or pick(FREE_COLORS, others.index(name)) for name in names}
+
+
+def _stem(name: str) -> str:
+    """Return a name without brackets and version."""
+    return re.split(r" \(| v\d", name)[0]
 
 
 def wrapped(text: str, width: int) -> str:
