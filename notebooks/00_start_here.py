@@ -108,7 +108,7 @@ environment
 
 # %%
 missing = environment[~environment["ok"]]
-print("All is here." if missing.empty else missing["fix"].to_string())
+print("Everything is installed." if missing.empty else missing["fix"].to_string())
 
 # %% [markdown]
 # ## How to work through the course

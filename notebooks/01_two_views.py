@@ -439,7 +439,7 @@ with torch.no_grad():
     six = torch.tensor([6.0, 6.0])
     by_library = layer(torch.tensor(x).float(), bonds, six, torch.full((2, 1), 0.5))
 print(by_library.numpy().round(3))
-assert np.allclose(by_library[1], new, atol=1e-3)
+assert np.allclose(by_library, x_new, atol=1e-3)
 
 # %% [markdown]
 # Here is the layer again, for any number of atoms and bonds, written to be read:
@@ -465,15 +465,23 @@ with torch.no_grad():
 # %% [markdown]
 # `bond_weight` is the sum of the weights of a bond's edges, and `index_add` is the sum over $j$. The library computes
 # the same with less work: it applies $W$ in three parts, so that the part that depends only on an atom is computed once
-# per atom instead of once per bond.
-#
+# per atom instead of once per bond. The folded output below is the library's source.
+
+# %% tags=["hide-output"]
+import inspect
+
+print(inspect.getsource(CGCNNConv))
+
+# %% [markdown]
 # <details><summary>The same in PyG</summary>
 #
 # PyTorch Geometric has this layer as `CGConv`, without the batch norm on the messages and without the last softplus.
-# Its graphs store every edge separately:
+# Its graphs store every edge separately. A `DataLoader` joins those of 64 crystals into one graph, a `Batch`, whose
+# `batch` says which crystal each atom belongs to. In the list, each crystal is a
+# `Data(x=..., edge_index=..., edge_attr=..., y=...)`:
 #
 # ```python
-# from torch_geometric.data import Data
+# import torch
 # from torch_geometric.loader import DataLoader
 # from torch_geometric.nn import CGConv, global_mean_pool
 #
@@ -481,8 +489,12 @@ with torch.no_grad():
 #     def __init__(self):
 #         super().__init__()
 #         self.embed = torch.nn.Linear(92, 64)
-#         self.convs = torch.nn.ModuleList(CGConv(64, dim=41, batch_norm=True) for _ in range(3))
-#         self.out = torch.nn.Sequential(torch.nn.Linear(64, 128), torch.nn.Softplus(), torch.nn.Linear(128, 1))
+#         self.convs = torch.nn.ModuleList(
+#             CGConv(64, dim=41, batch_norm=True) for _ in range(3)
+#         )
+#         self.out = torch.nn.Sequential(
+#             torch.nn.Linear(64, 128), torch.nn.Softplus(), torch.nn.Linear(128, 1)
+#         )
 #
 #     def forward(self, data):
 #         x = self.embed(data.x)
@@ -490,7 +502,9 @@ with torch.no_grad():
 #             x = conv(x, data.edge_index, data.edge_attr)
 #         return self.out(global_mean_pool(x, data.batch))
 #
-# loader = DataLoader(list_of_data, batch_size=64, shuffle=True)  # each Data(x=..., edge_index=..., edge_attr=..., y=...)
+# network = PlainCGCNN()
+# for batch in DataLoader(list_of_data, batch_size=64, shuffle=True):
+#     loss = torch.nn.functional.l1_loss(network(batch).squeeze(1), batch.y)
 # ```
 #
 # Two more differences: neighbours have no weights, and symmetry-equivalent edges are computed again.

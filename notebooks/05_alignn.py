@@ -262,14 +262,14 @@ plot_alignn_layer()
 # Both convolutions are of the same kind, *edge-gated*. In the formulas a prime marks what leaves one convolution. For
 # an edge $e$ from $j$ to $i$:
 #
-# $$ m_e = A x_j + B x_i + C y_e, \qquad
-# h_i = \frac{\sum_e \sigma(m_e) \odot D x_j}{\sum_e \sigma(m_e) + \varepsilon} $$
+# $$ s_e = A x_j + B x_i + C y_e, \qquad
+# h_i = \frac{\sus_e \sigma(s_e) \odot D x_j}{\sus_e \sigma(s_e) + \varepsilon} $$
 #
 # $$ x_i' = x_i + \mathrm{SiLU}\bigl(\mathrm{BN}(E x_i + h_i)\bigr), \qquad
-# y_e' = y_e + \mathrm{SiLU}\bigl(\mathrm{BN}(m_e)\bigr) $$
+# y_e' = y_e + \mathrm{SiLU}\bigl(\mathrm{BN}(s_e)\bigr) $$
 #
 # - $A, B, C, D, E$: learned linear maps; $\mathrm{BN}$: batch normalisation, as in CGCNN;
-# - $\sigma(m_e)$: a gate between 0 and 1 for each feature; $\varepsilon = 10^{-6}$ keeps the quotient finite;
+# - $\sigma(s_e)$: a gate between 0 and 1 for each feature; $\varepsilon = 10^{-6}$ keeps the quotient finite;
 # - $h_i$: the messages of the neighbours, a *weighted mean* over the edges $e$ that end in $i$, with the gates as weights;
 # - $\mathrm{SiLU}(u) = u\,\sigma(u)$; the $x_i +$ and $y_e +$ are residual connections: the layer learns only the
 #   change.
@@ -289,12 +289,12 @@ from course_lib.models.equivalent_edges import CountedGraph
 def edge_gated(conv, x, y, index, weight):
     """Update nodes x and edges y; `weight` says how much each edge counts."""
     j, i = index
-    m = conv.gate_source(x)[j] + conv.gate_target(x)[i] + conv.gate_edge(y)
-    gate = weight[:, None] * torch.sigmoid(m)
+    s = conv.gate_source(x)[j] + conv.gate_target(x)[i] + conv.gate_edge(y)
+    gate = weight[:, None] * torch.sigmoid(s)
     sums = torch.zeros_like(x).index_add(0, i, gate * conv.message(x)[j])
     h = sums / (torch.zeros_like(x).index_add(0, i, gate) + 1e-6)
     x = x + silu(conv.node_norm(conv.update(x) + h))
-    return x, y + silu(conv.edge_norm(m))
+    return x, y + silu(conv.edge_norm(s))
 
 
 def alignn_layer(layer, x, y, z, edges, pairs, weight):
@@ -319,17 +319,27 @@ with torch.no_grad():
 print("atoms, edges and angles agree")
 
 # %% [markdown]
+# The folded output below is the library's source. It calls $s_e$ `m`, computes it in `_GatedMean`, and counts
+# equivalent rows once.
+
+# %% tags=["hide-output"]
+import inspect
+
+from course_lib.models.alignn import EdgeGatedConv
+
+print(inspect.getsource(ALIGNNLayer))
+print(inspect.getsource(EdgeGatedConv.forward))
+
+# %% [markdown]
 # The paper and the authors' code differ in two places. We follow the code, because the published numbers come from it.
 # In the paper the line graph comes first in a layer; in the code it comes second. And in the paper the gate is computed
-# from the new edge $y_e'$; in the code it is computed from $m_e$, before the batch norm.
+# from the new edge $y_e'$; in the code it is computed from $s_e$, before the batch norm.
 #
 # The whole network, from the library, makes the graphs, embeds atoms, edges and angles, applies the layers and takes
 # the mean over the atoms. Symmetry-equivalent rows are computed once, so each row has a weight (`node_weight`,
 # `edge_weight`), which says how many copies it stands for.
 
 # %% tags=["hide-output"]
-import inspect
-
 from course_lib.models import ALIGNN, ALIGNNSimple
 
 print(inspect.getsource(ALIGNN.embed))

@@ -181,7 +181,7 @@ mae = {name: (labels[GAP] - c).abs().mean() for name, c in constants.items()}
 print(f"metals: {metals.mean():.0%} of the crystals")
 for name, constant in constants.items():
     print(f"always the {name}, {constant:.2f} eV: error {mae[name]:.2f} eV")
-assert metals.mean() > 0.5
+assert 0.7 < metals.mean() < 0.8, "three in four"
 assert constants["median"] == 0
 assert mae["median"] < mae["mean"]
 
@@ -242,10 +242,13 @@ by_kind.round(3)
 # $\mathrm{LeakyReLU}(s)$ is $s$ where it is positive and $0.2\,s$ where it is not. In the network, the atom itself is
 # among its neighbours, at distance zero. Edges count by their weights here, too: each $\exp s_{ij}$ is multiplied by
 # that of its edge. ($\alpha$ is not the weight of late fusion here.) Several such *attention heads*, each with its own
-# scores and its own $W$, are averaged; they have nothing to do with the heads of the tasks. Below, we take the
-# $\alpha_{ij}$ of five crystals from the library's layer, add up the messages by hand and compare with its output:
+# scores and its own $W$, are averaged; they have nothing to do with the heads of the tasks. Below, we compute scores,
+# weights and messages of five crystals by hand, and compare each step with the library's layer. (It is the network
+# that adds the atom itself, so it is missing here.)
 
 # %%
+from torch.nn.functional import leaky_relu
+
 from course_lib.models import GAT
 
 batch = everything.batch(range(5))
@@ -254,11 +257,21 @@ gat = GAT()
 layer = gat.convs[0]
 with torch.no_grad():
     x = gat.atom_embedding(gat.atom_features)[batch.species]
-    bonds = (batch.bond_index, batch.bond_weight, gat.basis(batch.bond_length))
-    weights = layer.attention(x, *bonds)  # one row per bond, one column per head
-    messages = layer.linear(x).unflatten(1, (layer.heads, -1))[source]  # W x
-    received = torch.zeros(len(x), *messages.shape[1:])
-    received.index_add_(0, target, weights[:, :, None] * messages)
+    e = gat.basis(batch.bond_length)
+    bonds = (batch.bond_index, batch.bond_weight, e)
+
+    # One row per atom or bond, one column per head.
+    wx = layer.linear(x).unflatten(1, (layer.heads, -1))
+    ve = layer.linear_edge(e).unflatten(1, (layer.heads, -1))
+    parts = layer.score_target * wx[target] + layer.score_source * wx[source]
+    scores = leaky_relu((parts + layer.score_edge * ve).sum(2), 0.2)
+    top = batch.bond_weight[:, None] * scores.exp()
+    bottom = torch.zeros(len(x), layer.heads).index_add_(0, target, top)
+    weights = top / bottom[target]
+    assert torch.allclose(weights, layer.attention(x, *bonds), atol=1e-5)
+
+    received = torch.zeros_like(wx)
+    received.index_add_(0, target, weights[:, :, None] * wx[source])
     assert torch.allclose(received.mean(1), layer(x, *bonds), atol=1e-5)
 
 # %%
@@ -305,6 +318,40 @@ measured("stretched", ", ".join(answers))
 #
 # GAT updates atoms. Bonds keep their features from the first layer to the last, and nothing represents the crystal as a
 # whole until the mean over its atoms at the end.
+#
+# <details><summary>The same in PyG</summary>
+#
+# PyTorch Geometric has this layer as `GATConv`. Each crystal is a `Data` as in notebook 1, and `Batch` joins them:
+#
+# ```python
+# import torch
+# from torch_geometric.data import Batch
+# from torch_geometric.nn import GATConv, global_mean_pool
+#
+# class PlainGAT(torch.nn.Module):
+#     def __init__(self):
+#         super().__init__()
+#         self.embed = torch.nn.Linear(92, 128)
+#         options = {"heads": 4, "concat": False, "edge_dim": 41}
+#         self.convs = torch.nn.ModuleList(
+#             GATConv(128, 128, add_self_loops=False, **options) for _ in range(3)
+#         )
+#         self.out = torch.nn.Linear(128, 1)
+#
+#     def forward(self, data):
+#         x = self.embed(data.x)
+#         for conv in self.convs:
+#             x = torch.nn.functional.softplus(conv(x, data.edge_index, data.edge_attr))
+#         return self.out(global_mean_pool(x, data.batch))
+#
+# predictions = PlainGAT()(Batch.from_data_list(list_of_data))
+# ```
+#
+# What differs: unless it is told not to, `GATConv` joins each atom to itself, but drops the edges from an atom to its
+# own images in other cells; ours has both. It adds a bias. Its neighbours have no weights. And our network has a batch
+# norm after each layer.
+#
+# </details>
 #
 # ### MEGNet
 #

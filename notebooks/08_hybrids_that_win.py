@@ -67,8 +67,8 @@ print(f"{len(COMPARISONS)} comparisons, each with a {LEVEL:.2%} interval")
 #   training crystals (a network uses some of them for validation), with the library's default settings. Nothing is
 #   tuned on this page;
 # - the weight of a blend for one fold comes from the other four (notebook 3);
-# - beside every blend stands a control of two models as well: two seeds of the same network, averaged;
-# - *shown* means that the interval excludes zero. Beside each interval stands the *detectable difference*: if the
+# - every blend has a control of two models: two seeds of the same network, averaged;
+# - *shown* means that the interval excludes zero. Each interval is listed with its *detectable difference*: if the
 #   true difference were that large, the interval would exclude zero in 80 % of such studies.
 #
 # Five folds can detect only large differences. A larger comparison, with 25 folds and tuned settings, has its rules
@@ -257,7 +257,18 @@ assert torch.allclose(on_bonds, chemistry.bonds(one.species, one.bond_index, len
 print("chemistry of the bonds:", tuple(on_bonds.shape))  # (M, 25 + 17)
 
 # %% [markdown]
-# The library computes the same, as the `assert` checks. Now we make what the first convolution reads. On atoms and on
+# The library computes the same, as the `assert` checks; the folded output below is its source.
+
+# %% tags=["hide-output"]
+import inspect
+
+from course_lib.models.chemistry import Chemistry
+
+print(inspect.getsource(Chemistry.bonds))
+print(inspect.getsource(ChemicalCGCNN.atoms_and_bonds))
+
+# %% [markdown]
+# Now we make what the first convolution reads. On atoms and on
 # bonds, the new numbers stand next to those that CGCNN reads anyway:
 
 # %%
@@ -391,7 +402,7 @@ assert mae["kernel_ridge"] < 1.15 * by_cgcnn, "a partner of equal strength"
 
 # %% [markdown]
 # Here a second view helps a lot: both views together have a smaller error than either alone. The learner that reads
-# both is about as good as CGCNN, although it is no network. Is this a peculiarity of kernel ridge? Gradient boosting,
+# both is about as good as CGCNN, although it is not a network. Is this a peculiarity of kernel ridge? Gradient boosting,
 # which adds up many small trees, reads the same tables. Here is its first fold, with 60 trees to save time:
 
 # %%
@@ -655,7 +666,8 @@ middle = growth.median().rename({"F": "fluorine", "Ti": "titanium"}).sort_values
 (easier, least), (harder, most) = middle.items()
 measured(
     "element",
-    f"{easier}: error {least:.2f} eV/atom larger; without {harder} {most:.2f}",
+    f"without {easier} the error grows by {least:.2f} eV/atom, "
+    f"without {harder} by {most:.2f} eV/atom",
 )
 
 # %% [markdown]
