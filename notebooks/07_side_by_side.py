@@ -68,13 +68,13 @@ assert set(runs["method"]) == set(nine)
 DIFFICULTY = {
     "random_forest": "easy",
     "cgcnn": "medium: a graph per crystal",
-    "early_fusion": "medium: and scaled features",
+    "early_fusion": "medium: graphs and scaled features",
     "intermediate_fusion": "hard: changes the trunk",
-    "attention_fusion": "medium: and a score per view",
+    "attention_fusion": "medium: graphs and a score per view",
     "alignn_simple": "medium: a graph per crystal",
     "alignn": "hard: line graph",
     "multitask_gat": "medium: labels joined by id",
-    "late_fusion": "easy, with both parents: out-of-fold runs",
+    "late_fusion": "easy once both exist: out-of-fold runs",
 }
 assert set(DIFFICULTY) == set(nine)
 size = runs.groupby("method")[["seconds", "n_parameters"]].mean()
