@@ -310,10 +310,10 @@ measured("lean", f"the three with most weight, {lists}")
 
 # %% [markdown]
 # The table shows rank correlations: 1 where two networks put the crystals in the same order. On the energies the
-# networks agree. On the weights they agree less, some pairs much less. Both views know the elements, the graph through its nodes. So
-# there are many ways to share the work that give nearly the same predictions, and chance decides which of them a
-# training run finds. Look at the three prototypes that you named: whether you were right depends on the network
-# you ask. **The weights describe a network, not the crystals** {cite:p}`jain2019attention`.
+# networks agree. On the weights they agree less, some pairs much less. Both views know the elements, the graph through
+# its nodes. So there are many ways to share the work that give nearly the same predictions, and chance decides which
+# of them a training run finds. Look at the three prototypes that you named: whether you were right depends on the
+# network you ask. **The weights describe a network, not the crystals** {cite:p}`jain2019attention`.
 #
 # What we *can* ask of a fitted model is how much worse it gets when it is given the composition of another crystal, or
 # the structure of another. Exercise 8 does this carefully. Here is its method, for our three networks. The *gain* is

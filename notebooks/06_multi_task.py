@@ -347,9 +347,9 @@ measured("stretched", ", ".join(answers))
 # predictions = PlainGAT()(Batch.from_data_list(list_of_data))
 # ```
 #
-# What differs: unless it is told not to, `GATConv` joins each atom to itself, but drops the edges from an atom to its
-# own images in other cells; ours has both. It adds a bias. Its neighbours have no weights. And our network has a batch
-# norm after each layer.
+# What differs: by default, `GATConv` joins each atom to itself, but drops the edges from an atom to its own images in
+# other cells (hence `add_self_loops=False`); ours has both. It adds a bias. Its neighbours have no weights. And our
+# network has a batch norm after each layer.
 #
 # </details>
 #

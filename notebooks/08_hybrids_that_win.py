@@ -402,8 +402,8 @@ assert mae["kernel_ridge"] < 1.15 * by_cgcnn, "a partner of equal strength"
 
 # %% [markdown]
 # Here a second view helps a lot: both views together have a smaller error than either alone. The learner that reads
-# both is about as good as CGCNN, although it is not a network. Is this a peculiarity of kernel ridge? Gradient boosting,
-# which adds up many small trees, reads the same tables. Here is its first fold, with 60 trees to save time:
+# both is about as good as CGCNN, although it is not a network. Is this a peculiarity of kernel ridge? Gradient
+# boosting, which adds up many small trees, reads the same tables. Here is its first fold, with 60 trees to save time:
 
 # %%
 first = tested.iloc[0]
