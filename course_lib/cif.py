@@ -15,33 +15,28 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from course_lib.validation import CLOSEST, MOST_ATOMS, check_occupancy, is_element
+from course_lib.validation import CLOSEST, MOST_ATOMS, NUMBER, check_occupancy, is_element
 
 if TYPE_CHECKING:
     from pymatgen.core import Composition, Structure
 
-_MOST_LINES = 200_000  # of atoms, diffraction data and so on; reading more takes too long
+_MOST_WORDS = 500_000  # of atoms, diffraction data and so on; reading more takes too long
 _MOST_OPERATIONS = 192  # of a space group, in the cell of any of its settings
 _ONE_ATOM = 0.1  # angstrom; images of a site nearer than this are one atom whose special position was rounded
 _FARTHEST = 1000  # cells; where coordinates are larger, their digits are lost
 _SAME_TRANSLATION = 0.01  # cells; translations are rounded, too
 _ABSENT = {"", ".", "?"}
 
-_TOKEN = re.compile(
-    r"""^;(?P<text>.*?)^;(?=\s|\Z)            # lines between semicolons
-      | (?P<comment>\#[^\n]*)
-      | '(?P<single>(?:[^'\n]|'(?=\S))*)'(?=\s|\Z)
-      | "(?P<double>(?:[^"\n]|"(?=\S))*)"(?=\s|\Z)
-      | (?P<bare>\S+)""",
-    re.VERBOSE | re.MULTILINE | re.DOTALL,
-)
-_NUMBER = re.compile(r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)(?:\([0-9]+\))?")  # 0.25(3): 0.25 +- 0.03
-_TYPE = re.compile(r"([A-Z][a-z]?)(?:[0-9]+(?:\.[0-9]+)?[+-]?|[+-][0-9]*)?")  # Na, Na1, Na1+, O2-
+_WORD = re.compile(r"\S+")
+_QUOTE_ENDS = {quote: re.compile(rf"{quote}(?!\S)") for quote in ("'", '"')}  # 'it's' is one string
+_NUMBER = re.compile(rf"({NUMBER.pattern})(?:\([0-9]+\))?")  # 0.25(3): 0.25 +- 0.03
+_TYPE = re.compile(r"([A-Z][a-z]?)(?:[0-9]+|[0-9]+(?:\.[0-9]+)?[+-]|[+-][0-9]*)?")  # Na, Na1, Na0.9+, O2-
 _LABEL = re.compile(r"([A-Z][a-z]?)((?:[^a-z].*)?)")
-_MIXED = re.compile(r"[A-Z][a-z]?[^A-Za-z]*[/,+][^A-Za-z]*[A-Z]")  # Na/K, Na0.5+K0.5
-_TERM = re.compile(r"([+-]?)(?:([xyz])|([0-9]+/[1-9][0-9]*|[0-9]*\.?[0-9]+))")
+_MIXED = re.compile(r"[A-Z][a-z]?[^A-Za-z/,+]*[/,+][^A-Za-z]*[A-Z]")  # Na/K, Na0.5+K0.5
+_TERM = re.compile(r"([+-]?)(?:([xyz])|([0-9]+/[1-9][0-9]*|[0-9]*\.[0-9]+|[0-9]+))")
 
 _OPERATIONS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
+_UNITS = "_cell_formula_units_Z"
 _OLD_NAMES = {191: "A b m 2", 203: "A b a 2", 304: "C m c a", 316: "C m m a"}  # before 1992, by spglib's numbers
 _NAMES = {
     "hall": ("_space_group_name_hall", "_symmetry_space_group_name_hall"),
@@ -89,14 +84,18 @@ class _Block:
 
     @property
     def has_atoms(self) -> bool:
-        """Whether it has sites; journals keep empty forms in some blocks."""
-        return not set(self._values.get("_atom_site_fract_x", [])) <= _ABSENT
+        """Whether it has coordinates of any kind; journals keep empty forms in some blocks."""
+        return any(
+            name.startswith(("_atom_site_fract_", "_atom_site_cartn_")) and not set(values) <= _ABSENT
+            for name, values in self._values.items()
+        )
 
 
 class _Site(NamedTuple):
     name: str  # for messages
     symbol: str
     position: np.ndarray  # (3,), fractional
+    multiplicity: str  # atoms in the cell, where the file says so
 
 
 def read_cif(text: str) -> Structure:
@@ -121,28 +120,28 @@ def read_cif(text: str) -> Structure:
     """
     from pymatgen.core import Lattice, Structure
 
-    lines = re.sub(r"^;.*?^;", "", text, flags=re.MULTILINE | re.DOTALL).count("\n")
-    if lines > _MOST_LINES:
-        raise ValueError(f"it has {lines} lines outside text fields; a crystal of up to {MOST_ATOMS} atoms has fewer")
     blocks = [block for block in _blocks(text) if block.has_atoms]
-    if len(blocks) != 1:
+    if len(blocks) > 1:
         names = ", ".join(block.name for block in blocks)
-        raise ValueError(
-            f"it holds {len(blocks)} structures ({names}); keep one per file"
-            if blocks
-            else "it has no atoms with fractional coordinates (_atom_site_fract_x)"
-        )
+        raise ValueError(f"it holds {len(blocks)} structures ({names}); keep one per file")
+    if not (blocks and blocks[0].get("_atom_site_fract_x")):
+        raise ValueError("it has no atoms with fractional coordinates (_atom_site_fract_x)")
     block = blocks[0]
     lattice = Lattice.from_parameters(*_cell(block))
     if not np.allclose(lattice.parameters, _cell(block), rtol=1e-6, atol=1e-4):
         raise ValueError(f"no cell has the angles {', '.join(f'{angle:g}' for angle in _cell(block)[3:])}")
     sites = list(_sites(block))
     rotations, translations = _operations(block)
-    images = [_images(site, rotations, translations, lattice.matrix) for site in sites]
+    images, atoms = [], 0
+    for site in sites:
+        images.append(_images(site, rotations, translations, lattice.matrix))
+        _check_multiplicity(site, len(images[-1]), len(rotations))
+        if (atoms := atoms + len(images[-1])) > MOST_ATOMS:
+            raise ValueError(f"its cell has more than {MOST_ATOMS} atoms; such crystals are not read")
     _check_places(sites, images, lattice.matrix)
     symbols = [site.symbol for site, places in zip(sites, images, strict=True) for _ in places]
     structure = Structure(lattice, symbols, np.concatenate(images))
-    _check_formula(block, structure.composition)
+    _check_formula(block, structure.composition, len(rotations))
     return structure
 
 
@@ -150,17 +149,44 @@ def read_cif(text: str) -> Structure:
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    """Yield the words, quoted strings and text fields of a CIF file, without comments."""
+    """Yield the words, quoted strings and text fields of a CIF file, without comments, in time linear in its length."""
     text = re.sub(r"\r\n?", "\n", text.removeprefix("\ufeff"))
-    line, counted = 1, 0
-    for match in _TOKEN.finditer(text):
-        line += text.count("\n", counted, match.start())
-        counted = match.start()
-        kind, word = match.lastgroup, match[match.lastgroup]
-        if kind == "bare" and word[0] == ";" and text[counted - 1 : counted] in ("", "\n"):
-            raise ValueError(f"line {line}: the text that starts with {word[:20]!r} has no end")
-        if kind != "comment":
-            yield _Token(word, kind == "bare", line)
+    lines = enumerate((match[0] for match in re.finditer(".*\n|.+", text)), start=1)
+    count = 0
+    for number, line in lines:
+        if line[0] == ";":
+            field = [line[1:]]
+            for _, later in lines:
+                if re.match(r";(?!\S)", later):
+                    break
+                field.append(later)
+            else:
+                raise ValueError(f"line {number}: the text that starts with {line[:20].strip()!r} has no end")
+            yield _Token("".join(field), False, number)
+            line = later[1:]
+        words = _words(line, number)
+        count += len(words)
+        if count > _MOST_WORDS:
+            raise ValueError(
+                f"line {number}: it has more than {_MOST_WORDS} words outside text fields; a crystal of up to "
+                f"{MOST_ATOMS} atoms has fewer"
+            )
+        yield from words
+
+
+def _words(line: str, number: int) -> list[_Token]:
+    """Return the words and quoted strings of a line, hardly more than a file may have."""
+    if not re.search("['\"#]", line):
+        return [_Token(word, True, number) for word in line.split(maxsplit=_MOST_WORDS)]
+    words, at = [], 0
+    last = {quote: max((end.start() for end in ends.finditer(line)), default=0) for quote, ends in _QUOTE_ENDS.items()}
+    while (word := _WORD.search(line, at)) and word[0][0] != "#" and len(words) <= _MOST_WORDS:
+        start, at = word.span()
+        quoted = start < last.get(line[start], 0)
+        if quoted:
+            at = _QUOTE_ENDS[line[start]].search(line, start + 1).end()
+        words.append(_Token(line[start + 1 : at - 1] if quoted else word[0], not quoted, number))
+    return words
 
 
 def _blocks(text: str) -> list[_Block]:
@@ -243,13 +269,15 @@ def _sites(block: _Block) -> Iterator[_Site]:
         return values
 
     types, labels, occupancies = column("type_symbol"), column("label"), column("occupancy")
+    kinds, attached = column("calc_flag"), column("attached_hydrogens")
+    multiplicities = column("symmetry_multiplicity"), column("site_symmetry_multiplicity")
     _check_alternatives(column("disorder_group"))
     coordinates = [column(f"fract_{axis}") for axis in "xyz"]
     for row in range(len(x)):
         name = f"site {row} ({labels[row] or types[row]})"
-        if column("calc_flag")[row].lower() == "dum":
+        if kinds[row].lower() == "dum":
             raise ValueError(f"{name} is a dummy atom (_atom_site_calc_flag is 'dum'); remove it")
-        hydrogens = column("attached_hydrogens")[row]
+        hydrogens = attached[row]
         if hydrogens not in _ABSENT and _number(hydrogens, f"{name}: the number of attached hydrogens"):
             raise ValueError(f"{name} has {hydrogens} attached hydrogen atoms without positions; add them as sites")
         check_occupancy(
@@ -264,7 +292,8 @@ def _sites(block: _Block) -> Iterator[_Site]:
         ]
         if np.abs(position).max() > _FARTHEST:
             raise ValueError(f"{name} has the coordinate {np.abs(position).max():g}, far outside the cell")
-        yield _Site(name, _symbol(types[row], labels[row], name), np.array(position))
+        multiplicity = next((values[row] for values in multiplicities if values[row] not in _ABSENT), "")
+        yield _Site(name, _symbol(types[row], labels[row], name), np.array(position), multiplicity)
 
 
 def _check_alternatives(groups: list[str]) -> None:
@@ -359,15 +388,15 @@ def _operations_by_name(block: _Block) -> tuple[np.ndarray, np.ndarray]:
     """Return the operations of the space group that is named; raise ``ValueError`` unless its setting is certain."""
     import spglib
 
-    given = {kind: name for kind, tags in _NAMES.items() if (name := block.one(*tags))}
+    given = _given_names(block)
     if not given:
         raise ValueError(
             f"it states no symmetry: neither operations ({_OPERATIONS[0]}) nor a space group. Add 'x, y, z' if all "
             "atoms of the cell are listed"
         )
-    settings = set.intersection(*(_settings().get(_plain(kind, name), set()) for kind, name in given.items()))
+    settings = set.intersection(*given.values())
     if len(settings) != 1:
-        words = " and ".join(map(repr, given.values()))
+        words = " and ".join(map(repr, given))
         raise ValueError(
             f"the space group {words} has {len(settings)} settings or origins, and the file does not say which; list "
             f"the symmetry operations ({_OPERATIONS[0]})"
@@ -376,6 +405,17 @@ def _operations_by_name(block: _Block) -> tuple[np.ndarray, np.ndarray]:
         )
     operations = spglib.get_symmetry_from_database(settings.pop())
     return operations["rotations"].astype(float), operations["translations"]
+
+
+def _given_names(block: _Block) -> dict[str, set[int]]:
+    """Return the names of the space group in the file, and the settings that each may mean."""
+    return {
+        name: _settings().get(_plain(kind, name), set())
+        for kind, tags in _NAMES.items()
+        for tag in tags
+        for name in block.get(tag)
+        if name not in _ABSENT
+    }
 
 
 def _plain(kind: str, name: str) -> tuple[str, str]:
@@ -429,13 +469,22 @@ def _images(site: _Site, rotations: np.ndarray, translations: np.ndarray, matrix
     return np.array(images) % 1
 
 
+def _check_multiplicity(site: _Site, images: int, operations: int) -> None:
+    """Raise ``ValueError`` when a site has another number of images than the file says: operations are missing."""
+    if site.multiplicity:
+        stated = _number(site.multiplicity, f"{site.name}: the multiplicity")
+        if stated not in (images, operations / images):  # the second is what SHELXL wrote, the order of the site
+            raise ValueError(
+                f"{site.name} has {images} images by the {operations} symmetry operations, but the multiplicity "
+                f"{site.multiplicity} (_atom_site_symmetry_multiplicity). List all operations, or correct it"
+            )
+
+
 def _check_places(sites: list[_Site], images: list[np.ndarray], matrix: np.ndarray) -> None:
     """Raise ``ValueError`` when two sites share a position: a mixed site, or one that is listed twice."""
     from scipy.spatial import KDTree
 
     places = np.concatenate(images) % 1  # a second time: -1e-17 % 1 is 1
-    if len(places) > MOST_ATOMS:
-        raise ValueError(f"its cell has {len(places)} atoms; crystals of more than {MOST_ATOMS} atoms are not read")
     if len(places) == 1:
         return
     first, second = KDTree(places, boxsize=1).query(places, k=2)[1].T
@@ -451,14 +500,28 @@ def _check_places(sites: list[_Site], images: list[np.ndarray], matrix: np.ndarr
         )
 
 
-def _check_formula(block: _Block, found: Composition) -> None:
+def _check_formula(block: _Block, found: Composition, operations: int) -> None:
     """Raise ``ValueError`` when the atoms are not those of the formula in the file."""
     from pymatgen.core import Composition
 
-    text = block.one("_chemical_formula_sum")
+    text, units = block.one("_chemical_formula_sum"), block.one(_UNITS.lower())
     try:
         formula = Composition(text)
     except ValueError:  # no formula, or one with unknowns such as x
         return
     if formula and not formula.fractional_composition.almost_equals(found.element_composition.fractional_composition):
         raise ValueError(f"its atoms are {found.formula}, but its formula {text!r} has another stoichiometry")
+    if not (formula and units):
+        return
+    # pymatgen writes the formula of the cell, and the number of reduced formulas in it.
+    atoms = [_number(units, _UNITS) * one.num_atoms for one in (formula, formula.reduced_composition)]
+    if np.isclose(atoms, found.num_atoms).any():
+        return
+    import spglib
+
+    settings = set().union(*_given_names(block).values())
+    if operations not in {len(spglib.get_symmetry_from_database(one)["rotations"]) for one in settings}:
+        raise ValueError(
+            f"its atoms are {found.formula}, but {_UNITS} {units} and the formula {text!r} need more or fewer. List "
+            f"all symmetry operations ({_OPERATIONS[0]}), or correct what is wrong"
+        )

@@ -28,7 +28,7 @@ HEAVIEST = 100
 LARGEST = float(np.finfo(np.float32).max)
 """Largest number that single precision holds, 3.4e38: networks compute with such numbers."""
 
-NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 """How a table writes a finite number. Python reads more: ``1_5``, ``nan`` and the digits of other scripts."""
 
 IDS_AS_TEXT = "Read ids as text: pd.read_csv(file, index_col='id', dtype={'id': str}, keep_default_na=False)."
