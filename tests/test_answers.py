@@ -93,7 +93,7 @@ def test_what_right_answers_show_is_what_the_checker_says():
     assert ANSWERS["check_quest_7"]["shows"].startswith("13 % less, for 636 layered crystals.")
     assert ANSWERS["check_dimensions"]["shows"].startswith("145 + 256 = 401 inputs")
     assert [name for name, asked in ANSWERS.items() if not asked["shows"]] == [
-        name for name, check in CHECKS.items() if check.on_page != check.parts
+        name for name, check in CHECKS.items() if check.on_page != getattr(check, "parts", ())
     ]
 
 

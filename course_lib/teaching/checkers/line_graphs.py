@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from course_lib.teaching.checkers.declarative import Found, Function, Judge, asks, numpy_array
+from course_lib.teaching.checkers.declarative import Found, Function, Judge, Number, asks, numpy_array
 from course_lib.teaching.checkers.feedback import Hint, as_array, checker, close
 
 if TYPE_CHECKING:
@@ -188,6 +188,22 @@ def check_pairs(answer: object) -> str:
         f"All are right so far: {len(pairs)} of {len(_RIGHT)}. Look at edge {edge}, which ends at atom "
         f"{EDGES[edge][1]}: which edges begin there?"
     )
+
+
+check_pairs.on_page = (  # without Python, the numbers of nodes and pairs show whether the list is complete
+    Number("number of nodes", len(EDGES), (
+        ("Did you count the atoms, or the bonds without their direction? What becomes a node here?", len(EDGES) / 2),
+        ("{value:g} is not right. How many edges does the table list?", lambda value: True),
+    ), atol=0),
+    Number("number of pairs", len(_RIGHT), (
+        ("Did you leave out the ways back, or write each pair in one order only?", len(_RIGHT) / 2),
+        ("You joined all edges that have an atom in common. Where must the second begin?",
+         len(_pairs(lambda first, second: bool(set(first) & set(second))))),
+        ("You joined edges to themselves as well. Does any edge here end where it begins?", len(_RIGHT) + len(EDGES)),
+        ("{value:g} is not right. At which atom does edge 0 end, and which edges begin there? And for the others?",
+         lambda value: True),
+    ), atol=0),
+)  # fmt: skip
 
 
 # --- cosines from edge vectors ----------------------------------------------------------------------------------------

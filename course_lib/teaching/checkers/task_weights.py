@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -219,7 +220,7 @@ check_inverse_scale = asks(
 def _losses(energy: float, gap: float) -> tuple[Number, ...]:
     """Return what the gap's weight over the energy's should be, for targets of these spreads."""
     anything = (
-        "the gap's weight is {value:.3g} times the energy's. Only this ratio matters. What should it be, and in which "
+        "The gap's weight is {value:.3g} times the energy's. Only this ratio matters. What should it be, and in which "
         "order are the two?",
         lambda ratio: True,
     )
@@ -287,6 +288,9 @@ def check_three_losses(answer: object, targets: np.ndarray, all_targets: np.ndar
         except Hint as hint:
             raise Hint(f"`{name}`: {hint}") from None
     return "Three losses that differ in one ratio. What it does to the two errors, the next cell measures."
+
+
+check_three_losses.on_page = (replace(_losses(STD_ENERGY, STD_GAP)[2], name="gap in meV: gap's weight / energy's"),)
 
 
 check_weight_statements = asks(
