@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import tempfile
 import threading
 import time
@@ -15,13 +16,14 @@ from course_lib.files import locked
 
 if TYPE_CHECKING:
     from requests import Response
-    from urllib3.response import BaseHTTPResponse
+    from urllib3.response import HTTPResponse
 
 _PATIENCE = 60.0  # seconds for a server to answer, and between two checks of its speed
 _SILENCE = 30.0  # seconds to wait for the next byte
 _PIECE = 1 << 16  # bytes read at once, at most
 _LONGEST = 3600.0  # seconds to wait for another process that fetches the same file
 _SLOWEST = 500  # bytes per second; a time limit for each byte would let a server send one per second without end
+_LARGEST = 4 << 30  # bytes of a file; no dataset is half as large, and a body without end would fill the disk
 
 
 def cache_folder() -> Path:
@@ -35,7 +37,8 @@ def download(url: str, sha256: str, path: Path) -> None:
     """Fetch ``url`` to ``path``, unless it exists, and check its SHA-256 hash.
 
     The file grows under the name ``<path>.part`` and gets its own name only when it is complete and its hash
-    is right. An interrupted download continues where it stopped; a second process waits for the first.
+    is right. An interrupted download continues where it stopped; a second process waits for the first. A file may have
+    4 GiB.
 
     Raises
     ------
@@ -46,7 +49,7 @@ def download(url: str, sha256: str, path: Path) -> None:
     TimeoutError
         If another process has been fetching the file for an hour.
     ValueError
-        If the hash differs.
+        If the hash differs, or the file is too large.
     """
     if not path.exists():
         _check_writable(path.parent)
@@ -89,7 +92,7 @@ def _fetch(url: str, sha256: str, part: Path, path: Path) -> None:
     import urllib3
     from tqdm import tqdm
 
-    have = part.stat().st_size if part.exists() else 0
+    have = _size_of_own(part)
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
     try:
         with _within(_PATIENCE, lambda: requests.get(url, headers=headers, stream=True, timeout=_SILENCE)) as response:
@@ -97,15 +100,19 @@ def _fetch(url: str, sha256: str, part: Path, path: Path) -> None:
                 return  # it is complete
             response.raise_for_status()
             resumed = response.status_code == requests.codes.partial_content
-            total = int(response.headers.get("Content-Length", 0)) + (have if resumed else 0)
+            have = have if resumed else 0
+            rest = response.raw.length_remaining  # None where the server does not say
+            total = None if rest is None else have + rest
             with (
-                part.open("ab" if resumed else "wb") as file,
+                open(part, "ab" if resumed else "wb", opener=_open_no_link) as file,
                 # Shown on terminals only: a bar in a log file is noise.
-                tqdm(
-                    desc=path.name, total=total or None, initial=file.tell(), unit="B", unit_scale=True, disable=None
-                ) as bar,
+                tqdm(desc=path.name, total=total, initial=have, unit="B", unit_scale=True, disable=None) as bar,
             ):
                 for piece in _pieces(response.raw):
+                    have += len(piece)
+                    if max(have, total or 0) > _LARGEST:
+                        file.truncate(0)
+                        raise ValueError(f"{url} sends more than {_LARGEST:,} bytes. Fetch {path.name} from elsewhere.")
                     file.write(piece)
                     bar.update(len(piece))
     except (requests.RequestException, urllib3.exceptions.HTTPError, TimeoutError) as error:
@@ -113,6 +120,23 @@ def _fetch(url: str, sha256: str, part: Path, path: Path) -> None:
             f"could not download {path.name}: {error}. With a network, try again: it continues where it stopped. "
             f"Without one, fetch {url} elsewhere (sha256 {sha256}) and put it at {path}."
         ) from error
+
+
+def _size_of_own(part: Path) -> int:
+    """Return the size of an interrupted download, or 0; remove a link, or whatever else has its name."""
+    try:
+        found = part.lstat()
+    except FileNotFoundError:
+        return 0
+    if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:  # another name of the file may be someone's
+        return found.st_size
+    part.unlink()
+    return 0
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """Open a file as ``open`` does; raise ``OSError`` for a symbolic link, where the system can tell."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _within(seconds: float, call: Callable[[], Response]) -> Response:
@@ -135,7 +159,7 @@ def _within(seconds: float, call: Callable[[], Response]) -> Response:
     return results[0]
 
 
-def _pieces(response: BaseHTTPResponse) -> Iterator[bytes]:
+def _pieces(response: HTTPResponse) -> Iterator[bytes]:
     """Yield what the server sends as it comes; raise ``TimeoutError`` when it is too slow."""
     since, received = time.monotonic(), 0
     while piece := response.read1(_PIECE, decode_content=False):

@@ -16,8 +16,8 @@ import pytest
 class FileServer:
     """A web server with one file; it can break off, and honours ranges as real servers do.
 
-    It can also send byte by byte with a pause after each, stop in the middle and go on when `released`, or know nothing
-    of ranges.
+    It can also send byte by byte with a pause after each, stop in the middle and go on when `released`, know nothing
+    of ranges, or send without end and without saying how much.
     """
 
     def __init__(self):
@@ -26,6 +26,7 @@ class FileServer:
         self.stop_after = None
         self.released = threading.Event()
         self.knows_ranges = True
+        self.endless = False
         self.seconds_per_byte = {"head": 0.0, "body": 0.0}
         self.status = None
         self.headers: dict[str, str] = {}
@@ -54,10 +55,14 @@ class FileServer:
         status = self.status or (416 if start >= len(self.content) > 0 else 206 if asked else 200)
         body = self.content[start:] if status < 400 else b""
         request.send_response(status)
-        request.send_header("Content-Length", str(len(body)))
+        if not self.endless:
+            request.send_header("Content-Length", str(len(body)))
         for name, value in self.headers.items():
             request.send_header(name, value)
         request.end_headers()
+        with suppress(ConnectionError):
+            while self.endless and not self.released.is_set():
+                request.wfile.write(body)
         body = body[: self.break_after]
         if self.seconds_per_byte["body"]:
             return self._drip(request, body, self.seconds_per_byte["body"])

@@ -103,6 +103,29 @@ def test_part_of_another_file_is_thrown_away(server, tmp_path, part):
     assert path.read_bytes() == server.content
 
 
+@pytest.mark.parametrize("link", ["symlink_to", "hardlink_to"])
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_a_part_that_is_a_link_is_not_followed(server, tmp_path, link, knows_ranges):
+    server.knows_ranges = knows_ranges
+    theirs, path = tmp_path / "theirs.bin", tmp_path / "file.bin"
+    theirs.write_bytes(b"irreplaceable")
+    getattr(path.with_name("file.bin.part"), link)(theirs)
+    download(server.url, digest(server.content), path)
+    assert theirs.read_bytes() == b"irreplaceable"
+    assert path.read_bytes() == server.content
+    assert not path.is_symlink()
+
+
+@pytest.mark.parametrize("endless", [True, False])
+def test_a_file_that_is_too_large_is_not_kept(server, tmp_path, monkeypatch, endless):
+    monkeypatch.setattr(downloads, "_LARGEST", 299_999)
+    server.endless = endless
+    for _ in range(2):  # nothing is left that the second download would continue
+        with pytest.raises(ValueError, match=rf"{server.url} sends more than 299,999 bytes. Fetch file.bin from"):
+            download(server.url, digest(server.content), tmp_path / "file.bin")
+        assert sum(file.stat().st_size for file in tmp_path.iterdir()) == 0
+
+
 def download_elsewhere(server, path):
     """Start a process that downloads the file."""
     code = (
