@@ -409,16 +409,22 @@ def _print(tables: Iterable[pd.DataFrame], format_: str, output: object) -> None
 
 
 def _train(options: argparse.Namespace, output: object) -> int:
+    from course_lib.makers import check_settings
+    from course_lib.parallel import together
+
+    # Errors in the method show up before the graphs are built.
+    sizes, settings = _pairs(options.size, "size"), _pairs(options.set, "set")
+    with together(check_settings(options.method, seed=options.seed, sizes=sizes, settings=settings)):
+        return _train_with(options, sizes, settings, output)
+
+
+def _train_with(options: argparse.Namespace, sizes: dict, settings: dict, output: object) -> int:
     import numpy as np
     import pandas as pd
 
     from course_lib import predictors
     from course_lib.datasets import Fold
-    from course_lib.makers import check_settings
 
-    # Errors in the method show up before the graphs are built.
-    sizes, settings = _pairs(options.size, "size"), _pairs(options.set, "set")
-    check_settings(options.method, seed=options.seed, sizes=sizes, settings=settings)
     if not options.resume:
         predictors.check_free(options.folder)
     graphs = predictors.open_graphs(options.dataset, n_jobs=options.jobs)
@@ -553,24 +559,27 @@ def _graphs_of_files(names: Iterator[str], bad: list[str]) -> Iterator[tuple[lis
 
 
 def _benchmark(options: argparse.Namespace, output: object) -> int:
+    from course_lib.makers import check_settings
     from course_lib.matbench_tasks import RESULTS, benchmark
+    from course_lib.parallel import together
 
     sizes, settings = _pairs(options.size, "size"), _pairs(options.set, "set")
-    scores = benchmark(
-        options.task,
-        options.method,
-        options.folder,
-        fold_numbers=options.folds,
-        seed=options.seed,
-        sizes=sizes,
-        settings=settings,
-        n_jobs=options.jobs,
-        progress=sys.stderr.isatty(),
-        config=_config_of(options),
-    )
-    _print([scores.reset_index()], options.format, output)
-    done = Path(options.folder, RESULTS)
-    say(f"all folds are done: {done}" if done.exists() else f"{len(scores)} of 5 folds are done")
+    with together(check_settings(options.method, seed=options.seed, sizes=sizes, settings=settings)):
+        scores = benchmark(
+            options.task,
+            options.method,
+            options.folder,
+            fold_numbers=options.folds,
+            seed=options.seed,
+            sizes=sizes,
+            settings=settings,
+            n_jobs=options.jobs,
+            progress=sys.stderr.isatty(),
+            config=_config_of(options),
+        )
+        _print([scores.reset_index()], options.format, output)
+        done = Path(options.folder, RESULTS)
+        say(f"all folds are done: {done}" if done.exists() else f"{len(scores)} of 5 folds are done")
     return 0
 
 

@@ -76,7 +76,7 @@ def _ended_by_sigterm() -> Iterator[None]:
 
 def say(message: str) -> None:
     """Tell the user something; errors from every process, all else from the first."""
-    if first_process() or message.startswith("error"):
+    if message.startswith("error") or first_process():
         print(f"course-lib: {message}", file=sys.stderr, flush=True)
 
 

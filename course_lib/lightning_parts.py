@@ -151,10 +151,9 @@ def trainer(config: FitConfig, history: History, folder: Path) -> lightning.Trai
         callbacks.append(ModelCheckpoint(folder, "last", **settings))
     if config.patience is not None:
         callbacks.append(EarlyStopping("val_error", patience=config.patience))
-    alone = config.devices == config.num_nodes == 1
     # A graph that stays the same may have parameters that nothing uses. Buffers need no copying around: batch norm
     # computes the same running means in all processes.
-    strategy = "auto" if alone else DDPStrategy(static_graph=True, forward_sync_buffers=False)
+    strategy = "auto" if config.n_processes == 1 else DDPStrategy(static_graph=True, forward_sync_buffers=False)
     with named("the settings accelerator, devices, num_nodes and precision do not work here"):
         return lightning.Trainer(
             accelerator=config.accelerator,

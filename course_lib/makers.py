@@ -41,13 +41,19 @@ def check_settings(
     seed: int = 0,
     sizes: Mapping[str, object] | None = None,
     settings: Mapping[str, object] | None = None,
-) -> None:
-    """Raise ``ValueError`` when a method, a size or a setting is not known, or out of range."""
+) -> int:
+    """Raise ``ValueError`` when a method, a size or a setting is not known, or out of range.
+
+    Returns
+    -------
+    int
+        How many processes train together with these settings.
+    """
     if method_named(method).network is None:
         make_learner(method, 1000, seed=seed, sizes=sizes, settings=settings)
-    else:
-        make_network(method, seed=seed, sizes=sizes)
-        make_config(method, settings, seed=seed)
+        return 1
+    make_network(method, seed=seed, sizes=sizes)
+    return make_config(method, settings, seed=seed).n_processes
 
 
 def make_network(

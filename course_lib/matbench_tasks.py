@@ -24,7 +24,7 @@ from course_lib.files import CHECKSUM, locked, replacing, with_checksum, without
 from course_lib.graph_files import META
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import check_settings, method_named
-from course_lib.parallel import started_as
+from course_lib.parallel import started_as, together
 from course_lib.validation import check_jobs, check_same_length, named
 
 if TYPE_CHECKING:
@@ -111,24 +111,25 @@ def benchmark(
     if wrong:
         raise ValueError(f"fold {wrong[0]} does not exist: the 5 folds are numbered 0 to 4.")
     settings = ({"loss": "mse"} if is_class and method_named(method).network else {}) | dict(settings or {})
-    check_settings(method, seed=seed, sizes=sizes, settings=settings)
+    n_processes = check_settings(method, seed=seed, sizes=sizes, settings=settings)
     check_jobs(n_jobs)
     run = {"task": task, "method": method, "seed": seed, "sizes": dict(sizes or {}), "settings": settings}
     run |= {"version": __version__}
     folder = Path(folder)
-    _begin(folder / BENCHMARK, run, config)
-    graphs = _graphs(task, folder, n_jobs)
-    parts = predictors.graph_folds(graphs)
-    for number in fold_numbers:
-        if not _fold_file(folder, number).exists():
-            fold = parts[number]
-            options = {"seed": seed, "sizes": sizes, "settings": settings, "resume": True, "progress": progress}
-            learn, validate = graphs.subset(fold.train), graphs.subset(fold.validation)
-            predictor = predictors.train(method, learn, validate, folder / f"fold_{number}", **options)
-            values = predictor.predict(graphs.subset(fold.test)).iloc[:, 0].astype(float)
-            values = values.clip(0, 1) if is_class else values
-            _write(_fold_file(folder, number), json.dumps(with_checksum({"predictions": values.to_dict()})) + "\n")
-    return _record(task, run, folder, graphs)
+    with together(n_processes):
+        _begin(folder / BENCHMARK, run, config)
+        graphs = _graphs(task, folder, n_jobs)
+        parts = predictors.graph_folds(graphs)
+        for number in fold_numbers:
+            if not _fold_file(folder, number).exists():
+                fold = parts[number]
+                options = {"seed": seed, "sizes": sizes, "settings": settings, "resume": True, "progress": progress}
+                learn, validate = graphs.subset(fold.train), graphs.subset(fold.validation)
+                predictor = predictors.train(method, learn, validate, folder / f"fold_{number}", **options)
+                values = predictor.predict(graphs.subset(fold.test)).iloc[:, 0].astype(float)
+                values = values.clip(0, 1) if is_class else values
+                _write(_fold_file(folder, number), json.dumps(with_checksum({"predictions": values.to_dict()})) + "\n")
+        return _record(task, run, folder, graphs)
 
 
 def _write(path: Path, text: str) -> None:

@@ -7,28 +7,55 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import Sampler
 
-_NUMBERS = (
-    "RANK",
-    "LOCAL_RANK",
-    "SLURM_PROCID",
-    "JSM_NAMESPACE_RANK",
-)  # where what starts processes tells each its own
+from course_lib.validation import named
+
+# Where what starts processes tells each its own number; Lightning reads the same.
+_NUMBERS = ("RANK", "LOCAL_RANK", "SLURM_PROCID", "JSM_NAMESPACE_RANK")
+_together = ContextVar("together", default=False)
+
+
+@contextmanager
+def together(number: int) -> Iterator[None]:
+    """Say how many processes train together inside; where it is one, `started_as` is 0, whatever started it.
+
+    In a SLURM job each process has a number even if it works alone.
+    """
+    token = _together.set(number > 1)
+    try:
+        yield
+    finally:
+        _together.reset(token)
 
 
 def started_as() -> int:
-    """Return which of several processes this one is, counted from 0, even before they have found each other.
+    """Return which of the processes that train `together` this one is, even before they have found each other.
 
-    What started them tells it by the environment; 0 where nothing does.
+    What started them tells it by the environment, counted from 0; 0 where nothing does.
     """
     if n_processes() > 1:
         return dist.get_rank()
-    return next((int(os.environ[name]) for name in _NUMBERS if name in os.environ), 0)
+    return next((from_environment(name) for name in _NUMBERS if name in os.environ), 0) if _together.get() else 0
+
+
+def from_environment(name: str) -> int:
+    """Return a whole number that what started this process has set; raise ``ValueError`` where it is something else."""
+    with named(f"the environment variable {name}", "Unset it, or start the processes with torchrun or srun."):
+        return int(os.environ[name])
+
+
+def check_environment() -> None:
+    """Raise ``ValueError`` where the number of this process is not one: Lightning cannot be imported then."""
+    for name in _NUMBERS:
+        if name in os.environ:
+            from_environment(name)
 
 
 def n_processes() -> int:

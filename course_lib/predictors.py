@@ -29,7 +29,7 @@ from course_lib.graphs import CrystalGraphs
 from course_lib.makers import SETTINGS, all_settings, make_config, make_learner, make_network, method_named
 from course_lib.methods import METHODS, trained
 from course_lib.models import describe
-from course_lib.parallel import started_as
+from course_lib.parallel import started_as, together
 from course_lib.published import UNITS, load_published
 from course_lib.training import CrystalRegressor
 from course_lib.validation import check_jobs, named
@@ -260,11 +260,12 @@ def train(
     if method_named(method).network is None:
         wanted = all_settings(method, settings, seed=seed, sizes=sizes)
         _check_labels(method, train, validation)
-        parts = None
+        parts, n_processes = None, 1
     else:
         model = make_network(method, len(train.target_names), seed=seed, sizes=sizes)
         how = make_config(method, settings, seed=seed, folder=folder, resume=resume, progress=progress)
-        parts, wanted = describe(model), {name: getattr(how, name) for name in SETTINGS}
+        parts, n_processes = describe(model), how.n_processes
+        wanted = {name: getattr(how, name) for name in SETTINGS}
     about = {
         "method": method,
         "network": parts,
@@ -278,7 +279,7 @@ def train(
         "version": __version__,
         "training_range": asdict(TrainingRange.of(train)),
     }
-    with training.alone_in(folder):
+    with together(n_processes), training.alone_in(folder):
         before = _begin(folder, about, resume, config)
         if _finished(before):
             return load(folder)

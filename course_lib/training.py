@@ -38,7 +38,16 @@ from course_lib.files import check_zip, locked
 from course_lib.graphs import CrystalGraphs
 from course_lib.losses import LOSSES, check_task_weights, make_task_weights
 from course_lib.models import CrystalModel, build, describe
-from course_lib.parallel import Share, from_all_processes, from_first_process, n_processes, started_as
+from course_lib.parallel import (
+    Share,
+    check_environment,
+    from_all_processes,
+    from_environment,
+    from_first_process,
+    n_processes,
+    started_as,
+    together,
+)
 from course_lib.scaling import mean_and_std
 from course_lib.validation import LARGEST, check_number, check_seed, describe_row, named, plain
 
@@ -116,6 +125,11 @@ class FitConfig:
     folder: str | os.PathLike | None = None
     resume: bool = False
     progress: bool = False
+
+    @property
+    def n_processes(self) -> int:
+        """How many processes train together, one per device."""
+        return self.devices * self.num_nodes
 
     def __post_init__(self):
         # Plain values only, as checkpoints hold them: settings may come from NumPy, and lists from a JSON file.
@@ -306,6 +320,7 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     SystemExit
         With code 143, when the process receives SIGTERM; the last checkpoint stays.
     """
+    check_environment()
     from lightning import seed_everything  # importing Lightning takes longer than to predict
 
     from course_lib import lightning_parts as parts
@@ -321,7 +336,13 @@ def fit(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs, config: F
     )
     model.fit_preprocessing(torch.from_numpy(train.features))
     history = parts.History()
-    with _checkpoint_folder(config) as folder, parts.quiet_lightning(), flush_denormals(), parts.interruptible():
+    with (
+        together(config.n_processes),
+        _checkpoint_folder(config) as folder,
+        parts.quiet_lightning(),
+        flush_denormals(),
+        parts.interruptible(),
+    ):
         last_checkpoint = folder / "last.ckpt"
         resume = config.resume and last_checkpoint.exists()
         if resume:
@@ -424,7 +445,9 @@ def _check(model: CrystalModel, train: CrystalGraphs, val: CrystalGraphs) -> Non
 
 def _check_shares(n_shares: int, batch_size: int, train: CrystalGraphs, val: CrystalGraphs) -> None:
     """Raise ``ValueError`` when some process would have nothing to do, or something different."""
-    started = int(os.environ.get("WORLD_SIZE", 1))  # by torchrun, or by Lightning for an earlier call
+    started = (
+        from_environment("WORLD_SIZE") if "WORLD_SIZE" in os.environ else 1
+    )  # by torchrun, or by Lightning for an earlier call
     if started not in (1, n_shares):
         raise ValueError(
             f"{started} processes run this script, but the settings ask for {n_shares}. Give FitConfig the "

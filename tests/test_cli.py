@@ -21,6 +21,7 @@ import torch
 import yaml
 from damaged_text import damaged
 from example_crystals import TARGET, bundled
+from forked import fork, wait
 from hypothesis import example, given, settings
 from local_server import FileServer, in_matbench_format, serve_as
 from pymatgen.core import Element, Lattice, Structure
@@ -29,6 +30,7 @@ from sklearn.ensemble import RandomForestRegressor
 from course_lib import cli, datasets, predictors
 from course_lib.composition import magpie
 from course_lib.datasets import load_dataset
+from course_lib.files import locked
 from course_lib.graphs import CrystalGraphs
 from course_lib.lightning_parts import Fitting
 from course_lib.methods import METHODS
@@ -426,6 +428,33 @@ def test_published_weights(run, small, tmp_path):
     code, output, _ = run("predict", "--model", tmp_path / "model_best.pth.tar", next(small.glob("*.cif")))
     assert code == 0
     assert table(output).loc[0, ["method", "outside"]].tolist() == ["published CGCNN", "unknown"]
+
+
+# --- one task of a SLURM job, which has a number even where it works alone ---
+
+
+@pytest.mark.parametrize("options", [QUICK, ("--method", "random_forest", "--set", "n_estimators=2", "n_jobs=1")])
+def test_a_process_that_trains_alone_does_all_of_it(run, small, tmp_path, monkeypatch, options):
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    folder = tmp_path / "run"
+    code, output, messages = run("train", "--dataset", small, "--folder", folder, *options)
+    assert (code, len(table(output))) == (0, 1)
+    assert "the model is in" in messages
+    assert {"run.json", "config.yaml"} < set(os.listdir(folder))
+    code, output, _ = run("predict", "--model", folder, next(small.glob("*.cif")))
+    assert (code, len(table(output))) == (0, 1)
+    assert len(table(run("data", "list")[1])) > 1
+    with locked(folder / ".lock", "it", 0):
+        command = ["train", "--dataset", str(small), "--folder", str(folder), "--resume", *options]
+        assert wait(fork(lambda: os._exit(cli.main(command)))) == 2
+
+
+def test_a_number_that_is_none_stops_only_a_network(run, small, trained, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANK", "abc")
+    assert run("predict", "--model", trained, next(small.glob("*.cif")))[0] == 0
+    code, _, messages = run("train", "--dataset", small, "--folder", tmp_path / "run", *QUICK, "--set", "devices=2")
+    assert code == 2
+    assert "error: the environment variable RANK: " in messages
 
 
 # --- benchmark and data ---

@@ -18,7 +18,15 @@ from two_processes import CONFIG, cases, normalise
 from course_lib.composition import magpie
 from course_lib.graphs import CrystalGraphs
 from course_lib.models import CGCNN
-from course_lib.parallel import from_all_processes, from_first_process, n_processes, process_number, sum_over_processes
+from course_lib.parallel import (
+    from_all_processes,
+    from_first_process,
+    n_processes,
+    process_number,
+    started_as,
+    sum_over_processes,
+    together,
+)
 from course_lib.training import FitConfig, fit
 
 
@@ -112,6 +120,30 @@ def test_alone_nothing_is_exchanged():
     assert sum_over_processes(values) is values
     assert from_first_process("a") == "a"
     assert from_all_processes("a") == ["a"]
+
+
+def test_the_environment_numbers_only_processes_that_train_together(monkeypatch):
+    monkeypatch.setenv("SLURM_PROCID", "3")
+    assert started_as() == 0
+    with together(1):
+        assert started_as() == 0
+    with together(2):
+        assert started_as() == 3
+        with together(1):
+            assert started_as() == 0
+        monkeypatch.setenv("RANK", "abc")
+        with pytest.raises(
+            ValueError, match=r"the environment variable RANK: .*'abc'. Unset it, or start the processes"
+        ):
+            started_as()
+    assert started_as() == 0
+
+
+@pytest.mark.parametrize("name", ["RANK", "SLURM_PROCID", "WORLD_SIZE"])
+def test_a_number_of_a_process_that_is_none_is_named(monkeypatch, name):
+    monkeypatch.setenv(name, "abc")
+    with pytest.raises(ValueError, match=f"the environment variable {name}: "):
+        fit(CGCNN(hidden=8, n_conv=1), bundled_graphs(40), bundled_graphs(40), FitConfig(accelerator="cpu", epochs=1))
 
 
 @pytest.mark.parametrize(
