@@ -6,8 +6,11 @@ Tables go to standard output, all else to standard error, so that the output can
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,12 +18,13 @@ from contextlib import redirect_stdout
 from glob import glob
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import yaml
 
 from course_lib import __version__
 from course_lib.commands import BAD_INPUT, first_process, run_command, say
+from course_lib.files import writing
 from course_lib.methods import trained
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 # Importing the models takes seconds, so the commands import what they need, and `--help` nothing.
 
+_OUTPUT, _INPUT = "standard output", "standard input"  # what messages call them
 FILES_AT_A_TIME = 500
 """Crystals that `predict` reads at a time, so that memory stays bounded and output starts early."""
 
@@ -45,16 +50,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         What follows the program's name; from the command line where not given.
     """
     parser = _parser()
+    if sys.stderr is None:  # closed: messages would go to standard output
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     options = parser.parse_args(_with_config(parser, sys.argv[1:] if arguments is None else list(arguments)))
     output = sys.stdout
 
     def command() -> int:
+        if output is None:
+            raise ValueError("standard output is closed. Send it to a file, or to /dev/null.")
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="backslashreplace")  # names of files may hold what no encoding has
         with redirect_stdout(sys.stderr):  # what libraries print is not part of the table
             code = options.run(options, output)
-            output.flush()
+            with writing(_OUTPUT):
+                output.flush()
             return code
 
-    return run_command(command, go_on=getattr(options, "go_on", ""), debug=options.debug)
+    return run_command(command, go_on=lambda: options.go_on(options), debug=options.debug)
 
 
 # --- what can be given --------------------------------------------------------------------------------------------
@@ -89,7 +101,15 @@ def _command(commands: argparse._SubParsersAction, name: str, summary: str, text
         "--format", choices=("csv", "tsv", "table"), default="csv", help="format of the output (%(default)s)"
     )
     command.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+    command.set_defaults(go_on=lambda options: "")
     return command
+
+
+def _path(text: str) -> str:
+    """Refuse the empty path, which would be the current folder; a variable that is not set gives it."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty. For the current folder, write a dot.")
+    return text
 
 
 class _Several(argparse._AppendAction):
@@ -98,13 +118,13 @@ class _Several(argparse._AppendAction):
 
 def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--config", help="YAML or JSON file with any of these options; the command line takes precedence"
+        "--config", type=_path, help="YAML or JSON file with any of these options; the command line takes precedence"
     )
 
 
 def _add_method_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--method", default="cgcnn", help="method to train, see below (%(default)s)")
-    command.add_argument("--folder", required=True, help="folder for all output; created if missing")
+    command.add_argument("--folder", type=_path, required=True, help="folder for all output; created if missing")
     command.add_argument("--seed", type=int, default=0, help="random seed (%(default)s)")
     command.add_argument(
         "--size",
@@ -164,6 +184,7 @@ and on the test set if there is one.
     )
     command.add_argument(
         "--dataset",
+        type=_path,
         default="pbe_prototypes",
         help="a name (course-lib data list), a folder with id_prop.csv and CIF or POSCAR files, a JSON file of "
         "matminer, or a folder of graphs (%(default)s)",
@@ -180,7 +201,13 @@ and on the test set if there is one.
     )
     command.add_argument("--resume", action="store_true", help="continue the run in the folder, if it holds one")
     _add_method_options(command)
-    command.set_defaults(run=_train, go_on="The last checkpoint is kept; continue with --resume.")
+    command.set_defaults(run=_train, go_on=_train_goes_on)
+
+
+def _train_goes_on(options: argparse.Namespace) -> str:
+    if Path(options.folder, "last.ckpt").exists():
+        return "The last checkpoint is kept; continue with --resume."
+    return "No checkpoint exists yet; the same command starts again."
 
 
 def _add_predict(commands: argparse._SubParsersAction) -> None:
@@ -193,7 +220,8 @@ def _add_predict(commands: argparse._SubParsersAction) -> None:
   course-lib predict --model runs/one --model runs/two --format table crystal.cif
   find . -name '*.cif' | course-lib predict --model runs/one -
   course-lib predict --model formation-energy-per-atom.pth.tar crystal.cif
-      with the weights that the authors of CGCNN published
+      with the weights that the authors of CGCNN published; their files hold no checksum, so damage to numbers in them
+      is not noticed
 
 Prints one row per file, model and target:
   file, formula
@@ -207,10 +235,17 @@ Prints one row per file, model and target:
 A file that cannot be read is reported, the others are predicted, and the exit code is 2.
 """,
     )
-    command.add_argument("files", nargs="+", metavar="FILE", help="CIF or POSCAR; a pattern; - reads names from input")
+    command.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="CIF or POSCAR; a name with * or ? that no file has is a pattern; - reads names from standard input, one "
+        "per line",
+    )
     command.add_argument(
         "--model",
         action=_Several,
+        type=_path,
         required=True,
         help="folder of a run, checkpoint (.ckpt), or checkpoint of the original CGCNN code (.pth.tar); may be given "
         "several times",
@@ -242,7 +277,9 @@ part is predicted once, and nothing is chosen by it. Choose your settings withou
         "--folds", nargs="+", type=int, choices=range(5), default=list(range(5)), help="which folds (all)"
     )
     _add_method_options(command)
-    command.set_defaults(run=_benchmark, go_on="The last checkpoint is kept; the same command continues.")
+    command.set_defaults(
+        run=_benchmark, go_on=lambda options: "Finished folds and epochs are kept; the same command continues."
+    )
 
 
 def _add_data(commands: argparse._SubParsersAction) -> None:
@@ -303,8 +340,10 @@ Crystals are read a few hundred at a time, CIF files by all cores, and memory do
 on the folder (course-lib train --dataset graphs/mine) reads from it what each batch needs.
 """,
     )
-    command.add_argument("dataset", metavar="DATASET", help="a name, a folder of CIF files, or a JSON file of matminer")
-    command.add_argument("--folder", required=True, help="where to keep the graphs")
+    command.add_argument(
+        "dataset", type=_path, metavar="DATASET", help="a name, a folder of CIF files, or a JSON file of matminer"
+    )
+    command.add_argument("--folder", type=_path, required=True, help="where to keep the graphs")
     command.add_argument("--jobs", type=int, default=1, help="processes; -1: all cores (%(default)s)")
     command.set_defaults(run=_data_build)
 
@@ -317,7 +356,7 @@ def _with_config(parser: argparse.ArgumentParser, arguments: list[str]) -> list[
     before = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     before.add_argument("--config")
     file = before.parse_known_args(arguments)[0].config
-    if file is None or arguments[0].startswith("-"):
+    if not file or arguments[0].startswith("-"):
         return arguments
     from course_lib.validation import named
 
@@ -328,10 +367,37 @@ def _with_config(parser: argparse.ArgumentParser, arguments: list[str]) -> list[
         parser.error(str(error))
 
 
+class _Loader(yaml.SafeLoader):
+    """Read YAML in which no key is repeated, and only what is written as a decimal number is one."""
+
+    # YAML 1.1 has more: 00012 is 10 there, 1:30 is 90, 1_5 is 15, and no is false.
+    yaml_implicit_resolvers: ClassVar[dict] = {}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Return a mapping; raise an error for a repeated key."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise ValueError(f"line {key.start_mark.line + 1} repeats {key.value!r}. Write each name once.")
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
+for _tag, _pattern in {
+    "bool": r"true|false|True|False",
+    "null": r"null|~|",
+    "int": r"[+-]?(0|[1-9][0-9]*)",
+    "float": r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][+-]?[0-9]+)?|[+-]?\.inf|\.nan",
+}.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"({_pattern})\\Z"), None)
+
+
 def _arguments_of(file: Path, command: str, parser: argparse.ArgumentParser) -> Iterator[str]:
     """Yield the content of a configuration file as it would be written on the command line."""
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))  # JSON is YAML
+        loader = _Loader(file.read_bytes())  # JSON is YAML
+        root = loader.get_single_node()
+        content = None if root is None else loader.construct_document(root)
     except yaml.YAMLError as error:
         raise ValueError(f"{file} is neither YAML nor JSON: {error}") from error
     if not isinstance(content, dict):
@@ -340,25 +406,37 @@ def _arguments_of(file: Path, command: str, parser: argparse.ArgumentParser) -> 
         raise ValueError(f"{file} is for the command {content['command']!r}, not {command!r}.")
     commands = next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     known = commands[command]._option_string_actions if command in commands else {}
-    for name, value in content.items():
+    for (name, value), (_, node) in zip(content.items(), root.value, strict=True):
         if name == "command":
             continue
         option = f"--{name}"
         if option not in known or name in ("config", "help"):
             names = sorted(one[2:] for one in known if one.startswith("--") and one not in ("--help", "--config"))
             raise ValueError(f"{file}: unknown option {name!r}; the options are {', '.join(names)}.")
-        if isinstance(value, dict):
-            value = [f"{key}={one if isinstance(one, str) else json.dumps(one)}" for key, one in value.items()]
         if isinstance(value, list) and known[option].nargs is None and not isinstance(known[option], _Several):
             raise ValueError(f"{file}: {name} has {len(value)} values. Give it one.")
-        if value is True:
-            yield option
-        elif value is not None and value is not False:
-            values = [str(one) for one in (value if isinstance(value, list) else [value])]
+        if known[option].nargs == 0:  # it is given or not
+            if not isinstance(value, bool):
+                raise ValueError(f"{file}: {name} is {value!r}. Write true or false.")
+            if value:
+                yield option
+        elif value is not None:
+            if isinstance(value, dict):
+                values = [f"{key}={json.dumps(one)}" for key, one in value.items()]
+            else:
+                values = _texts(node, f"{file}: {name}")
             if known[option].nargs is None:  # an option that takes one value, and may be given several times
                 yield from (f"{option}={one}" for one in values)
             else:
                 yield from (option, *values)
+
+
+def _texts(node: yaml.Node, where: str) -> list[str]:
+    """Return a value, or each of a list, as it is written: an option may mean text where YAML sees a number."""
+    nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
+    if not all(isinstance(one, yaml.ScalarNode) for one in nodes):
+        raise ValueError(f"{where} holds a list in a list, or names in one. Write its values one after the other.")
+    return [one.value for one in nodes]
 
 
 def _config_of(options: argparse.Namespace) -> str:
@@ -397,12 +475,15 @@ def _print(tables: Iterable[pd.DataFrame], format_: str, output: object) -> None
         import pandas as pd
 
         first, *others = tables
-        print(pd.concat([table for table in others if len(table)] or [first]).to_string(index=False), file=output)
+        with writing(_OUTPUT):
+            print(pd.concat([table for table in others if len(table)] or [first]).to_string(index=False), file=output)
         return
     separator = {"csv": ",", "tsv": "\t"}[format_]
+    options = {"sep": separator, "index": False, "float_format": "%.6g", "lineterminator": "\n"}
     for number, table in enumerate(tables):
-        table.to_csv(output, sep=separator, index=False, header=number == 0, float_format="%.6g", lineterminator="\n")
-        output.flush()
+        with writing(_OUTPUT):
+            table.to_csv(output, header=number == 0, **options)
+            output.flush()
 
 
 # --- commands -----------------------------------------------------------------------------------------------------
@@ -502,12 +583,32 @@ def _file_names(given: list[str]) -> Iterator[str]:
     """Yield the names of files, those of patterns and those on standard input among them."""
     for name in given:
         if name == "-":
-            lines = (line.strip("\ufeff").replace("\r", "\n").split("\n") for line in sys.stdin)
+            lines = (line.strip("\ufeff").replace("\r", "\n").split("\n") for line in _lines_of_input())
             yield from filter(None, chain.from_iterable(lines))
-        elif not os.path.exists(name) and glob(name):
-            yield from sorted(glob(name))
+        elif not os.path.exists(name) and set("*?") & set(name):
+            # Brackets stand in many names: x[1].cif, where it is missing, is not x1.cif.
+            yield from sorted(glob(name.replace("[", "[[]"))) or [name]
         else:
             yield name
+
+
+def _lines_of_input() -> Iterator[str]:
+    """Yield the lines of standard input; a mark at its start says that they are in UTF-8 or UTF-16, as Windows has."""
+    from course_lib.validation import named
+
+    if sys.stdin is None:
+        raise ValueError(f"{_INPUT} is closed. Send names of files to it, or give them as arguments.")
+    with named(_INPUT):
+        first, rest = sys.stdin.buffer.readline(), sys.stdin.buffer
+        if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            lines = (first + rest.read()).decode("utf-16").split("\n")
+        else:
+            encoding = "utf-8" if first.startswith(codecs.BOM_UTF8) else sys.stdin.encoding
+            lines = (line.decode(encoding, "surrogateescape") for line in chain([first], rest))
+        for number, line in enumerate(lines, start=1):
+            if "\0" in line:
+                raise ValueError(f"line {number} holds a NUL character. Write one name per line, in UTF-8.")
+            yield line
 
 
 def _prediction_tables(names: Iterator[str], models: dict, bad: list[str]) -> Iterator[pd.DataFrame]:

@@ -14,15 +14,15 @@ BAD_INPUT, INTERRUPTED, TERMINATED = 2, 128 + signal.SIGINT, 128 + signal.SIGTER
 """Exit codes: something that the user gave is wrong; ended by Ctrl-C; ended by SIGTERM."""
 
 
-def run_command(command: Callable[[], int], *, go_on: str = "", debug: bool = False) -> int:
+def run_command(command: Callable[[], int], *, go_on: str | Callable[[], str] = "", debug: bool = False) -> int:
     """Run a command and return the exit code: its own; 2 after an error, 130 or 143 when it was told to end.
 
     Parameters
     ----------
     command : callable
         What to run; it returns its exit code.
-    go_on : str, optional
-        What to print when somebody ends it.
+    go_on : str or callable, optional
+        What to print when somebody ends it, or what returns that then.
     debug : bool, default False
         Raise errors instead of printing them in one line.
     """
@@ -33,12 +33,12 @@ def run_command(command: Callable[[], int], *, go_on: str = "", debug: bool = Fa
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        say(f"interrupted. {go_on}".rstrip())
+        say(f"interrupted. {go_on() if callable(go_on) else go_on}".rstrip())
         return INTERRUPTED
     except SystemExit as end:
         if end.code != TERMINATED:
             raise
-        say(f"ended by SIGTERM. {go_on}".rstrip())
+        say(f"ended by SIGTERM. {go_on() if callable(go_on) else go_on}".rstrip())
         return TERMINATED
     except (OSError, ValueError, ImportError, FloatingPointError, MemoryError) as error:
         if debug:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from course_lib.files import locked
+from course_lib.files import locked, writing
 
 if TYPE_CHECKING:
     from requests import Response
@@ -104,6 +104,7 @@ def _fetch(url: str, sha256: str, part: Path, path: Path) -> None:
             rest = response.raw.length_remaining  # None where the server does not say
             total = None if rest is None else have + rest
             with (
+                writing(part),
                 open(part, "ab" if resumed else "wb", opener=_open_no_link) as file,
                 # Shown on terminals only: a bar in a log file is noise.
                 tqdm(desc=path.name, total=total, initial=have, unit="B", unit_scale=True, disable=None) as bar,

@@ -21,6 +21,24 @@ CHECKSUM = "checksum"
 """Key under which an object in a JSON file holds the SHA-256 hash of all else in it."""
 
 
+def add_name(error: OSError, what: object) -> None:
+    """Name a file in an error of the system that does not: while it is read or written, most say only what is wrong."""
+    if error.errno is not None and error.filename is None and not isinstance(error, ConnectionError):
+        error.filename = str(what)
+
+
+@contextmanager
+def writing(what: object) -> Iterator[None]:
+    """Name what is written in errors of the system."""
+    try:
+        yield
+    except OSError as error:
+        add_name(error, what)
+        if type(error) is OSError and error.errno is None and str(what) not in str(error):
+            raise OSError(f"{what}: {error}. Is the disk full?") from error  # NumPy says only how much it has written
+        raise
+
+
 # --- writing ------------------------------------------------------------------------------------------------------
 
 
@@ -46,7 +64,8 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{platform.node()}-{os.getpid()}-{secrets.token_hex(8)}.tmp")
     temporary.touch(exist_ok=False)
     try:
-        yield temporary
+        with writing(path):
+            yield temporary
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

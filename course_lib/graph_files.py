@@ -22,7 +22,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from course_lib.files import locked, sha256_of, with_checksum, without_checksum
+from course_lib.files import locked, sha256_of, with_checksum, without_checksum, writing
 from course_lib.validation import HEAVIEST, LARGEST, named
 
 META = "meta.json"
@@ -92,7 +92,8 @@ def replaced(folder: str | os.PathLike) -> Iterator[Path]:
             new = folder / f".new-{secrets.token_hex(8)}"
             new.mkdir()
             try:
-                yield new
+                with writing(folder):
+                    yield new
                 os.replace(new / META, folder / META)  # the one step
             except BaseException:
                 shutil.rmtree(new)
@@ -119,6 +120,9 @@ def _tidy(folder: Path) -> None:
             present = _read_meta(folder / META)["files_in"]
     for new in folder.iterdir():
         if not _NEW.fullmatch(new.name):
+            continue
+        if new.is_symlink() or not new.is_dir():  # what a link points to is someone's
+            new.unlink()
             continue
         if new.name != present:
             shutil.rmtree(new)

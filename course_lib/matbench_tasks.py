@@ -168,7 +168,13 @@ def _graphs(task: str, folder: Path, n_jobs: int) -> CrystalGraphs:
     with locked(folder / "graphs.lock", f"the graphs of {task}", _LONG):
         if not (folder / "graphs" / META).exists():
             predictors.open_graphs(task, folder=folder / "graphs", n_jobs=n_jobs)
-    return CrystalGraphs.load(folder / "graphs")
+    graphs = CrystalGraphs.load(folder / "graphs")
+    if graphs.attrs.get("name") != task:
+        raise ValueError(
+            f"{folder / 'graphs'} holds graphs of {graphs.attrs.get('name')!r}, not {task!r}. Remove that folder, or "
+            "choose another one for the benchmark."
+        )
+    return graphs
 
 
 def _fold_file(folder: Path, number: int) -> Path:

@@ -23,7 +23,7 @@ from course_lib import __version__, training
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import Folds, folds, stream_dataset
 from course_lib.features import features_of
-from course_lib.files import sha256_of, write_atomically
+from course_lib.files import CHECKSUM, sha256_of, with_checksum, without_checksum, write_atomically
 from course_lib.flat_models import FlatForest, FlatKernelRidge, FlatModel
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import SETTINGS, all_settings, make_config, make_learner, make_network, method_named
@@ -351,7 +351,7 @@ def _begin(folder: Path, about: dict, resume: bool, config: str | None) -> dict:
         (folder / CONFIG).unlink(missing_ok=True)  # of a run that failed
     else:
         write_atomically(folder / CONFIG, config)
-    write_atomically(folder / RUN, json.dumps(about, indent=1) + "\n")
+    _write_run(folder, about)
     return about
 
 
@@ -361,7 +361,11 @@ def _finish(folder: Path, about: dict, details: dict) -> None:
         return
     model = next(name for name in _MODELS if (folder / name).exists())
     about = about | details | {"files": {model: sha256_of(folder / model)}}
-    write_atomically(folder / RUN, json.dumps(about, indent=1) + "\n")
+    _write_run(folder, about)
+
+
+def _write_run(folder: Path, about: dict) -> None:
+    write_atomically(folder / RUN, json.dumps(with_checksum(about), indent=1) + "\n")
 
 
 def _read_run(folder: Path, needed: Sequence[str]) -> dict:
@@ -371,6 +375,8 @@ def _read_run(folder: Path, needed: Sequence[str]) -> dict:
         raise ValueError(f"{folder} holds a model, but no {RUN} that describes it. Choose another folder.")
     with named(path):
         about = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(about, dict) and CHECKSUM in about:  # runs from before there were checksums have none
+            about = without_checksum(about)
         missing = [name for name in needed if name not in about] if isinstance(about, dict) else needed
         if missing:
             raise ValueError(f"it lacks {', '.join(missing)}, which files of this library have. Fetch it again.")

@@ -9,6 +9,7 @@ in ``data``, so the pages need neither package nor network.
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ import pandas as pd
 from course_lib.datasets import DATA
 from course_lib.files import write_atomically
 from course_lib.graphs import CrystalGraphs
-from course_lib.validation import check_same_length
+from course_lib.validation import check_same_length, named
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -109,15 +110,31 @@ def store(features: pd.DataFrame, crystals: pd.DataFrame, path: Path = STORED) -
 
 
 def write_made_of(path: Path, what: str, crystals: pd.DataFrame, table: str) -> None:
-    """Write a table, as CSV text, below two lines that say what it is and the checksum of the crystals behind it."""
-    write_atomically(path, f"# {what}; made of crystals with the checksum\n# {checksum(crystals)}\n{table}")
+    """Write a table, as CSV text, below lines that say what it is, and the checksums of its crystals and its own."""
+    about = f"# {what}; made of crystals with the checksum\n# {checksum(crystals)}\n"
+    write_atomically(path, about + _seal(about + table) + table)
 
 
-def read_made_of(path: Path, dtype: object) -> tuple[pd.DataFrame, str]:
-    """Read what `write_made_of` wrote: the table by id, and the checksum of its crystals."""
-    with path.open(encoding="utf-8") as file:
-        made_of = [file.readline() for _ in range(2)][1].strip("# \n")
-        return pd.read_csv(file, index_col="id", dtype=dtype), made_of
+def _seal(rest: str) -> str:
+    return f"# sha256 of all other lines: {hashlib.sha256(rest.encode()).hexdigest()}\n"
+
+
+def read_made_of(path: Path, crystals: pd.DataFrame, command: str, dtype: object) -> pd.DataFrame:
+    """Read the table that `write_made_of` wrote, by id.
+
+    Raises
+    ------
+    ValueError
+        If it has changed, or was made of other crystals; the message names the `command` that makes it again.
+    """
+    with named(path, f"Make it again: {command}."):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        about, seal, table = "".join(lines[:2]), "".join(lines[2:3]), "".join(lines[3:])
+        if seal != _seal(about + table):
+            raise ValueError("its content has a wrong checksum")
+        if lines[1] != f"# {checksum(crystals)}\n":
+            raise ValueError("it was made from other crystals; give all bundled ones, and choose rows afterwards")
+        return pd.read_csv(io.StringIO(table), index_col="id", dtype=dtype)
 
 
 def stored_features(crystals: pd.DataFrame, path: Path = STORED) -> pd.DataFrame:
@@ -126,24 +143,17 @@ def stored_features(crystals: pd.DataFrame, path: Path = STORED) -> pd.DataFrame
     Parameters
     ----------
     crystals : DataFrame
-        The bundled dataset, or some rows of it.
+        The bundled dataset, all of it: the checksum is that of all crystals.
     path : Path, optional
         Where from.
 
     Raises
     ------
     ValueError
-        If the features are not those of these crystals.
+        If the file has changed, or the features are not those of these crystals.
     """
-    features, made_of = read_made_of(path, {"id": str} | dict.fromkeys(_columns(), np.float32))
-    missing = crystals.index.difference(features.index)
-    if len(missing):
-        raise ValueError(
-            f"{path.name} has no features of {missing[0]!r}. Compute them: pretrained_features(crystals['structure'])."
-        )
-    if len(crystals) == len(features) and checksum(crystals) != made_of:
-        raise ValueError(f"{path.name} was made from other crystals. Make it again: python -m data.pretrained_chgnet.")
-    return features.loc[crystals.index]
+    types = {"id": str} | dict.fromkeys(_columns(), np.float32)
+    return read_made_of(path, crystals, "python -m data.pretrained_chgnet", types)
 
 
 def checksum(crystals: pd.DataFrame) -> str:

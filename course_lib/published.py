@@ -56,7 +56,7 @@ def load_published(path: str | os.PathLike) -> CrystalRegressor:
 
     Only tensors and plain values are read (``weights_only=True``): the file cannot run code. The target is called
     ``"target"``, or what the file calls it, as the authors' own files do. A classifier predicts the probability of
-    class 1.
+    class 1. Their own files, of PyTorch before 1.6, hold no checksums: damage to numbers in them is not noticed.
 
     Parameters
     ----------

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from course_lib.files import add_name
+
 if TYPE_CHECKING:
     from pymatgen.core import Composition, Structure
 
@@ -49,7 +51,7 @@ def named(what: object, advice: str = "") -> Iterator[None]:
 
     All files and settings are read in this way. Libraries raise whatever they like at a damaged file (a
     ``KeyError``, ``zipfile.BadZipFile``, ``RecursionError``), and do not say which file it was. Errors that already
-    name it pass unchanged, and so do those of the system or the network.
+    name it pass unchanged, and so do those of the network; those of the system stay what they are, with the name.
 
     Parameters
     ----------
@@ -64,6 +66,8 @@ def named(what: object, advice: str = "") -> Iterator[None]:
         clear = isinstance(error, OSError | ValueError | ImportError)
         of_the_system = isinstance(error, ConnectionError | ImportError) or getattr(error, "errno", None)
         if of_the_system or (clear and str(what) in str(error)):
+            if isinstance(error, OSError):
+                add_name(error, what)
             raise
         lines = str(error).strip().splitlines() or ["no further word"]
         message = f"{what}: {'' if clear else f'{type(error).__name__}: '}{lines[0][:300]}"

@@ -379,12 +379,73 @@ def test_file_names_from_input_and_patterns(run, trained, small, monkeypatch):
     assert len(files) > 1
     _, expected, _ = run("predict", "--model", trained, *files)
     assert run("predict", "--model", trained, small / "rocksalt*.cif")[1] == expected
-    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{file}\n" for file in files)))
-    assert run("predict", "--model", trained, "-")[1] == expected
-    for end in ("\r\n", "\r"):
-        text = "\ufeff" + end.join([*files[:1], "", *files[1:]])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(text, newline="\n"))
+    for mark, end, encoding in (
+        ("", "\n", "utf-8"),
+        ("\ufeff", "\r\n", "utf-8"),
+        ("\ufeff", "\r", "utf-8"),
+        ("", "\r\n", "utf-16"),  # with a mark; as Windows PowerShell writes it
+        ("\ufeff", "\n", "utf-16-be"),
+    ):
+        given = (mark + end.join([*files[:1], "", *files[1:]])).encode(encoding)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), encoding="utf-8"))
         assert run("predict", "--model", trained, "-")[1] == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("a.cif\nb.cif\n".encode("utf-16-le"), "standard input: line 1 holds a NUL character. Write one name per line"),
+        (b"a.cif\nb.cif\0c.cif\0", "standard input: line 2 holds a NUL character. Write one name per line"),
+        ("a.cif".encode("utf-16")[:-1], "standard input: .*truncated data"),
+        (None, "standard input is closed. Send names of files to it"),
+    ],
+)
+def test_a_list_that_is_not_read_is_named(run, trained, monkeypatch, given, message):
+    monkeypatch.setattr(sys, "stdin", None if given is None else io.TextIOWrapper(io.BytesIO(given), encoding="utf-8"))
+    code, _, messages = run("predict", "--model", trained, "-")
+    assert code == 2
+    assert re.search(f"error: {message}", messages), messages
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not have such names")
+def test_a_name_that_no_encoding_has_is_predicted_like_others(trained, small, tmp_path):
+    odd = os.fsencode(tmp_path) + b"/K\xf6nig.cif"
+    for content, code in ((next(small.glob("*.cif")).read_text(), 0), ("nonsense", 2)):
+        with open(odd, "w", encoding="utf-8") as file:
+            file.write(content)
+        command = [sys.executable, "-m", "course_lib", "predict", "--model", str(trained)]
+        for last, names in (([odd], None), ([b"-"], odd + b"\n")):
+            done = subprocess.run([*command, *last], input=names, capture_output=True)
+            assert done.returncode == code, done.stderr
+            assert b"K\\udcf6nig.cif" in (done.stderr if code else done.stdout)
+
+
+def test_a_missing_file_is_not_another_one(run, trained, small, tmp_path):
+    content = next(small.glob("*.cif")).read_text()
+    for name in ("x1.cif", "y[1].cif", "y*.cif", "y2.cif"):
+        (tmp_path / name).write_text(content)
+    for name, expected in (
+        ("x[1].cif", None),
+        ("y[1].cif", ["y[1].cif"]),
+        ("y*.cif", ["y*.cif"]),  # a file has this name
+        ("y[1]*", ["y[1].cif"]),
+        ("?1.cif", ["x1.cif"]),
+        ("z*.cif", None),
+    ):
+        code, output, messages = run("predict", "--model", trained, tmp_path / name)
+        found = [Path(file).name for file in table(output)["file"]]
+        assert (code, found) == ((0, expected) if expected else (2, []))
+        assert expected or f"{tmp_path / name} is missing" in messages
+
+
+def test_closed_outputs(trained, small):
+    command = f"{sys.executable} -m course_lib predict --model {trained} {next(small.glob('*.cif'))} nowhere.cif"
+    done = subprocess.run(["bash", "-c", f"{command} >&-"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "course-lib: error: standard output is closed. Send it to a file, or to /dev/null.\n"
+    done = subprocess.run(["bash", "-c", f"{command} 2>&-"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert len(table(done.stdout)) == 1
 
 
 def test_bad_files_are_named_and_the_others_predicted(run, trained, small, tmp_path, monkeypatch):
@@ -530,6 +591,12 @@ def test_data_build_of_a_bad_folder(run, tmp_path):
     ("arguments", "message"),
     [
         (["train"], "the following arguments are required: --folder"),
+        (["train", "--folder", ""], "argument --folder: the path is empty. For the current folder, write a dot"),
+        (["train", "--folder", "{}", "--dataset", ""], "argument --dataset: the path is empty"),
+        (["train", "--folder", "{}", "--config", ""], "argument --config: the path is empty"),
+        (["predict", "--model", "", "a.cif"], "argument --model: the path is empty"),
+        (["data", "build", "", "--folder", "{}"], "argument DATASET: the path is empty"),
+        (["data", "build", "pbe_prototypes", "--folder", ""], "argument --folder: the path is empty"),
         (["train", "--folder", "{}", "--dataset", "pbe_prototype"], "unknown dataset 'pbe_prototype'.*Nearest names"),
         (["train", "--folder", "{}", "--method", "cgcn"], "unknown method 'cgcn'; choose one of"),
         (
@@ -584,7 +651,19 @@ def test_bad_input_is_named(run, tmp_path, arguments, message):
         ("seed: many", "argument --seed: invalid int value: 'many'"),
         ("seed: [1, 2]", "config.yaml: seed has 2 values. Give it one"),
         ("help: true", "config.yaml: unknown option 'help'"),
-        ("set: {epochs: 2020-01-01}", "config.yaml: TypeError"),
+        ("set: {epochs: 2020-01-01}", "epochs is '2020-01-01', not a whole number"),
+        ("set: {epochs: 0100}", "epochs is '0100', not a whole number"),
+        ("set: {epochs: 1:30}", "epochs is '1:30', not a whole number"),
+        ("seed: 1\nfold: 2\nseed: 3", "config.yaml: line 3 repeats 'seed'. Write each name once"),
+        ("set:\n  epochs: 1\n  epochs: 2", "config.yaml: line 3 repeats 'epochs'"),
+        ('{"seed": 1, "seed": 2}', "config.yaml: line 1 repeats 'seed'"),
+        ("resume: yes", "config.yaml: resume is 'yes'. Write true or false"),
+        ("target: [[a]]", "config.yaml: target holds a list in a list"),
+        ("target: 00012", "no target '00012'"),
+        ("target: 1.50", "no target '1.50'"),
+        ("target: no", "no target 'no'"),
+        ("target: [0x10, 1:30]", "no target '0x10'"),
+        ('folder: ""', "argument --folder: the path is empty"),
         ("a: " + "[" * 5000, "config.yaml: RecursionError"),
         ("set: {epochs: 1.5}", "epochs is 1.5, not a whole number"),
         (None, "No such file.*config.yaml"),
@@ -628,9 +707,26 @@ def test_told_to_end(run, small, tmp_path, monkeypatch, method, number, code):
         found, output, messages = run(*options)
     assert (found, output) == (code, "")
     word = "ended by SIGTERM" if code == 143 else "interrupted"
-    assert messages.splitlines()[-1] == f"course-lib: {word}. The last checkpoint is kept; continue with --resume."
+    go_on = "No checkpoint exists yet; the same command starts again."  # it is written when an epoch ends
+    assert messages.splitlines()[-1] == f"course-lib: {word}. {go_on}"
     assert signal.getsignal(signal.SIGTERM) == handler
     assert run("predict", "--model", tmp_path, next(small.glob("*.cif")))[0] == 2
+    assert run(*options)[0] == 0
+
+
+def test_told_to_end_in_the_second_epoch(run, small, tmp_path, monkeypatch):
+    def told(self, *arguments):
+        if self.current_epoch == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return validate(self, *arguments)
+
+    validate = Fitting.on_validation_epoch_end
+    options = ("train", "--dataset", small, "--folder", tmp_path, *QUICK, "--set", "epochs=2")
+    with monkeypatch.context() as patch:
+        patch.setattr(Fitting, "on_validation_epoch_end", told)
+        code, _, messages = run(*options)
+    assert code == 143
+    assert messages.splitlines()[-1].endswith("The last checkpoint is kept; continue with --resume.")
     assert run(*options, "--resume")[0] == 0
 
 
@@ -641,7 +737,7 @@ def test_a_full_disk(run, small, trained):
     with Path("/dev/full").open("w", encoding="utf-8") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2
-    assert done.stderr == "course-lib: error: [Errno 28] No space left on device\n"
+    assert done.stderr == "course-lib: error: [Errno 28] No space left on device: 'standard output'\n"
 
 
 def test_the_description_of_a_run_is_that_of_its_model(run, small, tmp_path):

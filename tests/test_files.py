@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import resource
 import signal
 import time
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
+from example_crystals import bundled_graphs
 from forked import fork, wait
 
-from course_lib.files import check_zip, locked, replacing, with_checksum, without_checksum, write_atomically
+from course_lib.files import (
+    check_zip,
+    locked,
+    replacing,
+    with_checksum,
+    without_checksum,
+    write_atomically,
+    writing,
+)
+from course_lib.validation import named
 
 
 def test_three_writers_and_a_reader_see_whole_versions(tmp_path):
@@ -66,6 +80,27 @@ def test_an_error_leaves_nothing_behind(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_an_error_of_the_system_names_the_file(tmp_path):
+    def write(path: Path, save: Callable) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        with pytest.raises(OSError, match=re.escape(str(path))):
+            save()
+
+    big, graphs = tmp_path / "big.txt", tmp_path / "graphs"
+    for path, save in (
+        (big, lambda: write_atomically(big, "0" * 20000)),
+        (graphs, lambda: bundled_graphs(24).save(graphs)),
+    ):
+        assert wait(fork(write, path, save)) == 0
+    assert os.listdir(tmp_path) == []
+    with pytest.raises(IsADirectoryError, match=r"\[Errno 21\] Is a directory: '.*'"), named(tmp_path):
+        os.read(os.open(tmp_path, os.O_RDONLY), 1)
+    with pytest.raises(OSError, match=r"^y.npy: 3 requested and 2 written. Is the disk full"), writing("y.npy"):
+        raise OSError("3 requested and 2 written")
+    with pytest.raises(ConnectionError, match=r"^\[Errno 104\] reset$"), named("it"):
+        raise ConnectionError(104, "reset")
 
 
 def test_links_are_not_followed(tmp_path):

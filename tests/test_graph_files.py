@@ -200,6 +200,18 @@ def test_a_writer_waits_for_another_and_says_so(folder, monkeypatch, capfd):
     assert len(CrystalGraphs.load(folder)) == 1
 
 
+def test_a_link_with_the_name_of_new_files_is_removed(folder, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "file").touch()
+    (folder / ".new-0123456789abcdef").symlink_to(theirs)
+    (folder / ".new-fedcba9876543210").touch()
+    CrystalGraphs.load(folder).subset([2]).save(folder)
+    assert (theirs / "file").exists()
+    assert len(CrystalGraphs.load(folder)) == 1
+    assert not list(folder.glob(".new-*"))
+
+
 def test_saving_follows_no_links(folder, tmp_path):
     theirs = tmp_path / "theirs.npy"
     shutil.move(folder / "y.npy", theirs)

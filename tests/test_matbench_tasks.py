@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from example_crystals import bundled_graphs
 from local_server import FileServer, digest, in_matbench_format, serve_as
 from matbench.bench import MatbenchBenchmark
 
@@ -195,6 +196,12 @@ def test_unknown_task(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         benchmark(*arguments, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_graphs_of_something_else_are_refused(tmp_path):
+    bundled_graphs(24).save(tmp_path / "graphs")
+    with pytest.raises(ValueError, match=rf"graphs holds graphs of .*, not '{TASK}'. Remove that folder, or"):
+        benchmark(TASK, "cgcnn", tmp_path, **QUICK)
 
 
 def test_unknown_fold(tmp_path):

@@ -47,8 +47,11 @@ def test_what_is_stored_is_read_again_and_refused_for_other_crystals(tmp_path):
     store_matches(found, crystals, "5 crystals of a database", path)
     pd.testing.assert_series_equal(stored_matches(crystals, path), found, check_names=False)
     assert "5 crystals of a database" in path.read_text().splitlines()[0]
-    with pytest.raises(ValueError, match=r"matches.csv was made from other crystals. .*python -m data.matches"):
+    with pytest.raises(ValueError, match=r"matches.csv: it was made from other crystals.*python -m data.matches PATH"):
         stored_matches(crystals.iloc[:6], path)
+    path.write_text(path.read_text().replace("mp-22", "mp-23"))
+    with pytest.raises(ValueError, match=r"matches.csv: its content has a wrong checksum. Make it again: python -m"):
+        stored_matches(crystals, path)
 
 
 def test_matches_of_the_bundled_crystals_are_stored():

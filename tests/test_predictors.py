@@ -20,7 +20,7 @@ from course_lib import predictors
 from course_lib.composition import magpie
 from course_lib.datasets import folds
 from course_lib.features import features_of
-from course_lib.files import locked
+from course_lib.files import locked, with_checksum, without_checksum
 from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
 from course_lib.lightning_parts import Fitting
@@ -244,12 +244,15 @@ def test_a_model_of_another_run_is_noticed(tmp_path):
         (lambda about: about | {"training_range": {"low": []}}, "run.json: TypeError"),
         (lambda about: about | {"training_range": about["training_range"] | {"low": [None]}}, "run.json: a training r"),
         (lambda about: about | {"seconds": 1, "files": 3}, "run.json: files is 3, not an object"),
+        (lambda about: with_checksum(about) | {"units": {TARGET: "meV"}}, "run.json: its content has a wrong checksum"),
     ],
 )
 def test_a_run_file_that_is_none(tmp_path, change, message):
     learn, validate, _ = parts()
     train("random_forest", learn, validate, tmp_path, settings=FOREST)
-    about = json.loads((tmp_path / "run.json").read_text())
+    about = without_checksum(json.loads((tmp_path / "run.json").read_text()))
+    (tmp_path / "run.json").write_text(json.dumps(about))  # as before there were checksums
+    load(tmp_path)
     (tmp_path / "run.json").write_text(json.dumps(change(about)))
     with pytest.raises(ValueError, match=message):
         load(tmp_path)
@@ -397,7 +400,8 @@ def test_every_flipped_bit_of_a_model_is_noticed_or_changes_nothing(tmp_path, me
     model = next(path for path in (tmp_path / "run").iterdir() if path.name in predictors._MODELS)
     if alone:  # a model without run.json, which holds its checksum
         (tmp_path / "run" / "run.json").unlink()
-    rng, reference, noticed = np.random.default_rng(0), load(model).predict(rest), 0
+    rng, reference, noticed = np.random.default_rng(0), load(model), 0
+    values = reference.predict(rest).to_numpy()
     for path in [model] if alone else [model, tmp_path / "run" / "run.json"]:
         good = path.read_bytes()
         for _ in range(40):
@@ -406,14 +410,16 @@ def test_every_flipped_bit_of_a_model_is_noticed_or_changes_nothing(tmp_path, me
             path.write_bytes(bad)
             said = ""
             try:
-                found = load(model).predict(rest)
+                found = load(model)
             except (ValueError, OSError) as error:
                 said = str(error)
             if said:
                 noticed += 1
                 assert path.name in said
             else:
-                np.testing.assert_array_equal(found.to_numpy(), reference.to_numpy())
+                np.testing.assert_array_equal(found.predict(rest).to_numpy(), values)
+                assert (found.units, found.method) == (reference.units, reference.method)
+                assert found.training_range == reference.training_range  # what the column `outside` comes from
         path.write_bytes(good)
     assert noticed > 20
 

@@ -8,6 +8,7 @@ import pytest
 from example_crystals import bundled, bundled_graphs
 
 from course_lib import pretrained
+from course_lib.datasets import load_dataset
 from course_lib.pretrained import (
     EMBEDDING_SIZE,
     ENERGY,
@@ -32,8 +33,6 @@ def test_what_is_stored_is_read_again(tmp_path):
     features = made_up(crystals)
     store(features, crystals, path)
     pd.testing.assert_frame_equal(stored_features(crystals, path), features, check_names=False, rtol=1e-5)
-    some = crystals.iloc[[5, 2]]
-    pd.testing.assert_frame_equal(stored_features(some, path), features.loc[some.index], check_names=False, rtol=1e-5)
     heading = path.read_text().splitlines()[0]
     assert "chgnet 0.4.2" in heading
     assert "BSD" in heading
@@ -42,13 +41,35 @@ def test_what_is_stored_is_read_again(tmp_path):
 def test_features_of_other_crystals_are_refused(tmp_path):
     crystals, path = bundled(12), tmp_path / "features.csv"
     store(made_up(crystals), crystals, path)
-    with pytest.raises(ValueError, match=r"features.csv has no features of .*Compute them"):
-        stored_features(bundled(24), path)
+    for others in (bundled(24), crystals.iloc[:5], crystals.iloc[::-1]):
+        with pytest.raises(ValueError, match=r"features.csv: it was made from other crystals; give all bundled ones"):
+            stored_features(others, path)
     strained = crystals.copy()
     strained["structure"] = [structure.copy().apply_strain(0.01) for structure in crystals["structure"]]
     assert checksum(strained) != checksum(crystals)
     with pytest.raises(ValueError, match="was made from other crystals"):
         stored_features(strained, path)
+
+
+def test_every_flipped_bit_of_stored_features_is_noticed(tmp_path):
+    crystals, path = bundled(3), tmp_path / "features.csv"
+    store(made_up(crystals), crystals, path)
+    good, rng = path.read_bytes(), np.random.default_rng(0)
+    ends = np.cumsum([len(line) for line in good.splitlines(keepends=True)])
+    for at in (*rng.integers(ends[2], size=40), *rng.integers(ends[2], len(good), size=40)):  # heading and table
+        path.write_bytes(good[:at] + bytes([good[at] ^ (1 << int(rng.integers(8)))]) + good[at + 1 :])
+        with pytest.raises(ValueError, match=r"features.csv: .*Make it again: python -m data.pretrained_chgnet"):
+            stored_features(crystals, path)
+    path.write_bytes(good.replace(b"\n", b"\r\n"))  # an editor on Windows
+    assert len(stored_features(crystals, path)) == 3
+
+
+def test_features_of_the_bundled_crystals_are_stored():
+    crystals = load_dataset("pbe_prototypes")
+    features = stored_features(crystals)
+    assert list(features.columns) == COLUMNS
+    assert list(features.index) == list(crystals.index)
+    assert np.isfinite(features.to_numpy()).all()
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch):
