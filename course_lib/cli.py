@@ -416,7 +416,7 @@ def _arguments_of(file: Path, command: str, parser: argparse.ArgumentParser) -> 
         if isinstance(value, list) and known[option].nargs is None and not isinstance(known[option], _Several):
             raise ValueError(f"{file}: {name} has {len(value)} values. Give it one.")
         if known[option].nargs == 0:  # it is given or not
-            if not isinstance(value, bool):
+            if not isinstance(value, bool | None):
                 raise ValueError(f"{file}: {name} is {value!r}. Write true or false.")
             if value:
                 yield option
