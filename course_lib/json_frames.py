@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 _BLOCK = 1 << 20  # characters read at a time
+_LONGEST_VALUE = 50_000_000  # characters; a row with a crystal of 20,000 atoms has a fifth of it
 _LONGEST_WORD = 20  # characters that may be cut at the end of a piece: -Infinity, or the escapes of one character
+_SPACE = re.compile(r"\s*")
 _DATA_MODULES = ("pymatgen", "numpy", "datetime")  # of objects that are data, as monty writes them
 
 
@@ -132,17 +135,22 @@ class _Text:
         except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
             raise self.error(str(error)) from error
 
-    def _read_more(self) -> None:
-        piece = self._piece()
-        if not piece:
+    def _read_more(self, where: str = "") -> None:
+        """Read as much as is in memory, so that a long value is decoded from its start only a few times."""
+        pieces = [self._text[self._at :]]
+        wanted = 2 * len(pieces[0]) or 1
+        if wanted > 2 * _LONGEST_VALUE:
+            raise self.error(f"{where}it has more than {_LONGEST_VALUE} characters, as no crystal has")
+        while sum(map(len, pieces)) < wanted and (piece := self._piece()):
+            pieces.append(piece)
+        if len(pieces) == 1:
             raise self.error("it ends in the middle")
-        self._text, self._at = self._text[self._at :] + piece, 0
+        self._text, self._at = "".join(pieces), 0
 
     def next(self) -> str:
         """Return the next character that is not a space, and stay before it."""
         while True:
-            while self._at < len(self._text) and self._text[self._at].isspace():
-                self._at += 1
+            self._at = _SPACE.match(self._text, self._at).end()
             if self._at < len(self._text):
                 return self._text[self._at]
             self._read_more()
@@ -171,12 +179,12 @@ class _Text:
                 ends = error.msg.startswith("Unterminated") or len(self._text) - error.pos < _LONGEST_WORD
                 if not ends:
                     raise self.error(f"{where}{error.msg} at {self._text[error.pos :][:20]!r}") from error
-                self._read_more()  # it continues in the next piece, if the file is whole
+                self._read_more(where)  # it continues in the next piece, if the file is whole
                 continue
             except (ValueError, RecursionError) as error:
                 raise self.error(f"{where}{error}") from error
             if end == len(self._text):  # a number may continue
-                self._read_more()
+                self._read_more(where)
                 continue
             self._at = end
             return value

@@ -106,6 +106,37 @@ def test_what_is_no_table(tmp_path, text, message):
         list(read_json_frame(tmp_path / "a.json").rows)
 
 
+@pytest.mark.parametrize("row", [[{"sites": [{"abc": [0.5] * 3}] * 3000}], ["x" * 100_000]])
+def test_a_long_row_is_decoded_a_few_times(tmp_path, row):
+    text = json.dumps({"index": [0, 1], "columns": ["a"], "data": [[1], row]})
+    (tmp_path / "a.json").write_text(text)
+    read = []
+
+    class Decoder(json.JSONDecoder):
+        def raw_decode(self, text, at=0):
+            read.append(len(text) - at)
+            return super().raw_decode(text, at)
+
+    with mock.patch.multiple(json_frames, _BLOCK=100, _DECODER=Decoder()):
+        assert list(read_json_frame(tmp_path / "a.json").rows) == [[1], row]
+        assert sum(read) < 5 * len(text)
+        read.clear()
+        (tmp_path / "a.json").write_text(text[:-6])  # the row does not end
+        with pytest.raises(ValueError, match="it ends in the middle"):
+            list(read_json_frame(tmp_path / "a.json").rows)
+        assert sum(read) < 5 * len(text)
+
+
+def test_a_row_that_is_too_long_is_named(tmp_path):
+    content = {"index": [0, 1], "columns": ["a"], "data": [[1], ["x" * 1000]]}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with (
+        mock.patch.multiple(json_frames, _BLOCK=10, _LONGEST_VALUE=500),
+        pytest.raises(ValueError, match=r"a\.json .*: row 1: it has more than 500 characters"),
+    ):
+        list(read_json_frame(tmp_path / "a.json").rows)
+
+
 @pytest.mark.parametrize("where", ["cell", "deep inside", "callable"])
 def test_modules_that_a_file_names_are_not_imported(tmp_path, monkeypatch, where):
     (tmp_path / "planted.py").write_text("raise SystemExit('imported')")
