@@ -127,6 +127,9 @@ def read_cif(text: str) -> Structure:
     if not (blocks and blocks[0].get("_atom_site_fract_x")):
         raise ValueError("it has no atoms with fractional coordinates (_atom_site_fract_x)")
     block = blocks[0]
+    waves = block.one("_cell_modulation_dimension")
+    if waves and _number(waves, "_cell_modulation_dimension"):
+        raise ValueError(f"it is modulated (_cell_modulation_dimension is {waves}); write it as a periodic supercell")
     lattice = Lattice.from_parameters(*_cell(block))
     if not np.allclose(lattice.parameters, _cell(block), rtol=1e-6, atol=1e-4):
         raise ValueError(f"no cell has the angles {', '.join(f'{angle:g}' for angle in _cell(block)[3:])}")
@@ -320,6 +323,8 @@ def _symbol(type_symbol: str, label: str, name: str) -> str:
         raise ValueError(f"{name}: the label {label!r} does not start with an element, and the site has no type symbol")
     symbol, rest = match.groups()
     others = [other for other in re.findall(r"[A-Z][a-z]?", rest) if is_element(other)]
+    if re.match(r"0?\.[0-9]", rest):
+        raise ValueError(f"{name}: the label {label!r} seems to have an occupancy; give _atom_site_type_symbol")
     if len(symbol) == 1 and rest[:1].isalpha() and is_element(symbol + rest[0].lower()):
         others = [symbol + rest[0].lower()]  # CA: carbon or calcium
     if others:

@@ -218,15 +218,18 @@ def _check_dots(formula: str, where: str) -> None:
 
     ``CuSO4.5H2O`` is copper sulfate with five waters, but reads like O4.5. A decimal amount is meant where only a 0
     would be left before the point (``Na0.5``), or where what follows is not a compound of its own: one that
-    crystallises with others, or one that contains the element again.
+    crystallises with others, one that contains the element again, or any other after a compound. Before a dot nobody
+    writes an amount of 1, as in ``LiMn1.5NiO4``.
     """
     text = "".join(formula.split())
     for dotted in _DOTTED.finditer(text):
         rest = text[dotted.end() :].split(".")[0]
         elements = set(_SYMBOL.findall(rest))
         again = len(elements) > 1 and not elements.isdisjoint(_SYMBOL.findall(dotted["of"]))
+        before = _SYMBOL.findall(text[: dotted.end("of")].split(".")[-1])
+        both = len(elements) > 1 and len(set(before)) > 1 and dotted["whole"] != "1"
         none_of_it = re.search("(?<![0-9])0$", rest)  # O1.5(OH)0.5
-        if not none_of_it and (again or _SOLVENT.match(rest)):
+        if not none_of_it and (again or both or _SOLVENT.match(rest)):
             amount = f"{dotted['whole']}.{dotted['decimals']}"
             raise ValueError(
                 f"{where}: {formula!r} can be read in two ways: with an amount of {amount}, or as two compounds with a "

@@ -46,7 +46,8 @@ def load_dataset(name: str | os.PathLike) -> pd.DataFrame:
         the cache (environment variable ``COURSE_DATA_DIR``, by default the user's cache folder); or the path of a
         folder of CIF or POSCAR files with ``id_prop.csv``, of such a CSV file, or of a JSON file written by matminer's
         ``store_dataframe_as_json``. ``id_prop.csv`` has one line ``id,target[,target...]`` per file and no header. The
-        id is the name of the file, with its extension as ALIGNN has it, or without as CGCNN does.
+        id is the name of the file, with its extension as ALIGNN has it, or without as CGCNN does; `read_structure`
+        says which files are read.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """The table ``id_prop.csv`` next to structure files, in the format of CGCNN and ALIGNN.
 
-Each line is ``id,target[,target...]``. The id is the name of a file in the folder, with its extension or without. What
-can be read in two ways is an error that names the line.
+Each line is ``id,target[,target...]``. The id is the name of a file in the folder, with what says its kind or without:
+``c0`` for ``c0.cif.gz`` or ``POSCAR-c0``. What can be read in two ways is an error that names the line.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from course_lib.structure_files import ids_of_file
 from course_lib.validation import LARGEST, NUMBER, nearest_id
-
-_ENDINGS = ("", ".cif", ".vasp", ".poscar")
-"""What follows the id in the name of its file; empty if the id is the whole name."""
 
 _FORM = "It has one line 'id,target' for each file, the id being the file's name."
 _DECIMALS = re.compile(r"0[0-9]+")  # what a decimal comma leaves of 1,05
@@ -63,7 +63,10 @@ def read_id_prop(table: Path) -> IdProp:
     width = len(lines[0][1])
     targets = [_targets(f"{table}, line {number}", line, width) for number, line in lines]
     ids = [line[0] for _, line in lines]
-    files = [_file(f"{table}, line {number} (id {line[0]!r})", table.parent, line[0]) for number, line in lines]
+    files_of = cache(_files_by_id)
+    files = [
+        _file(f"{table}, line {number} (id {line[0]!r})", table.parent, line[0], files_of) for number, line in lines
+    ]
     for names in (ids, files):
         first: dict[object, int] = {}
         for (number, line), name in zip(lines, names, strict=True):
@@ -149,18 +152,33 @@ def _number(where: str, field: str, several: bool) -> float:
     return value
 
 
-def _file(where: str, folder: Path, name: str) -> Path:
+def _files_by_id(folder: Path) -> dict[str, list[str]]:
+    """Return the names of the files in a folder by the ids that a table may give them."""
+    found = defaultdict(list)
+    if os.path.isdir(folder):
+        for file in sorted(file.name for file in os.scandir(folder) if file.is_file()):
+            for one in ids_of_file(file):
+                found[one].append(file)
+    return found
+
+
+def _file(where: str, folder: Path, name: str, files_of: Callable[[Path], dict[str, list[str]]]) -> Path:
     """Return the file that an id names; raise an error unless there is exactly one."""
-    names = [name + ending for ending in _ENDINGS]
-    found = [one for one in names if os.path.isfile(folder / one)]  # false also for what cannot be a file name
+    folder, name = folder / os.path.dirname(name), os.path.basename(name)
+    files = files_of(folder)
+    found = files.get(name, [])
+    if name in found and len(ids_of_file(name)) > 1:  # a whole name, with what says the kind
+        found = [name]
     if len(found) > 1:
         raise ValueError(f"{where}: the files {' and '.join(found)} match. Write the whole name of the file.")
     if not found:
-        there = [] if not folder.is_dir() else [one for file in folder.iterdir() for one in (file.name, file.stem)]
-        near = nearest_id(name, there)
+        near = nearest_id(name, files)
         hint = f" The folder has {near!r}, whose name a spreadsheet may have changed in the table." if near else ""
+        others = [file for names in files.values() for file in names if Path(file).stem == name]
+        if others:
+            hint = f" By its name, {others[0]} is none of these."
         raise FileNotFoundError(
-            f"{where}: {folder / names[1]} is missing, and no file is called {', '.join([name, *names[2:]])}.{hint} "
-            "Add the file or leave out the line."
+            f"{where}: {folder / name}.cif is missing, and no other CIF, POSCAR or JSON file has this name.{hint} Add "
+            "the file or leave out the line."
         )
     return folder / found[0]

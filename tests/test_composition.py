@@ -279,7 +279,7 @@ def test_bad_rows_are_named(item, message):
 @pytest.mark.parametrize(
     "formula",
     ["CuSO4.5H2O", "Na2CO3.10H2O", "Zn(NO3)2.6H2O", "MgCl2.6H2O", "Cu SO4 . 5H2O", "KAl(SO4)2.12(H2O)", "CaCl2.4NH3",
-     "Al2O3.2SiO2.2H2O", "Cu(SO4).5H2O"],
+     "Al2O3.2SiO2.2H2O", "Cu(SO4).5H2O", "CoCl2.2C5H5N", "ZnCl2.C4H8O2.2C3H6O", "NaCl.2C5H5N", "Cu(NO3)2.3C2H8N2"],
 )  # fmt: skip
 def test_a_full_stop_that_may_be_a_dot_is_refused(formula):
     with pytest.raises(ValueError, match=r"row 1: .* can be read in two ways: .*parentheses, such as 'CuSO4\(H2O\)5'"):
@@ -294,6 +294,9 @@ def test_a_full_stop_that_may_be_a_dot_is_refused(formula):
         ("Fe2.5O4", (2.5 * 26 + 32) / 6.5),
         ("Na0.5K0.5Cl", (0.5 * 11 + 0.5 * 19 + 17) / 2),
         ("Ba.5Sr.5TiO3", (28 + 19 + 22 + 24) / 5),
+        ("Li6.4La3Zr1.4Ta0.6O12", (6.4 * 3 + 3 * 57 + 1.4 * 40 + 0.6 * 73 + 12 * 8) / 23.4),
+        ("Bi2.1Sr1.9CaCu2O8", (2.1 * 83 + 1.9 * 38 + 20 + 2 * 29 + 8 * 8) / 15),
+        ("La1.85Sr0.15CuO4", (1.85 * 57 + 0.15 * 38 + 29 + 4 * 8) / 7),
         ("LiMn1.5NiO4", (3 + 1.5 * 25 + 28 + 32) / 7.5),
         ("FeO1.5(OH)0.5", (26 + 1.5 * 8 + 0.5 * 9) / 3.5),
         ("UO2.25", (92 + 2.25 * 8) / 3.25),

@@ -113,6 +113,8 @@ def test_an_atom_with_an_unreadable_symbol_is_not_dropped(symbol, formula):
         ("Fe2+", "Fe"),
         ("CaM2", "Ca"),
         ("OA1", "O"),
+        ("Na0", "Na"),
+        ("Na1.5", "Na"),  # atom 5 of the first unit
     ],
 )
 def test_labels_without_types(label, symbol):
@@ -136,6 +138,8 @@ def test_labels_without_types(label, symbol):
         "Na,K1",
         "NaK",
         "Na0.5K0.5",
+        "Na0.5",
+        "Na.5",
         "H2O",
         "?",
         ".",
@@ -261,6 +265,7 @@ FORM = f"data_form\n{cell('?', '?', '?')}{loop('? ? ? ? ? ?', COLUMNS)}\n"
         cif(more="_note 'it''s # no comment'\n"),
         cif() + "# end",
         cif() + "_note ?",
+        cif(more="_cell_modulation_dimension 0\n"),
     ],
 )
 def test_one_structure_among_other_data(text):
@@ -298,6 +303,7 @@ def test_one_structure_among_other_data(text):
         (cif().replace("_fract_", "_Cartn_"), "no atoms with fractional coordinates"),
         ("hello", "line 1: 'hello' cannot stand here in a CIF file"),
         (cif() + "save_frame\n_x 1\nsave_\n", "'save_frame' cannot stand here"),
+        (cif(more="_cell_modulation_dimension 1\n"), r"it is modulated \(_cell_modulation_dimension is 1\)"),
         (cif(more="_chemical_formula_sum 'Na Cl2'\n"), "its atoms are Na1 Cl1, but its formula 'Na Cl2'"),
         (cif(more="_chemical_formula_sum 'H2 Na Cl'\n"), "its atoms are Na1 Cl1, but its formula 'H2 Na Cl'"),
     ],
@@ -356,6 +362,12 @@ def test_compressed_files_and_other_names(tmp_path, name):
     path.write_bytes(squeeze((cif() + cif()).encode()))
     with pytest.raises(ValueError, match=rf"row 7: cannot read .*{re.escape(name)}: it holds 2 structures"):
         read_structure(path, "row 7")
+
+
+def test_a_message_is_short(tmp_path):
+    (tmp_path / "a.cif").write_text(cif(f"Na1 Na {'1' * LONG}x 0 0 1\n"))
+    with pytest.raises(ValueError, match=r"cannot read .*: the coordinate x is '1{400,500}\. Fix the file"):
+        read_structure(tmp_path / "a.cif")
 
 
 @pytest.mark.parametrize("name", ["a.cif.gz", "a.cif.bz2", "a.cif.xz"])
@@ -608,6 +620,7 @@ def test_what_was_written_is_read(places, columns, note, quote, end):
             GLOBAL
             + cif(symmetry=named("F m -3 m"), cell=cell("5.6", "5.6", "5.6"), more="_chemical_formula_sum 'Na Cl'\n"),
         ),
+        ("long.cif", cif() + "_note " + "'a \"b " * 500),
         ("POSCAR", NACL.to(fmt="poscar")),
         ("a.json", json.dumps(NACL.as_dict())),
     ],
@@ -654,6 +667,10 @@ POSCAR = "salt\n1.0\n4.2 0 0\n0 4.2 0\n0 0 4.2\nNa Cl\n1 1\nDirect\n0 0 0\n0.5 0
         ),
         POSCAR.replace("Na Cl\n", "").replace("0 0 0\n0.5 0.5 0.5", "0 0 0 Na\n.5 .5 .5 Cl"),
         POSCAR.replace("0 0 0\n0.5 0.5 0.5", "0 0 0 Na1\n.5 .5 .5 Cl ! chlorine"),
+        POSCAR.replace("0 0 0\n0.5 0.5 0.5", "0 0 0 Na0.9+\n.5 .5 .5 Cl-,spin=5"),  # as pymatgen writes them
+        POSCAR.replace("0 0 0\n0.5 0.5 0.5", "0 0 0 Na_pv/f474ac0d\n.5 .5 .5 Cl1a 0.5 a comment"),
+        POSCAR.replace("0 0 0\n0.5 0.5 0.5", "0 0 0 ! sodium\n.5 .5 .5 # chlorine"),
+        POSCAR.replace("Direct", "fractional"),
         POSCAR + "\n 0.0E+00 0.0E+00 0.0E+00\n 0.0E+00 0.0E+00 0.0E+00\n\n",
         POSCAR + "\nCartesian\n 0.0E+00 0.0E+00 0.0E+00\n 0.0E+00 0.0E+00 0.0E+00\n",
     ],
@@ -685,7 +702,37 @@ def test_poscar(text):
             POSCAR.replace("0 0 0\n0.5 0.5 0.5", "0 0 0 Cl\n.5 .5 .5 Na"),
             "atom 0 is Na by the counts, but Cl on its line",
         ),
-        (POSCAR.replace("0.5 0.5 0.5", "0.5 0.5 nan"), "NaN or infinity"),
+        *[
+            (
+                POSCAR.replace("0.5 0.5 0.5", f"0.5 {number} 0.5"),
+                rf"not a whole POSCAR \('{re.escape(number)}' is not",
+            )
+            for number in ("0.2_5", "nan", "inf", "0x1", "٣", "½", "1e")
+        ],
+        (POSCAR.replace("1.0", "1_0"), r"not a whole POSCAR \('1_0' is not a number"),
+        (POSCAR.replace("1.0", ""), "not a whole POSCAR"),
+        (POSCAR.replace("4.2 0 0", "4_2 0 0"), r"not a whole POSCAR \('4_2' is not a number"),
+        (POSCAR.replace("1.0", "0"), "its cell has no volume"),
+        (POSCAR.replace("1.0", "1e39"), "a number in it is larger than"),
+        (POSCAR.replace("0.5 0.5 0.5", "0.5 0.5 1e999"), "a number in it is larger than"),
+        (POSCAR.replace("0 4.2 0", "4.2 0 0"), "its cell has no volume"),
+        (POSCAR.replace("1 1", "١ ١"), "not a whole POSCAR"),
+        *[
+            (
+                POSCAR.replace("0.5 0.5 0.5", f"0.5 0.5 0.5 {word}"),
+                f"atom 1 has '{re.escape(word)}' after its coordinates",
+            )
+            for word in ("Xx", "Na/K", "Na,K", "Na0.5", "NaK", "Na0.5+K0.5", "chlorine", "É")
+        ],
+        (
+            POSCAR.replace("Direct", "Selective\nDirect").replace(
+                "0 0\n0.5 0.5 0.5", "0 0 T F T\n0 0 .5 F T .TRUE. Xx"
+            ),
+            "atom 1 has 'Xx' after its coordinates",
+        ),
+        (POSCAR.replace("Direct", "Selective dynamics\nDirect"), "not three flags T or F after the coordinates"),
+        (POSCAR.replace("Direct", ""), "line 8 is '', not 'Direct' or 'Cartesian'"),
+        (POSCAR.replace("Direct", "Selective dynamics\n"), "line 9 is '', not 'Direct' or 'Cartesian'"),
         (POSCAR.replace("0.5 0.5 0.5", "0.5 0.5"), "not a whole POSCAR"),
         (POSCAR.replace("0.5 0.5 0.5", "0.5 0.5-0.5"), "not a whole POSCAR"),
         (POSCAR.replace("Direct\n", ""), "not a whole POSCAR|it does not say how"),
@@ -738,10 +785,31 @@ def test_occupancies_of_one_in_dicts(occupancy):
         (changed(**{"@class": "Molecule"}), "is not a pymatgen Structure"),
         (changed(lattice=None), "is not a pymatgen Structure"),
         (changed(sites=None), "is not a pymatgen Structure"),
-        (changed(abc=[0, 0]), "is not a pymatgen Structure"),
-        (changed(abc=["x", 0, 0]), "is not a pymatgen Structure"),
-        (changed(abc=[None, 0, 0]), "NaN or infinity"),
-        (changed(abc=[float("nan"), 0, 0]), "NaN or infinity"),
+        *[
+            (changed(abc=place), "site 3: .* is not three numbers")
+            for place in ([0, 0], ["x", 0, 0], [None, 0, 0], [float("nan"), 0, 0], [0, 10**400, 0], None, "abc")
+        ],
+        *[(changed(abc=[0, 0.5, number]), "site 3: .* is not three numbers") for number in (True, "0.5", "0.2_5")],
+        *[
+            (changed(lattice={"matrix": [[5, 0, 0], [0, number, 0], [0, 0, 5]]}), "lattice vector 1: .* is not three")
+            for number in (True, "5", None, float("inf"), [5])
+        ],
+        (changed(lattice={"matrix": [[5, 0, 0], [0, 5, 0]]}), "is not a pymatgen Structure"),
+        *[
+            (changed(lattice=NACL.lattice.as_dict() | {"pbc": pbc}), "it is not periodic in all directions")
+            for pbc in (False, [True, True, False], [1, 0, 0], None)
+        ],
+        *[
+            (
+                changed(species=[{"element": "Na", "occu": 1, "oxidation_state": state}]),
+                "site 3: its oxidation state is",
+            )
+            for state in ("x", "1", True, [1], float("nan"))
+        ],
+        *[
+            (changed(species=[{"element": "Na", "occu": occupancy}]), "site 3: its occupancy is .*, not a number")
+            for occupancy in ("half", "1", True, None, float("nan"))
+        ],
         (changed(species=[]), r"site 3 is disordered \(no atom\)"),
         (changed(species=[{"element": "Na", "occu": 0.999}]), "site 3 is disordered: its occupancy is 0.999"),
         (
@@ -752,7 +820,6 @@ def test_occupancies_of_one_in_dicts(occupancy):
         (changed(species=[{"element": "X", "oxidation_state": 1, "occu": 1}]), "site 3: 'X' is not an element"),
         (changed(species=[{"element": None, "occu": 1}]), "site 3: None is not an element"),
         (changed(species=[{"element": ["Na"], "occu": 1}]), "site 3: .* is not an element"),
-        (changed(species=[{"element": "Na", "occu": "half"}]), "is not a pymatgen Structure"),
     ],
 )
 def test_bad_dicts(content, message):

@@ -17,6 +17,18 @@ from course_lib.datasets import load_dataset
 from course_lib.id_prop import read_id_prop
 
 NAMES = ("a", "b", "007", "NaN", "größe")
+KINDS = {
+    "C1": "C1.CIF",
+    "c2": "c2.cif.gz",
+    "c3": "c3.mcif",
+    "c4": "c4.json.xz",
+    "c5": "POSCAR-c5",
+    "c6": "c6_CONTCAR",
+    "c7": "CONTCAR_c7.vasp",
+    "CONTCAR_c7": "CONTCAR_c7.vasp",
+    "c8": "c8.cif.txt",
+}
+TWINS = ("t.cif", "t.json", "u.cif", "POSCAR-u", "v.vasp", "v.vasp.gz")
 NACL = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 
 
@@ -24,7 +36,8 @@ NACL = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.7), ["Na", "Cl"], [[0,
 def folder(tmp_path_factory):
     """Hold empty structure files: the table is read before any of them is."""
     folder = tmp_path_factory.mktemp("crystals")
-    for name in (*(f"{name}.cif" for name in NAMES), "POSCAR_a", "c.vasp", "both", "both.cif"):
+    others = ("POSCAR_p", "c.vasp", "both", "both.cif", "c9.xyz")
+    for name in (*(f"{name}.cif" for name in NAMES), *KINDS.values(), *TWINS, *others):
         (folder / name).touch()
     return folder
 
@@ -40,12 +53,15 @@ def write(folder: Path, content: str | bytes) -> Path:
     [
         ("a,1.5\nb,-2\n", ["a", "b"], ["a.cif", "b.cif"], [[1.5], [-2]]),
         (
-            "a.cif,1.5\nPOSCAR_a,2\nc,3\n",
-            ["a.cif", "POSCAR_a", "c"],
-            ["a.cif", "POSCAR_a", "c.vasp"],
+            "a.cif,1.5\nPOSCAR_p,2\nc,3\n",
+            ["a.cif", "POSCAR_p", "c"],
+            ["a.cif", "POSCAR_p", "c.vasp"],
             [[1.5], [2], [3]],
         ),
         ("both.cif,1\n", ["both.cif"], ["both.cif"], [[1]]),
+        ("p,1\n", ["p"], ["POSCAR_p"], [[1]]),
+        *[(f"{one},1\n", [one], [one], [[1]]) for one in (*KINDS.values(), *TWINS)],
+        *[(f"{one},1\n", [one], [file], [[1]]) for one, file in KINDS.items()],
         ("\ufeffa, 1.5 ,+2.\r\n\r\n , , \r\nb,.5,-3E-1", ["a", "b"], ["a.cif", "b.cif"], [[1.5, 2], [0.5, -0.3]]),
         ("a,1\rb,2\r", ["a", "b"], ["a.cif", "b.cif"], [[1], [2]]),  # as an old Macintosh ends lines
         ('"007","1"\n"NaN","0.0"\n', ["007", "NaN"], ["007.cif", "NaN.cif"], [[1], [0]]),
@@ -87,6 +103,9 @@ def test_what_is_read(folder, content, ids, files, targets):
         ('a,1\n"b,2\n', r"line 2: unexpected end of data"),
         ("a,1\nb,2\na,3\n", r"line 3: duplicate id 'a', first in line 1"),
         ("a,1\na.cif,2\n", r"line 2: duplicate id 'a.cif', first in line 1"),
+        ("t,1\n", r"line 1 \(id 't'\): the files t.cif and t.json match. Write the whole name"),
+        ("u,1\n", r"the files POSCAR-u and u.cif match"),
+        ("v,1\n", r"the files v.vasp and v.vasp.gz match"),
         ("both,1\n", r"line 1 \(id 'both'\): the files both and both.cif match. Write the whole name"),
         ("", "is empty"),
         ("\n ,\n", "is empty"),
@@ -103,6 +122,9 @@ def test_what_is_refused_with_its_line(folder, content, message):
         ("a,1\nq,2\n", r"line 2 \(id 'q'\): .*q.cif is missing, .* Add the file or leave out the line"),
         ("7,1\n", r"line 1 \(id '7'\): .* The folder has '007', whose name a spreadsheet may have changed"),
         ("A,1\n", r"The folder has 'a'"),
+        ("c1,1\n", r"The folder has 'C1'"),
+        ("c9,1\n", r"c9.cif is missing, .* By its name, c9.xyz is none of these. Add the file"),
+        ("sub/a,1\n", "is missing"),
         (f"{'x' * 5000},1\n", "is missing"),
         ("..,1\n", "is missing"),
     ],
