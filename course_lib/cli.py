@@ -584,7 +584,7 @@ def _file_names(given: list[str]) -> Iterator[str]:
     for name in given:
         if name == "-":
             lines = (line.strip("\ufeff").replace("\r", "\n").split("\n") for line in _lines_of_input())
-            yield from filter(None, chain.from_iterable(lines))
+            yield from filter(str.strip, chain.from_iterable(lines))
         elif not os.path.exists(name) and set("*?") & set(name):
             # Brackets stand in many names: x[1].cif, where it is missing, is not x1.cif.
             yield from sorted(glob(name.replace("[", "[[]"))) or [name]

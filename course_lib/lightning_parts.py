@@ -16,6 +16,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.plugins import TorchCheckpointIO
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
@@ -154,6 +155,8 @@ def trainer(config: FitConfig, history: History, folder: Path) -> lightning.Trai
     # A graph that stays the same may have parameters that nothing uses. Buffers need no copying around: batch norm
     # computes the same running means in all processes.
     strategy = "auto" if config.n_processes == 1 else DDPStrategy(static_graph=True, forward_sync_buffers=False)
+    # A process that trains alone does so in a SLURM job with several tasks, too.
+    alone = [LightningEnvironment()] if config.n_processes == 1 else []
     with named("the settings accelerator, devices, num_nodes and precision do not work here"):
         return lightning.Trainer(
             accelerator=config.accelerator,
@@ -161,7 +164,7 @@ def trainer(config: FitConfig, history: History, folder: Path) -> lightning.Trai
             num_nodes=config.num_nodes,
             strategy=strategy,
             use_distributed_sampler=False,  # Lightning's uses some crystals twice, to give each process equally many
-            plugins=[WholeFiles()],
+            plugins=[WholeFiles(), *alone],
             precision=config.precision,
             max_epochs=config.epochs,
             callbacks=callbacks,

@@ -386,7 +386,7 @@ def test_file_names_from_input_and_patterns(run, trained, small, monkeypatch):
         ("", "\r\n", "utf-16"),  # with a mark; as Windows PowerShell writes it
         ("\ufeff", "\n", "utf-16-be"),
     ):
-        given = (mark + end.join([*files[:1], "", *files[1:]])).encode(encoding)
+        given = (mark + end.join([*files[:1], "", "  ", *files[1:]])).encode(encoding)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), encoding="utf-8"))
         assert run("predict", "--model", trained, "-")[1] == expected
 

@@ -139,6 +139,14 @@ def test_the_environment_numbers_only_processes_that_train_together(monkeypatch)
     assert started_as() == 0
 
 
+def test_one_task_of_a_job_trains_alone(monkeypatch, tmp_path):
+    for name, value in {"NTASKS": "2", "PROCID": "1", "LOCALID": "1", "NODEID": "0", "JOB_NAME": "some"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    graphs, config = bundled_graphs(40), FitConfig(accelerator="cpu", epochs=1, folder=tmp_path)
+    fit(CGCNN(hidden=8, n_conv=1), graphs, graphs, config)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
 @pytest.mark.parametrize("name", ["RANK", "SLURM_PROCID", "WORLD_SIZE"])
 def test_a_number_of_a_process_that_is_none_is_named(monkeypatch, name):
     monkeypatch.setenv(name, "abc")
