@@ -55,7 +55,8 @@ def read_structure(path: str | os.PathLike, where: str = "") -> Structure:
     """
     path, begin = Path(path), f"{where}: " if where else ""
     if not path.is_file():
-        raise FileNotFoundError(f"{begin}{path} is missing. Add the file or leave it out.")
+        state = "not a file" if path.exists() else "missing"
+        raise FileNotFoundError(f"{begin}{path} is {state}. Add the file or leave it out.")
     try:
         return _reader(path.name)(_text(path))
     except (ValueError, OSError, EOFError, zlib.error, lzma.LZMAError, RecursionError) as error:

@@ -436,6 +436,7 @@ def test_a_missing_file_is_not_another_one(run, trained, small, tmp_path):
         found = [Path(file).name for file in table(output)["file"]]
         assert (code, found) == ((0, expected) if expected else (2, []))
         assert expected or f"{tmp_path / name} is missing" in messages
+    assert f"error: {tmp_path} is not a file." in run("predict", "--model", trained, tmp_path)[2]
 
 
 def test_closed_outputs(trained, small):

@@ -3,6 +3,7 @@
 import gzip
 import io
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 
 import pytest
+from forked import fork, wait
 from local_server import digest
 
 from course_lib import datasets, downloads
@@ -226,6 +228,15 @@ def test_cache_that_cannot_be_written(server, tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(PermissionError, match=r"cannot write to the cache folder.*COURSE_DATA_DIR"):
         download(server.url, digest(server.content), tmp_path / "file" / "folder" / "data.bin")
+
+
+def test_a_full_disk_is_named(server, tmp_path):
+    def fetch() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        with pytest.raises(OSError, match=r"\[Errno 27\] .*file\.bin\.part"):
+            download(server.url, digest(server.content), tmp_path / "file.bin")
+
+    assert wait(fork(fetch)) == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write everywhere")
