@@ -115,8 +115,8 @@ def read_cif(text: str) -> Structure:
     ------
     ValueError
         If the file holds no structure or several, a site is not one whole atom of a certain element, a number is
-        missing or unreadable, the setting of the space group is not certain, two sites share a position, or the atoms
-        contradict the formula in the file.
+        missing or unreadable, the setting of the space group is not certain, two sites share a position, the crystal
+        is modulated or too large, or the atoms contradict multiplicities, the formula or its number in the file.
     """
     from pymatgen.core import Lattice, Structure
 

@@ -223,10 +223,10 @@ def _check_dots(formula: str, where: str) -> None:
     """
     text = "".join(formula.split())
     for dotted in _DOTTED.finditer(text):
-        rest = text[dotted.end() :].split(".")[0]
+        rest = text[dotted.end() :].partition(".")[0]
         elements = set(_SYMBOL.findall(rest))
         again = len(elements) > 1 and not elements.isdisjoint(_SYMBOL.findall(dotted["of"]))
-        before = _SYMBOL.findall(text[: dotted.end("of")].split(".")[-1])
+        before = _SYMBOL.findall(text[: dotted.end("of")].rpartition(".")[2])
         both = len(elements) > 1 and len(set(before)) > 1 and dotted["whole"] != "1"
         none_of_it = re.search("(?<![0-9])0$", rest)  # O1.5(OH)0.5
         if not none_of_it and (again or both or _SOLVENT.match(rest)):

@@ -66,7 +66,8 @@ def read_json_frame(path: Path) -> JSONFrame:
     ------
     ValueError
         If the file is not such a table, ends in the middle or continues after its end, repeats a key or the name of a
-        column, has rows that do not fit the index and the columns, or names a Python module other than pymatgen.
+        column, has rows that are too long or do not fit the index and the columns, or names a Python module other
+        than pymatgen.
     """
     text = _Text(path)
     head = {}

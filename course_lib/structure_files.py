@@ -115,13 +115,14 @@ def read_poscar(text: str) -> Structure:
     Raises
     ------
     ValueError
-        If it is not a POSCAR, its elements are not stated or contradict each other, or it has more lines than atoms.
+        If it is not a POSCAR, a number or symbol is not readable, its elements are not stated or contradict each
+        other, or it has more lines than atoms.
     """
     from pymatgen.core import Structure
 
     lines = text.splitlines()
     try:
-        (scale,) = _numbers_of_poscar([lines[1].split()], 1)[0]
+        scale = _numbers_of_poscar([[lines[1].strip()]], 1).item()  # of several factors, none is left out
         cell = _numbers_of_poscar([line.split() for line in lines[2:5]])
         symbols, counts, at = _species_of_poscar(lines)
         selective = lines[at].strip()[:1] in tuple("sS")
@@ -216,7 +217,7 @@ def structure_from_dict(content: object) -> Structure:
     Raises
     ------
     ValueError
-        If it is something else, or not a crystal of whole atoms.
+        If it is something else, or not a crystal of whole atoms, periodic in three dimensions.
     """
     from pymatgen.core import Element, Species, Structure
 

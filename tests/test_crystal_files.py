@@ -710,6 +710,7 @@ def test_poscar(text):
             for number in ("0.2_5", "nan", "inf", "0x1", "٣", "½", "1e")
         ],
         (POSCAR.replace("1.0", "1_0"), r"not a whole POSCAR \('1_0' is not a number"),
+        (POSCAR.replace("1.0", "1.0 1.0 2.0"), r"not a whole POSCAR \('1.0 1.0 2.0' is not a number"),
         (POSCAR.replace("1.0", ""), "not a whole POSCAR"),
         (POSCAR.replace("4.2 0 0", "4_2 0 0"), r"not a whole POSCAR \('4_2' is not a number"),
         (POSCAR.replace("1.0", "0"), "its cell has no volume"),
