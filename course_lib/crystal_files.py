@@ -77,9 +77,9 @@ def stream_files(path: Path) -> Stream:
     """
     if path.is_dir():
         return _stream_folder(path / "id_prop.csv")
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         return _stream_folder(path)
-    if path.name.endswith((".json", ".json.gz")):
+    if path.name.lower().endswith((".json", ".json.gz")):
         return stream_json(path)
     raise ValueError(
         f"cannot read {str(path)!r}: give a folder with id_prop.csv and structure files, its CSV file, or a JSON file."

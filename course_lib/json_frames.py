@@ -193,7 +193,7 @@ class _Text:
 
 def _pieces(path: Path) -> Iterator[str]:
     """Yield the text of the file piece by piece."""
-    open_text = gzip.open if path.suffix == ".gz" else open
+    open_text = gzip.open if path.suffix.lower() == ".gz" else open
     with open_text(path, "rt", encoding="utf-8-sig") as file:
         while piece := file.read(_BLOCK):
             yield piece

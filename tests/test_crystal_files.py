@@ -862,6 +862,14 @@ def test_columns_that_are_not_numbers(frame, cells, message):
         load_dataset(frame(["a", "b"], y=cells))
 
 
+@pytest.mark.parametrize("name", ["A.JSON", "a.json.GZ", "ID_PROP.CSV"])
+def test_extensions_in_capitals(frame, tmp_path, name):
+    content = frame(["a"], y=[1]).read_bytes()
+    NACL.to(filename=str(tmp_path / "a.cif"))
+    (tmp_path / name).write_bytes({"V": b"a,1", "Z": gzip.compress(content)}.get(name[-1], content))
+    assert load_dataset(tmp_path / name)["formula"].tolist() == ["NaCl"]
+
+
 def test_text_beside_numbers_is_no_target(frame):
     df = load_dataset(frame(["a", "b"], y=[1, 2], icsd=["1", "2"], note=[None, "x"]))
     assert df.attrs["targets"] == ["y"]
