@@ -666,12 +666,13 @@ def test_runs_on_other_data_with_other_settings_and_unwanted_ones_are_dropped(sm
         asdict(wanted) | made | {"configuration": {"epochs": 9, "task_weights": (1.0, 0.5)}},
         asdict(wanted) | made,
         asdict(Run(TARGET, "cgcnn", "random", 2)) | made,
+        asdict(wanted) | made | {"data_sha256": "another"},
     ]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert records.keep(path, [wanted], current) == {wanted}
     assert path.read_text() == json.dumps(lines[2]) + "\n"
     dropped = path.with_name("study_small.jsonl.dropped").read_text().splitlines()
-    assert dropped == [json.dumps(lines[k]) for k in (0, 1, 3)], "they may have taken hours"
+    assert dropped == [json.dumps(lines[k]) for k in (0, 1, 3, 4)], "they may have taken hours"
 
 
 def test_results_of_some_methods_on_one_target(small):

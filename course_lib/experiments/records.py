@@ -218,11 +218,11 @@ def keep(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
         same = record["data_sha256"] == sha256 and record["configuration"] == _as_json(configuration(run))
         # Runs from before hashes were recorded are kept: nothing says which code made them.
         same = same and record.get("code_sha256") in (None, code_of(run.method))
-        if same and run in wanted and run not in runs:
+        if not (same and run in wanted):
+            dropped.append(line)
+        elif run not in runs:
             runs.add(run)
             kept.append(line)
-        elif run not in runs:
-            dropped.append(line)
     if dropped:
         beside = path.with_name(f"{path.name}.dropped")
         with beside.open("a", encoding="utf-8") as file:
