@@ -611,9 +611,10 @@ plot_errors(runs, "eV/atom")
 # %% [markdown]
 # Are the differences more than luck? Some folds are hard for every model, so we compare on equal terms: on the same
 # test crystals, the error of CGCNN minus that of the forest, averaged over the seeds. That gives five differences,
-# one per fold, and a *confidence interval* for their mean. In 95 % of all studies made like this one, such an
-# interval holds the true difference. The folds share training crystals, which makes the plain interval too narrow;
-# this one is corrected for that {cite:p}`nadeau2003inference`. All numbers are in eV/atom.
+# one per fold, and a *confidence interval* for their mean, on each kind of folds. In at least 95 % of all studies made
+# like this one, both intervals hold the true differences; so each has 97.5 %. The folds share training crystals, which
+# makes the plain interval too narrow; this one is corrected for that {cite:p}`nadeau2003inference`. All numbers are in
+# eV/atom.
 
 # %%
 from course_lib.experiments.analysis import summarize_differences

@@ -365,8 +365,8 @@ plot_errors(runs, "eV/atom")
 
 # %% [markdown]
 # The dots overlap, so we compare on the same test crystals again. Five methods are compared with intermediate fusion
-# on each test, so each interval is one of $1 - 0.05/5 = 99$ % (Bonferroni's correction, notebook 2), in the figure and
-# in the table.
+# on two tests. These are ten comparisons, so each interval has the level $1 - 0.05/10 = 99.5$ % (Bonferroni's correction,
+# notebook 2), in the figure and in the table.
 
 # %% mystnb={"image": {"alt": "Difference in mean absolute error to intermediate fusion on the same test crystals, for the five other methods on both kinds of folds: one dot per fold, mean and corrected interval, and a line at zero. The forest is far worse; those of CGCNN, early and late fusion reach to both sides of zero on new formulas; on random folds early fusion is a little behind on every fold."}}
 from course_lib.teaching.figures.results import plot_paired_differences
@@ -413,7 +413,7 @@ measured(
 #
 # - **Against the forest** intermediate fusion wins, as all networks do.
 # - **Against early and late fusion** no difference is shown, on either test. Their order may be chance. (Early fusion
-#   is behind on every random fold. A single interval of 95 % would call that shown; one of 99 % does not.)
+#   is behind on every random fold. A single interval of 95 % would call that shown; one of 99.5 % does not.)
 # - **Attention fusion** is shown to be worse, on both tests. These runs do not say why: it differs from early fusion in
 #   more than the weights. An *ablation* would tell: the same network with both weights fixed at one half. (Notebook 5
 #   has one of another network.)

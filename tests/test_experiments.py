@@ -149,6 +149,11 @@ def test_the_more_methods_are_compared_the_higher_the_level_of_each_interval():
     row = summarize_differences(results, "b").loc[("random", "a")]
     differences = np.array([0.75, -1.0])
     assert (row["low"], row["high"]) == pytest.approx(corrected_interval(differences, 1 - 0.05 / 2))
+    on_both_splits = pd.concat([results, results.assign(split="formula")])
+    row = summarize_differences(on_both_splits, "b").loc[("random", "a")]
+    assert (row["low"], row["high"]) == pytest.approx(corrected_interval(differences, 1 - 0.05 / 4))
+    expected = detectable_difference(differences, 1 - 0.05 / 4)
+    assert detectable_differences(on_both_splits, "b")[("random", "a")] == pytest.approx(expected)
     row = summarize_differences(results, "b", 0.95).loc[("random", "a")]
     assert (row["low"], row["high"]) == pytest.approx(corrected_interval(differences))
 

@@ -9,7 +9,7 @@ import pytest
 from course_lib.experiments import provenance
 from course_lib.experiments.provenance import code_sha256
 
-NETWORK = '"""A network."""\nfrom package.layers import double\n\n\ndef predict(x):\n    return double(x) + 1\n'
+NETWORK = '"""A network."""\nfrom package.files import x\nfrom package.layers import double\n\n\ndef predict(x):\n    return double(x) + 1\n'
 LAYERS = """import math
 
 
@@ -28,6 +28,7 @@ def package(tmp_path):
     (folder / "network.py").write_text(NETWORK)
     (folder / "layers.py").write_text(LAYERS)
     (folder / "other.py").write_text("x = 1\n")
+    (folder / "files.py").write_text("x = 1\n")
     return folder
 
 
@@ -42,6 +43,7 @@ def package(tmp_path):
         ("layers.py", "ValueError", "TypeError", False),
         ("network.py", "double(x) + 1", "(double(x)\n            + 1)", True),
         ("other.py", "1", "2", True),  # not imported
+        ("files.py", "1", "2", True),  # imported, but it only stores
     ],
 )
 def test_the_hash_is_that_of_the_code(package, file, old, new, same):

@@ -137,19 +137,16 @@ def summarize_differences(runs: pd.DataFrame, reference: str, level: float | Non
     runs, reference
         As for `paired_differences`.
     level : float, optional
-        Confidence level of each interval; if None, `level_of_each` of the number of methods that are compared with the
-        reference.
+        Confidence level of each interval; if None, `level_of_each` of the number of rows.
 
     Returns
     -------
     DataFrame
         Indexed by ``split`` and ``method``; columns ``mean``, ``low`` and ``high`` (see `corrected_interval`).
     """
-    level = _level(runs, level)
-    rows = {
-        key: (values.mean(), *corrected_interval(values, level, ratio))
-        for key, values, ratio in _by_method(runs, reference)
-    }
+    compared = [*_by_method(runs, reference)]
+    level = level_of_each(len(compared)) if level is None else level
+    rows = {key: (values.mean(), *corrected_interval(values, level, ratio)) for key, values, ratio in compared}
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
     table.index = pd.MultiIndex.from_tuples(table.index, names=["split", "method"])
     return table
@@ -157,14 +154,10 @@ def summarize_differences(runs: pd.DataFrame, reference: str, level: float | Non
 
 def detectable_differences(runs: pd.DataFrame, reference: str, level: float | None = None) -> pd.Series:
     """Return the `detectable_difference` of each row of `summarize_differences`, which takes the same arguments."""
-    level = _level(runs, level)
-    found = {key: detectable_difference(values, level, ratio) for key, values, ratio in _by_method(runs, reference)}
+    compared = [*_by_method(runs, reference)]
+    level = level_of_each(len(compared)) if level is None else level
+    found = {key: detectable_difference(values, level, ratio) for key, values, ratio in compared}
     return pd.Series(found, name="detectable").rename_axis(["split", "method"])
-
-
-def _level(runs: pd.DataFrame, level: float | None) -> float:
-    """Return the level of each interval where all methods but one are compared with that one."""
-    return level_of_each(max(runs["method"].nunique() - 1, 1)) if level is None else level
 
 
 def _by_method(runs: pd.DataFrame, reference: str) -> Iterator[tuple[tuple[str, str], np.ndarray, float | None]]:

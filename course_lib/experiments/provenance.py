@@ -12,6 +12,9 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent.parent
 
+CHANGES_NO_RESULT = frozenset({"files", "graph_files", "validation"})
+"""Modules that store what they are given, or refuse it: their code may change, and recorded runs still count."""
+
 
 @cache
 def git_commit() -> str | None:
@@ -38,7 +41,8 @@ def code_sha256(modules: Iterable[str], package: Path = PACKAGE) -> str:
 
     The modules may be outside the package, such as that of a network of your own; what they import outside does not
     count. Comments, docstrings, the texts of errors and the layout of the lines do not count, because they change no
-    result. Nor does the ``__init__.py`` of a package, which names all of its modules, whichever is used.
+    result; nor do the modules of `CHANGES_NO_RESULT`, nor the ``__init__.py`` of a package, which names all of its
+    modules, whichever is used.
 
     Parameters
     ----------
@@ -85,7 +89,9 @@ def _imported(tree: ast.Module, package: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             # `from course_lib import graphs` names a module, `from course_lib.graphs import batch` something in one.
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    files = {name: _file(name, package) for name in names if name.split(".")[0] == package.name}
+    counted = {name for name in names if name.split(".")[0] == package.name}
+    counted -= {f"{package.name}.{module}" for module in CHANGES_NO_RESULT}
+    files = {name: _file(name, package) for name in counted}
     return {name for name, file in files.items() if file.is_file() and file.name != "__init__.py"}
 
 

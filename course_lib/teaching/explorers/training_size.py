@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from course_lib.experiments.analysis import summarize_differences, training_set_size
+from course_lib.experiments.analysis import level_of_each, summarize_differences, training_set_size
 from course_lib.methods import LABELS
 from course_lib.teaching.explorers.explorer import Choice, Explorer, Frame
 from course_lib.teaching.explorers.layers import Layer, picture
@@ -37,13 +37,14 @@ def training_size_explorer(runs: pd.DataFrame, reference: str, unit: str = "eV/a
     """
     runs = runs.assign(size=training_set_size(runs).round().astype(int))
     splits, sizes = list(runs["split"].unique()), sorted(runs["size"].unique())
+    level = level_of_each(len(splits) * len(sizes) * max(runs["method"].nunique() - 1, 1))
     summaries = {}
     for split in splits:
         for size in sizes:
             of_size = runs[(runs["split"] == split) & (runs["size"] == size)]
             if of_size.empty:
                 raise ValueError(f"there are no {split} runs with {size} training crystals. Choose runs of one study.")
-            summaries[split, size] = summarize_differences(of_size, reference).xs(split)
+            summaries[split, size] = summarize_differences(of_size, reference, level).xs(split)
     # From one end of all intervals to the other, so that the axis stays as it is from size to size.
     ends = pd.concat(summaries)[["low", "high"]].stack()
     limits = (min(ends.min(), 0.0), max(ends.max(), 0.0))

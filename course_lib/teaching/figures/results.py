@@ -238,7 +238,7 @@ def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> 
     _label_sides(panels, name)
     panels[-1].set_xlabel(
         with_unit(f"mean absolute error minus that of {name}", unit)
-        + f"\ndots: folds (mean over seeds); diamond and bar: {mean_and_interval(len(others))}",
+        + f"\ndots: folds (mean over seeds); diamond and bar: {mean_and_interval(len(summary))}",
         labelpad=20,
     )
     return figure
