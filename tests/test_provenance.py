@@ -9,7 +9,14 @@ import pytest
 from course_lib.experiments import provenance
 from course_lib.experiments.provenance import code_sha256
 
-NETWORK = '"""A network."""\nfrom package.files import x\nfrom package.layers import double\n\n\ndef predict(x):\n    return double(x) + 1\n'
+NETWORK = '''"""A network."""
+from package.files import x
+from package.layers import double
+
+
+def predict(x):
+    return double(x) + 1
+'''
 LAYERS = """import math
 
 
