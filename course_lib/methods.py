@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BOTH_SPLITS = ("random", "formula")
 """The kinds of folds on which methods are set side by side."""
 
+TUNED_ARGUMENTS = frozenset({"dropout"})
+"""Arguments of networks that are tuned like settings."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -115,9 +118,9 @@ class Method:
 
     @property
     def tuned_settings(self) -> dict:
-        """Its settings and, where it has one, the dropout of its network, which is tuned as well."""
+        """Its settings and those arguments of its network that are tuned as well."""
         arguments = {} if self.network is None else self.network.arguments
-        return self.settings | {name: value for name, value in arguments.items() if name == "dropout"}
+        return self.settings | {name: value for name, value in arguments.items() if name in TUNED_ARGUMENTS}
 
     @property
     def reads_pretrained(self) -> bool:

@@ -806,13 +806,19 @@ def test_results_of_this_code_or_unknown_code_are_kept(tmp_path, monkeypatch, ch
 
 
 def test_hash_covers_the_arguments_and_the_trunk_of_a_network(monkeypatch):
-    before = records.code_of("early_fusion")
-    records.code_of.cache_clear()
-    method = METHODS["early_fusion"]
-    monkeypatch.setitem(
-        METHODS, "early_fusion", replace(method, network=replace(method.network, arguments={"dropout": 0.4}))
-    )
-    assert records.code_of("early_fusion") != before
+    method, run = METHODS["early_fusion"], Run(TARGET, "early_fusion", "formula", 0)
+    before = records.code_of("early_fusion"), records.configuration(run)
+
+    def with_arguments(**arguments):
+        records.code_of.cache_clear()
+        network = replace(method.network, arguments=arguments)
+        monkeypatch.setitem(METHODS, "early_fusion", replace(method, network=network))
+        return records.code_of("early_fusion"), records.configuration(run)
+
+    assert with_arguments(embedding=8)[0] != before[0]
+    code, configuration = with_arguments(dropout=0.4)  # tuned like a setting: the tuning itself still counts
+    assert code == before[0]
+    assert configuration == before[1] | {"dropout": 0.4}
     assert records._modules(METHODS["alignn_early_fusion"].network) == {
         "course_lib.models.fusion", "course_lib.models.alignn",
     }  # fmt: skip

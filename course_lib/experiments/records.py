@@ -6,6 +6,7 @@ import hashlib
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from math import nan
 from pathlib import Path
@@ -17,7 +18,7 @@ from course_lib.experiments.protocol import LEFT_OUT, SPLITS, TUNING
 from course_lib.experiments.provenance import code_sha256
 from course_lib.experiments.studies import Run
 from course_lib.files import CHECKSUM, locked, with_checksum, without_checksum, write_atomically
-from course_lib.methods import METHODS, Network
+from course_lib.methods import METHODS, TUNED_ARGUMENTS, Network
 from course_lib.validation import named
 
 RESULTS = DATA / "results"
@@ -39,12 +40,16 @@ def results_file(dataset: str, study: str) -> Path:
 
 @cache
 def code_of(method: str) -> str:
-    """Return the hash of the code that the results of a method depend on, and of the arguments that make it."""
+    """Return the hash of the code that the results of a method depend on, and of the arguments that make it.
+
+    Arguments that are tuned are part of the `configuration` instead: the tuning itself was run without the best ones.
+    """
     network, learner = METHODS[method].network, METHODS[method].learner
     if network is None:
         made_by, own = learner, {learner.module, "course_lib.features"}
     else:
-        made_by, own = network, {*_modules(network), "course_lib.training"}
+        untuned = {name: value for name, value in network.arguments.items() if name not in TUNED_ARGUMENTS}
+        made_by, own = replace(network, arguments=untuned), {*_modules(network), "course_lib.training"}
     code = code_sha256(own | {"course_lib.composition"})
     return hashlib.sha256(f"{code} {made_by}".encode()).hexdigest()
 
@@ -57,7 +62,7 @@ def _modules(network: Network) -> set[str]:
 
 def configuration(run: Run) -> dict:
     """Return all that differs from the defaults: the settings of the method, and of the run."""
-    return METHODS[run.method].settings | dict(run.settings)
+    return METHODS[run.method].tuned_settings | dict(run.settings)
 
 
 def load_results(
