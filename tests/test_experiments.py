@@ -352,6 +352,18 @@ def test_negative_transfer_keeps_the_order_of_the_targets_and_counts_no_ties():
     assert tuple(got.loc[("gat", "gap", "random"), ["low", "high"]]) == pytest.approx(expected)
 
 
+def test_negative_transfer_needs_every_seed_of_both():
+    runs = table({name: [1.0] * 4 for name in ("gat", "multitask_gat", "megnet", "multitask_megnet")})
+    lacking = runs.drop(index=runs.index[(runs["method"] == "multitask_gat") & (runs["seed"] == 1)][1:])
+    message = r"multitask_gat or gat has no run for split 'random', fold 1, seed 1\."
+    with pytest.raises(ValueError, match=message):
+        negative_transfer(lacking.assign(target="gap"))
+    on_both = pd.concat([runs, runs.assign(split="formula")]).assign(target="gap")
+    on_both["mae"] += 0.1 * on_both["fold"] * on_both["method"].eq("gat")
+    got = negative_transfer(on_both).loc[("gat", "gap", "formula"), ["low", "high"]]
+    assert tuple(got) == pytest.approx(corrected_interval(np.array([0.0, -0.1]), 1 - 0.05 / 4))
+
+
 def test_task_correlation_is_that_of_scipy():
     rng = np.random.default_rng(0)
     x = rng.normal(size=400)

@@ -428,7 +428,7 @@ def negative_transfer(runs: pd.DataFrame) -> pd.DataFrame:
         Indexed by ``trunk``, ``target`` and ``split``; ``mean``, ``low`` and ``high`` of the error of the multi-task
         network minus that of the twin (`summarize_differences`), in the target's unit: positive is negative transfer.
         ``share_worse`` is the share of the training runs in which the multi-task network was worse. The level of
-        the intervals is `level_of_each` of the number of trunks and targets.
+        the intervals is `level_of_each` of the number of rows.
 
     Raises
     ------
@@ -436,14 +436,16 @@ def negative_transfer(runs: pd.DataFrame) -> pd.DataFrame:
         If a network lacks a run that its twin has.
     """
     rows = []
-    level = level_of_each(len(twins()) * runs["target"].nunique())
+    level = level_of_each(len(twins()) * runs["target"].nunique() * runs["split"].nunique())
     for multi, trunk in twins().items():
         for target, group in runs[runs["method"].isin([trunk, multi])].groupby("target", sort=False):
             summary = summarize_differences(group, trunk, level).xs(multi, level="method")
             errors = group.pivot(index=["split", "fold", "seed"], columns="method", values="mae")
             if errors.isna().any(axis=None):
-                run = errors.index[errors.isna().any(axis=1)][0]
-                raise ValueError(f"{multi} or {trunk} has no run for split, fold and seed {run}. Run the missing one.")
+                split, fold, seed = errors.index[errors.isna().any(axis=1)][0]
+                raise ValueError(
+                    f"{multi} or {trunk} has no run for split {split!r}, fold {fold}, seed {seed}. Run the missing one."
+                )
             worse = (errors[multi] > errors[trunk]).groupby(level="split").mean()
             rows.append(summary.assign(share_worse=worse, trunk=trunk, target=target).reset_index())
     return pd.concat(rows).set_index(["trunk", "target", "split"])

@@ -222,7 +222,7 @@ def plot_negative_transfer(runs: pd.DataFrame, labels: Mapping[str, tuple[str, s
     panels[0, 0].set_yticks(range(len(rows)), [f"{LABELS[trunk]}, {folds_title(split)}" for trunk, split in rows])
     figure.supxlabel(
         "error of the multi-task network minus that of its single-task twin\n"
-        f"dots: training runs; diamond and bar: {mean_and_interval(len(twins()) * runs['target'].nunique())}",
+        f"dots: training runs; diamond and bar: {mean_and_interval(len(table))}",
         fontsize=10,
     )
     return figure
