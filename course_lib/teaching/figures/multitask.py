@@ -13,7 +13,7 @@ from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from course_lib.experiments.analysis import negative_transfer
-from course_lib.methods import LABELS, twins
+from course_lib.methods import LABELS
 from course_lib.teaching.figures.results import mean_and_interval
 from course_lib.teaching.figures.schematics import STRUCTURE, draw_arrow, draw_box, inch_canvas
 from course_lib.teaching.figures.style import (
