@@ -580,16 +580,10 @@ from course_lib.teaching.figures.hybrids import plot_comparisons
 plot_comparisons(by_fold, "eV/atom", RATIO)
 
 # %%
-from course_lib.experiments.analysis import corrected_interval, detectable_difference
+from course_lib.experiments.primary import summarize_comparisons
 
-summary = []
-for label, values in by_fold.items():
-    low, high = corrected_interval(values.to_numpy(), LEVEL, RATIO)
-    detectable = detectable_difference(values.to_numpy(), LEVEL, RATIO)
-    summary.append((label.replace("\n", " "), values.mean(), low, high, detectable))
-columns = ["comparison", "mean", "low", "high", "detectable"]
-summary = pd.DataFrame(summary, columns=columns).set_index("comparison")
-summary["verdict"] = np.where(summary["high"] < 0, "shown better", "not shown")
+summary = summarize_comparisons(by_fold, RATIO)
+summary.index = [label.replace("\n", " ") for label in summary.index]
 assert (summary["mean"] < 0).all()
 assert (summary["verdict"].iloc[:2] == "shown better").all()
 assert (summary["verdict"].iloc[2:] == "not shown").all()
