@@ -729,7 +729,7 @@ def test_bars_that_are_met_and_missed(ours):
         "median volume ratio, distance from 1",
         "their mean absolute difference (eV/atom)",
         "formation energies that were compared",
-        "mean absolute difference of the gaps (eV)",
+        "mean absolute difference of the gaps, but for those without Gamma there (eV)",
         "rows computed again with finer settings",
         "compounds of Ti and Cu computed again with spin",
     }
