@@ -684,6 +684,7 @@ def test_checks_are_read_and_summed_up(ours, tmp_path):
         ours,
         {"kind": "finer", "id": "rocksalt-Ga-P", "formation_energy": 0.004, "gap": 0.0},
         {"kind": "finer", "id": "rocksalt-Ca-O", "formation_energy": -0.008, "gap": -0.1},
+        {"kind": "finer", "id": "rocksalt-Nb-C", "formation_energy": 1.0, "gap": 0.0},  # an outlier, not drawn
         {"kind": "spin", "id": "rocksalt-Ga-P", "energy": -0.3, "moment": 2.0},
         {"kind": "spin", "id": "rocksalt-Ca-O", "energy": 0.001, "moment": 0.0},
         {"kind": "volumes", "id": "rocksalt-Ca-O", "energy": 4.0, "recorded": 4.04, "plain": 3.96, "coarse": None},

@@ -69,6 +69,7 @@ LOOKED_AT = {
     "rocksalt-Nb-C": "not our k-mesh, which makes 9 meV/atom; NbC and ZrC differ equally in all their structures, so "
     "probably the PAW data sets, in bonds of Nb and Zr with carbon",
     "cscl-Nb-C": "as for rocksalt-Nb-C",
+    "cscl-Ir-Sc": "partly our k-mesh: with a denser one, at 800 eV, 22 meV/atom less; what is left is below the limit",
 }
 """What was found for outliers without an obstacle; ``check finer`` tries them with better settings."""
 
@@ -260,7 +261,7 @@ def check_report(checks: dict[str, pd.DataFrame]) -> dict:
     """Return what `main` records of the checks: in eV/atom, eV, Bohr magnetons, and percent of a lattice constant."""
     report = {}
     if "finer" in checks:
-        finer = checks["finer"]
+        finer = checks["finer"].drop(index=LOOKED_AT, errors="ignore")  # which were not drawn at random
         report["finer"] = {
             "formation_energy": statistics(finer["formation_energy"]),
             "band_gap": statistics(finer["gap"]),
