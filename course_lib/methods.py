@@ -249,17 +249,13 @@ METHODS: dict[str, Method] = {
         "hybrid",
         Network(_CHEMISTRY, "ChemicalCGCNN"),
         settings=_CGCNN,
+        compared=(),
     ),
     "cgcnn_atoms": Method(
-        "CGCNN with chemical atoms",
-        "hybrid",
-        _only("atoms"),
-        settings=_CGCNN,
-        tuned_as="cgcnn_chemistry",
-        compared=("formula",),
+        "CGCNN with chemical atoms", "hybrid", _only("atoms"), settings=_CGCNN, tuned_as="cgcnn_chemistry", compared=()
     ),
     "cgcnn_radii": Method(
-        "CGCNN with radii", "hybrid", _only("radii"), settings=_CGCNN, tuned_as="cgcnn_chemistry", compared=("formula",)
+        "CGCNN with radii", "hybrid", _only("radii"), settings=_CGCNN, tuned_as="cgcnn_chemistry", compared=()
     ),
     "cgcnn_electronegativity": Method(
         "CGCNN with electronegativity",
@@ -267,42 +263,52 @@ METHODS: dict[str, Method] = {
         _only("electronegativity"),
         settings=_CGCNN,
         tuned_as="cgcnn_chemistry",
-        compared=("formula",),
+        compared=(),
     ),
     "alignn_chemistry": Method(
         "ALIGNN with chemistry",
         "hybrid",
         Network(_CHEMISTRY, "ChemicalALIGNN", _SMALL_ALIGNN),
         settings=_ALIGNN,
+        compared=(),
     ),
     "alignn_early_fusion": Method(
         "early fusion on ALIGNN",
         "hybrid",
         Network(_FUSION, "EarlyFusion", {"trunk": _small_alignn()}),
         settings=_ALIGNN,
+        compared=(),
     ),
     "kernel_ridge_composition": Method(
-        "kernel ridge on composition", "composition", learner=_kernel_ridge("composition")
+        "kernel ridge on composition", "composition", learner=_kernel_ridge("composition"), compared=()
     ),
     "kernel_ridge_structure": Method(
-        "kernel ridge on environments", "structure", learner=_kernel_ridge("environments")
+        "kernel ridge on environments", "structure", learner=_kernel_ridge("environments"), compared=()
     ),
-    "kernel_ridge": Method("kernel ridge on both", "hybrid", learner=_kernel_ridge(*_BOTH)),
-    "boosting_composition": Method("boosting on composition", "composition", learner=_boosting("composition")),
-    "boosting_structure": Method("boosting on environments", "structure", learner=_boosting("environments")),
-    "boosting": Method("boosting on both", "hybrid", learner=_boosting(*_BOTH)),
-    "embedding": Method("kernel ridge on pretrained embedding", "structure", learner=_kernel_ridge("embedding")),
+    "kernel_ridge": Method("kernel ridge on both", "hybrid", learner=_kernel_ridge(*_BOTH), compared=()),
+    "boosting_composition": Method(
+        "boosting on composition", "composition", learner=_boosting("composition"), compared=()
+    ),
+    "boosting_structure": Method(
+        "boosting on environments", "structure", learner=_boosting("environments"), compared=()
+    ),
+    "boosting": Method("boosting on both", "hybrid", learner=_boosting(*_BOTH), compared=()),
+    "embedding": Method(
+        "kernel ridge on pretrained embedding", "structure", learner=_kernel_ridge("embedding"), compared=()
+    ),
     "embedding_composition": Method(
         "kernel ridge on embedding and composition",
         "hybrid",
         learner=_kernel_ridge("embedding", "composition"),
+        compared=(),
     ),
     "pretrained_references": Method(
         "pretrained energy and references",
         "structure",
         learner=_delta_learning(name="references_alone"),
+        compared=(),
     ),
-    "delta_learning": Method("delta learning", "hybrid", learner=_delta_learning(*_BOTH)),
+    "delta_learning": Method("delta learning", "hybrid", learner=_delta_learning(*_BOTH), compared=()),
     "late_fusion": Method("late fusion", "hybrid", blends=("random_forest", "cgcnn")),
     "alignn_kernel_ridge": Method("ALIGNN and kernel ridge", "hybrid", blends=("kernel_ridge", "alignn")),
     "three_blended": Method("three blended", "hybrid", blends=("kernel_ridge", "cgcnn_chemistry", "alignn")),
