@@ -139,3 +139,18 @@ print("Everything is installed." if missing.empty else missing["fix"].to_string(
 #
 # Composition features: {cite:t}`ward2016magpie`. Crystal graph networks: {cite:t}`xie2018cgcnn`. How such models
 # are compared: {cite:t}`dunn2020matbench`.
+#
+# ## A quest
+#
+# Our crystals include magnesium oxide, MgO, in several structures. The expert who reads the formula gives one number
+# for all of them. She chooses it so that the largest of her errors is as small as possible. How large is that error?
+
+# %%
+oxide = crystals[crystals["formula"] == "MgO"]
+print(oxide["formation_energy_per_atom"].round(3).to_string())
+largest_error = ...  # your answer, in eV/atom
+
+# %%
+from course_lib.teaching.checkers.quests import check_quest_0
+
+check_quest_0(largest_error, crystals)

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from course_lib.datasets import load_dataset
 from course_lib.teaching import checkers
 from course_lib.teaching.checkers.declarative import Choose, Judge, Number
 from course_lib.teaching.checkers.feedback import Hint
+from course_lib.teaching.checkers.quests import largest_error
 
 CHECKS = {
     name: check
@@ -29,6 +31,7 @@ PARTS = [
     for part, given in zip(check.on_page, ANSWERS[name]["parts"], strict=True)
 ]
 NUMBERS = [(part, given) for _, part, given in PARTS if isinstance(part, Number)]
+NUMBERS.append((largest_error(load_dataset("pbe_prototypes")), ANSWERS["check_quest_0"]["parts"][0]))
 
 
 def told(part: Number, value: float) -> str | None:
@@ -53,7 +56,7 @@ def on_the_page(given: dict, value: float) -> str | None:
 
 
 def test_every_statement_and_number_is_given():
-    assert set(ANSWERS) == {*CHECKS, "check_report"}
+    assert set(ANSWERS) == {*CHECKS, "check_report", "check_quest_0"}
     assert sum(isinstance(part, Choose) for _, part, _ in PARTS) >= 20
     assert sum(isinstance(part, Judge) for _, part, _ in PARTS) >= 7
     assert len(NUMBERS) >= 12

@@ -217,6 +217,7 @@ def made_up(**worse_by) -> pd.DataFrame:
 
 
 RUNS = made_up(random_forest=0.2, cgcnn=0.01, early_fusion=0.0, late_fusion=0.0, megnet=0.0)
+OXIDES = pd.DataFrame({"formula": ["MgO"] * 3 + ["CaO"], "formation_energy_per_atom": [-1.2, -1.1, -0.6, -3.0]})
 BOARD = pd.DataFrame({"mp_e_form (eV/atom)": [0.02, 0.03, 0.1]}, index=["ALIGNN", "CGCNN v2019", "RF-SCM/Magpie"])
 RIGHT = {
     "A": ("early_fusion", "holds and fits"), "B": ("alignn", "large data"), "C": ("late_fusion", "no new training"),
@@ -1358,6 +1359,22 @@ CASES: dict[str, Case] = {
     "check_yourself_8": questions(13.4, "b", "a", "c"),
     "check_yourself_9": questions(5, "b", "a", "c"),
     "check_yourself_10": questions("c", "b", "b", "c"),
+    "check_quest_0": Case(
+        right=((0.3,), (np.float32(0.301),)),
+        wrong={
+            "range": ((0.6,), "how far apart"),
+            "mean": ((1.1 / 3,), "say the mean"),
+            "median": ((0.5,), "say the median"),
+            "mean error": ((0.2,), "a mean error"),
+            "spread": ((np.std([-1.2, -1.1, -0.6]),), "standard deviation"),
+            "energy": ((-1.1,), "That is an energy"),
+            "unit": ((300,), "in meV/atom"),
+            "sign": ((-0.3,), "negative"),
+            "some other": ((3.0,), "3 is not right"),
+        },
+        unfinished=((...,),),
+        given=(OXIDES,),
+    ),
     "check_quest_1": Case(
         right=((6,), (np.int64(6),)), wrong={"some other": ((5,), "5 is not right")}, unfinished=((...,),)
     ),

@@ -18,8 +18,9 @@ import nbformat
 import numpy as np
 from sphinx.application import Sphinx
 
+from course_lib.datasets import load_dataset
 from course_lib.teaching import checkers
-from course_lib.teaching.checkers import capstone
+from course_lib.teaching.checkers import capstone, quests
 from course_lib.teaching.checkers.declarative import Choose, Judge, Number
 
 STUDY = Path(__file__).resolve().parent.parent / "notebooks" / "ex9_your_own_question.ipynb"
@@ -28,7 +29,7 @@ _NOT_YET = "Not yet. Work it out once more; the checker in the notebook says mor
 
 def answers() -> dict[str, dict]:
     """Return what the page asks for, by the checker's name: ``parts`` that need no Python, and what it ``shows``."""
-    found = {"check_report": _report(nbformat.read(STUDY, as_version=4))}
+    found = {"check_report": _report(nbformat.read(STUDY, as_version=4)), "check_quest_0": _of_crystals()}
     for module in pkgutil.iter_modules(checkers.__path__):
         for name, check in vars(importlib.import_module(f"{checkers.__name__}.{module.name}")).items():
             if name.startswith("check_") and (parts := getattr(check, "on_page", ())):
@@ -48,6 +49,13 @@ def _report(study: nbformat.NotebookNode) -> dict:
     legend = f"True or false, by the interval of this page, from {low:g} to {high:g}, with a claim of {claimed:g}?"
     shows = capstone.check_report(judge.right, (mean, low, high), claimed).message
     return {"parts": [_as_json(judge) | {"legend": legend}], "shows": shows}
+
+
+def _of_crystals() -> dict:
+    """Return the quest of notebook 0, whose answer depends on the bundled crystals."""
+    crystals = load_dataset("pbe_prototypes")
+    number = quests.largest_error(crystals)
+    return {"parts": [_as_json(number)], "shows": quests.check_quest_0(number.right, crystals).message}
 
 
 def _as_json(part: Judge | Choose | Number) -> dict:

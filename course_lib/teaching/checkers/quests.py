@@ -2,7 +2,56 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from course_lib.teaching.checkers.declarative import Number, asks
+from course_lib.teaching.checkers.feedback import checker
+
+
+def largest_error(crystals: pd.DataFrame) -> Number:
+    """Return the question of quest 0, about the polymorphs of MgO, with the answer that these crystals give."""
+    energies = crystals.loc[crystals["formula"] == "MgO", "formation_energy_per_atom"]
+    half = float(energies.max() - energies.min()) / 2
+    return Number("largest_error", half, (
+        ("That is how far apart the lowest and the highest energy are. Where between the two is her best number?",
+         2 * half),
+        ("You let her say the mean of the energies. Another number comes closer to the crystal that she misses most.",
+         float((energies - energies.mean()).abs().max())),
+        ("You let her say the median of the energies. Another number comes closer to the crystal that she misses most.",
+         float((energies - energies.median()).abs().max())),
+        ("That is a mean error over the crystals. The largest of her errors is asked for.",
+         float((energies - energies.mean()).abs().mean()), float((energies - energies.median()).abs().mean())),
+        ("That is the standard deviation. How far is her number from the lowest and from the highest energy?",
+         float(energies.std()), float(energies.std(ddof=0))),
+        ("That is an energy, of one crystal or between two. How far from it are the crystals?",
+         *map(float, energies), float(energies.max() + energies.min()) / 2),
+        ("That is in meV/atom. Give eV/atom.", 1000 * half),
+        ("An error cannot be negative.", lambda value: value < 0),
+        ("{value:g} is not right. Which two crystals decide how large her largest error is?", lambda value: True),
+    ), atol=2e-3)  # fmt: skip
+
+
+@checker
+def check_quest_0(answer: object, crystals: pd.DataFrame) -> str:
+    """Check the smallest error that one number for all polymorphs of MgO can have at its worst.
+
+    Parameters
+    ----------
+    answer : float
+        In eV/atom.
+    crystals : DataFrame
+        The bundled crystals.
+
+    Returns
+    -------
+    Feedback
+    """
+    error = largest_error(crystals).check(answer)
+    return (
+        f"Whatever one number she gives, it is off by {error:.2f} eV/atom or more for at least one of the crystals: "
+        "half of the distance between the lowest and the highest energy."
+    )
+
 
 check_quest_1 = asks(
     Number("from_oxygen", 6, (
