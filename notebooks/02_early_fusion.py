@@ -430,7 +430,7 @@ gains = pd.concat(
 against_cgcnn = gains.xs("cgcnn", level="method").unstack("split")
 fewest, most = against_cgcnn.iloc[:2], against_cgcnn.iloc[-1]
 assert (fewest["mean"] > 0).all(axis=None), "few: hybrid ahead"
-assert (fewest["low"] > 0).any(axis=None), "shown once at least"
+assert (against_cgcnn["low"] <= 0).all(axis=None), "but shown at no size"
 assert (most["mean"] < 0).all(), "many: CGCNN ahead"
 ahead = gains["mean"].unstack("method").min(axis=1) > 0  # of both parents
 on_both = ahead.unstack("split").all(axis=1)
@@ -479,22 +479,24 @@ many = by_size.query("size > 700")
 parents = by_size[["random_forest", "cgcnn"]]
 behind = many["random_forest"] / many[["cgcnn", "early_fusion"]].max(axis=1) - 1
 assert behind.min() > 0.05, "the forest falls behind"
-assert (against_cgcnn["low"].loc[many.index.unique("size")] <= 0).all(axis=None)
 more = by_size["early_fusion"] / parents.min(axis=1) - 1
 print(f"hybrid compared with the better parent: {more.min():+.0%} to {more.max():+.0%}")
 assert more.max() < 0.12, "close to the better parent"
 
 # %% [markdown]
 # With a hundred crystals CGCNN is the worst of the three: so few crystals do not teach it what the elements are like,
-# but the 145 numbers tell the other two. Forest and hybrid are about equal there. (Where an interval in the table
-# lies above zero, the lead over CGCNN is shown.) Up to eight hundred crystals, each doubling lowers the error of CGCNN
-# most. At about four hundred the three are close together, and there the hybrid has the smallest mean error of the
+# but the 145 numbers tell the other two. Forest and hybrid are about equal there. Up to eight hundred crystals, each
+# doubling lowers the error of CGCNN most. At about four hundred the three are close together, and there the hybrid has the smallest mean error of the
 # three, on both tests. Its line crosses that of CGCNN at a larger number. From eight hundred on the forest falls
-# behind, and no gain of the hybrid over CGCNN is shown.
+# behind.
+#
+# How much of this is shown? The table and the explorer ask for twenty differences, so each interval is wide, and small
+# training sets make the folds differ. At no size does the interval of the hybrid's lead over CGCNN lie above zero. So the
+# order of the means is what these runs suggest; more folds have to confirm it.
 #
 # So it was the third suspect, with the second as its accomplice: numbers that say nothing new can still be used to
-# memorise. The hybrid stays close to the better of its parents over the whole range. **Whether joining helps is not a
-# property of the method. It depends on the number of training crystals.**
+# memorise. The hybrid's mean error stays close to the better of its parents over the whole range. **Whether joining
+# helps need not be a property of the method. It can depend on the number of training crystals.**
 #
 # ## What we saw
 #
@@ -504,8 +506,8 @@ assert more.max() < 0.12, "close to the better parent"
 # - The hybrid beats the forest on both tests and does not beat CGCNN on either, with equally many trials in tuning.
 #   More inputs do not guarantee a smaller error.
 # - It fits its training set more closely than CGCNN, but this does not help it on other crystals.
-# - With few crystals it is the other way round: prepared chemistry replaces data, and the hybrid is ahead of CGCNN. It
-#   stays close to the better of its parents over the whole range.
+# - With few crystals the means are the other way round: prepared chemistry replaces data, and the hybrid is ahead of
+#   CGCNN on average. It stays close to the better of its parents over the whole range. Five folds do not show it yet.
 #
 # | strengths | weaknesses |
 # |---|---|
