@@ -591,6 +591,21 @@ def test_a_million_atoms_are_refused_at_once():
     assert time.perf_counter() - begin < 2
 
 
+def test_limits_are_the_most_that_is_allowed(monkeypatch):
+    """Two atoms and 5 x 5 x 5 images of the cell are searched where that many are allowed, and refused above."""
+    positions, cell = np.array([[0.0, 0, 0], [1.5, 1.5, 1.5]]), 3 * np.eye(3)
+    monkeypatch.setattr(graphs_module, "MOST_ATOMS", 2)
+    assert len(nearest_neighbors(positions, cell).target)
+    monkeypatch.setattr(graphs_module, "MOST_ATOMS", 1)
+    with pytest.raises(ValueError, match="2 atoms; crystals have at most 1 here"):
+        nearest_neighbors(positions, cell)
+    monkeypatch.setattr(graphs_module, "_MOST_IMAGES", 125)
+    graphs_module._check_images(cell, 6.0, "crystal")
+    monkeypatch.setattr(graphs_module, "_MOST_IMAGES", 124)
+    with pytest.raises(ValueError, match="crystal: its cell is too flat"):
+        graphs_module._check_images(cell, 6.0, "crystal")
+
+
 @settings(deadline=None, derandomize=True, max_examples=60, database=None)
 @given(
     st.tuples(*[st.floats(-3, 4).map(lambda power: 10**power)] * 3),

@@ -257,6 +257,8 @@ def test_the_scale_is_a_copy():
     ("weights", "message"),
     [
         ("gradnorm", "task_weights is 'gradnorm'; choose one of inverse_scale, uncertainty, or give a number for each"),
+        (2.0, r"task_weights is 2\.0; choose one of inverse_scale, uncertainty, or give a list of numbers"),
+        ({0: 1.0, 1: 1.0, 2: 1.0}, r"task_weights is \{0: .* or give a list of numbers"),
         ((1.0, -2.0, 3.0), "number 1 of task_weights is -2.0; give numbers from zero up"),
         ((math.nan, 1.0, 1.0), "number 0 of task_weights is nan"),
         ((1.0, math.inf, 1.0), "number 1 of task_weights is inf"),
