@@ -2,6 +2,7 @@ import hashlib
 import json
 import shutil
 import sys
+import time
 from collections import Counter
 from itertools import chain, islice
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import spglib
+from forked import fork, wait
 from pymatgen.core import Composition, Element, Lattice, Structure
 from pymatgen.core.molecule_structure_comparator import CovalentRadius
 
@@ -502,6 +504,22 @@ def test_a_metal_is_recorded_on_a_finer_mesh(made_up_gpaw, monkeypatch, gap, den
     assert row["energy"] == pytest.approx(-7.0 - np.log2(np.prod(row["mesh"])), abs=1e-5)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="GPAW does not run there")
+def test_a_line_waits_for_that_of_another_process(tmp_path):
+    from fcntl import LOCK_EX, LOCK_UN, flock
+
+    path = tmp_path / "checks.jsonl"
+    with path.open("ab") as file:
+        flock(file, LOCK_EX)
+        child = fork(compute.append_line, path, {"id": "second"})
+        time.sleep(0.3)
+        file.write(b'{"id": "first"}\n')
+        file.flush()
+        flock(file, LOCK_UN)
+    assert wait(child) == 0
+    assert [row["id"] for row in compute.read_lines([path])] == ["first", "second"]
+
+
 # --- the checks, with a made-up crystal in GPAW's place ---
 
 
@@ -536,6 +554,19 @@ def test_finer_check_takes_the_change_of_the_elements_off(some_rows):
     assert line["gap"] == 0.5
     check.run("finer", ["rocksalt-Be-O"], some_rows, record)
     assert len(compute.read_lines([record])) == 3  # what is done is not done twice
+
+
+def test_what_a_second_process_checked_meanwhile_is_recorded_once(some_rows, monkeypatch):
+    record = some_rows / "checks.jsonl"
+
+    def meanwhile(row):
+        monkeypatch.setattr(check, "check_spin", lambda row: {"energy": 0.1, "moment": 0.0})
+        check.run("spin", ["rocksalt-Be-O"], some_rows, record)
+        return {"energy": 0.2, "moment": 0.0}
+
+    monkeypatch.setattr(check, "check_spin", meanwhile)
+    check.run("spin", ["rocksalt-Be-O"], some_rows, record)
+    assert [line["energy"] for line in compute.read_lines([record])] == [0.1]
 
 
 def test_check_of_volumes_finds_the_minimum_and_what_the_basis_does(some_rows, monkeypatch):

@@ -233,11 +233,12 @@ def run(kind: str, ids: list[str], folder: Path, record: Path = CHECKS) -> None:
     }
     for row in recorded(ids or own[kind](), folder):
         line = {"kind": kind, "id": row["id"], "row_energy": row["energy"]}
-        if any(done.items() >= line.items() for done in _lines(record)):
+        if _is_done(line, record):
             continue
-        line |= checks[kind](row)
-        append_line(record, line)
-        print(line, flush=True)
+        found = checks[kind](row)
+        if not _is_done(line, record):  # by a second process, meanwhile
+            append_line(record, line | found)
+        print(line | found, flush=True)
 
 
 def element_change(symbol: str, folder: Path, record: Path = CHECKS) -> float:
@@ -249,6 +250,10 @@ def element_change(symbol: str, folder: Path, record: Path = CHECKS) -> float:
         append_line(record, done[0])
         print(done[0], flush=True)
     return done[0]["energy"] - json.loads((folder / "references.json").read_text())[symbol]["energy_per_atom"]
+
+
+def _is_done(line: dict, record: Path) -> bool:
+    return any(done.items() >= line.items() for done in _lines(record))
 
 
 def _lines(record: Path) -> list[dict]:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -140,8 +141,15 @@ def read_lines(paths: Iterable[Path]) -> list[dict]:
 
 
 def append_line(path: Path, row: dict) -> None:
-    """Append ``row`` as one JSON line in one write, after dropping a line that an interruption left incomplete."""
+    """Append ``row`` as one JSON line in one write, after dropping a line that an interruption left incomplete.
+
+    Processes that append to one file wait for each other.
+    """
     with path.open("a+b") as file:
+        if sys.platform != "win32":  # where GPAW does not run, but the tests do
+            from fcntl import LOCK_EX, flock
+
+            flock(file, LOCK_EX)
         file.seek(0)
         complete = file.read().rfind(b"\n") + 1
         file.truncate(complete)
