@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+from collections.abc import Iterator
 
 import answers
 import jupytext
@@ -14,6 +15,7 @@ from conftest import ROOT
 
 from course_lib.datasets import load_dataset
 from course_lib.teaching import checkers
+from course_lib.teaching.checkers import attention, choosing
 from course_lib.teaching.checkers.declarative import Choose, Judge, Number
 from course_lib.teaching.checkers.feedback import Hint
 from course_lib.teaching.checkers.quests import largest_error
@@ -56,7 +58,7 @@ def on_the_page(given: dict, value: float) -> str | None:
 
 
 def test_every_statement_and_number_is_given():
-    assert set(ANSWERS) == {*CHECKS, "check_report", "check_quest_0"}
+    assert set(ANSWERS) == {*CHECKS, "check_report", "check_quest_0", "check_choices", "check_culprits"}
     assert sum(isinstance(part, Choose) for _, part, _ in PARTS) >= 20
     assert sum(isinstance(part, Judge) for _, part, _ in PARTS) >= 7
     assert len(NUMBERS) >= 12
@@ -114,6 +116,36 @@ def test_choices_are_those_of_the_checker():
         if isinstance(part, Choose):
             assert given["right"] == part.right
             assert given["hints"] == dict(part.hints)
+
+
+def options(name: str) -> Iterator[tuple[str, str, str]]:
+    """Yield each row of a form, option and hint; every row has an option that is right."""
+    (part,) = ANSWERS[name]["parts"]
+    for row in part["rows"]:
+        assert "" in {option["hint"] for option in row["options"]}, row["key"]
+        yield from ((row["key"], option["text"], option["hint"]) for option in row["options"])
+
+
+def test_methods_and_reasons_get_the_hints_of_the_checker():
+    runs, board = answers.evidence()
+    right = choosing.first_right(choosing.choices_on_page(runs, board))
+    for key, option, hint in options("check_choices"):
+        situation, what = key.split(", ")
+        method, reason = right[situation]
+        choice = (option, reason) if what == "method" else (method, option)
+        feedback = choosing.check_choices(right | {situation: choice}, runs, board)
+        assert bool(feedback) == (not hint)
+        assert hint in feedback.message
+    assert ANSWERS["check_choices"]["shows"].startswith("Three situations, three reasons.")
+
+
+def test_promises_and_variables_get_the_hints_of_the_checker():
+    for promise, option, hint in options("check_culprits"):
+        culprits = {name: variable for name, variable in attention.CULPRITS.items() if name != promise}
+        feedback = attention.check_culprits(culprits | ({} if option == "kept" else {promise: option}))
+        assert bool(feedback) == (not hint)
+        assert hint in feedback.message or option == "kept"
+    assert ANSWERS["check_culprits"]["parts"][0]["answer"].endswith("supercell: summary; rest of the batch: weights")
 
 
 # --- the statements of a page ---------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.select import Select
 from selenium.webdriver.support.wait import WebDriverWait
 from test_widgets import growing, predictions, rock_salt, sweep, training, trios
 
@@ -80,10 +81,12 @@ def served(folder: Path) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(QuietHandler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:  # after a failed test as well: the thread would keep the process alive
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 @pytest.fixture(scope="session")
@@ -695,15 +698,46 @@ def press(form: WebElement, name: str) -> str:
     return form.find_element(By.TAG_NAME, "output").text
 
 
+def write_small_page(folder: Path, *calls: str) -> None:
+    """Write a page that has nothing but cells with these calls of checkers, and the forms that belong to them."""
+    cells = "".join(f'<div class="cell"><div class="cell_input">{call}</div></div>' for call in calls)
+    html = f'<article class="bd-article">{cells}</article>'
+    html += '<script src="answers.js"></script><script src="exercises.js"></script>'
+    (folder / "index.html").write_text(f"<!doctype html><meta charset=utf-8>{html}", encoding="utf-8")
+    (folder / "answers.js").write_text(f"window.ANSWERS = {json.dumps(answers())}", encoding="utf-8")
+    (folder / "exercises.js").write_bytes((ROOT / "pages/_static/exercises.js").read_bytes())
+
+
+@in_browser
+def test_an_option_is_chosen_in_each_row(browser, tmp_path):
+    """On a small page: an unfinished form, a wrong row with its hint, the answer on request, then right."""
+    write_small_page(tmp_path, "check_culprits(culprits)", "check_choices(choices, runs, board)")
+
+    def choose(form: WebElement, **options: str) -> str:
+        for label in form.find_elements(By.TAG_NAME, "label"):
+            if option := options.get(label.find_element(By.TAG_NAME, "span").text.replace(" ", "_").replace(",", "")):
+                Select(label.find_element(By.TAG_NAME, "select")).select_by_visible_text(option)
+        return press(form, "Check")
+
+    kept = dict.fromkeys(("orientation", "origin", "order_of_atoms", "choice_of_cell"), "kept")
+    with served(tmp_path) as place:
+        browser.get(f"{place}/index.html")
+        culprits, choices = answer_forms(browser)
+        assert choose(culprits, **kept, supercell="summary") == "1 still to choose."
+        told = choose(culprits, rest_of_the_batch="scores")
+        assert told.startswith("5 of 6 are right. Think again about “rest of the batch”: The score of an atom")
+        assert press(culprits, "Show the answer").endswith("rest of the batch: weights")
+        assert choose(culprits, rest_of_the_batch="weights").startswith("All right. Two promises are broken")
+        reasons = {"A_reason": "holds and fits", "B_reason": "large data", "C_reason": "no new training"}
+        told = choose(choices, **reasons, A_method="alignn", B_method="alignn", C_method="cgcnn")
+        assert told.startswith("5 of 6 are right. Think again about “C, method”: CGCNN alone")
+        assert choose(choices, C_method="late_fusion").startswith("All right. Three situations")
+
+
 @in_browser
 def test_numbers_with_commas_are_read_and_the_end_is_shown(browser, tmp_path):
     """On a small page: commas between thousands and decimal ones; once all is right, what the checker says of it."""
-    html = '<article class="bd-article"><div class="cell"><div class="cell_input">check_dimensions(n, m)</div></div>'
-    html += '<div class="cell"><div class="cell_input">check_quest_8(q)</div></div></article>'
-    html += '<script src="answers.js"></script><script src="exercises.js"></script>'
-    (tmp_path / "index.html").write_text(f"<!doctype html><meta charset=utf-8>{html}", encoding="utf-8")
-    (tmp_path / "answers.js").write_text(f"window.ANSWERS = {json.dumps(answers())}", encoding="utf-8")
-    (tmp_path / "exercises.js").write_bytes((ROOT / "pages/_static/exercises.js").read_bytes())
+    write_small_page(tmp_path, "check_dimensions(n, m)", "check_quest_8(q)")
 
     def say(form: WebElement, text: str) -> str:
         field = form.find_element(By.TAG_NAME, "input")

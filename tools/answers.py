@@ -16,12 +16,16 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pandas as pd
 from sphinx.application import Sphinx
 
-from course_lib.datasets import load_dataset
+from course_lib.datasets import DATA, load_dataset
+from course_lib.experiments.analysis import with_late_fusion
+from course_lib.experiments.records import load_results
+from course_lib.methods import compared
 from course_lib.teaching import checkers
-from course_lib.teaching.checkers import capstone, quests
-from course_lib.teaching.checkers.declarative import Choose, Judge, Number
+from course_lib.teaching.checkers import attention, capstone, choosing, quests
+from course_lib.teaching.checkers.declarative import Choose, Judge, Match, Number
 
 STUDY = Path(__file__).resolve().parent.parent / "notebooks" / "ex9_your_own_question.ipynb"
 _NOT_YET = "Not yet. Work it out once more; the checker in the notebook says more about a number like this one."
@@ -29,7 +33,12 @@ _NOT_YET = "Not yet. Work it out once more; the checker in the notebook says mor
 
 def answers() -> dict[str, dict]:
     """Return what the page asks for, by the checker's name: ``parts`` that need no Python, and what it ``shows``."""
-    found = {"check_report": _report(nbformat.read(STUDY, as_version=4)), "check_quest_0": _of_crystals()}
+    found = {
+        "check_report": _report(nbformat.read(STUDY, as_version=4)),
+        "check_quest_0": _of_crystals(),
+        "check_choices": _choices(),
+        "check_culprits": _culprits(),
+    }
     for module in pkgutil.iter_modules(checkers.__path__):
         for name, check in vars(importlib.import_module(f"{checkers.__name__}.{module.name}")).items():
             if name.startswith("check_") and (parts := getattr(check, "on_page", ())):
@@ -58,10 +67,38 @@ def _of_crystals() -> dict:
     return {"parts": [_as_json(number)], "shows": quests.check_quest_0(number.right, crystals).message}
 
 
-def _as_json(part: Judge | Choose | Number) -> dict:
+def evidence() -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the recorded runs and the leaderboard that the page of exercise 5 shows."""
+    crystals = load_dataset("pbe_prototypes")
+    target = "formation_energy_per_atom"
+    runs = with_late_fusion(load_results(crystals=crystals, target=target, methods=compared()), crystals[target])
+    return runs, pd.read_csv(DATA / "matbench_leaderboard.csv", index_col="model")
+
+
+def _choices() -> dict:
+    """Return the choices of exercise 5, which depend on the evidence."""
+    runs, board = evidence()
+    choices = choosing.choices_on_page(runs, board)
+    shows = choosing.check_choices(choosing.first_right(choices), runs, board).message
+    return {"parts": [_as_json(choices)], "shows": shows}
+
+
+def _culprits() -> dict:
+    """Return the promises of exercise 6, each with the variables to choose from."""
+    shows = attention.check_culprits(attention.CULPRITS).message
+    return {"parts": [_as_json(attention.culprits_on_page())], "shows": shows}
+
+
+def _as_json(part: Judge | Choose | Number | Match) -> dict:
     common = {"name": part.name, "answer": part.answer}
     if isinstance(part, Choose):
         return common | {"right": part.right, "hints": dict(part.hints)}
+    if isinstance(part, Match):
+        rows = [
+            {"key": row, "options": [{"text": option, "hint": hint} for option, hint in options.items()]}
+            for row, options in part.rows.items()
+        ]
+        return common | {"legend": part.legend, "rows": rows}
     if isinstance(part, Judge):
         rows = [{"key": key, "truth": truth, "hint": hint} for key, (truth, hint) in part.statements.items()]
         return common | {"legend": "True or false?", "statements": rows}

@@ -24,6 +24,13 @@ document.addEventListener("DOMContentLoaded", () => {
     return "";
   }
 
+  // What is said of rows: `wrong` holds those with a wrong answer, each with its hint.
+  function judgement(wrong, count) {
+    if (!wrong.length) return [true, "All right."];
+    const [{ key, hint }] = wrong;
+    return [false, `${count - wrong.length} of ${count} are right. Think again about “${key}”: ${hint}`];
+  }
+
   function statementsForm(part, place) {
     const form = element("fieldset", { className: "answer-form" }, element("legend", { textContent: part.legend }));
     const chosen = new Map();
@@ -40,10 +47,25 @@ document.addEventListener("DOMContentLoaded", () => {
     const judge = () => {
       const left = part.statements.filter(({ key }) => !chosen.has(key));
       if (left.length) return [null, `${left.length} still to judge.`];
-      const wrong = part.statements.filter(({ key, truth }) => chosen.get(key) !== truth);
-      if (!wrong.length) return [true, "All right."];
-      const right = part.statements.length - wrong.length;
-      return [false, `${right} of ${part.statements.length} are right. Think again about “${wrong[0].key}”: ${wrong[0].hint}`];
+      return judgement(part.statements.filter(({ key, truth }) => chosen.get(key) !== truth), part.statements.length);
+    };
+    return [form, judge];
+  }
+
+  // One option to choose in each row; the one that is right has no hint.
+  function rowsForm(part) {
+    const form = element("fieldset", { className: "answer-form" }, element("legend", { textContent: part.legend }));
+    const menus = part.rows.map(({ key, options }) => {
+      const texts = ["choose", ...options.map(({ text }) => text)];
+      const menu = element("select", {}, ...texts.map((textContent) => element("option", { textContent })));
+      form.append(element("label", { className: "answer-choice" }, element("span", { textContent: key }), menu));
+      return menu;
+    });
+    const judge = () => {
+      const left = menus.filter((menu) => menu.selectedIndex === 0).length;
+      if (left) return [null, `${left} still to choose.`];
+      const chosen = part.rows.map(({ key, options }, row) => ({ key, ...options[menus[row].selectedIndex - 1] }));
+      return judgement(chosen.filter(({ hint }) => hint), chosen.length);
     };
     return [form, judge];
   }
@@ -128,7 +150,8 @@ document.addEventListener("DOMContentLoaded", () => {
       const close = closing(asked);
       for (const part of asked.parts) {
         place += 1;
-        cell.before(finish(part.statements ? statementsForm(part, `answer-${place}`) : numberForm(part), part, close));
+        const statements = part.statements && statementsForm(part, `answer-${place}`);
+        cell.before(finish(statements || (part.rows ? rowsForm(part) : numberForm(part)), part, close));
       }
     }
   }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from course_lib.teaching.checkers.declarative import Found, Function, asks, without_arguments, yes_or_no
+from course_lib.teaching.checkers.declarative import Found, Function, Match, asks, without_arguments, yes_or_no
 from course_lib.teaching.checkers.feedback import Hint, as_array, as_dict, call, checker, close, finished, kind_of
 
 if TYPE_CHECKING:
@@ -238,7 +238,7 @@ check_dependence_test = asks(
 # --- the hunt --------------------------------------------------------------------------------------------------------
 
 _VARIABLES = ("empty", "summary", "question", "scores", "weights")
-_CULPRITS = {"supercell": "summary", "rest of the batch": "weights"}
+CULPRITS = {"supercell": "summary", "rest of the batch": "weights"}
 _KEPT = {
     "orientation": "The layer reads atom vectors that depend only on distances, so rotating the crystal cannot matter.",
     "origin": "No position reaches the layer, so translating the crystal cannot matter.",
@@ -268,6 +268,26 @@ _TOO_LATE = {
 }  # fmt: skip
 
 
+_BROKEN = "In which rows of the figure is the change far larger than rounding, 1e-6?"
+_KEPT_ON_PAGE = "kept"  # what the form on the website offers alongside the variables
+
+
+def _about_promise(promise: str, variable: str) -> str:
+    """Return the hint for one promise of the answer, nothing where it is right."""
+    if variable == _KEPT_ON_PAGE:
+        return "" if promise in _KEPT else _BROKEN
+    if promise in _KEPT:
+        return f"You say that it breaks `{promise}`, but the figure shows only rounding error there. {_KEPT[promise]}"
+    return "" if variable == CULPRITS[promise] else _TOO_LATE[promise, variable]
+
+
+def culprits_on_page() -> Match:
+    """Return task 4 as the website asks for it."""
+    options = (_KEPT_ON_PAGE, *_VARIABLES)
+    rows = {promise: {option: _about_promise(promise, option) for option in options} for promise in _KEPT | CULPRITS}
+    return Match("culprits", "Is the promise kept, or which variable breaks it first?", rows)
+
+
 @checker
 def check_culprits(answer: object) -> str:
     """Check which promises a layer breaks, and which of its variables is the first to be wrong.
@@ -283,26 +303,24 @@ def check_culprits(answer: object) -> str:
     """
     culprits = as_dict(answer, "culprits")
     for name, variable in culprits.items():
-        if name not in _CULPRITS | _KEPT:
-            raise Hint(f"The keys are labels of the figure: {', '.join([*_KEPT, *_CULPRITS])}.")
+        if name not in CULPRITS | _KEPT:
+            raise Hint(f"The keys are labels of the figure: {', '.join([*_KEPT, *CULPRITS])}.")
         finished(variable, f'culprits["{name}"]')
         if name in _KEPT:
-            raise Hint(
-                f"You say that it breaks `{name}`, but the figure shows only rounding error there. {_KEPT[name]}"
-            )
+            raise Hint(_about_promise(name, ""))
         if not isinstance(variable, str) or variable not in _VARIABLES:
             raise Hint(f"`{name}`: name a variable of `forward`, in quotes: {', '.join(_VARIABLES)}.")
-    missing = [name for name in _CULPRITS if name not in culprits]
+    missing = [name for name in CULPRITS if name not in culprits]
     if len(missing) == 2:
-        raise Hint("`culprits` is empty. In which rows of the figure is the change far larger than rounding, 1e-6?")
+        raise Hint(f"`culprits` is empty. {_BROKEN}")
     if missing:
         raise Hint(
             f"One more promise is broken ({len(culprits)} so far). Go through the figure again: where there is one "
             "bug, there may be others."
         )
     for name, variable in culprits.items():
-        if variable != _CULPRITS[name]:
-            raise Hint(_TOO_LATE[name, variable])
+        if hint := _about_promise(name, variable):
+            raise Hint(hint)
     return "Two promises are broken, by two lines. Neither would have stopped the training, or made the loss look odd."
 
 

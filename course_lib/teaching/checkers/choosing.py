@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from course_lib.teaching.checkers.declarative import Found, Function, asks, same_keys
+from course_lib.teaching.checkers.declarative import Found, Function, Match, asks, same_keys
 from course_lib.teaching.checkers.feedback import Hint, as_array, as_dict, checker, finished, listed
 
 DAY = 24 * 60 * 60  # seconds
@@ -362,6 +362,23 @@ _MISPLACED = {
 }
 
 
+def choices_on_page(runs: pd.DataFrame, board: pd.DataFrame) -> Match:
+    """Return task 4 as the website asks for it: a method and a reason for each situation, by the same evidence."""
+    methods = list(dict.fromkeys([*runs["method"], *BOARD]))
+    reasons = [*_REASONS.values(), *_WRONG_REASONS]
+    rows = {}
+    for situation in _REASONS:
+        rows[f"{situation}, method"] = {one: _about_method(situation, one, runs, board) for one in methods}
+        rows[f"{situation}, reason"] = {one: _about_reason(situation, one) for one in reasons}
+    return Match("choices", "A method and a reason for each", rows)
+
+
+def first_right(choices: Match) -> dict[str, tuple[str, str]]:
+    """Return right choices as the notebook asks for them."""
+    right = choices.right
+    return {one: (right[f"{one}, method"][0], right[f"{one}, reason"][0]) for one in _REASONS}
+
+
 @checker
 def check_choices(answer: object, runs: pd.DataFrame, board: pd.DataFrame) -> str:
     """Check a method and a reason for each of three situations, against the evidence.
@@ -384,7 +401,6 @@ def check_choices(answer: object, runs: pd.DataFrame, board: pd.DataFrame) -> st
     choices = as_dict(answer, "choices")
     same_keys(choices, "choices", _REASONS)
     known = {*runs["method"], *BOARD}
-    checks = {"A": _check_a, "B": _check_b, "C": _check_c}
     for situation, choice in choices.items():
         finished(choice, f"choices[{situation!r}]")
         if (
@@ -398,16 +414,27 @@ def check_choices(answer: object, runs: pd.DataFrame, board: pd.DataFrame) -> st
             raise Hint(
                 f"{situation}: no method in the evidence has that name. The names are: {', '.join(sorted(known))}."
             )
-        checks[situation](method, runs, board)
-        if reason in _WRONG_REASONS:
-            raise Hint(f"{situation}, {reason!r}: {_WRONG_REASONS[reason]}")
-        if reason not in _REASONS.values():
+        if hint := _about_method(situation, method, runs, board):
+            raise Hint(f"{situation}: {hint}")
+        if reason not in {*_REASONS.values(), *_WRONG_REASONS}:
             raise Hint(f"{situation}: take a reason from the list: {', '.join([*_REASONS.values(), *_WRONG_REASONS])}.")
-        if reason != _REASONS[situation]:
-            raise Hint(f"{situation}, {reason!r}: {_MISPLACED[situation, reason]}")
-    others = [LABELS[name] for name in contenders(runs) if name != choices["A"][0] and _fits(name, runs)]
-    allowed = f"{listed(others)} as well" if others else "no other method"
-    return f"Three situations, three reasons. For A the evidence allows {allowed}."
+        if hint := _about_reason(situation, reason):
+            raise Hint(f"{situation}, {reason!r}: {hint}")
+    allowed = [LABELS[name] for name in contenders(runs) if _fits(name, runs)]
+    return f"Three situations, three reasons. For A the evidence allows {listed(allowed)}."
+
+
+def _about_reason(situation: str, reason: str) -> str:
+    """Return the hint for a reason of the list, nothing where it is right."""
+    if reason == _REASONS[situation]:
+        return ""
+    return _WRONG_REASONS.get(reason) or _MISPLACED[situation, reason]
+
+
+def _about_method(situation: str, method: str, runs: pd.DataFrame, board: pd.DataFrame) -> str:
+    """Return the hint for a method, nothing where the evidence allows it."""
+    about = {"A": _about_a, "B": _about_b, "C": _about_c}
+    return about[situation](method, runs, board)
 
 
 def _fits(method: str, runs: pd.DataFrame) -> bool:
@@ -415,51 +442,52 @@ def _fits(method: str, runs: pd.DataFrame) -> bool:
     return _days(mine["seconds"].mean(), mine["n_learned"].mean(), 24000, N_TRAININGS) <= DAYS
 
 
-def _check_a(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
+def _about_a(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> str:
     from course_lib.experiments.analysis import summarize_differences
     from course_lib.methods import LABELS
 
     if method not in set(runs["method"]):
-        raise Hint(f"A: no runs of {LABELS[method]} are recorded yet, so nothing is known about it here.")
+        return f"no runs of {LABELS[method]} are recorded yet, so nothing is known about it here."
     if method not in contenders(runs):
         best = _best(_of("formula", runs))
         row = summarize_differences(_of("formula", runs), best).loc[("formula", method)]
-        raise Hint(
-            f"A: accuracy comes first, but {LABELS[method]} is shown to be worse than {LABELS[best]} on new formulas, "
+        return (
+            f"accuracy comes first, but {LABELS[method]} is shown to be worse than {LABELS[best]} on new formulas, "
             f"by {row['mean']:.3f} eV/atom with an interval from {row['low']:.3f}. Which methods does your "
             "`contenders` keep?"
         )
     if not _fits(method, runs):
-        raise Hint(
-            f"A: {LABELS[method]} is not shown to be worse, but {N_TRAININGS} training runs do not fit into {DAYS} "
+        return (
+            f"{LABELS[method]} is not shown to be worse, but {N_TRAININGS} training runs do not fit into {DAYS} "
             "days. Which is faster?"
         )
+    return ""
 
 
-def _check_b(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
+def _about_b(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> str:
     from course_lib.methods import LABELS
 
     column = board["mp_e_form (eV/atom)"]
     best = min(BOARD, key=lambda name: column[BOARD[name]])
     if method not in BOARD:
-        raise Hint(
-            f"B: {LABELS[method]} has no row on the leaderboard, and the recorded runs had far fewer training "
+        return (
+            f"{LABELS[method]} has no row on the leaderboard, and the recorded runs had far fewer training "
             "crystals. What is known at 100,000?"
         )
     if method != best:
         ratio = column[BOARD[method]] / column[BOARD[best]]
-        raise Hint(
-            f"B: at this size another method of the course has an error {ratio:.1f} times smaller than that one's."
-        )
+        return f"at this size another method of the course has an error {ratio:.1f} times smaller than that one's."
+    return ""
 
 
-def _check_c(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> None:
+def _about_c(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> str:
     from course_lib.methods import LABELS
 
     if method in ("random_forest", "cgcnn"):
-        raise Hint(
-            f"C: {LABELS[method]} alone is what C has already, and the other model is not used. The errors of the two "
+        return (
+            f"{LABELS[method]} alone is what C has already, and the other model is not used. The errors of the two "
             "differ: how can both be used without changing either?"
         )
     if method != "late_fusion":
-        raise Hint(f"C: {LABELS[method]} has to be trained, tuned and trusted again. What risks less?")
+        return f"{LABELS[method]} has to be trained, tuned and trusted again. What risks less?"
+    return ""

@@ -4,7 +4,8 @@
 right answer and the known mistakes, each with its hint, and nothing else; how an answer is compared with them is
 written here, once. Its `right` is an answer that must be accepted, its `known` lists wrong ones with the hint that
 each must get: the test of the exercises draws from both. What needs no Python, all but `Function`, is asked on the
-website as well (`tools/answers.py`); its `answer` says what is right, for those who ask for it after a hint.
+website as well (`tools/answers.py`); its `answer` says what is right, for those who ask for it after a hint. `Match`
+is for the website alone.
 """
 
 from __future__ import annotations
@@ -161,6 +162,35 @@ class Choose:
         if answer != self.right:
             raise Hint(f"Think again about {self.name}: {self.hints[answer]}", self.answer)
         return answer
+
+
+@dataclass(frozen=True)
+class Match:
+    """An option to choose in each row of a form; only the website asks for it, in the notebook the answer is a dict.
+
+    Attributes
+    ----------
+    name : str
+        What the answer is called in the notebook.
+    legend : str
+        What the form asks for.
+    rows : mapping of str to mapping of str to str
+        By row and option: what to think about for those who choose it; empty where the option is right.
+    """
+
+    name: str
+    legend: str
+    rows: Mapping[str, Mapping[str, str]]
+
+    @property
+    def right(self) -> dict[str, list[str]]:
+        """Return the right options of each row."""
+        return {row: [option for option, hint in options.items() if not hint] for row, options in self.rows.items()}
+
+    @property
+    def answer(self) -> str:
+        """Return the right options as a text."""
+        return "; ".join(f"{row}: {' or '.join(options)}" for row, options in self.right.items())
 
 
 def same_keys(answer: Mapping, name: str, keys: Mapping) -> None:
