@@ -715,8 +715,7 @@ on_front, steps = cost["on the front"], cost["seconds"]
 assert on_front[["random_forest", "cgcnn", "alignn"]].all()
 assert not on_front[["alignn_simple", "early_fusion"]].any()
 assert steps["alignn"] > 2 * steps["cgcnn"] > 4 * steps["random_forest"]
-epochs = [METHODS[name].settings.get("epochs") for name in cost.index]  # best setting
-cost["epochs"] = pd.array(epochs, dtype="Int64")
+cost["epochs"] = [METHODS[name].settings.get("epochs", "") for name in cost.index]
 cost.rename(index=LABELS).round({"mae": 3, "seconds": 1})
 
 # %% [markdown]

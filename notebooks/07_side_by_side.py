@@ -78,7 +78,8 @@ DIFFICULTY = {
 }
 assert set(DIFFICULTY) == set(nine)
 size = runs.groupby("method")[["seconds", "n_parameters"]].mean()
-size = size.loc[nine].round(1).convert_dtypes()
+size = size.loc[nine].round(1)
+size["n_parameters"] = [f"{n:,.0f}" if n > 0 else "" for n in size["n_parameters"]]
 size.assign(**{"how hard to build": DIFFICULTY}).rename(index=LABELS)
 
 # %% [markdown]

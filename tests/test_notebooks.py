@@ -94,6 +94,11 @@ def machine_faults(notebook: NotebookNode) -> list[str]:
     return [f"an output names a folder of this machine: {p}" for p in (str(ROOT), str(Path.home())) if f"{p}/" in text]
 
 
+def missing_value_faults(notebook: NotebookNode) -> list[str]:
+    shown = ("".join(o.get("data", {}).get("text/plain", "")) for c in notebook.cells for o in c.get("outputs", []))
+    return ["a table shows <NA>: leave the cell empty"] if any("<NA>" in text for text in shown) else []
+
+
 def stated_seconds(notebook: NotebookNode) -> float:
     """Return the run time that the notebook's first cell promises."""
     found = re.search(r"\*\*Time to run:\*\* at most (\d+) (s|min)\b", notebook.cells[0].source)
@@ -136,7 +141,9 @@ def test_pair_agrees(name):
     assert pairing_faults(stored(name), (NOTEBOOKS / f"{name}.py").read_text(encoding="utf-8"), name) == []
 
 
-@pytest.mark.parametrize("rule", [execution_faults, picture_faults, widget_faults, machine_faults])
+@pytest.mark.parametrize(
+    "rule", [execution_faults, picture_faults, widget_faults, machine_faults, missing_value_faults]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_stored_notebook(name, rule):
     assert rule(stored(name)) == []
@@ -238,6 +245,12 @@ def test_notices_a_widget_without_state(good):
 def test_notices_a_path_of_this_machine(good):
     good.cells[1].outputs.append(nbformat.v4.new_output("stream", name="stdout", text=f"saved to {ROOT}/data/x"))
     assert machine_faults(good)
+
+
+def test_notices_a_missing_value_in_a_table(good):
+    table = {"text/plain": "       epochs\nforest  <NA>"}
+    good.cells[1].outputs.append(nbformat.v4.new_output("display_data", data=table))
+    assert missing_value_faults(good)
 
 
 @pytest.mark.parametrize("seconds", [61.0, 10.0, 95.0])
