@@ -94,7 +94,7 @@ def machine_faults(notebook: NotebookNode) -> list[str]:
     return [f"an output names a folder of this machine: {p}" for p in (str(ROOT), str(Path.home())) if f"{p}/" in text]
 
 
-def missing_value_faults(notebook: NotebookNode) -> list[str]:
+def na_faults(notebook: NotebookNode) -> list[str]:
     shown = ("".join(o.get("data", {}).get("text/plain", "")) for c in notebook.cells for o in c.get("outputs", []))
     return ["a table shows <NA>: leave the cell empty"] if any("<NA>" in text for text in shown) else []
 
@@ -141,9 +141,7 @@ def test_pair_agrees(name):
     assert pairing_faults(stored(name), (NOTEBOOKS / f"{name}.py").read_text(encoding="utf-8"), name) == []
 
 
-@pytest.mark.parametrize(
-    "rule", [execution_faults, picture_faults, widget_faults, machine_faults, missing_value_faults]
-)
+@pytest.mark.parametrize("rule", [execution_faults, picture_faults, widget_faults, machine_faults, na_faults])
 @pytest.mark.parametrize("name", NAMES)
 def test_stored_notebook(name, rule):
     assert rule(stored(name)) == []
@@ -250,7 +248,7 @@ def test_notices_a_path_of_this_machine(good):
 def test_notices_a_missing_value_in_a_table(good):
     table = {"text/plain": "       epochs\nforest  <NA>"}
     good.cells[1].outputs.append(nbformat.v4.new_output("display_data", data=table))
-    assert missing_value_faults(good)
+    assert na_faults(good)
 
 
 @pytest.mark.parametrize("seconds", [61.0, 10.0, 95.0])
