@@ -247,7 +247,7 @@ def _linear_program(errors: np.ndarray) -> np.ndarray:
     both = sparse.hstack([errors, sparse.eye(n), -sparse.eye(n)])
     equations = sparse.vstack([both, np.append(np.ones(k), np.zeros(2 * n))[None]])
     costs = np.concatenate([np.zeros(k), np.ones(2 * n)])
-    return linprog(costs, A_eq=equations, b_eq=np.append(np.zeros(n), 1.0), bounds=(0, None)).x[:k]
+    return linprog(costs, A_eq=equations, b_eq=np.append(np.zeros(n), 1.0)).x[:k]  # at least 0 by default
 
 
 def _not_negative_least_squares(errors: np.ndarray) -> np.ndarray:

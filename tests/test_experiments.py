@@ -153,7 +153,9 @@ def test_the_more_methods_are_compared_the_higher_the_level_of_each_interval():
     row = summarize_differences(on_both_splits, "b").loc[("random", "a")]
     assert (row["low"], row["high"]) == pytest.approx(corrected_interval(differences, 1 - 0.05 / 4))
     expected = detectable_difference(differences, 1 - 0.05 / 4)
-    assert detectable_differences(on_both_splits, "b")[("random", "a")] == pytest.approx(expected)
+    detectable = detectable_differences(on_both_splits, "b")
+    assert detectable[("random", "a")] == pytest.approx(expected)
+    assert detectable.name == "detectable"  # a column, where tables are joined
     row = summarize_differences(results, "b", 0.95).loc[("random", "a")]
     assert (row["low"], row["high"]) == pytest.approx(corrected_interval(differences))
 
@@ -286,6 +288,11 @@ def test_ensemble_is_the_mean_over_the_seeds():
     assert got["mae"] == pytest.approx(np.abs(mean - y[3::5]).mean())
     assert got["seconds"] == 2.0
     assert len(both.loc["alignn_ensemble"]) == 10
+    backwards = with_ensemble(results[::-1], y, "alignn")
+    assert backwards.index.tolist() == list(range(len(backwards)))
+    folds = backwards["fold"]
+    ensemble = backwards["method"] == "alignn_ensemble"
+    assert folds[ensemble].tolist() == folds[~ensemble].drop_duplicates().tolist()  # in the order of the runs
     sizes = pd.concat([results.assign(n_train=size) for size in (50, np.nan)])
     assert (with_ensemble(sizes, y, "alignn")["method"] == "alignn_ensemble").sum() == 20
     third = results[results["seed"] == 0].assign(seed=2)
@@ -778,6 +785,11 @@ def test_best_settings_have_the_smallest_relative_error():
             rows.append({"method": "multitask_gat", "target": target, "mae": error, "fold": 0})
             rows[-1]["settings"] = tried_as("multitask_gat", trial)
     assert best_settings(pd.DataFrame(rows)) == {"multitask_gat": [*trials("multitask_gat")][5]}
+    others = [
+        {"method": "cgcnn", "target": "energy", "mae": 1.0, "fold": 0, "settings": tried_as("cgcnn", trial)}
+        for trial in trials("cgcnn")
+    ]
+    assert list(best_settings(pd.DataFrame(rows + others))) == ["multitask_gat", "cgcnn"]  # in the order of the runs
     assert rows[0]["settings"]["epochs"] > 4 * next(trials("multitask_gat"))["epochs"]
 
 

@@ -191,6 +191,8 @@ def test_batch_holds_features_targets_and_mask():
     swapped = graphs.select_targets(["b", "a"])
     assert swapped.target_names == ("b", "a")
     np.testing.assert_array_equal(swapped.targets, graphs.targets[:, ::-1])
+    with pytest.raises(ValueError, match=r"no target 'c'; the targets are a, b\."):
+        graphs.select_targets(["a", "c"])
 
 
 def test_a_sparse_crystal_behind_a_dense_one_is_searched_farther():
@@ -589,6 +591,33 @@ def test_a_million_atoms_are_refused_at_once():
     with pytest.raises(ValueError, match="1000000 atoms; crystals have at most 20000"):
         nearest_neighbors(np.zeros((1_000_000, 3)), 300 * np.eye(3))
     assert time.perf_counter() - begin < 2
+
+
+def test_neighbours_do_not_depend_on_where_the_search_begins(monkeypatch):
+    """Those that fade out lie beyond the twelfth, so a radius that holds twelve is not always enough."""
+    rng = np.random.default_rng(0)
+    positions, cell = rng.uniform(0, 6, (6, 3)), 6 * np.eye(3)
+    found = []
+    for radius in np.arange(2.5, 8, 0.05):
+        monkeypatch.setattr(graphs_module, "_first_radius", lambda *of, radius=radius: np.array([radius]))
+        neighbors = nearest_neighbors(positions, cell)
+        order = np.lexsort((*neighbors.vector.T.round(6), neighbors.target))
+        found.append((neighbors.target[order], neighbors.vector[order], neighbors.cutoff))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other[0], found[0][0])
+        np.testing.assert_allclose(other[1], found[0][1])
+        np.testing.assert_allclose(other[2], found[0][2])
+
+
+@pytest.mark.parametrize("which", ["positions", "cell"])
+def test_one_bad_crystal_among_good_ones_is_named(which):
+    good = Structure(Lattice.cubic(4.2), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    positions, cells = [good.cart_coords] * 3, [good.lattice.matrix] * 3
+    bad = (positions if which == "positions" else cells)[1].copy()
+    bad[0, 1] = np.inf
+    (positions if which == "positions" else cells)[1] = bad
+    with pytest.raises(ValueError, match="second: NaN or infinity among its coordinates or lattice vectors"):
+        graphs_module._check_geometry(positions, cells, ["first", "second", "third"])
 
 
 def test_limits_are_the_most_that_is_allowed(monkeypatch):

@@ -50,9 +50,10 @@ TESTS = {
 }
 """What is mutated in the folder ``course_lib``, and the arguments of pytest for its tests."""
 
-FREE = {"_CHUNK", "_PIECE", "_ROWS", "_first_radius", "_hash", "_in_chunks"}
-"""Constants and functions that many values and formulas would do for, with the same result: sizes of chunks, the start
-of a search that goes on until it is done, a hash. No test can tell them apart, so they stay as they are."""
+FREE = {"_CHUNK", "_PIECE", "_ROWS", "_first_radius", "_hash", "_in_chunks", "n_threads"}
+"""Constants, functions and arguments that many values and formulas would do for, with the same result: sizes of chunks,
+the start of a search that goes on until it is done, a hash, how many threads. No test can tell them apart, so they stay
+as they are."""
 
 _OPERATORS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
