@@ -137,6 +137,12 @@ def test_ratio_of_the_recorded_folds_enters_the_interval():
     assert found == pytest.approx(detectable_difference(differences, 0.9, ratio=0.1))
 
 
+def test_intervals_and_detectable_differences_are_those_of_one_comparison_by_default():
+    differences = np.array([0.1, 0.3, -0.2, 0.4])
+    assert corrected_interval(differences) == corrected_interval(differences, 0.95)
+    assert detectable_difference(differences) == detectable_difference(differences, 0.95)
+
+
 def test_summary_is_mean_and_interval_of_the_differences():
     results = table({"a": [1.0, 3.0, 10.0, 12.0], "b": [0.5, 2.0, 10.0, 14.0]})
     row = summarize_differences(results, "b").loc[("random", "a")]
@@ -317,6 +323,8 @@ def test_errors_by_crystal_are_means_over_seeds():
     position = of_fold["ids"].iloc[0].index("crystal-9")
     mean = np.mean([values[position] for values in of_fold["predictions"]])
     assert errors.loc["crystal-9", "cgcnn"] == pytest.approx(mean - y["crystal-9"])
+    more = pd.concat([y, pd.Series({"not predicted": 0.0})])
+    pd.testing.assert_frame_equal(errors_by_crystal(results, more, "random"), errors)
 
 
 def test_front_holds_what_nothing_beats():
@@ -325,6 +333,7 @@ def test_front_holds_what_nothing_beats():
     table.loc["f"] = [2.1, 4.0]
     front = pareto_front(table, ["mae", "seconds"])
     assert front.to_dict() == dict(a=True, b=True, c=True, d=False, e=True, f=False)
+    assert training_set_size(runs).name == "n_learned"
     assert front.name == "on_front"
 
 
