@@ -333,7 +333,6 @@ def test_front_holds_what_nothing_beats():
     table.loc["f"] = [2.1, 4.0]
     front = pareto_front(table, ["mae", "seconds"])
     assert front.to_dict() == dict(a=True, b=True, c=True, d=False, e=True, f=False)
-    assert training_set_size(runs).name == "n_learned"
     assert front.name == "on_front"
 
 
@@ -342,6 +341,7 @@ def test_nearly_equal_training_sets_have_one_size():
     assert training_set_size(runs).to_dict() == {"a": 202.5, "b": 1600, "c": 100, "d": 1600, "e": 202.5, "f": 1600}
     runs = pd.DataFrame({"n_learned": [1000, 1040, 1100]})  # the last is 4 % and 5.8 % larger
     assert training_set_size(runs).tolist() == [1020, 1020, 1100]
+    assert training_set_size(runs).name == "n_learned"
 
 
 def test_negative_transfer_has_the_sign_of_harm():
