@@ -1051,7 +1051,7 @@ def test_negative_transfer_has_a_dot_a_training_right_of_zero_where_sharing_harm
         "GAT, random folds", "GAT, folds by formula", "MEGNet, random folds", "MEGNet, folds by formula"]  # fmt: skip
     with pytest.raises(ValueError, match="no runs on the target 'volume'"):
         plots.plot_negative_transfer(twins(), {"volume": ("volume", "")})
-    with pytest.raises(ValueError, match="has no run for split"):
+    with pytest.raises(ValueError, match="has no run for split 'random', fold 0, seed 0"):
         plots.plot_negative_transfer(twins().iloc[1:], labels)
 
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
 
-from course_lib.experiments.analysis import corrected_interval, detectable_difference, level_of_each
+from course_lib.experiments.primary import summarize_comparisons
 from course_lib.late_fusion import alpha_from_errors, blended_error_variance
 from course_lib.methods import LABELS
 from course_lib.teaching.figures.results import mean_and_interval
@@ -166,13 +166,13 @@ def plot_comparisons(differences: pd.DataFrame, unit: str, ratio: float | None =
     """
     n = differences.shape[1]
     figure, axes = plt.subplots(figsize=(WIDTH, 1.2 + 0.55 * n))
-    for row, values in enumerate(differences.to_numpy().T):
-        low, high = corrected_interval(values, level_of_each(n), ratio)
-        detectable = detectable_difference(values, level_of_each(n), ratio)
+    summary = summarize_comparisons(differences, ratio)
+    for row, (values, found) in enumerate(zip(differences.to_numpy().T, summary.itertuples(), strict=True)):
+        mean, low, high, detectable = found.mean, found.low, found.high, found.detectable
         axes.plot([-detectable, detectable], [row - 0.3] * 2, color=FAINT, linewidth=5, solid_capstyle="butt")
         axes.plot(values, np.full(len(values), row - 0.08), linestyle="", marker="o", markersize=6,
                   color=paler(COLORS[0], 0.25), markeredgecolor="white", markeredgewidth=0.5)  # fmt: skip
-        axes.errorbar(values.mean(), row + 0.2, xerr=[[values.mean() - low], [high - values.mean()]], fmt="D",
+        axes.errorbar(mean, row + 0.2, xerr=[[mean - low], [high - mean]], fmt="D",
                       color=INK, markersize=5, capsize=3, linewidth=1.4)  # fmt: skip
     axes.axvline(0, color=INK, linewidth=1.2)
     axes.set_yticks(range(n), list(differences))
