@@ -246,7 +246,7 @@ def with_late_fusion(runs: pd.DataFrame, y: pd.Series, method: str = "late_fusio
         if n_folds.nunique() > 1:
             continue
         out_of_fold = {name: _by_crystal(group[group["method"] == name]) for name in names}
-        fold_of = out_of_fold[names[0]]["fold"]
+        fold_of = next(iter(out_of_fold.values()))["fold"]
         predictions = {name: table["prediction"] for name, table in out_of_fold.items()}
         blended, weights = stacked(y.loc[fold_of.index], predictions, fold_of)
         rows += [
@@ -290,9 +290,10 @@ def _size(runs: pd.DataFrame) -> list[str]:
 
 def _joint_run(of_fold: pd.DataFrame, method: str, predictions: pd.Series, y: pd.Series) -> dict:
     """Return the row of a method that is made of others, from their rows on one fold and its predictions."""
-    ids = of_fold["ids"].iloc[0]
+    first = of_fold.iloc[0].to_dict()
+    ids = first["ids"]
     return (
-        of_fold.iloc[0].to_dict()
+        first
         | {"method": method, "predictions": predictions.loc[ids].tolist(), "n_parameters": nan, "best_epoch": nan}
         | {"mae": float((predictions.loc[ids] - y.loc[ids]).abs().mean()), "seconds": of_fold["seconds"].sum()}
     )
@@ -472,7 +473,7 @@ def task_correlation(crystals: pd.DataFrame, first: str, second: str, seed: int 
     rows = {}
     for name, table in (("Pearson", values), ("Spearman", values.rank())):
         found = stats.bootstrap(
-            table.to_numpy().T, _correlation, n_resamples=2000, paired=True, vectorized=False, method="percentile",
+            table.to_numpy().T, _correlation, n_resamples=2000, paired=True, method="percentile",
             rng=np.random.default_rng(seed),
         )  # fmt: skip
         rows[name] = (_correlation(*table.to_numpy().T), *found.confidence_interval)
