@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
-from time import process_time
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
-from bench_training import displaced
+from bench_training import BUNDLED, DISPLACED, displaced
 from pymatgen.core import Structure
-from timing import interleaved_ratio, verdict, where_time_goes
+from recording import asked_file
+from timing import compare, verdict
 from torch import Tensor, nn
 from torch.nn.functional import l1_loss, silu
 from torch_geometric.data import Batch
@@ -26,7 +28,7 @@ from course_lib.models.line_graph import line_graph, undirected
 TARGET_PLAIN = 1.5
 TARGET_PUBLISHED, TARGET_LARGER = 1.0, 2.0
 BATCH_SIZE = 64
-PLAIN, PUBLISHED, OURS = "PyG, plain", "alignn, the authors' package", "ALIGNN of this library"
+PLAIN, PUBLISHED, OURS = "PyG", "alignn, the authors' package", "library"
 
 
 class PlainConv(MessagePassing):
@@ -155,8 +157,10 @@ def training(model: nn.Module, inputs: list, targets: list[Tensor], flush: bool)
     return epoch
 
 
-def bench(name: str, structures: list[Structure], hidden: int, n_layers: int, repeats: int) -> dict[str, float]:
-    """Print how long a training step takes; return how many times longer it takes the others than the library."""
+def bench(
+    crystals: str, structures: list[Structure], hidden: int, n_layers: int, repeats: int, file: Path | None
+) -> pd.Series:
+    """Print and return how many times as long each of the others takes."""
     targets = load_dataset("pbe_prototypes")[["formation_energy_per_atom"]].iloc[: len(structures)]
     graphs = CrystalGraphs.from_structures(structures, targets=targets.reset_index(drop=True))
     order = np.random.default_rng(0).permutation(len(graphs))
@@ -164,24 +168,21 @@ def bench(name: str, structures: list[Structure], hidden: int, n_layers: int, re
     plain = [plain_batch(batch) for batch in batches]
     wanted = [batch.y for batch in batches]
     torch.manual_seed(0)
-    epochs = {PLAIN: training(PlainNetwork(hidden, n_layers), plain, wanted, flush=False)}
+    epochs = {OURS: training(ALIGNN(1, hidden, n_layers, n_layers), batches, wanted, flush=True)}
+    epochs[PLAIN] = training(PlainNetwork(hidden, n_layers), plain, wanted, flush=False)
     if find_spec("alignn") is not None:
         network, prepare = published(hidden, n_layers)
         epochs[PUBLISHED] = training(network, [prepare(batch) for batch in batches], wanted, flush=False)
-    epochs[OURS] = training(ALIGNN(1, hidden, n_layers, n_layers), batches, wanted, flush=True)
-    table = interleaved_ratio(epochs, repeats, clock=process_time)
     n_atoms, n_pairs = (sum(count) for count in zip(*((b.num_nodes, len(b.cosine)) for b in plain), strict=True))
     print(
-        f"\n{name}: {len(graphs)} crystals of {n_atoms / len(graphs):.1f} atoms, {n_pairs / n_atoms:.0f} pairs per "
+        f"\n{crystals}: {len(graphs)} crystals of {n_atoms / len(graphs):.1f} atoms, {n_pairs / n_atoms:.0f} pairs per "
         f"atom; {hidden} features, {n_layers} + {n_layers} layers:"
     )
-    print(table.round(1).to_string())
-    print(where_time_goes(epochs[OURS]), flush=True)
-    ours = table["times faster"][OURS]
-    return {other: ours / table["times faster"][other] for other in table.index}
+    return compare(f"ALIGNN, {hidden} features", crystals, epochs, repeats, file)
 
 
 def main() -> int:
+    file = asked_file(__doc__)
     torch.set_num_threads(1)
     structures = list(load_dataset("pbe_prototypes")["structure"])
     larger = [structure.make_supercell([2, 2, 1], in_place=False) for structure in structures[::14]]
@@ -189,10 +190,10 @@ def main() -> int:
         f"Training step (forward, backward, fused AdamW) per crystal, batches of {BATCH_SIZE}. The line graphs of the"
         "\nothers were made before; the library makes and merges its own in each step. One thread, CPU time."
     )
-    symmetric = bench("Bundled crystals", structures[::3], 64, 2, repeats=7)
-    low = bench("The same with all atoms displaced: nothing to merge", displaced(structures[::3]), 64, 2, repeats=7)
-    larger = bench("Larger crystals, displaced", displaced(larger), 64, 2, repeats=5)
-    bench("At the published size, displaced", displaced(structures[::28]), 256, 4, repeats=3)
+    symmetric = bench(BUNDLED, structures[::3], 64, 2, 7, file)
+    low = bench(DISPLACED, displaced(structures[::3]), 64, 2, 7, file)
+    larger = bench("supercells of the bundled, atoms displaced", displaced(larger), 64, 2, 5, file)
+    bench(DISPLACED, displaced(structures[::28]), 256, 4, 3, file)
     print()
     exit_code = verdict("training on the bundled crystals", symmetric[PLAIN], TARGET_PLAIN)
     exit_code |= verdict("training on displaced crystals", low[PLAIN], TARGET_PLAIN)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import torch
-from bench_training import BATCH_SIZE, REPEATS, bench, displaced
+from bench_training import BATCH_SIZE, BUNDLED, DISPLACED, REPEATS, bench, displaced
+from recording import asked_file
 from timing import verdict
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -53,16 +54,15 @@ def plain_batch(batch: Batch) -> Batch:
 
 
 def main() -> int:
+    file = asked_file(__doc__)
     torch.set_num_threads(1)
     structures = list(load_dataset("pbe_prototypes")["structure"])
     print(
         "Training step (forward, backward, optimiser) per crystal: 128 hidden features, 3 layers of 4 heads,\n"
         f"batches of {BATCH_SIZE} made before. One thread, CPU time, medians of {REPEATS} interleaved repeats."
     )
-    networks = {"PyG GATConv, Adam": PlainNetwork, "GAT, fused AdamW": GAT}
-    bundled = bench("Bundled crystals", structures, networks, plain_batch)
-    name = "The same with all atoms displaced, as in most real crystals"
-    low = bench(name, displaced(structures), networks, plain_batch)
+    bundled = bench(GAT, PlainNetwork, plain_batch, BUNDLED, structures, file)
+    low = bench(GAT, PlainNetwork, plain_batch, DISPLACED, displaced(structures), file)
     print()
     return max(
         verdict("training on the bundled crystals", bundled, TARGET),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from itertools import pairwise
-from time import process_time
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
-from bench_training import BATCH_SIZE, displaced, training
+from bench_training import BATCH_SIZE, BUNDLED, DISPLACED, OURS, PLAIN, describe, displaced, training
 from pymatgen.core import Structure
-from timing import interleaved_ratio, verdict, where_time_goes
+from recording import asked_file
+from timing import compare, verdict
 from torch import Tensor, nn
 from torch_geometric.data import Batch
 from torch_geometric.nn import MetaLayer, Set2Set
@@ -24,6 +26,7 @@ from course_lib.models.megnet import Softplus2
 TARGET_MATGL = 1.0
 TARGET_PLAIN, TARGET_DISPLACED = 1.5, 2.5
 REPEATS = 9
+MATGL = "matgl, Adam"
 
 
 def mlp(*sizes: int, activate_last: bool) -> nn.Sequential:
@@ -128,49 +131,43 @@ def edge_batch(batch: Batch) -> Batch:
     )
 
 
-def bench(name: str, structures: list[Structure]) -> dict[str, float]:
-    """Print and return how many times faster the library trains than each of the others."""
+def bench(crystals: str, structures: list[Structure], file: Path | None) -> pd.Series:
+    """Print and return how many times as long each of the others takes."""
     graphs = CrystalGraphs.from_structures(structures, targets=load_dataset("pbe_prototypes")[["band_gap"]])
     order = np.random.default_rng(0).permutation(len(graphs))
     batches = [graphs.batch(rows) for rows in np.split(order, range(BATCH_SIZE, len(order), BATCH_SIZE))]
     of_edges = [edge_batch(batch) for batch in batches]
     torch.manual_seed(0)
-    ours, others = MEGNet(), {"PyG MetaLayer, Adam": PlainNetwork()}
+    ours, others = MEGNet(), {PLAIN: PlainNetwork()}
     if find_spec("matgl"):
-        others["matgl, Adam"] = MatglNetwork()
-    functions = {
-        "MEGNet, fused AdamW": training(ours, torch.optim.AdamW(ours.parameters(), fused=True), batches, flush=True)
-    }
+        others[MATGL] = MatglNetwork()
+    functions = {OURS: training(ours, torch.optim.AdamW(ours.parameters(), fused=True), batches, flush=True)}
     for other, network in others.items():
         functions[other] = training(network, torch.optim.Adam(network.parameters()), of_edges, flush=False)
-    table = interleaved_ratio(functions, REPEATS, clock=process_time)
-    table["times the cost"] = 1 / table["times faster"]
-    n_edges, n_bonds = len(graphs.vector), len(graphs.count)
-    print(f"\n{name}, {n_edges / len(graphs.species):.1f} edges per atom, {n_edges / n_bonds:.2f} edges per bond:")
-    print(table[["microseconds", "times the cost"]].round(2).to_string())
-    print(where_time_goes(functions["MEGNet, fused AdamW"]), flush=True)
-    return {other: table["times the cost"][other] for other in others}
+    describe(crystals, graphs)
+    return compare("MEGNet", crystals, functions, REPEATS, file)
 
 
 def main() -> int:
+    file = asked_file(__doc__)
     torch.set_num_threads(1)
     structures = list(load_dataset("pbe_prototypes")["structure"])
     print(
         "Training step (forward, backward, optimiser) per crystal: published sizes, the same graphs for all,\n"
         f"batches of {BATCH_SIZE} made before. One thread, CPU time, medians of {REPEATS} interleaved repeats."
     )
-    ratios = bench("Bundled crystals", structures)
-    low = bench("The same with all atoms displaced, so that few edges are equivalent", displaced(structures))
+    bundled = bench(BUNDLED, structures, file)
+    low = bench(DISPLACED, displaced(structures), file)
     print()
     what = "training, against the plain network,"
     outcome = max(
-        verdict(what, ratios["PyG MetaLayer, Adam"], TARGET_PLAIN),
-        verdict(f"displaced: {what}", low["PyG MetaLayer, Adam"], TARGET_DISPLACED),
+        verdict(what, bundled[PLAIN], TARGET_PLAIN),
+        verdict(f"displaced: {what}", low[PLAIN], TARGET_DISPLACED),
     )
-    if "matgl, Adam" not in ratios:
+    if MATGL not in bundled:
         print("matgl is not installed, so it was not measured (pip install matgl, in an environment of its own).")
         return outcome
-    return max(outcome, verdict("training, against matgl's MEGNet,", ratios["matgl, Adam"], TARGET_MATGL))
+    return max(outcome, verdict("training, against matgl's MEGNet,", bundled[MATGL], TARGET_MATGL))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Measurements kept in a file: what they ran on, and one of them a line."""
+"""Measurements kept in a file: what they ran on, and one measurement per line."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -11,6 +12,13 @@ from pathlib import Path
 
 from course_lib import __version__
 from course_lib.files import locked, write_atomically
+
+
+def asked_file(description: str) -> Path | None:
+    """Read the command line of a benchmark: the file that keeps its numbers, if one is named."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--record", type=Path, help="file to keep the numbers in, one comparison per line")
+    return parser.parse_args().record
 
 
 def ran_on() -> dict:

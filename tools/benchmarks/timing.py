@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from time import perf_counter
+from pathlib import Path
+from time import perf_counter, process_time
 
 import numpy as np
 import pandas as pd
 import torch
+from recording import ran_on, record
 
 KINDS = {
     "matrix products": ("mm", "matmul", "linear"),
@@ -77,21 +79,58 @@ def verdict_of_cost(what: str, times_the_cost: float, limit: float) -> int:
     return 0 if met else 1
 
 
-def where_time_goes(function: Callable[[], int]) -> str:
-    """Return in a sentence which operations take the time, and how fast the products are.
+def compare(
+    network: str, crystals: str, functions: Mapping[str, Callable[[], int]], repeats: int, file: Path | None
+) -> pd.Series:
+    """Print, and record, how long training steps of the library and of others take, and where its time goes.
+
+    Parameters
+    ----------
+    network, crystals : str
+        What is trained, and on which crystals, as the record calls them.
+    functions : mapping of str to callable
+        As for `interleaved_ratio`; the library's comes first, then the others.
+    repeats : int
+        Number of timed runs of each.
+    file : path, optional
+        File that keeps the numbers, one JSON object per comparison and line.
+
+    Returns
+    -------
+    Series
+        By the names of the others: how many times as long they take, as the median over the repeats.
+    """
+    table = interleaved_ratio(functions, repeats, clock=process_time)
+    times = 1 / table[["times faster", "highest", "lowest"]]
+    times.columns = ["times the cost", "lowest", "highest"]
+    print(table[["microseconds"]].join(times).round(2).to_string())
+    ours, *others = functions
+    shares, products = where_time_goes(functions[ours])
+    listed = ", ".join(f"{kind} {share:.0%}" for kind, share in sorted(shares.items(), key=lambda item: -item[1]))
+    print(f"Of its time: {listed}. Its products run at {products:.0%} of the speed of a large product.", flush=True)
+    for other in others if file else ():
+        row = {"network": network, "compared with": other, "crystals": crystals} | times.loc[other].round(2).to_dict()
+        row["microseconds"] = round(table.loc[ours, "microseconds"])
+        row |= {kind: round(share, 3) for kind, share in shares.items()} | {"speed of products": round(products, 3)}
+        record(file, row | ran_on(), ("network", "compared with", "crystals"))
+    return times["times the cost"].loc[others]
+
+
+def where_time_goes(function: Callable[[], int]) -> tuple[dict[str, float], float]:
+    """Return which share of the time each kind of operation takes, and how fast the products are.
 
     They are compared with a product of two matrices of 1,024 rows and columns, which a processor does about as fast as
-    it can: what they lack to 100 % is spent on reading and writing tables.
+    it can: what they lack to 1 is spent on reading and writing tables.
     """
     large = torch.ones(1024, 1024)
     seconds, flops = _operations(function)
     _operations(lambda: large @ large)  # the first product starts the library
     one, of_one = _operations(lambda: large @ large)
-    shares = {kind: time / sum(seconds.values()) for kind, time in seconds.items()}
     product = "matrix products"
-    speed = flops / seconds[product] / (of_one / one[product])
-    listed = ", ".join(f"{kind} {share:.0%}" for kind, share in sorted(shares.items(), key=lambda item: -item[1]))
-    return f"Of its time: {listed}. Its products run at {speed:.0%} of the speed of a large product."
+    return (
+        {kind: time / sum(seconds.values()) for kind, time in seconds.items()},
+        flops / seconds[product] / (of_one / one[product]),
+    )
 
 
 def _operations(function: Callable[[], int]) -> tuple[dict[str, float], float]:
