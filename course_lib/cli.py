@@ -197,7 +197,7 @@ and on the test set if there is one.
     )
     command.add_argument("--split", choices=("random", "formula"), default="random", help="how to split (%(default)s)")
     command.add_argument(
-        "--fold", type=int, choices=range(5), help="keep this fold of five as a test set (no test set)"
+        "--fold", type=int, choices=range(5), help="keep this fold of five as a test set (default: no test set)"
     )
     command.add_argument("--resume", action="store_true", help="continue the run in the folder, if it holds one")
     _add_method_options(command)

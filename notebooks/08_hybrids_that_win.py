@@ -268,8 +268,8 @@ print(inspect.getsource(Chemistry.bonds))
 print(inspect.getsource(ChemicalCGCNN.atoms_and_bonds))
 
 # %% [markdown]
-# Now we make what the first convolution reads. On atoms and on
-# bonds, the new numbers stand next to those that CGCNN reads anyway:
+# Now we make what the first convolution reads. On atoms and on bonds, the new numbers stand next to those that CGCNN
+# reads anyway:
 
 # %%
 bits = network.atom_features[one.species]  # (N, 92)
@@ -327,8 +327,8 @@ plot_history(histories, f"val_mae_{TARGET}", "eV/atom")
 #    k(x, x') = \exp\Bigl(-\frac{1}{\ell n} \sum_{m=1}^{n} |x_m - x'_m|\Bigr) $$
 #
 # - $\bar y$: the mean of the training targets;
-# - $n$: the number of features, all standardised; $\ell = 4$: the mean distance per feature over which the similarity
-#   falls to 1/e;
+# - $x_m$: feature $m$ of crystal $x$, standardised; $n$: the number of features;
+# - $\ell = 4$: the mean distance per feature over which the similarity falls to 1/e;
 # - $c_j$: a coefficient for each training crystal. They solve one linear system, $(K + \lambda I)\, c = y - \bar y$,
 #   with the matrix $K$ of the similarities of all pairs of training crystals, the unit matrix $I$, and a penalty
 #   $\lambda$ on large coefficients (not the task weight of notebook 6).
@@ -620,7 +620,7 @@ weights.round(2)
 # training set contains it. A model then depends on what its features say about the element. We leave out all crystals
 # with fluorine, and then all with titanium.
 #
-# > **Predict.** Which of the two can the models better do without?
+# > **Predict.** Without which of the two do the errors grow less?
 # >
 # > <!-- predict: element; fluorine; titanium; no difference -->
 
@@ -840,12 +840,12 @@ pd.Series(holds, name="share inside the 80 % interval").round(2)
 #
 # - Means over a formula cannot say who is the neighbour of whom. A bond can carry its length in units of the radii, and
 #   with it chemistry that a network would have to learn. What that is worth, 25 folds must say, not one short run.
-# - One learner with both views is better than with either alone. This is shown, for kernel ridge on composition and
+# - One learner is better with both views than with either alone. This is shown, for kernel ridge on composition and
 #   local environments.
 # - A blend gains most if the partner is about as strong and errs differently. The formula of the best blend says how
 #   much.
-# - The control of a blend is a second seed, not the network alone. Whoever leaves it out counts the gain of averaging
-#   as a gain of the second view. Against this control, five folds could not show a gain.
+# - The control of a blend is a second seed, not the network alone. Without it, the gain of averaging is taken for a gain
+#   of the second view. Against this control, five folds could not show a gain.
 # - Fluorine, at the edge of the periodic table, is harder to do without than titanium. Perovskites are harder to do
 #   without than wurtzites, each of which has a near twin.
 # - The spread of seeds is not an error bar. It can be calibrated, for crystals like those that we have.
@@ -906,8 +906,8 @@ pd.Series(holds, name="share inside the 80 % interval").round(2)
 # ## Exercises
 #
 # [Exercise 2: Reading alpha](ex2_reading_alpha.ipynb) derives the best weight from the two spreads and the correlation.
-# [Exercise 9: Your own question](ex9_your_own_question.ipynb) is the place to try a hybrid of your own, with its
-# control.
+# In [Exercise 9: Your own question](ex9_your_own_question.ipynb) you can compare a hybrid with its control, for example
+# kernel ridge on both views with kernel ridge on one.
 #
 # ## Further reading
 #

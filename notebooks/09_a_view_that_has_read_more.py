@@ -31,7 +31,7 @@
 # We do not train it further: it is *frozen*. We let it read our crystals and take two things from it:
 #
 # - its **energy** per atom, in eV/atom;
-# - its **embedding**: the 64 numbers per crystal from which it computes that energy.
+# - its **embedding**: the 64 numbers per atom from which it computes the energy, averaged over the atoms of the crystal.
 #
 # Both are stored with the course for the bundled crystals, so this page needs neither the network nor the internet.
 
@@ -350,14 +350,14 @@ less_or_more = "less" if ratio < 1 else "more"
 measured("next_to", f"{abs(1 - ratio):.0%} {less_or_more} error than without Magpie")
 
 # %% [markdown]
-# (The first number is the error of always predicting the mean of the training crystals, averaged over the five folds.)
+# (*Mean of the training crystals* is the error of always predicting this mean, averaged over the five folds.)
 #
 # The embedding alone is about as good as the two views of this course together, which took 303 numbers. Still, Magpie
 # next to it takes away much of the error on average. A likely reason: CHGNet knows the elements only as far as it
 # needs them for forces and for its own zero of energy, and the mean over the atoms keeps only a part of that.
 #
-# But the largest step is to use the energy in place of the embedding. With nothing but one constant per element it
-# leaves all the models behind that learn from features. And delta learning adds the two views of this course on top.
+# But a larger step is to use the energy in place of the embedding. With nothing but one constant per element it has a
+# smaller error than all models that learn from features. And delta learning adds the two views of this course on top.
 # Which of these steps do five folds show? We ask four questions, so each interval has the level $1 - 0.05/4$
 # (notebook 2):
 
@@ -458,7 +458,7 @@ measured("needed", f"{needed} crystals")
 
 # %% [markdown]
 # With fifty crystals of all kinds the pretrained energy is the *worst* choice, and the embedding with Magpie the best.
-# With two hundred it is far ahead. What happens in between?
+# With two hundred the pretrained energy is far ahead. What happens in between?
 
 # %%
 present = energy_and_shares[:, 1:] > 0
@@ -524,7 +524,7 @@ print(
 assert seconds < 5
 
 # %% [markdown]
-# Training is a fraction of a second. Most of the minute goes to CHGNet: about 30 ms per crystal on one core of a laptop,
+# Training takes a fraction of a second. Most of the minute goes to CHGNet: about 30 ms per crystal on one core of a laptop,
 # so a minute is enough for the pretrained features of two thousand crystals. What takes longer is not on this page: the
 # fifty energies, each a calculation with density-functional theory.
 #
@@ -660,8 +660,8 @@ measured("match", f"{side} by {abs(less):.0%} on average, {shown}")
 #
 # ## For your own crystals
 #
-# The pretrained features of other crystals need the package `chgnet`, an extra of this course:
-# `pip install 'course-lib[pretrained]'`. Then
+# The pretrained features of other crystals need the package `chgnet`, an extra of this course. Run
+# `%pip install 'course-lib[pretrained]'` in a cell of this notebook. Then
 #
 # ```python
 # from course_lib.pretrained import pretrained_features
@@ -760,8 +760,8 @@ else:
 #
 # ## Exercises
 #
-# [Exercise 9: Your own question](ex9_your_own_question.ipynb) is the place to try the pretrained view on crystals of your
-# own, with and without a match.
+# [Exercise 9: Your own question](ex9_your_own_question.ipynb) plans a study of your own. If yours uses the pretrained
+# view, report crystals with and without a match.
 #
 # ## Further reading
 #

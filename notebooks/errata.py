@@ -21,7 +21,7 @@
 # **Time to run:** at most 40 s on two cores.
 #
 # None of these mistakes is silly. Most of them leave no trace: the code runs, and the numbers look fine. Each item says
-# what is wrong, and a cell proves it.
+# what is wrong, and a cell shows it.
 
 # %%
 import numpy as np

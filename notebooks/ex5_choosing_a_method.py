@@ -171,7 +171,8 @@ if check_campaign_days(campaign_days):  # once your answer is right
 #
 # `summarize_differences(runs, reference)` gives the `mean` of the difference to a reference method and its interval from
 # `low` to `high`, positive where the reference is better. The more methods are compared, the wider it makes each interval
-# (Bonferroni's correction, notebook 2). Its rows are labelled (split, method).
+# (Bonferroni's correction, notebook 2). Its rows are labelled (split, method). The figure below the task shows both
+# kinds of folds, twice as many comparisons, so its intervals are wider than yours.
 
 # %% tags=["answer"]
 from course_lib.experiments.analysis import summarize_differences
@@ -302,7 +303,7 @@ for reference in ("cgcnn", "random_forest"):
 # %% [markdown] tags=["solution"]
 # - **A.** ALIGNN has the smallest mean, and its 31 training runs fit into the week. Not all others are shown to be
 #   worse on new formulas, so CGCNN, for example, would be a choice, too: eight comparisons need wide intervals, and
-#   five folds are few. Our runs had far fewer crystals, and smaller ones: time one training run of your own, and let
+#   five folds are few. Our runs had far fewer crystals, and perhaps smaller ones: time one training run of your own, and let
 #   *your* folds by formula decide.
 # - **B.** At this size, and for energies, ALIGNN is ahead of CGCNN, and far ahead of a forest. The leaderboard has no
 #   row for the hybrids of this course, so it says nothing about them.

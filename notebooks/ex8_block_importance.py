@@ -14,7 +14,7 @@
 #
 # **You will**
 #
-# - take a block of inputs away from a fitted model without showing it nonsensical crystals;
+# - take a block of inputs away from a fitted model by giving it numbers of the kind that it knows;
 # - measure the permutation importance of both blocks, in the same way and with its spread;
 # - share the whole gain between two blocks by their Shapley values;
 # - say what these numbers tell you about the model, and what they do not tell you about crystals.
@@ -92,7 +92,7 @@ print(f"{len(y)} test crystals, error {np.abs(predicted - y).mean():.2f} eV/atom
 
 # %% [markdown]
 # > **Predict.** Each test crystal keeps its structure, but is given the composition of another one. Then we do it the
-# > other way round. Which of the two makes the error grow more, and by what factor?
+# > other way round. Which of the two makes the error grow more, and how many times as much as the other?
 # >
 # > <!-- predict: harm; another composition, less than twice as much; another composition, twice as much or more; another structure, less than twice as much; another structure, twice as much or more -->
 
@@ -226,9 +226,8 @@ if check_importance(importance, measured, model, parts):  # once your answer is 
     display(predictions.measured("harm", result))
 
 # %% [markdown] tags=["solution"]
-# Was your factor, from the beginning, near this quotient of the two bars? Now two other ways to measure: what if the
-# composition had been set to zero, and only the structure shuffled? And what if both had been measured on the
-# training crystals?
+# Was your prediction near this quotient of the two bars? Now two other ways to measure: what if the composition had been
+# set to zero, and only the structure shuffled? And what if both had been measured on the training crystals?
 
 # %% tags=["solution"]
 as_it_is = np.abs(model(composition, structure) - y).mean()
@@ -298,7 +297,7 @@ check_shapley(shapley)
 # </details>
 
 # %% [markdown] tags=["hint"]
-# <details><summary>Hint 3: question 1, in numbers</summary>
+# <details><summary>Hint 3: the answer to question 1</summary>
 #
 # If it comes first, the composition lowers the error from 1.0 to 0.4, by 0.6. If it comes second, after the structure,
 # it lowers it from 0.7 to 0.3, by 0.4. Its value is the mean, 0.5 eV/atom. (That of the structure is 0.2, and both
@@ -365,8 +364,8 @@ for table in tables.values():
 # - `importances too`: so do the two permutation importances.
 # - `zero is ignorance`: a block with importance zero knows nothing about the energy.
 # - `this model`: another network, trained on the same crystals, may have other values.
-# - `structure is minor`: the values prove that what a crystal's energy depends on is mainly its composition, and the
-#   arrangement of the atoms can be left out.
+# - `structure is minor`: the values prove that a crystal's energy depends mainly on its composition, so the arrangement
+#   of the atoms can be left out.
 
 # %% tags=["answer"]
 statements = {

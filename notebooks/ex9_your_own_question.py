@@ -26,7 +26,7 @@
 # ## Your data
 #
 # Unchanged, this page asks about the band gaps of the course's crystals: does a graph network predict them better than
-# a forest? Change the first two lines of the next cell to ask about your own crystals. `load_dataset` takes
+# a forest? Change `DATASET` and `TARGET` in the next cell to ask about your own crystals. `load_dataset` takes
 #
 # - the path of a folder with CIF or POSCAR files and a table `id_prop.csv`, one line `id,target` for each file; the
 #   property is then called `target`;
@@ -121,7 +121,8 @@ print(f"expected spread from fold to fold: {spread:.3f} {unit}")
 #
 # Write down what you expect, in a form that can turn out to be wrong. `first` is the method that you expect to be better,
 # `second` the other. The names are those of `course_lib.methods.trained()`, such as `"random_forest"`, `"cgcnn"`,
-# `"early_fusion"`, `"alignn"`. (The last one takes several minutes here.)
+# `"early_fusion"`, `"alignn"`. (The last one takes several minutes here. Methods that read a pretrained network cannot be
+# trained here.)
 #
 # 1. Fill in the claim. `folds` is `"random"` or `"formula"`: you want to know about new formulas. `comparisons` is the
 #    number of comparisons that you will look at. `at_least` is the gain that would matter to you, in the unit of the

@@ -414,9 +414,7 @@ check_yourself_10 = asks(
                 "Both differ from run to run on one GPU, too, and change the error by little. How many crystals are "
                 "in one step now?"
             ),
-            "b": (
-                "The gradients are averaged after each step, so there is one network. How many steps has an epoch now?"
-            ),
+            "b": ("The gradients are averaged in each step, so there is one network. How many steps has an epoch now?"),
         },
     ),
     Choose(
