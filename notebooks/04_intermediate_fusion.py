@@ -26,7 +26,7 @@
 # ## Four ways to join
 #
 # Early fusion concatenated two vectors, late fusion averaged two predictions. Between the first layer and the last
-# there are more places. Below, each row has the same graph network; the part before its dense layers is called the
+# there are more places. Below, each row has the same graph network; the part that makes the embedding is called the
 # *trunk*. An orange circle is where the composition comes in.
 
 # %% mystnb={"image": {"alt": "Four rows, each the same network: graph, three convolutions, mean, dense layers, prediction. Intermediate fusion: the composition enters before every convolution, as scale and shift of every atom. Early fusion: after the mean, side by side. Attention fusion: after the mean, as a sum with weights of this crystal. Late fusion: a forest and the network each predict, and the predictions are added with one weight for all crystals."}}
@@ -229,8 +229,7 @@ print(inspect.getsource(AttentionFusion.forward))
 # >
 # > <!-- predict: lean -->
 #
-# We train three networks, with seeds 0 to 2. The table describes the weight of the composition
-# over the test crystals.
+# We train three networks, with seeds 0 to 2. The table describes the weight of the composition over the test crystals.
 
 # %%
 import pandas as pd
@@ -312,8 +311,8 @@ measured("lean", f"the three with most weight, {lists}")
 # The table shows rank correlations: 1 where two networks put the crystals in the same order. On the energies the
 # networks agree. On the weights they agree less, some pairs much less. Both views know the elements, the graph through
 # its nodes. So there are many ways to share the work that give nearly the same predictions, and chance decides which
-# of them a training run finds. Look at the three prototypes that you named: whether you were right depends on the
-# network you ask. **The weights describe a network, not the crystals** {cite:p}`jain2019attention`.
+# of them a training run finds. Look for the prototypes that you named in the three lists above: the lists differ.
+# **The weights describe a network, not the crystals** {cite:p}`jain2019attention`.
 #
 # What we *can* ask of a fitted model is how much worse it gets when it is given the composition of another crystal, or
 # the structure of another. Exercise 8 does this carefully. Here is its method, for our three networks. The *gain* is
@@ -338,8 +337,8 @@ shares.round(2)
 
 # %% [markdown]
 # In all three networks, more than half of the gain is attributed to the composition features. The weights do not say
-# how much: networks with similar weights need not have similar shares. Both views know the formula, because the nodes
-# of the graph hold it, too. It seems that these networks read it mainly from the features.
+# how much: networks with similar weights need not have similar shares. Both views know the formula. It seems that these
+# networks read it mainly from the features.
 #
 # ## Does the place matter?
 #
@@ -416,9 +415,9 @@ measured(
 # - **Against the forest** intermediate fusion wins, as all networks do.
 # - **Against early and late fusion** no difference is shown, on either test. Their order may be chance. (Early fusion
 #   is behind on every random fold. A single interval of 95 % would call that shown; one of 99.5 % does not.)
-# - **Attention fusion** is behind on both tests, and on random folds it is shown to be worse. These runs do not say why:
-#   it differs from early fusion in more than the weights. An *ablation* would tell: the same network with both weights fixed at one half. (Notebook 5
-#   has one of another network.)
+# - **Attention fusion** is behind on both tests, and on random folds it is shown to be worse. These runs do not say
+#   why: it differs from early fusion in more than the weights. An *ablation* would tell: the same network with both
+#   weights fixed at one half. (Notebook 5 has one of another network.)
 # - **Against CGCNN**, which has no composition features at all, no difference is shown either. This is the finding of
 #   notebook 2 again: with so many crystals no gain from these features is shown, wherever they come in.
 #
@@ -458,8 +457,8 @@ price.rename(index=LABELS).to_frame("an epoch, times CGCNN").round(2)
 # | attention: weights for each crystal, where late fusion has one for all | the weights look like an explanation, but are not one |
 #
 # **When this stops being true.** Our formulas have few elements and our crystals few atoms. Where the second view knows
-# something that the graph does not hold (a temperature, a spectrum, a text), the place may matter more. And with more folds
-# or many more crystals, small differences between the fusions may become visible.
+# something that the graph does not hold (a temperature, a spectrum, a text), the place may matter more. And with more
+# folds or many more crystals, small differences between the fusions may become visible.
 #
 # ## Check yourself
 #

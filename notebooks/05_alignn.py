@@ -14,7 +14,7 @@
 #
 # **You will learn to**
 #
-# - find two crystals that no distance-based network can tell apart at twelve neighbours;
+# - see what a graph of distances says about two orders of one alloy;
 # - follow one bond angle from three atoms to the numbers that a network reads;
 # - build the line graph, whose nodes are the edges of the crystal graph, and see how fast it grows;
 # - read the ALIGNN network, and its simplified namesake, which has no angles;
@@ -24,7 +24,7 @@
 # **You need** notebooks 1 and 2. **Time to read:** 45 min. **Time to run:** at most 60 s on two cores.
 
 # %% [markdown]
-# ## Two crystals, one graph
+# ## Two orders of one alloy
 #
 # Ni₃V is an alloy. Its atoms sit on the places of a cubic close-packed lattice, and the question is which places belong
 # to vanadium. Here are two answers: the order that Ni₃V has in nature, called D0₂₂, and the order of another alloy,
@@ -47,7 +47,7 @@ plot_surroundings(nickel, "V")
 # >
 # > <!-- predict: energy; yes, the same; no, two energies -->
 #
-# We count the edges into an atom of each element, each by its weight:
+# For each element we list the edges that end at one of its atoms. Each edge counts by its weight (notebook 1):
 
 # %%
 import pandas as pd
@@ -97,7 +97,7 @@ measured("energy", f"the same, whatever the weights: {first:.4f} and {second:.4f
 
 # %% [markdown]
 # But the two are different crystals. What differs are the **angles** between the lines in the picture, from a nickel
-# atom to vanadium. (In D0₂₂ this concerns two nickel atoms in three.)
+# atom to vanadium. (In D0₂₂ two nickel atoms in three have a tetrahedron; the third has a square, too.)
 
 # %%
 import numpy as np
@@ -128,7 +128,14 @@ assert sorted(angles(*nickel["L1₂: a square"])) == [90] * 4 + [180] * 2
 # the angle $\theta$ at $b$.
 #
 # The **line graph** is the graph of these pairs. Its nodes are the *edges* of the atom graph, and its edges are pairs
-# of such edges, each with its angle. (A line in the third picture stands for two pairs, one in each direction.)
+# of such edges, each with its angle. The way back, c = a, is a pair, too.
+#
+# > **Predict.** The cell of zinc blende has two atoms with four neighbours each. How many edges are there, and how
+# > many pairs?
+# >
+# > <!-- predict: pairs; 8 edges, 16 pairs; 8 edges, 32 pairs; 16 edges, 64 pairs -->
+#
+# The figure follows one pair. A line in its third picture stands for two pairs, one in each direction.
 
 # %% mystnb={"image": {"alt": "Four steps. 1: a zinc blende crystal, an atom with four neighbours, two of its bonds heavy with an angle of 109.5 degrees between them. 2: its atom graph, two nodes and eight numbered arrows, four in each direction, two of them heavy. 3: its line graph, eight nodes and lines between them, the one between the two heavy edges drawn as an arrow. 4: the cosine, minus one third, as a row of 40 grey cells, dark around minus one third."}}
 from course_lib.datasets import folds, load_dataset
@@ -166,10 +173,7 @@ assert torch.isclose(cosine, cosines[PAIR], atol=1e-6)
 # This is the tetrahedral angle. `undirected` makes sure that each edge has its reverse: an atom may be among the
 # nearest of another but not the other way round. (It also returns the weight of each edge, which we do not need here.)
 #
-# > **Predict.** The cell of zinc blende has two atoms with four neighbours each. How many edges are there, and how
-# > many pairs?
-# >
-# > <!-- predict: pairs; 8 edges, 16 pairs; 8 edges, 32 pairs; 16 edges, 64 pairs -->
+# Now we count the edges and the pairs:
 
 
 # %%
@@ -199,7 +203,8 @@ _, n_edges, n_pairs = counts["4 neighbours"]
 measured("pairs", f"{n_edges} edges, {n_pairs} pairs")
 
 # %% [markdown]
-# (The course's twelve neighbours become sixteen here, because twelve atoms at one distance share eight places.)
+# (With twelve neighbours an atom has sixteen edges here: four to the first shell, and the twelve atoms of the second
+# share the other eight places.)
 #
 # An atom with $k$ neighbours has $k$ edges in and $k$ edges out, so $k^2$ pairs meet at it. From atoms to edges to
 # pairs, every step multiplies the number by $k$. **That is the price of angles.** One pair in $k$ goes there and back
@@ -263,7 +268,7 @@ plot_alignn_layer()
 # an edge $e$ from $j$ to $i$:
 #
 # $$ s_e = A x_j + B x_i + C y_e, \qquad
-# h_i = \frac{\sus_e \sigma(s_e) \odot D x_j}{\sus_e \sigma(s_e) + \varepsilon} $$
+# h_i = \frac{\sum_e \sigma(s_e) \odot D x_j}{\sum_e \sigma(s_e) + \varepsilon} $$
 #
 # $$ x_i' = x_i + \mathrm{SiLU}\bigl(\mathrm{BN}(E x_i + h_i)\bigr), \qquad
 # y_e' = y_e + \mathrm{SiLU}\bigl(\mathrm{BN}(s_e)\bigr) $$
@@ -319,7 +324,7 @@ with torch.no_grad():
 print("atoms, edges and angles agree")
 
 # %% [markdown]
-# The folded output below is the library's source. It calls $s_e$ `m`, computes it in `_GatedMean`, and counts
+# The folded output below is the library's source. It calls $s_e$ `m`, adds it up in `_GatedMean`, and computes
 # equivalent rows once.
 
 # %% tags=["hide-output"]
@@ -391,9 +396,9 @@ assert n_parameters == 4_026_753
 #
 # ## Can they learn the difference?
 #
-# We can test by training what "cannot tell apart" means. We give each network only two crystals, Ni₃V in both orders,
-# and ask for the answers 1 and −1. A network for which both are the same must give both the same answer. The best it
-# can do is 0, with a squared error of 1.
+# Training shows what "cannot tell apart" means. We give each network only two crystals, Ni₃V in both orders, and ask
+# for the answers 1 and −1. A network for which both are the same must give both the same answer. The best it can do is
+# 0, with a squared error of 1.
 #
 # One warning: in training, batch norm divides by the spread of a batch. Where all atoms of a batch are equivalent, that
 # spread is only rounding error, and batch norm amplifies it so much that the network can learn from it. A network then
@@ -535,10 +540,10 @@ answer = "yes" if error < 0.5 else "no"
 measured("copper", f"{answer}: squared error {error:.2f} at the end")
 
 # %% [markdown]
-# It does not. In ALIGNN an angle decides the *weight* of a message in a mean. Where all messages are equal, as between
-# equal atoms with edges of equal length, their mean is the same whatever the weights. So ALIGNN sees more than CGCNN,
-# but not everything. {cite:t}`pozdnyakov2022incompleteness` show how far such blind spots of graph networks go. Both
-# our pairs are ideal crystals, made for the purpose. In real crystals the distances nearly always differ a little.
+# It does not. In ALIGNN angles and distances decide the *weight* of a message in a mean. Where all messages are equal,
+# as in a crystal of one element, their mean is the same whatever the weights. So ALIGNN sees more than CGCNN in Ni₃V,
+# but not everything. {cite:t}`pozdnyakov2022incompleteness` show how far such blind spots of graph networks go. Our
+# two orders of Ni₃V are ideal crystals; in real ones the distances nearly always differ a little.
 #
 # ## What does an angle cost?
 #
@@ -642,9 +647,9 @@ measured("lead", "ALIGNN's error compared with CGCNN's: " + ", ".join(lead))
 #
 # ### Is it the angles?
 #
-# They are what the network was made for. But it differs from CGCNN in other ways, too: edges have vectors of their own,
-# which every layer updates; the gates are different; there are more layers. To see what the angles are worth, the same
-# network was trained again on the folds of new formulas, with its angles hidden: it reads *every* angle as a right
+# Angles are what the network was made for. But it differs from CGCNN in other ways, too: edges have vectors of their
+# own, which every layer updates; the gates are different; there are more layers. To see what the angles are worth, the
+# same network was trained again on the folds of new formulas, with its angles hidden: it reads *every* angle as a right
 # angle (`ALIGNN(angles=False)`). All else is equal: the line graph, the number of weights, the settings.
 #
 # > **Predict.** How much of ALIGNN's lead over CGCNN is left when it sees no angles?
@@ -800,7 +805,7 @@ cost.rename(index=LABELS).round({"mae": 3, "seconds": 1})
 #
 # ## A quest
 #
-# In diamond each atom has four equal bonds, and all pairs of two different ones meet at the same angle. What is its cosine?
+# In diamond each atom has four equal bonds, and any two of them meet at the same angle. What is its cosine?
 
 # %%
 from pymatgen.core import Lattice, Structure

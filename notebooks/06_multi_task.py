@@ -88,8 +88,8 @@ assert by_id[GAP].isna().sum() == len(labels) - n
 by_position.assign(correct=labels[GAP]).iloc[8:13].round(2)
 
 # %% [markdown]
-# Above are five of its rows; `correct` is the right gap. The first ten rows of the whole table are correct. From the
-# first missing crystal on, each row has the gap of another crystal.
+# Above are five rows of the table paired by position; `correct` is the right gap. Its first ten rows are correct. From
+# the first missing crystal on, each row has the gap of another crystal.
 #
 # > **Predict.** How wrong are these labels on average, compared with saying "0 eV" for every crystal?
 # >
@@ -113,8 +113,8 @@ measured("pairing", f"{label_noise / always_zero:.1f} times as wrong as saying 0
 
 # %% [markdown]
 # The wrong labels are further from the truth than "0 eV" for every crystal. And yet nothing failed: the lengths agree,
-# all numbers are gaps, the loss goes down. We train a network on each table, all else equal. Errors are measured
-# against the correct labels of the test crystals.
+# and all numbers are gaps. We train a network on each table, with the same settings. Errors are measured against the
+# correct labels of the test crystals.
 
 # %%
 import torch
@@ -230,9 +230,9 @@ by_kind.round(3)
 #
 # ### Graph attention
 #
-# A graph attention network (GAT) {cite:p}`velickovic2018gat` lets each atom decide how much it takes from each neighbour.
-# Atom $i$ gives each neighbour $j$ a score $s_{ij}$, made from both atoms' vectors and the features $e_{ij}$ of their bond.
-# The scores become weights $\alpha_{ij}$ that add up to one:
+# A graph attention network (GAT) {cite:p}`velickovic2018gat` lets each atom decide how much it takes from each
+# neighbour. Atom $i$ gives each neighbour $j$ a score $s_{ij}$, made from both atoms' vectors and the features $e_{ij}$
+# of their bond. The scores become weights $\alpha_{ij}$ that add up to one:
 #
 # $$ s_{ij} = \mathrm{LeakyReLU}\bigl(a_t \cdot W x_i + a_s \cdot W x_j + a_e \cdot V e_{ij}\bigr) $$
 #
@@ -283,8 +283,7 @@ assert torch.allclose(total, torch.ones_like(total), atol=1e-5)
 # Look at the last formula again: the bond enters the weight $\alpha_{ij}$, but not the message $W x_j$. The weights
 # only decide the shares of the neighbours' messages.
 #
-# > **Predict.** Take copper, and copper stretched by 5 %. All atoms are equal, so all messages are equal, too. Can GAT
-# > tell the two crystals apart?
+# > **Predict.** Take copper, and copper stretched by 5 %. Can GAT tell the two crystals apart?
 # >
 # > <!-- predict: stretched; yes; no -->
 
@@ -313,8 +312,9 @@ answers = (f"{name}: {'yes' if can else 'no'}" for name, can in told_apart.items
 measured("stretched", ", ".join(answers))
 
 # %% [markdown]
-# It cannot, with any weights: a mean of equal messages is that message, however it is weighted. In a compound the
-# messages differ, and then the weights carry some information about the distances.
+# GAT cannot, with any weights: all atoms are equal, so all messages are, and a mean of equal messages is that message,
+# however it is weighted. In a compound the messages differ, and then the weights carry some information about the
+# distances.
 #
 # GAT updates atoms. Bonds keep their features from the first layer to the last, and nothing represents the crystal as a
 # whole until the mean over its atoms at the end.
@@ -348,8 +348,8 @@ measured("stretched", ", ".join(answers))
 # ```
 #
 # What differs: by default, `GATConv` joins each atom to itself, but drops the edges from an atom to its own images in
-# other cells (hence `add_self_loops=False`); ours has both. It adds a bias. Its neighbours have no weights. And our
-# network has a batch norm after each layer.
+# other cells (hence `add_self_loops=False`); our network has both. `GATConv` adds a bias, and its neighbours have no
+# weights. And our network has a batch norm after each layer.
 #
 # </details>
 #
@@ -441,8 +441,8 @@ print(dedent(inspect.getsource(MultiTask.forward)))
 # %% [markdown]
 # ## Choosing the weights
 #
-# An eV of gap and an eV/atom of energy are not the same thing. With $\lambda = (1, 1)$, for energy and gap, the
-# importance of each task depends by accident on its spread and its unit.
+# An eV of gap and an eV/atom of energy are not the same thing. With $\lambda = (1, 1)$, for energy and gap, how much
+# each task counts is an accident of its spread and its unit.
 #
 # > **Predict.** Someone writes the gaps in meV and leaves $\lambda = (1, 1)$. What does the trunk learn?
 # >
@@ -476,9 +476,9 @@ measured("unit", f"{share['gap']:.1%} the gap, {share['energy']:.1%} the energy"
 # task with the larger $\lambda_k s_k$ changes the trunk more, not the task with the larger error. (With the squared
 # error, whose derivative is $2r$, the size of the error counts as well.)
 #
-# We measure this for the network trained above and for one that has just started to train, with $\lambda = (1, 1)$: the
-# gap's share of the loss, and its share of the gradient with respect to the weights of the trunk, as means over batches
-# of 64 training crystals.
+# We measure this for the network trained above and for one that has just started to train. For a loss with
+# $\lambda = (1, 1)$, the table has the gap's share of the loss, and its share of the gradient with respect to the
+# weights of the trunk. Both are means over batches of 64 training crystals.
 
 # %%
 from course_lib.losses import task_errors, task_shares
@@ -553,11 +553,10 @@ history.iloc[[0, 5, 10, 15, 20, 24]].round(2)
 #
 # Now we vary the weights. One short training run per weight would tell us little: where two choices differ by a few
 # percent, another seed can reverse their order. So `python -m course_lib.experiments lambda_sweep` trained a two-task
-# GAT on new formulas, on five folds, with the weight of the gap from 1/30 to 30 times that of the energy, and with the
-# two schemes. The references are networks with the same trunk that learned only one property.
+# GAT on the five folds of new formulas, with the weight of the gap from 1/30 to 30 times that of the energy, and with
+# inverse scale and uncertainty. The references are networks with the same trunk that learned only one property.
 #
-# > **Predict.** From left to right the gap counts more. Is one choice of $\lambda$, the weight of the gap, the best
-# > for both errors?
+# > **Predict.** Is one choice of $\lambda$, the weight of the gap where the energy has 1, the best for both errors?
 # >
 # > <!-- predict: lambda; one λ for both; a smaller λ for the energy; a smaller λ for the gap -->
 
@@ -582,11 +581,10 @@ alone = alone.pivot(index="fold", columns="target", values="mae")
 lambda_explorer(sweep, alone, TASKS)
 
 # %% [markdown]
-# Left: both errors against $\lambda$, the weight of the gap where the energy has 1, with the single-task networks as
-# lines. The grey bands are ± one standard deviation of the five training runs, one per fold. Right: the same choices
-# as points, error of the energy against error of the gap, up to a quarter above the smallest errors. A small triangle
-# at the edge stands for a point farther away. Filled marks are on the *trade-off front*: no other choice, weight or
-# scheme, beats them in both errors.
+# Left: both errors against $\lambda$, with the single-task networks as lines. The grey bands are ± one standard
+# deviation of the five training runs, one per fold. Right: the same choices as points, error of the energy against
+# error of the gap, up to a quarter above the smallest errors. A small triangle at the edge stands for a point farther
+# away. Filled marks are on the *trade-off front*: no other choice, weight or scheme, beats them in both errors.
 #
 # 1. Move the slider to either end. Which error is far above its smallest value at the left end, and which at the
 #    right?
@@ -749,28 +747,28 @@ measured(
 # did harm, and `gain` is the gain in percent of the twin's error. Compare `gain` with your guess from the beginning of
 # this page, and `verdict` with how sure you were.
 #
-# - **Gap, GAT.** Trained together with the energies, the gaps are predicted better in nearly all training runs. But we make
-#   four comparisons, two tasks with two trunks, so each interval has the level $1 - 0.05/4 = 98.75$ % (Bonferroni's correction,
-#   notebook 2), and this one just reaches zero: the gain is not shown. If we had asked only this question, and had said
-#   so beforehand, the 95 % interval would have shown it. More folds would decide.
+# - **Gap, GAT.** Trained together with the energies, the gaps are predicted better in nearly all training runs. But we
+#   make four comparisons, two tasks with two trunks, so each interval has the level $1 - 0.05/4 = 98.75$ %
+#   (Bonferroni's correction, notebook 2), and this one just reaches zero: the gain is not shown. If we had asked only this question,
+#   and had said so beforehand, the 95 % interval would have shown it. More folds would decide.
 # - **Gap, MEGNet.** The mean gain is much larger, and only a few training runs were worse. But it was large on some
 #   folds and small on others, so the interval is wide. That is "not shown", too. Do not read it as "no effect".
 # - **Energy.** Neither is shown, with either trunk: the effect, if there is one, is smaller than what five folds can
 #   show. That is an answer, too. About half of the training runs were worse. A single run could have been reported as
 #   negative transfer or as positive transfer, each with a number.
 #
-# Here is a guess why the gap seems to gain: three crystals in four have a gap of zero, so they say little about what makes a
-# gap wide. But their energies differ, and the trunk can learn from those.
+# Here is a guess why the gap seems to gain: three crystals in four have a gap of zero, so they say little about what
+# makes a gap wide. But their energies differ, and the trunk can learn from those.
 #
 # Two things in this comparison are not about sharing at all. First, the twins have the settings that were best for the
 # two tasks together; settings of their own might make them better, and the gain smaller. Second, each training run
 # keeps its best epoch. A twin has one for its task, the two-task network one for both tasks, which need not be the
 # best for either. Exercise 7 removes this second effect and measures transfer from the gap to the energy.
 #
-# In one of its solutions the chapter that this course started from declares negative transfer from one run each,
-# 0.0295 against 0.0286, without spread. It then advises sharing where the correlation between the tasks is above 0.5,
-# and takes the correlation from the network's own predictions ([errata](errata.ipynb), 10 and 11). Here even the
-# correlation of the labels is far *below* zero. But a head can change the sign, so only the size counts:
+# The chapter that this course started from declares negative transfer from one run each, 0.0295 against 0.0286 eV/atom,
+# without spread. It then advises sharing where the correlation between the tasks is above 0.5, and takes the
+# correlation from the network's own predictions ([errata](errata.ipynb), 10 and 11). Here even the correlation of the
+# labels is far *below* zero. But a head can change the sign, so only the size counts:
 
 # %%
 size = related.loc["Pearson", "correlation"]
@@ -829,14 +827,14 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 #   the errors, and neither knows your needs.
 # - With a mask, every crystal contributes the labels that it has.
 # - Transfer is a difference with a sign and an interval. It needs twins and several runs. Here the gap gains from
-#   sharing in nearly all training runs, but with four comparisons and five folds that is not shown. For the energy single
-#   runs could have been read either way.
+#   sharing in nearly all training runs, but with four comparisons and five folds that is not shown. For the energy
+#   single runs could have been read either way.
 #
 # | strengths | weaknesses |
 # |---|---|
 # | one network and one training run for several properties | the tasks can harm each other, and you must measure whether they do |
 # | crystals with one label still teach the trunk | weights to choose, one more for each task |
-# | consistent predictions: one embedding for all properties | a new property needs another training run, or a frozen trunk |
+# | one embedding for all properties | a new property needs another training run, or a frozen trunk |
 # | a scarce label can benefit from a plentiful one | the best epoch of one task is not that of the other |
 #
 # **When this stops being true.** We shared between two properties with about equally many labels. Sharing helps most
@@ -898,8 +896,9 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 #
 # ## A quest
 #
-# A network is off by 0.1, 0.5 and 0.3 eV/atom for the energies of three nitrides. For the gaps of the first and third it is off
-# by 0.5 and 1.1 eV; the second has no label for its gap. The weights are $\lambda = (1, 0.5)$. How large is the loss?
+# A network is off by 0.1, 0.5 and 0.3 eV/atom for the energies of three nitrides. For the gaps of the first and third
+# it is off by 0.5 and 1.1 eV; the second has no label for its gap. The weights are $\lambda = (1, 0.5)$. How large is
+# the loss?
 
 # %%
 off_by = torch.tensor([[0.1, 0.5], [0.5, torch.nan], [0.3, 1.1]])

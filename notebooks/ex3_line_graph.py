@@ -17,7 +17,7 @@
 # - compute the cosine of a bond angle from three positions;
 # - write down the line graph of a small crystal by hand;
 # - get the cosines of all its pairs from the library's edge vectors, with the right sign;
-# - find two crystals that only the angles tell apart.
+# - judge which networks can tell a bent chain from a straight one.
 #
 # **You need** notebook 5. **Difficulty:** medium. **Time to work:** 60 min. **Time to run:** at most 30 s on two cores.
 
@@ -27,7 +27,7 @@
 # Grey selenium consists of chains. Each atom has two near neighbours, and the chain winds around an axis like a screw
 # with three atoms per turn (structure: {cite:t}`cherin1967selenium`). Below is the real chain, seen from the side, and
 # one that does not exist: the same bonds, pulled straight. All bonds have the same length; those that look shorter
-# point towards you.
+# point towards you or away from you.
 
 # %% mystnb={"image": {"alt": "Two chains of atoms seen from the side. Selenium: bonds of 2.37 angstrom, angles of 103.1 degrees, a zigzag. Pulled straight: bonds of 2.37 angstrom, angles of 180 degrees, a straight line."}}
 from course_lib.teaching.checkers.line_graphs import along_chain, selenium, straightened
@@ -132,7 +132,8 @@ edges.round(2)
 # where they make a path of two steps: from (a → b) to (b → c). The way back, c = a, counts as well, as in ALIGNN's
 # published code.
 #
-# 1. Write down all its pairs as edge numbers, `(first, second)`. The first edge ends where the second begins.
+# 1. Write down all pairs that are joined, as edge numbers `(first, second)`. The first edge ends where the second
+#    begins.
 
 # %% tags=["answer"]
 pairs = [
@@ -178,7 +179,8 @@ check_pairs(pairs)
 # vectors. Remember that they point from target to source.
 #
 # 1. For the pair of (a → b) and (b → c): from which atom to which does the first edge's vector point? And the second's?
-# 2. Write `pair_cosines(vectors, pairs)`. `vectors` is an array of shape (E, 3), `pairs` one of shape (T, 2).
+# 2. Write `pair_cosines(vectors, pairs)`. `vectors` has one row per edge, shape (E, 3), and `pairs` one row per pair,
+#    shape (T, 2).
 
 
 # %% tags=["answer"]
@@ -199,8 +201,8 @@ check_pair_cosines(pair_cosines)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# (a → b) has the target b, so its vector points from b to a: good. (b → c) has the target c, so its vector points from c to
-# b: it ends at the middle atom instead of starting there. What do you do with a vector that points the wrong way?
+# (a → b) has the target b, so its vector points from b to a: good. (b → c) has the target c, so its vector points from
+# c to b: it ends at the middle atom instead of starting there. What do you do with a vector that points the wrong way?
 #
 # </details>
 
@@ -325,10 +327,9 @@ assert abs(table["squared error"][0] - 1) < 0.01, "CGCNN with 2 neighbours: blin
 # crystals that distances cannot tell apart at the course's own setting of twelve neighbours.
 #
 # Why three elements? In ALIGNN an angle decides how much *weight* a neighbour's message gets in a mean. In pure
-# selenium all atoms are equivalent, so all messages are equal, and the mean of equal numbers does not depend on the
-# weights: there the cosines are computed, but they change nothing. We check this with a network that is not trained.
-# Its predictions hardly depend on the angles, but with 64-bit numbers we can see which of the two differences is real
-# and which is rounding error:
+# selenium all messages are equal, and the mean of equal numbers does not depend on the weights: there the cosines are
+# computed, but they change nothing. We check this with a network that is not trained. Its predictions hardly depend on
+# the angles, but with 64-bit numbers we can see which of the two differences is real and which is rounding error:
 
 
 # %% tags=["solution"]

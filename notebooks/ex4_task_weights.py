@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Exercise 4: Choosing lambda
 #
-# **Question.** One network learns formation energies and band gaps together. Its loss is a weighted sum of two errors with
-# different units. Which weights are fair, and what happens if nobody thinks about them?
+# **Question.** One network learns formation energies and band gaps together. Its loss is a weighted sum of two errors
+# with different units. Which weights are fair, and what happens if nobody thinks about them?
 #
 # **You will**
 #
@@ -51,9 +51,9 @@ plot_task_shares({"λ₁ = λ₂ = 1": error})
 # acts on the trunk through $z_k$.
 #
 # 1. `share_loss`: what share of the loss comes from the band gap? Give a number between 0 and 1.
-# 2. `share_absolute`: take one crystal whose prediction is off by $r_1 = 0.03$ eV/atom and $r_2 = 0.18$ eV. How steeply does
-#    $|r_k|$ change with $z_k$? What share of the sum of both slopes is the band gap's? (Take slopes without their
-#    sign.)
+# 2. `share_absolute`: take one crystal whose predictions are off by $r_1 = 0.03$ eV/atom and $r_2 = 0.18$ eV. How
+#    steeply does $|r_k|$ change with $z_k$? What share of the sum of both slopes is the band gap's? (Take slopes
+#    without their sign.)
 # 3. `share_squared`: the same for the squared error $r_k^2$.
 
 # %% tags=["answer"]
@@ -220,21 +220,20 @@ measured("louder", f"{answer}, if its error is ten times as large")
 
 # %% [markdown]
 # These are the band gap's shares. With absolute errors, the share of the loss grows with the gap's error, but the share
-# of the gradient stays the same: what counts is the slopes of the parts. With squared errors both shares grow, since the
-# slope of a square grows with the error. The share of the gradient is not exactly $s_2 / (s_1 +
-# s_2)$, since the two tasks do not use the trunk in the same way, and the gradients of different crystals partly
-# cancel.
+# of the gradient stays the same: what counts is the slopes of the parts. With squared errors both shares grow, since
+# the slope of a square grows with the error. The share of the gradient is not exactly $s_2 / (s_1 + s_2)$, since the
+# two tasks do not use the trunk in the same way, and the gradients of different crystals partly cancel.
 
 # %% [markdown] tags=["task"]
 # ## Task 3: Three losses
 #
-# Fill in the two weights, (formation energy, band gap), for errors in eV/atom and eV. A factor that both weights have in
-# common does not matter here, so (2, 2) counts as (1, 1):
+# Fill in the two weights, (formation energy, band gap), for errors in eV/atom and eV. A factor that both weights have
+# in common does not matter here, so (2, 2) counts as (1, 1):
 #
 # 1. `one each`: both weights are 1.
 # 2. `inverse scale`: from the spreads of the training targets, `train.targets`.
-# 3. `gap in meV`: a colleague has the band gaps in meV and leaves both weights at 1. Which weights for errors in *eV/atom*
-#    and *eV* give the same loss, up to a common factor?
+# 3. `gap in meV`: a colleague has the band gaps in meV and leaves both weights at 1. Which weights for errors in
+#    *eV/atom* and *eV* give the same loss, up to a common factor?
 
 # %% tags=["answer"]
 task_weights = {
@@ -325,7 +324,7 @@ check_weight_statements(statements)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# Only the ratio of the two weights matters. How much does it differ between the three losses?
+# Which two losses gave nearly the same errors in your table? Compare the ratio of the two weights in all three.
 #
 # </details>
 
@@ -341,7 +340,8 @@ print(f"formation energy: {likeness:+.3f} eV/atom with inverse scales")
 assert abs(likeness) < cost / 3
 
 # %% [markdown] tags=["solution"]
-# - **The size of an error** does not count with absolute errors, as you measured; the unit does, since it changes the spread.
+# - **The size of an error** does not count with absolute errors, as you measured; the unit does, since it changes the
+#   spread.
 # - **The gap in meV** drowns out the formation energy, whose error is far larger in every run. Nothing about the
 #   crystals changed, only the unit in which somebody wrote a number.
 # - **Weights of 1 and inverse scales** are nearly the same *here*, because the spreads of the two targets, in eV/atom
@@ -353,8 +353,9 @@ assert abs(likeness) < cost / 3
 # %% [markdown]
 # ## What to remember
 #
-# - With absolute errors, a task changes the trunk in proportion to its weight times the spread of its targets, however large
-#   its error is. With squared errors the size of the error counts as well. A share of the loss is not a share of the gradient.
+# - With absolute errors, a task changes the trunk in proportion to its weight times the spread of its targets, however
+#   large its error is. With squared errors the size of the error counts as well. A share of the loss is not a share of
+#   the gradient.
 # - Spreads have units, so weights have units.
 # - Inverse standard deviations of the training targets remove the units. `fit` uses them by default.
 # - Only the ratio of the weights matters.

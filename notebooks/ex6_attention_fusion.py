@@ -33,8 +33,8 @@
 # - $z_v$ and $w_v$: score and weight of view $v$ for one crystal; the formula for $w_v$ is called *softmax*;
 # - $f$: a small network.
 #
-# > **Predict.** A colleague proposes something simpler: learn two weights directly, and use them for all crystals. What can
-# > attention do that this cannot?
+# > **Predict.** A colleague proposes something simpler: learn two weights directly, and use them for all crystals. What
+# > can attention do that this cannot?
 # >
 # > <!-- predict: colleague -->
 
@@ -67,7 +67,7 @@ check_attention_weights(attention_weights)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# `views * a` multiplies every crystal's two views with the two rows of `a`; it has the shape (B, 2, H). A dot product is
+# `views * a` multiplies every crystal's two views by the two rows of `a`; it has the shape (B, 2, H). A dot product is
 # the sum of such products over the last axis.
 #
 # </details>
@@ -201,8 +201,8 @@ check_dependence_test(depends_on_crystal)
 # %% [markdown] tags=["after"]
 # Now we look at the weights of trained networks. The two training runs, `seed 0` and `seed 1`, differ only in their
 # seed. The figure shows the weight that each network gives to the composition, by prototype. Your colleague's two
-# weights would give one number for all crystals; the lines below the figure say whether these networks do. The axis goes
-# from 0 to 1, so weights that differ little look equal: zoom in by their smallest and largest value, in the same lines.
+# weights would give one number for all crystals; the lines below the figure say whether these networks do. They also
+# give the smallest and the largest weight, since small differences cannot be seen in the figure.
 
 # %% tags=["after"] mystnb={"image": {"alt": "Weight of the composition for the test crystals of each prototype, mean and standard deviation, for two networks with different initial weights. The weights differ from crystal to crystal, and the two networks do not agree."}}
 from IPython.display import display
@@ -257,10 +257,11 @@ print(f"rank correlation of the two: {first.corr(second, method='spearman'):.2f}
 
 # %% [markdown] tags=["solution"]
 # The weights differ between crystals, so this is not a global $\alpha$: attention can weight the views of each crystal
-# differently. How much it does so depends on the network. Where all weights of a network lie near 0 or 1, it has given up
-# one of its views, and only the digits of the smallest and the largest show that they still differ. So read the weights
-# with care: they belong to a network, not to nature. As the figure shows, another seed may share the work between the
-# views differently {cite:p}`jain2019attention`. Exercise 8 asks how much each view *contributes* to the predictions.
+# differently. How much it does so depends on the network. Where all weights of a network lie near 0 or 1, one of its
+# views hardly enters the sum, and only the digits of the smallest and the largest show that the weights still differ.
+# So read the weights with care: they belong to a network, not to nature. As the figure shows, another seed may share
+# the work between the views differently {cite:p}`jain2019attention`. Exercise 8 asks how much each view *contributes*
+# to the predictions.
 
 # %% [markdown]
 # ## A colleague's layer
@@ -294,7 +295,7 @@ class ColleaguesAttention(nn.Module):
 
 # %% [markdown]
 # `atoms` holds a vector for each of the N atoms of the batch, `composition` the features of each of the B crystals, and
-# `crystal` says for each atom which crystal it belongs to, a number from 0 to B − 1.
+# `crystal` says which crystal each atom belongs to, with a number from 0 to B − 1.
 # `empty.index_add(0, crystal, rows)` adds each atom's row to the row of its crystal.
 #
 # The layer runs, gives the right shapes, and could be trained. But does it keep the promises that a network must keep?
@@ -398,8 +399,8 @@ check_fixed_attention(FixedAttention)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# The stub imports `softmax` from PyTorch Geometric. `softmax(scores, crystal)` makes the weights of the atoms of each crystal
-# add up to one.
+# The stub imports `softmax` from PyTorch Geometric. `softmax(scores, crystal)` makes the weights of the atoms of each
+# crystal add up to one.
 #
 # </details>
 

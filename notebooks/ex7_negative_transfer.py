@@ -176,10 +176,11 @@ assert share > 0, "there are training runs that contradict the mean"
 # %% [markdown] tags=["task"]
 # ## Task 2: A verdict from all runs
 #
-# 1. Write `transfer(runs)`. `runs` is a table like the one above, its rows in any order: `method` (`"alone"` or `"shared"`),
-#    `fold`, `seed`, `mae`. Pair by fold and seed, subtract, average over the seeds, and return three numbers: the mean over
-#    the folds, and the two ends of its 95 % interval. For the interval, `corrected_interval` takes one number per fold;
-#    it accounts for the training crystals that the folds share {cite:p}`nadeau2003inference`.
+# 1. Write `transfer(runs)`. `runs` is a table with one row per training run, in any order, and the columns `method`
+#    (`"alone"` or `"shared"`), `fold`, `seed` and `mae`. Pair by fold and seed, subtract, and average over the seeds.
+#    Return three numbers: the mean over the folds, and the two ends of its 95 % interval. For the interval,
+#    `corrected_interval` takes one number per fold; it accounts for the training crystals that the folds share
+#    {cite:p}`nadeau2003inference`.
 # 2. Write `verdict(mean, low, high)`. It says `"harm shown"`, `"gain shown"` or `"neither shown"`.
 
 # %% tags=["answer"]
@@ -245,11 +246,11 @@ if ready:  # once your answer is right
 #
 # 1. Write `related(first, second)`: the *size* of the rank correlation (Spearman's), for two arrays of labels. A
 #    missing label is `NaN`; leave such crystals out. Why use labels, and not the predictions of a network?
-# 2. Now take the two made-up partners, each with ten times the weight of the energy. Before you train: which of these do
-#    you *expect*? Answer `True` or `False`.
+# 2. Now take the two made-up partners, each with ten times the weight of the energy. Before you train: which of these
+#    do you *expect*? Answer `True` or `False`.
 #
-#    - `minus the energy`: next to minus the energy, the network predicts the energy worse than its twin does.
-#    - `noise`: next to the noise, the network predicts the energy worse than its twin does.
+#    - `minus the energy`: trained with minus the energy, the network predicts the energy worse than its twin does.
+#    - `noise`: trained with the noise, the network predicts the energy worse than its twin does.
 
 # %% tags=["answer"]
 from scipy import stats
@@ -354,7 +355,7 @@ print(f"energy and band gap are related by {gap:.2f}")
 # of two tasks that share the *atom embedding* and the *first convolution*. After that, each has its own layers.
 #
 # 1. In `__init__`, make a network for each task with `network(1)`. It has a `trunk` with the layers `atom_embedding` and
-#    `convs` (a list of two). Let the second use the first one's shared layers.
+#    `convs` (a list of two). Let the second network use the two shared layers of the first.
 # 2. In `forward`, return the predictions of both: (crystals, tasks).
 
 
@@ -394,15 +395,15 @@ check_less_shared(LessShared)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# PyTorch finds layers in `torch.nn.ModuleList([...])`, but not in a plain list. `torch.cat([a, b], dim=1)` puts two columns
-# side by side.
+# PyTorch finds layers in `torch.nn.ModuleList([...])`, but not in a plain list. `torch.cat([a, b], dim=1)` puts two
+# columns side by side.
 #
 # </details>
 
 # %% [markdown] tags=["after"]
 # Three countermeasures against the noise, all else equal: less sharing; weights that are learned with the network
 # ("uncertainty", {cite:p}`kendall2018multitask`); and a small weight, a tenth of the energy's instead of ten times as
-# much. The fourth countermeasure, to have no partner, is the line at zero. With five comparisons, the intervals of the
+# much. A fourth, to have no partner, is the line at zero. With five comparisons, the intervals of the
 # table and of the figure have the level $1 - 0.05/5 = 99$ %, so those that were in the table above are wider now.
 
 # %% tags=["after"] mystnb={"image": {"alt": "Error of the energy minus that of the network alone, for four networks that learn noise as well. Plain sharing is far on the side that is worse than alone. Less sharing, learned weights and a small weight of the noise are all nearer to zero."}}
@@ -431,7 +432,7 @@ for name in ("less shared", "learned weights", "small weight"):
 # same by hand. In the limit of weight zero the twin itself is trained: the harm came from a poorly chosen weight.
 #
 # (With intervals of 95 % the table might show a *gain* from noise: of verdicts at this level, one in twenty is wrong if
-# there is no effect, and here are five. That is what the wider intervals are for.)
+# there is no effect, and there are five here. That is what the wider intervals are for.)
 #
 # **Do two networks that share nothing harm each other?** They should not. But look at what happens when, as usual, the
 # epoch is chosen by the validation errors of both tasks together:

@@ -148,6 +148,16 @@ def test_stored_notebook(name, rule):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_formulas_use_commands_that_mathjax_knows(name):
+    """It shows an unknown one in red instead of stopping."""
+    mathjax = (ROOT / "pages/_extra/vendor/mathjax/tex-chtml.js").read_text(encoding="utf-8")
+    known = set(re.findall(r"\b([A-Za-z]+)[\"']?:", mathjax))
+    text = "".join(cell.source for cell in stored(name).cells if cell.cell_type == "markdown")
+    used = {command for formula in re.findall(r"\$[^$]+\$", text) for command in re.findall(r"\\([A-Za-z]+)", formula)}
+    assert used <= known
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_stated_run_time(name):
     recorded = json.loads(RUN_TIMES.read_text(encoding="utf-8"))
     assert time_faults(stored(name), recorded.get(name)) == []

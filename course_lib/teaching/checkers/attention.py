@@ -268,7 +268,7 @@ _TOO_LATE = {
 }  # fmt: skip
 
 
-_BROKEN = "In which rows of the figure is the change far larger than rounding, 1e-6?"
+_BROKEN = "In which rows of the figure does the change reach beyond the shaded area, which is rounding?"
 _KEPT_ON_PAGE = "kept"  # what the form on the website offers alongside the variables
 
 

@@ -172,7 +172,7 @@ check_yourself_4 = asks(
         "question 2",
         "a",
         {
-            "b": "A network follows the attention, and may amplify either part. What follows alpha?",
+            "b": "After the attention comes a network, which may amplify either part. What comes after alpha?",
             "c": "Equal errors say nothing of what the weights multiply. What is it, in each of the two?",
         },
     ),
@@ -269,7 +269,7 @@ check_yourself_6 = asks(
         "a",
         {
             "b": "Inverse scale divides by the standard deviation of the labels. What happens to that?",
-            "c": "One of them measures the labels first, and another starts from there. Which do not?",
+            "c": "One of them measures the labels first, and another starts from there. Which one does neither?",
         },
     ),
     Choose(

@@ -128,8 +128,8 @@ _WRONG_PAIRS = (
      _pairs(lambda first, second: first == second[::-1])),
     ("You joined all edges that have an atom in common. The direction counts: the first must end where the second "
      "begins.", _pairs(lambda first, second: bool(set(first) & set(second)))),
-    ("You have each pair once, with the smaller number first. But (2, 0) and (0, 2) are two different paths: write "
-     "down both, where both exist.", frozenset(pair for pair in _RIGHT if pair[0] < pair[1])),
+    ("All of yours are right, but you list only pairs with the smaller number first. (2, 0) is a path as well, and not "
+     "the same as (0, 2).", frozenset(pair for pair in _RIGHT if pair[0] < pair[1])),
 )  # fmt: skip
 
 
