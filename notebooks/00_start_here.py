@@ -18,7 +18,7 @@
 # - how the course is built, and how to work through it;
 # - whether your computer has all it needs.
 #
-# **You need** some Python, NumPy and pandas, a first idea of PyTorch, and of how a neural network is trained (epochs,
+# **You need** some Python, NumPy and pandas, and a first idea of PyTorch and of how a neural network is trained (epochs,
 # learning rate). No chemistry beyond the periodic table. The [glossary](../pages/glossary.md) explains the terms of the
 # field.
 #
@@ -53,8 +53,8 @@
 # ## The course at a glance
 #
 # Each notebook starts with a question and asks you for a prediction before it shows the result. The
-# [home page](../pages/index.md) lists them all, with the time that each takes and the exercises that belong to it. If this
-# is your first course on the subject, read notebook 1 next; all others build on it.
+# [home page](../pages/index.md) lists them all, with the time that each takes and the exercises that belong to it. If
+# this is your first course on the subject, read notebook 1 next; all others build on it.
 
 # %% [markdown]
 # ## The crystals
@@ -130,7 +130,8 @@ print("Everything is installed." if missing.empty else missing["fix"].to_string(
 # ## What we saw
 #
 # - A hybrid model reads the formula and the structure of a crystal together.
-# - Whether that helps has to be measured, with several runs and their spread.
+# - A model that reads only the formula must give all crystals of a formula one answer. Most of our crystals share their
+#   formula with another.
 # - Your computer is ready, or you know what it lacks.
 #
 # Next: *Two views of a crystal*.

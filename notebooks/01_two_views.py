@@ -47,13 +47,13 @@ from course_lib.teaching.figures.features import plot_polymorphs
 plot_polymorphs(crystals, n_polymorphs.index[:8])
 
 # %% [markdown]
-# These formulas have the most structures in our data. Every row is one formula, every marker one way to stack its
-# atoms. (Markers that would cover each other are drawn a little above or below their row.) In most rows the markers lie far apart. Now think of a model that sees only the formula, as the first expert
-# of notebook 0 does. It must give all crystals of a row the same number. Whatever number it picks, it is wrong for
-# most of them.
+# These formulas have the most structures in our data. Every row is one formula, and every marker is one way to stack its
+# atoms. (Markers that would cover each other are drawn a little above or below their row.) In most rows the markers lie
+# far apart. Now think of a model that sees only the formula, as the first expert of notebook 0 does. It must give all
+# crystals of a row the same number. Whatever number it picks, it is wrong for most of them.
 #
 # How large is its error at least? The single number with the smallest mean absolute error for a row is the median of
-# the row. A model that knew all these medians would still make the error in the last line:
+# the row. A model that knew all these medians would still make the error that the next cell prints last:
 
 # %%
 import numpy as np
@@ -82,8 +82,8 @@ measured("polymorphs", f"{np.median(apart):.2f} eV/atom (median of all pairs)")
 # those of our crystals that have polymorphs. In a database of known materials the floor is lower. We gave most
 # formulas several structures, some of which would never form in nature.
 #
-# Before we look at each view in turn, here is what is usually said about them. Doubt each line for now; at the end of
-# the notebook we put our own numbers alongside.
+# Before we look at each view in turn, here is the usual comparison. Doubt each line for now; at the end of the notebook
+# we compare it with our own numbers.
 #
 # | | composition view | structure view |
 # |---|---|---|
@@ -120,7 +120,7 @@ names = ["MagpieData mean Electronegativity", "MagpieData avg_dev Electronegativ
 magpie(formulas, ids=formulas)[names].round(3)
 
 # %% [markdown]
-# The average deviation tells an ionic crystal (NaCl: large) from a metal alloy (AuCu₃: small). With 22 properties and 6
+# The average deviation tells an ionic crystal (NaCl: large) from an alloy (AuCu₃: small). With 22 properties and 6
 # summaries we get 132 numbers. Three more groups bring the total to 145:
 
 # %%
@@ -141,7 +141,7 @@ plot_feature_groups(groups)
 # - **Stoichiometry norms** (6): how many elements, and how unequal their amounts. No element data at all.
 # - **Element statistics** (132): minimum, maximum, range, mean, average deviation and mode (the value of the most
 #   common element) of 22 properties.
-# - **Valence orbitals** (4): what share of the valence electrons is in s, p, d and f orbitals.
+# - **Valence orbitals** (4): how many valence electrons per atom are in s, p, d and f orbitals.
 # - **Ionic character** (3): whether charges can balance, and how ionic the compound is by Pauling's formula.
 #
 # A warning: the preset `magpie` of the matminer package gives only the 132. Texts that speak of "145 Magpie features"
@@ -176,7 +176,7 @@ plot_shells(rocksalt)
 # Neighbours come in *shells*: several at exactly the same distance. CGCNN, the network of this notebook, was
 # published with the twelve nearest. In rock salt the first shell has 6 atoms and the second 12, so a cut at twelve
 # takes 6 of the 12 in the second shell. Which six? That would depend on the order in which a program lists them, and
-# the prediction with it.
+# so would the prediction.
 #
 # So our rule is: **twelve neighbours, and those at the same distance share.** Each neighbour has a weight between 0 and
 # 1, and the weights of an atom's neighbours add up to 12. In rock salt the first 6 count fully. The next 12 share the 6
@@ -192,16 +192,17 @@ from course_lib.teaching.figures.crystals import plot_neighbor_weights
 plot_neighbor_weights(rocksalt)
 
 # %% [markdown]
-# Each atom has its own *cutoff*, the distance at which a neighbour counts ½. It is chosen so that the atom's weights
-# add up to 12. On the right the crystal is stretched along one axis. The twelve atoms of the second shell split into
-# three groups, whose weights change without a jump, and so does the prediction of a network.
+# Each atom has its own *cutoff*, the distance at which a neighbour counts ½. It is chosen so that the weights of the
+# atom's neighbours add up to 12. On the right the crystal is stretched along one axis. The twelve atoms of the second
+# shell split into three groups. Their weights change without a jump, and so does the prediction of a network.
 #
-# All edges between the same two atoms at the same distance tell a network the same. We store them once, as a
-# **bond**, with their number and the sum of their weights. This changes no result and saves most of the work in
-# crystals as symmetric as these.
+# The graph has a node for each atom of the *cell*, the box whose repetition gives the crystal. Each atom receives
+# an edge from each of its neighbours. All edges with the same start, end and length tell a network the same thing. We
+# store them once, as a **bond**, with their number and the sum of their weights. This changes no result and saves most
+# of the work in crystals as symmetric as these.
 #
-# > **Predict.** Rock salt has two atoms in its smallest cell, the box whose repetition gives the crystal. How many edges
-# > does its graph have? (An edge and its way back count as two.)
+# > **Predict.** Rock salt has two atoms in its smallest cell. How many edges does its graph have? (An edge and its way
+# > back count as two.)
 # >
 # > <!-- predict: edges; 12; 18; 24; 36 -->
 
@@ -248,10 +249,10 @@ graph_explorer(rocksalt)
 # Move the slider with the mouse or the arrow keys. Left: the crystal and the sphere. Right: the number of neighbours
 # against the radius; the dotted line is at twelve.
 #
-# Nothing changes until the sphere reaches the next shell, and then a whole shell comes in at once. Apart from these
-# jumps, the number of neighbours grows with the volume of the sphere, so every further ångström costs more edges than
-# the one before. And which radius is right? Let us apply one that suits this crystal to one of the same prototype
-# with larger atoms:
+# Nothing changes until the sphere reaches the next shell, and then a whole shell comes in at once. On average the
+# number of neighbours grows with the volume of the sphere, so every further ångström costs more edges than the one
+# before. And which radius is right? Let us apply one that suits this crystal to one of the same prototype with larger
+# atoms:
 
 
 # %%
@@ -336,12 +337,14 @@ print(f"graph:                {(end - middle) * per_crystal:.2f} ms per crystal"
 # ## Two models, one test
 #
 # We split the crystals into three parts: training crystals, validation crystals, which serve to choose the best epoch,
-# and test crystals. The models never see the test crystals.
+# and test crystals. No model is trained or chosen on the test crystals.
 #
 # ### A random forest on the composition
 #
-# A random forest averages many decision trees, each grown on a random part of the data {cite:p}`breiman2001forests`.
-# Ours has 100 trees, at most 30 levels deep, and otherwise the default settings of scikit-learn.
+# A decision tree branches at one question after another, each about one feature, and predicts a number at the end of
+# each branch. A random forest averages many such trees, each grown on a random part of the data
+# {cite:p}`breiman2001forests`. Ours has 100 trees, at most 30 levels deep, and otherwise the default settings of
+# scikit-learn.
 
 # %%
 from course_lib.forest import fit_forest
@@ -370,12 +373,12 @@ importance.nlargest(5).round(3)
 #
 # CGCNN {cite:p}`xie2018cgcnn` gives every atom a vector $x_i$ of 64 numbers, at first made from its 92 bits. Then
 # each atom receives messages from its neighbours and updates its vector, in three rounds. Each round is a
-# *convolution*. Before we write down the rule, here is one by hand, for a crystal of two atoms, each with six edges
-# to the other. To keep it short, the vector of an atom has two numbers, and an edge carries one.
+# *convolution*. Before we write down the rule, here is one round by hand, for a crystal of two atoms, each with six
+# edges to the other. To keep it short, the vector of an atom has two numbers, and an edge carries one.
 #
 # For each edge, the vectors of the two atoms and the number of the edge are concatenated and multiplied by a matrix
-# $W$ of weights. Of the four numbers that result, two say how much of the message passes (the *gate*), and two are
-# the message itself (the *core*).
+# $W$ of weights. This gives four numbers. The first two say how much of the message passes (the *gate*), and the other
+# two become the message itself (the *core*).
 #
 # > **Predict.** The two atoms start with different vectors. Does one round with the weights below make them more
 # > similar?
@@ -476,7 +479,7 @@ print(inspect.getsource(CGCNNConv))
 # <details><summary>The same in PyG</summary>
 #
 # PyTorch Geometric has this layer as `CGConv`, without the batch norm on the messages and without the last softplus.
-# Its graphs store every edge separately. A `DataLoader` joins those of 64 crystals into one graph, a `Batch`, whose
+# Its graphs store every edge separately. A `DataLoader` joins the graphs of 64 crystals into one, a `Batch`, whose
 # `batch` says which crystal each atom belongs to. In the list, each crystal is a
 # `Data(x=..., edge_index=..., edge_attr=..., y=...)`:
 #
@@ -507,7 +510,7 @@ print(inspect.getsource(CGCNNConv))
 #     loss = torch.nn.functional.l1_loss(network(batch).squeeze(1), batch.y)
 # ```
 #
-# Two more differences: neighbours have no weights, and symmetry-equivalent edges are computed again.
+# Two more differences: neighbours have no weights, and symmetry-equivalent edges are computed one by one.
 #
 # </details>
 #
@@ -570,11 +573,11 @@ pd.DataFrame(
 # has the unit of the target, so you can compare it with the accuracy you need. But it does not say whether a model
 # does better than the mean $\bar y$ of the test crystals. The coefficient of determination
 # $R^2 = 1 - \sum (y - \hat y)^2 / \sum (y - \bar y)^2$ says just that: 1 is perfect, and 0 is as good as the mean.
-# But the same errors give a higher $R^2$ where energies vary more, and because errors are squared, the largest ones
+# But the same errors give a higher $R^2$ where energies vary more. And because errors are squared, the largest ones
 # count most. We use the mean absolute error, and never $R^2$ alone.
 #
-# This is **one** training run on **one** split. Would another split, or another seed, reverse the order? One run cannot
-# tell.
+# This is **one** training run on **one** split. Would another split, or another *seed* (it sets the initial weights),
+# reverse the order? One run cannot tell.
 
 # %% [markdown]
 # ## Where does each view win?
@@ -582,7 +585,8 @@ pd.DataFrame(
 # To answer that we need many runs. These were made once, on the same data, with `python -m course_lib.experiments`.
 # The crystals are divided into five parts, the *folds*. Each fold is the test set once, for models trained on the
 # other four, with three seeds for each model. (Here and in all later notebooks the recorded forests have tuned
-# settings: at least three crystals in each leaf, where a branch ends, and half of the features at each branching.)
+# settings. Each leaf, where a branch ends, holds at least three crystals, and each branching chooses among a random half
+# of the features.)
 #
 # There are two kinds of folds, which ask different questions:
 #
@@ -611,10 +615,10 @@ plot_errors(runs, "eV/atom")
 # %% [markdown]
 # Are the differences more than luck? Some folds are hard for every model, so we compare on equal terms: on the same
 # test crystals, the error of CGCNN minus that of the forest, averaged over the seeds. That gives five differences,
-# one per fold, and a *confidence interval* for their mean, on each kind of folds. In at least 95 % of all studies made
-# like this one, both intervals hold the true differences; so each has 97.5 %. The folds share training crystals, which
-# makes the plain interval too narrow; this one is corrected for that {cite:p}`nadeau2003inference`. All numbers are in
-# eV/atom.
+# one per fold, and a *confidence interval* for their mean, on each kind of folds. Each interval holds the true
+# difference in 97.5 % of all studies made like this one, so in at least 95 % of them both do. The folds share training
+# crystals, which makes the plain interval too narrow; this one is corrected for that {cite:p}`nadeau2003inference`. All
+# numbers are in eV/atom.
 
 # %%
 from course_lib.experiments.analysis import summarize_differences
@@ -648,11 +652,11 @@ measured("tests", f"error on formula compared with random: {said}")
 # - the **between-formula error**: is the mean over a formula's polymorphs right?
 # - the **within-formula error**: given that mean, is each polymorph placed correctly above or below it?
 #
-# Let $\bar y$ be the mean of the polymorphs of a formula, and $\bar{\hat y}$ that of their predictions. The two errors
-# of a crystal are $|\bar{\hat y} - \bar y|$ and $|(\hat y - \bar{\hat y}) - (y - \bar y)|$. Formulas with only one
-# structure have no within-formula error, so they are left out of both.
+# Let $\bar y$ be the mean energy of the polymorphs of a formula, and $\bar{\hat y}$ that of their predictions. The two
+# errors of a crystal are $|\bar{\hat y} - \bar y|$ and $|(\hat y - \bar{\hat y}) - (y - \bar y)|$. Formulas with only
+# one structure have no within-formula error, so they are left out of both.
 #
-# > **Predict.** Which of the two can a composition-only model never get right?
+# > **Predict.** Which of the two can a composition-only model never remove?
 # >
 # > <!-- predict: parts; the between-formula error; the within-formula error; both -->
 
@@ -687,7 +691,7 @@ measured(
 )
 
 # %% [markdown]
-# The within-formula error is the one that a composition-only model can never get right: the forest predicts no
+# The within-formula error is the one that a composition-only model can never remove: the forest predicts no
 # differences within a formula at all. CGCNN sees the structure and is better, as expected. But its between-formula
 # error is smaller as well. There we might have bet on the forest: Magpie gives it ready-made chemistry, whereas CGCNN
 # has to learn from these crystals what each element is like. Two things may help CGCNN there. The mean is over the
@@ -732,7 +736,8 @@ by_trees = trees.predict(composition.iloc[new.validation])
 by_trees = pd.Series(by_trees, index=unseen.index)
 
 # %% [markdown]
-# The slider steps through the epochs. Marks are the polymorphs of one formula; dots are other validation crystals.
+# The slider steps through the epochs. Marks are the polymorphs of one formula; dots are other validation crystals. On
+# the right is the forest, trained on the same crystals.
 #
 # > **Predict.** After the first epoch, will CGCNN already give the polymorphs of a formula different energies?
 # >
@@ -760,7 +765,7 @@ measured(
 # %% [markdown]
 # At first CGCNN predicts nearly one energy for all crystals, so polymorphs hardly differ. Then the formulas separate,
 # and with them the polymorphs: the marks fan apart and turn towards the diagonal, with some jumps on the way. For the
-# forest they stay on a horizontal line, because it has one number per formula.
+# forest they lie on a horizontal line, because it has one number per formula.
 #
 # **Structure improves both parts, most of all the one within a formula.** Does prepared chemistry, in turn, add
 # anything to a network that sees the structure? The next notebooks ask that question, and by now you may doubt it.
@@ -795,7 +800,7 @@ pd.DataFrame(
 # ## What we saw
 #
 # - Polymorphs have one formula and different energies. A composition-only model cannot tell them apart, and we computed
-#   the least error that this costs.
+#   the smallest error that it can have.
 # - 145 Magpie features describe a formula; a graph, in which each atom has twelve neighbours by weight, describes a
 #   structure.
 # - On these crystals the structure view is ahead on both kinds of test, although new formulas are harder than random
@@ -805,7 +810,7 @@ pd.DataFrame(
 #
 # **When this stops being true.** With one or two hundred crystals a graph network cannot learn the elements well, and
 # it falls behind the forest (notebook 2). With many more its lead grows: in the public benchmark Matbench, on more
-# than 100,000 crystals and random folds, CGCNN beats by far a forest that reads Magpie and even some structure
+# than 100,000 crystals and random folds, CGCNN is far ahead of a forest that reads Magpie and even some structure
 # features {cite:p}`dunn2020matbench`. In a database of known materials polymorphs are rarer and closer in energy, so
 # composition alone does better there than here. Our crystals are also all small and highly symmetric.
 #
@@ -824,7 +829,7 @@ pd.DataFrame(
 #    - `a` How many convolutions the network has, and how long it was trained.
 #    - `b` How large the error is on the training set.
 #    - `c` How large the error is on new formulas.
-# 4. You get the same rock salt again, with a cell twice as long. What changes?
+# 4. You describe the same rock salt with a cell twice as long. What changes?
 #    - `a` Only the numbers of atoms and edges.
 #    - `b` CGCNN's prediction: there are twice as many atoms, and each adds its part.
 #    - `c` The 145 features: they count the atoms.
@@ -868,8 +873,8 @@ pd.DataFrame(
 # ## A quest
 #
 # Strontium titanate, SrTiO₃, is a perovskite: strontium at the corners of a cube, titanium in its centre, oxygen in the
-# middle of its faces. Its cell has one titanium atom and three oxygen atoms. In its crystal graph, how many edges lead from
-# oxygen to titanium?
+# middle of its faces. Its cell has one titanium atom and three oxygen atoms. In its crystal graph, how many edges lead
+# from oxygen to titanium?
 
 # %%
 from pymatgen.core import Lattice, Structure

@@ -17,7 +17,7 @@
 # - join composition features and a graph embedding in one network, and count its inputs;
 # - scale the features with numbers from the training set only, and see what happens without scaling;
 # - read a training loop line by line, then let the library run it;
-# - compare a hybrid with both its parents over several splits and seeds, pair by pair.
+# - compare a hybrid with both its parents over several folds and seeds, pair by pair.
 #
 # **You need** notebook 1. **Time to read:** 40 min. **Time to run:** at most 80 s on two cores.
 
@@ -110,11 +110,11 @@ plot_feature_scales(composition, scaled)
 #
 # ## A training loop, line by line
 #
-# Later one call does all this. This once, we do it by hand. The loop below is all there is to training: predict a
-# batch of crystals, measure the error, find out in which direction each weight should move, and move it a little.
-# AdamW is a rule for how much. During training a fifth of the outputs of the dense layers is set to zero at random,
-# which keeps the network from relying on any single one. This is *dropout*; for predictions it is off. The targets
-# are standardised, too, so the loss is in standard deviations of the target.
+# Later, one call trains a network. Here we do it by hand, once. The loop below is all there is to training: predict a
+# *batch* of 32 crystals, measure the error (the *loss*), find out in which direction each weight should move, and move
+# it a little. AdamW is a rule for how much. During training a fifth of the outputs of the dense layers is set to zero
+# at random, which keeps the network from relying on any single one. This is *dropout*; for predictions it is off. The
+# targets are standardised, too, so the loss is in standard deviations of the target.
 
 # %%
 from torch.nn.functional import l1_loss
@@ -144,9 +144,9 @@ def train_by_hand(network, epochs=12, batch_size=32, learning_rate=3e-3):
 # %% [markdown]
 # We run it twice from the same initial weights: once with the features as they are, once standardised.
 #
-# > **Predict.** How do the two curves differ?
+# > **Predict.** How much larger is the error at the end without scaling?
 # >
-# > <!-- predict: scaling; hardly; without scaling it learns worse; with scaling it learns worse -->
+# > <!-- predict: scaling; hardly; by about a tenth; by about a half; by a factor of two or more -->
 
 # %% mystnb={"image": {"alt": "Validation error by epoch of two early fusion networks trained by hand from the same initial weights: the one with standardised composition features lies clearly below the one with raw features."}}
 import pandas as pd
@@ -219,7 +219,7 @@ plot_parity(truth, {"early fusion": prediction})
 # ## The hybrid against both parents
 #
 # One run is an anecdote, and this one was short. The table below summarises many longer ones, made with `python -m
-# course_lib.experiments`: three methods, five splits, three seeds, and both kinds of test of notebook 1. All methods
+# course_lib.experiments`: three methods, five folds, three seeds, and both kinds of test of notebook 1. All methods
 # get the same training crystals. The networks set an eighth of them aside to choose the best epoch; the forest is
 # trained on all of them.
 
@@ -261,8 +261,8 @@ plot_errors(runs, "eV/atom")
 # parent minus that of the hybrid. Where it is positive, the hybrid is better.
 #
 # These are four comparisons: two parents on two tests. If each interval had the level 95 %, the chance that at least one
-# of them misses the true value would be more than 5 %. So each gets the level $1 - 0.05/4 = 98.75$ %. This is *Bonferroni's
-# correction*: 0.05 is divided by the number of comparisons. All notebooks follow this rule.
+# of them misses the true value would be more than 5 %. So each gets the level $1 - 0.05/4 = 98.75$ %. This is
+# *Bonferroni's correction*: 0.05 is divided by the number of comparisons. All notebooks follow this rule.
 
 # %% mystnb={"image": {"alt": "Difference in mean absolute error to early fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot per fold, mean and corrected interval, and a line at zero. Against the forest, early fusion is far better on every fold. Against CGCNN all means lie close to zero, on the side where CGCNN is better."}}
 from course_lib.teaching.figures.results import plot_paired_differences
@@ -328,8 +328,8 @@ best.rename(index=LABELS).round(3)
 
 # %% [markdown]
 # The hybrid needs more epochs and a lower learning rate than CGCNN, and that is what it got above: each method ran with
-# its own best setting. (The hybrid's has the most epochs that were tried, so even more might help a little.) On the
-# validation crystals it is behind all the same. We can rule out this suspect.
+# its own best setting. (For the hybrid that is the largest number of epochs tried, so still more might help.) On
+# the validation crystals it is behind all the same. We can rule out this suspect.
 #
 # ## Suspect 2: it memorises instead of learning
 #
@@ -395,8 +395,8 @@ measured("parts", f"a gain is shown {shown} (CGCNN minus hybrid: {said})")
 
 # %% [markdown]
 # Each row is parent minus hybrid. Compared with the forest, both parts are better. Compared with CGCNN, no gain is
-# shown in either, not even between formulas, where we would expect it. CGCNN already has what the 145 numbers say about
-# the elements: it has the 92 bits of each atom, and enough crystals to learn what they mean.
+# shown in either, not even between formulas, where we would expect it. Perhaps CGCNN already has what the 145 numbers
+# say about the elements: it has the 92 bits of each atom, and enough crystals to learn what they mean.
 #
 # If that is so, the hybrid should gain when there are fewer crystals. The same three methods were trained on a half,
 # a quarter, an eighth and a sixteenth of them. The test crystals and the share of validation crystals are the same
@@ -404,7 +404,7 @@ measured("parts", f"a gain is shown {shown} (CGCNN minus hybrid: {said})")
 # settings are the best ones for *all* crystals; settings tuned for each size might suit a method better. (The runs
 # with all crystals have three seeds, those with fewer have one.)
 #
-# > **Predict.** Where do the lines of CGCNN and the hybrid cross, if they do? Where does the forest come close?
+# > **Predict.** At which number of training crystals do the lines of CGCNN and the hybrid cross, if they do?
 # >
 # > <!-- predict: crossing; below 100 crystals; between 100 and 400; above 400; nowhere -->
 
@@ -486,13 +486,13 @@ assert more.max() < 0.12, "close to the better parent"
 # %% [markdown]
 # With a hundred crystals CGCNN is the worst of the three: so few crystals do not teach it what the elements are like,
 # but the 145 numbers tell the other two. Forest and hybrid are about equal there. Up to eight hundred crystals, each
-# doubling lowers the error of CGCNN most. At about four hundred the three are close together, and there the hybrid has the smallest mean error of the
-# three, on both tests. Its line crosses that of CGCNN at a larger number. From eight hundred on the forest falls
-# behind.
+# doubling lowers the error of CGCNN most. At about four hundred the three are close together, and there the hybrid has
+# the smallest mean error of the three, on both tests. Its line crosses that of CGCNN at a larger number. From eight
+# hundred on the forest falls behind.
 #
 # How much of this is shown? The table and the explorer ask for twenty differences, so each interval is wide, and small
-# training sets make the folds differ. At no size does the interval of the hybrid's lead over CGCNN lie above zero. So the
-# order of the means is what these runs suggest; more folds have to confirm it.
+# training sets make the folds differ. At no size does the interval of the hybrid's lead over CGCNN lie above zero. So
+# the order of the means is what these runs suggest; more folds have to confirm it.
 #
 # So it was the third suspect, with the second as its accomplice: numbers that say nothing new can still be used to
 # memorise. The hybrid's mean error stays close to the better of its parents over the whole range. **Whether joining
@@ -506,8 +506,8 @@ assert more.max() < 0.12, "close to the better parent"
 # - The hybrid beats the forest on both tests and does not beat CGCNN on either, with equally many trials in tuning.
 #   More inputs do not guarantee a smaller error.
 # - It fits its training set more closely than CGCNN, but this does not help it on other crystals.
-# - With few crystals the means are the other way round: prepared chemistry replaces data, and the hybrid is ahead of
-#   CGCNN on average. It stays close to the better of its parents over the whole range. Five folds do not show it yet.
+# - With few crystals the hybrid is ahead of CGCNN on average: prepared chemistry seems to replace data. Five folds do
+#   not show this lead yet. The hybrid stays close to the better of its parents over the whole range.
 #
 # | strengths | weaknesses |
 # |---|---|
@@ -515,8 +515,8 @@ assert more.max() < 0.12, "close to the better parent"
 # | a few lines more than CGCNN | more inputs than CGCNN, so it can overfit: hence dropout |
 # | tells polymorphs apart, and knows chemistry | one model: if it fails, no second opinion (late fusion has two) |
 #
-# **When this stops being true.** We measured this with a network that already gets 92 bits per element, on crystals
-# whose prototype fixes where the atoms sit, and most of whose elements occur dozens of times. With fewer crystals,
+# **When this stops being true.** We measured this with a network that already gets 92 bits per atom. The prototypes of
+# our crystals fix where the atoms sit, and most of the elements occur dozens of times. With fewer crystals,
 # rarer elements, or features that the network cannot make for itself (a measured property, say), the hybrid may well
 # be ahead. Measure your own learning curves.
 #
@@ -573,8 +573,8 @@ assert more.max() < 0.12, "close to the better parent"
 #
 # ## A quest
 #
-# Take lithium, sodium and potassium oxide. The first two are the training set, and the only feature is the mean atomic number.
-# What is the standardised feature of potassium oxide?
+# Take lithium, sodium and potassium oxide. The first two are the training set, and the only feature is the mean atomic
+# number. What is the standardised feature of potassium oxide?
 
 # %%
 number = magpie(["Li2O", "Na2O", "K2O"])["MagpieData mean Number"].astype(float)

@@ -15,9 +15,9 @@
 # **You will learn to**
 #
 # - blend the predictions of two trained models with one number, $\alpha$;
-# - choose $\alpha$ from predictions that the models did not train on, and see what goes wrong otherwise;
+# - choose $\alpha$ on crystals that the models were not trained on, and see what goes wrong otherwise;
 # - find the best $\alpha$ exactly, without trying values;
-# - estimate from the correlation of two models' errors how much a blend can gain.
+# - use the correlation of two models' errors to estimate how much a blend can gain.
 #
 # **You need** notebooks 1 and 2. **Time to read:** 40 min. **Time to run:** at most 40 s on two cores.
 
@@ -68,8 +68,8 @@ print(f"{blended:.1f} eV/atom")
 #   the other four.
 #
 # Predictions are matched by the ids of their crystals, never by their place in a list. The loader of the training
-# batches shuffles, so what comes out of it is in a different order from the table. `course_lib.late_fusion` takes
-# pandas Series and joins them by id.
+# batches shuffles, so its order is not that of the table. `course_lib.late_fusion` takes pandas Series and joins them
+# by id.
 
 # %%
 import pandas as pd
@@ -154,8 +154,8 @@ assert leaves_of_three > leaves_of_one > 0.05
 assert all_crystals < 1e-3, "now it knows them by heart"
 
 # %% [markdown]
-# Only when all three are removed does the forest repeat what it was trained on. In this order, the last step has the
-# largest effect.
+# The forest repeats what it was trained on only when all three reasons are removed. In this order, the last step has
+# the largest effect.
 
 # %% [markdown]
 # ## Wrong: alpha from the training set
@@ -174,9 +174,9 @@ pairs = {key: table[[FOREST, NETWORK]] for key, table in predictions.items()}
 alpha_explorer(y, pairs, unit="eV/atom")
 
 # %% [markdown]
-# Left: the error against $\alpha$ in steps of 0.01. The star marks its smallest value, and the dashed line belongs to the
-# other predictions. Right: one dot per crystal, for the blend, for CGCNN alone and for the forest alone. Only some of the
-# crystals are drawn; the errors are those of all.
+# Left: the error against $\alpha$ in steps of 0.01. The star marks its smallest value, and the dashed line belongs to
+# the other predictions. Right: one dot per crystal, for the blend, for CGCNN alone and for the forest alone. Only some
+# of the crystals are drawn; the errors are those of all.
 #
 # 1. Training set, random folds: move to the star. What is its $\alpha$?
 # 2. Leave $\alpha$ there and switch to *out of fold*. What happens to the cloud of CGCNN, and to its error? How far
@@ -191,7 +191,7 @@ table = predictions["formula", "out of fold"]
 live_alpha(y, table[FOREST], table[NETWORK], "eV/atom")
 
 # %% [markdown]
-# Now we compute it for all four. Each weight is then judged on the out-of-fold predictions:
+# Now we compute the best $\alpha$ for all four sets of predictions. Each is then judged on the out-of-fold predictions:
 
 # %%
 from course_lib.late_fusion import blend, optimal_alpha
@@ -418,16 +418,16 @@ difference.round(4)
 # | two opinions: where they differ a lot, take care | two models to keep and to run |
 # | only one number to tune, with an exact solution | one weight for all crystals, though some need structure more than others |
 #
-# **When this stops being true.** With fewer crystals the two parents come closer (the learning curves of notebook 2), and
-# the forest gets more weight. With more crystals, or for a property that depends on the composition alone, measure
-# again.
+# **When this stops being true.** With fewer crystals the two parents come closer (the learning curves of notebook 2),
+# and we expect the forest to get more weight. With more crystals, or for a property that depends on the composition
+# alone, measure again.
 #
 # ## Check yourself
 #
 # 1. A blend has $\alpha = 0.2$. What does that say about the two models?
 #    - `a` The network is four times as good as the forest: its error is a quarter as large.
 #    - `b` The forest adds nothing.
-#    - `c` The network gets four times the weight of the forest, and no more.
+#    - `c` Only that the network gets four times the weight of the forest.
 # 2. Two models have errors with correlation 1, and one model's errors are larger. What is the best blend without
 #    negative weights?
 #    - `a` Half of each.
@@ -435,7 +435,8 @@ difference.round(4)
 #    - `c` Some of each, with more weight for the better model.
 # 3. Why can the forest not memorise our training set?
 #    - `a` It has too few trees: with ten times as many it would reach each training crystal, one after the other.
-#    - `b` Polymorphs share a prediction, leaves hold three crystals, and each tree misses a third of them.
+#    - `b` Polymorphs share a prediction, leaves hold three crystals or more, and each tree is grown without a third of
+#      the crystals.
 #    - `c` Only networks can memorise.
 # 4. In the explorer, the error of the blend on the training set is far smaller than out of fold. Why not report that
 #    one?
@@ -461,9 +462,9 @@ difference.round(4)
 #    weight depends on both errors *and* on their correlation.
 # 2. If the errors are equally large, every blend is the same. If they are not, the best blend is the better model
 #    alone, unless negative weights are allowed.
-# 3. The polymorphs of a formula have the same composition, so it must give them one prediction. And its leaves hold
-#    three crystals, and each tree misses a third of them. It could where every crystal has its own formula, the trees are
-#    fully grown, and each of them sees all crystals.
+# 3. The polymorphs of a formula have the same composition, so it must give them one prediction. Its leaves hold three
+#    crystals or more, and each tree is grown without about a third of the crystals. It could memorise them if every
+#    crystal had its own formula, the trees were fully grown, and each of them saw all crystals.
 # 4. It says how well the two models remember crystals that they were trained on. Nobody needs a prediction for those.
 #    What counts is crystals that neither model has seen, and out-of-fold predictions are for exactly those.
 #
@@ -482,8 +483,8 @@ difference.round(4)
 #
 # ## A quest
 #
-# Two models predict the energies of three fluorides (made-up numbers, in eV/atom). Which $\alpha$, the weight of `first`, gives
-# the smallest mean absolute error?
+# Two models predict the energies of three fluorides (made-up numbers, in eV/atom). Which $\alpha$, the weight of
+# `first`, gives the smallest mean absolute error?
 
 # %%
 fluorides = ["LiF", "NaF", "KF"]

@@ -146,9 +146,11 @@ if check_dimensions(n_inputs, n_weights):  # once your answer is right
 # ## Task 2: Choose two remedies for overfitting
 #
 # `BASELINE` above holds four settings. Each can work against overfitting if you change it in the right direction:
-# `dropout` (a share of the numbers between layers is left out at random in each step), `weight_decay` (each step
-# shrinks all weights by a small share), `hidden` (the sizes of the layers on top) and `n_crystals` (the number of
-# training crystals; the training set has more).
+#
+# - `dropout`: the share of the outputs of the hidden layers that is set to zero at random in each step;
+# - `weight_decay`: how strongly each step shrinks all weights;
+# - `hidden`: the sizes of the hidden layers;
+# - `n_crystals`: the number of training crystals, drawn from the training set, which has more.
 #
 # 1. Choose two of them. Change *one* setting in `first` and *another* in `second`, each in the form
 #    `{"n_crystals": 50}`.
@@ -174,8 +176,7 @@ check_variants(first, second, available=len(train))
 # <details><summary>Hint 2</summary>
 #
 # Usual sizes: dropout 0.1 to 0.5; with AdamW and such a short training run, weight decay 0.1 to 1; one hidden layer
-# with 16 to 64 outputs.
-# Or give it more crystals.
+# with 16 to 64 outputs. Or give it more crystals.
 #
 # </details>
 
@@ -216,10 +217,10 @@ if check_variants(first, second, available=len(train)):  # once your answer is r
 # $$ \bar d \pm t\, \frac{s}{\sqrt n} $$
 #
 # where $t$ is a quantile of Student's distribution with $n - 1$ degrees of freedom. You compare two variants with the
-# baseline, so each interval gets the level $1 - 0.05/2 = 97.5$ % (Bonferroni's correction, notebook 2). The quantile
-# that belongs to it leaves 1.25 % above it: `stats.t.ppf(0.9875, n - 1)`. The notebooks widen their intervals further,
-# because folds share training crystals. Here every run draws new crystals and new initial weights, so the plain
-# interval is right, for another draw on these test crystals.
+# baseline, so each interval gets the level $1 - 0.05/2 = 97.5$ % (Bonferroni's correction, notebook 2). For this
+# level 1.25 % of the distribution lies above $t$: `stats.t.ppf(0.9875, n - 1)`. The notebooks widen their intervals
+# further, because folds share training crystals. Here every run draws new crystals and new initial weights, so the
+# plain interval is right for these test crystals.
 #
 # 1. Write `shown_better(differences)`: `True` if the whole interval lies on the side where the variant is better.
 # 2. Run the cell after the checker. Which of your two remedies is shown to lower the error on test crystals?

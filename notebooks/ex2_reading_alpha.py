@@ -30,7 +30,7 @@
 # $$ \hat y = \alpha\, \hat y_{\text{RF}} + (1 - \alpha)\, \hat y_{\text{GNN}} $$
 #
 # with the forest's prediction $\hat y_{\text{RF}}$, CGCNN's $\hat y_{\text{GNN}}$, and the forest's weight $\alpha$.
-# To get round numbers, we made up the two models here: they have normally distributed errors, for many crystals.
+# To get round numbers, we made up both models' predictions for many crystals, with normally distributed errors.
 
 # %% mystnb={"image": {"alt": "Mean absolute error of the blend against alpha, the weight of the forest: a curve that bends upwards, smallest at alpha 0.20, higher at 0, where CGCNN is alone, and highest at 1, where the forest is alone."}}
 from course_lib.late_fusion import alpha_path
@@ -144,8 +144,8 @@ check_best_alpha(best_alpha)
 # <details><summary>Hint 1</summary>
 #
 # The variance of a sum is not the sum of the variances, unless the two are uncorrelated:
-# $\operatorname{var}(u + v) = \operatorname{var} u + \operatorname{var} v + 2 \operatorname{cov}(u, v)$. The covariance of
-# the two errors is $\rho\, s_a s_b$.
+# $\operatorname{var}(u + v) = \operatorname{var} u + \operatorname{var} v + 2 \operatorname{cov}(u, v)$. The covariance
+# of the two errors is $\rho\, s_a s_b$.
 #
 # </details>
 
@@ -183,8 +183,9 @@ if check_best_alpha(best_alpha):  # once your answer is right
 # ## Task 4: What 0.20 implies
 #
 # The mean absolute errors are 0.035 eV/atom for the forest and 0.028 eV/atom for CGCNN. For normally distributed errors
-# the standard deviation is the mean absolute error times $\sqrt{\pi/2}$, the same factor for both, so it cancels in
-# $\alpha$.
+# the standard deviation is the mean absolute error times $\sqrt{\pi/2}$. This holds for both models, so the factor
+# cancels in $\alpha$. It holds for the blend, too, so the same $\alpha$ makes its variance and its mean absolute error
+# smallest.
 #
 # 1. Which weight would the forest have if the errors were uncorrelated?
 # 2. It has 0.20. Which correlation must the errors have?
@@ -209,14 +210,14 @@ check_error_correlation(alpha_uncorrelated, correlation)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# For the second question, put $\alpha = 0.2$ into the formula of task 3 and solve for $\rho$: it appears only once in
-# the numerator and once in the denominator. Or try values with `best_alpha`, and close in.
+# For the second question, put $\alpha = 0.2$ into the formula of task 3 and solve for $\rho$: it appears once in the
+# numerator and once in the denominator. Or try values with `best_alpha`, and close in.
 #
 # </details>
 
 # %% [markdown] tags=["solution"]
-# With $s_a = 1$ and $s_b = 0.8$: $0.2\,(1.64 - 1.6 \rho) = 0.64 - 0.8 \rho$, so $0.48\, \rho = 0.312$. So the answer
-# to the question at the top of this page is no: the larger error alone would give the forest 0.39.
+# With $s_a = 1$ and $s_b = 0.8$: $0.2\,(1.64 - 1.6 \rho) = 0.64 - 0.8 \rho$, so $0.48\, \rho = 0.312$. The answer to
+# the *Predict* box is no: the larger error alone would give the forest 0.39.
 
 # %% tags=["after"]
 from course_lib.late_fusion import blended_error_variance, optimal_alpha
@@ -295,8 +296,8 @@ check_fixed_alpha(fixed_alpha)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# `(training.forest - training.y).abs().mean()` is small. Compare it with `(out_of_fold.forest - out_of_fold.y)`. On which
-# of the two will the blend be used?
+# `(training.forest - training.y).abs().mean()` is small. Compute the same for `out_of_fold`. Which of the two is more
+# like the crystals on which the blend will be used?
 #
 # </details>
 
@@ -326,7 +327,7 @@ pd.DataFrame({"weight": found, "error on new crystals (eV/atom)": error}).round(
 # ## What to remember
 #
 # - $\alpha$ is the forest's share in each prediction. It is not a ratio of errors.
-# - It is small for two reasons: the forest's errors are larger, and they are correlated with those of CGCNN.
+# - Here it is small for two reasons: the forest's errors are larger, and they are correlated with those of CGCNN.
 # - The less correlated the errors of two models are, the more a blend gains. A worse model with independent errors can
 #   be a better partner than a good one with the same errors.
 # - A weight must be fitted on crystals that neither model has seen, and predictions must be joined to crystals by id.
