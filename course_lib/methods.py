@@ -133,6 +133,7 @@ _ALIGNN = {"epochs": 100, "learning_rate": 0.01}
 _GAT = {"epochs": 100, "learning_rate": 0.001}
 _MEGNET = {"epochs": 200, "learning_rate": 0.002}
 _CGCNN = {"epochs": 100, "learning_rate": 0.01}
+_ATTENTION = {"epochs": 200, "learning_rate": 0.005}
 _FUSION, _CHEMISTRY = "course_lib.models.fusion", "course_lib.models.chemistry"
 
 
@@ -201,7 +202,15 @@ METHODS: dict[str, Method] = {
         "attention fusion",
         "hybrid",
         Network(_FUSION, "AttentionFusion"),
-        settings={"epochs": 200, "learning_rate": 0.005},
+        settings=_ATTENTION,
+    ),
+    "attention_fusion_equal": Method(
+        "attention fusion, equal weights",
+        "hybrid",
+        Network("course_lib.models.ablations", "EqualWeightFusion"),
+        settings=_ATTENTION,
+        tuned_as="attention_fusion",
+        compared=(),
     ),
     "alignn_simple": Method(
         "ALIGNN simplified",

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from dataclasses import asdict, replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ from course_lib.experiments.analysis import (
     with_ensemble,
     with_late_fusion,
 )
-from course_lib.experiments.protocol import N_FOLDS, N_REPEATS, folds_of
+from course_lib.experiments.protocol import N_FOLDS, N_REPEATS, folds_of, with_fewer
 from course_lib.experiments.records import load_results
 from course_lib.experiments.runs import run_study
 from course_lib.experiments.studies import (
@@ -47,6 +48,7 @@ from course_lib.experiments.studies import (
     Run,
     Study,
     at_an_end,
+    few_crystals,
     trials,
     tried_as,
     tuned,
@@ -482,20 +484,33 @@ def test_recorded_predictions_belong_to_the_recorded_crystals(small):
 
 def test_training_set_is_drawn_nested_and_never_from_the_test_set(small):
     fold = folds(small, kind="formula")[2]
-    drawn = [runs._fewer(fold, Run(TARGET, "cgcnn", "formula", 2, n_train=size)) for size in (8, 16)]
+    drawn = [with_fewer(fold, size, number=2) for size in (8, 16)]
     for size, part in zip((8, 16), drawn, strict=True):
         assert len(part.train) + len(part.validation) == size
         assert set(part.train) <= set(fold.train)
         assert set(part.validation) <= set(fold.validation)
         assert len(part.validation) >= 1
     assert set(drawn[0].train) <= set(drawn[1].train)
-    # Seeds that are averaged must have learned from the same crystals.
-    other = runs._fewer(fold, Run(TARGET, "early_fusion", "formula", 2, seed=2, n_train=8))
-    assert all(np.array_equal(mine, theirs) for mine, theirs in zip(other, drawn[0], strict=True))
-    other = runs._fewer(fold, Run(TARGET, "cgcnn", "formula", 7, n_train=8))
-    assert set(other.train) != set(drawn[0].train)
+    assert with_fewer(fold, None, number=2) is fold
+    assert set(with_fewer(fold, 8, number=7).train) != set(drawn[0].train)
     with pytest.raises(ValueError, match=r"n_train is 99, but fold 2 has .* training crystals"):
-        runs._fewer(fold, Run(TARGET, "cgcnn", "formula", 2, n_train=99))
+        with_fewer(fold, 99, number=2)
+
+
+@pytest.mark.parametrize("part", ["test", "train", "validation"])
+def test_predictions_of_a_smaller_training_set_belong_to_its_crystals(small, monkeypatch, part):
+    """Whatever the method: seeds that are averaged must have been trained on the same crystals."""
+    short = (("epochs", 1),)
+    wanted = [Run(TARGET, "cgcnn", "formula", 2, part=part, n_train=8, settings=short)]
+    wanted += [Run(TARGET, "early_fusion", "formula", 2, 1, part, 8, short), replace(wanted[0], n_train=None)]
+    monkeypatch.setitem(STUDIES, "study", Study(lambda crystals: wanted))
+    run_study("study", "small")
+    first, second, whole = load_results("small", "study").itertuples()
+    fold = folds_of(small, "formula")[2]
+    assert first.ids == second.ids == small.index[getattr(with_fewer(fold, 8, 2), part)].tolist()
+    assert whole.ids == small.index[getattr(fold, part)].tolist()
+    for run in (first, second, whole):
+        assert run.mae == pytest.approx((small.loc[run.ids, TARGET] - run.predictions).abs().mean(), abs=2e-4)
 
 
 def test_tuning_reads_no_crystal_that_is_judged_elsewhere(crystals):
@@ -578,9 +593,20 @@ def test_fewer_crystals_are_trained_on_in_as_many_steps(crystals):
     wanted = [run for run in STUDIES["learning_curves"].runs(crystals) if run.n_train == 50]
     assert [dict(run.settings)["epochs"] for run in wanted if run.method == "cgcnn"] == [by_hand] * N_FOLDS
     assert all(run.settings == () for run in wanted if METHODS[run.method].network is None)
-    sizes = {size: len(runs._fewer(whole, replace(wanted[0], n_train=size)).validation) for size in (50, 100, 400, 800)}
+    sizes = {size: len(with_fewer(whole, size, number=0).validation) for size in (50, 100, 400, 800)}
     share = len(whole.validation) / (len(whole.train) + len(whole.validation))
     assert sizes == {50: 10, 100: 20, 400: 32, 800: np.ceil(800 * share)}
+
+
+def test_few_crystals_have_all_that_late_fusion_is_explored_with(crystals):
+    wanted = few_crystals(crystals)
+    assert len(wanted) == len(set(wanted)) == 2 * 2 * (N_FOLDS + 1)
+    for split, name in product(("random", "formula"), METHODS["late_fusion"].blends):
+        parts = [(run.fold, run.part) for run in wanted if (run.split, run.method) == (split, name)]
+        assert parts == [*((fold, "test") for fold in range(N_FOLDS)), (0, "train")]
+    steps = METHODS["cgcnn"].settings["epochs"] * -(-len(folds_of(crystals, "random")[0].train) // 64)
+    epochs = {dict(run.settings).get("epochs") for run in wanted if run.split == "random"}
+    assert epochs == {None, round(steps / -(-(300 - 38) // 64))}  # an eighth of 300 are for validation
 
 
 def test_sizes_of_ones_own_crystals_are_tuned_on_those_set_aside():

@@ -12,6 +12,7 @@ from torch import nn
 
 from course_lib.graphs import CrystalGraphs
 from course_lib.models import CGCNN, GAT, AttentionFusion, EarlyFusion, IntermediateFusion, build, describe
+from course_lib.models.ablations import EqualWeightFusion
 
 
 def ready(make=EarlyFusion, **settings):
@@ -268,6 +269,20 @@ def test_weights_depend_on_both_views():
         changed = batch.clone()
         changed[name] = changed[name] * 1.1
         assert (model.views_and_weights(changed)[1] - before).abs().min() > 1e-6, name
+
+
+def test_equal_weights_are_all_that_the_ablation_changes():
+    batch = bundled_graphs(24).batch(range(24))
+    scored, equal = ready(AttentionFusion), ready(EqualWeightFusion)
+    views, weights = equal.views_and_weights(batch)
+    assert torch.equal(views, scored.views_and_weights(batch)[0])
+    assert torch.equal(weights, torch.full((24, 2), 0.5))
+    for parameter in scored.scores.parameters():
+        nn.init.zeros_(parameter)
+    assert torch.equal(equal(batch), scored(batch))
+    pairs = zip(equal.named_parameters(), scored.parameters(), strict=True)
+    fixed = {name for (name, parameter), same in pairs if parameter.requires_grad != same.requires_grad}
+    assert fixed == {f"scores.{view}.{part}" for view in range(2) for part in ("weight", "bias")}
 
 
 def test_no_view_can_outgrow_its_weight():

@@ -54,6 +54,37 @@ def n_validation(n_learned: int, share: float) -> int:
     return max(ceil(share * n_learned), min(32, ceil(n_learned / 5)))
 
 
+def with_fewer(fold: Fold, n_train: int | None, number: int) -> Fold:
+    """Keep `n_train` crystals of training and validation set together, the same for every method and seed.
+
+    Parameters
+    ----------
+    fold : Fold
+        A whole fold.
+    n_train : int, optional
+        How many to keep; all where not given. A smaller training set is part of every larger one.
+    number : int
+        The number of the fold; each draws its own crystals.
+
+    Raises
+    ------
+    ValueError
+        If the fold has fewer.
+    """
+    if n_train is None:
+        return fold
+    rng = np.random.default_rng(number)
+    total = len(fold.train) + len(fold.validation)
+    if n_train > total:
+        raise ValueError(f"n_train is {n_train}, but fold {number} has {total} training crystals.")
+    size = min(n_validation(n_train, len(fold.validation) / total), len(fold.validation))
+    return Fold(
+        rng.permutation(fold.train)[: n_train - size],
+        rng.permutation(fold.validation)[:size],
+        fold.test,
+    )
+
+
 def folds_of(frame: pd.DataFrame, split: str) -> list[Fold]:
     """Return the folds of a split, as positions in the frame.
 

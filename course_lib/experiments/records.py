@@ -11,10 +11,11 @@ from functools import cache
 from math import nan
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from course_lib.datasets import DATA, Fold
-from course_lib.experiments.protocol import LEFT_OUT, SPLITS, TUNING
+from course_lib.experiments.protocol import LEFT_OUT, SPLITS, TUNING, with_fewer
 from course_lib.experiments.provenance import code_sha256
 from course_lib.experiments.studies import Run
 from course_lib.files import CHECKSUM, locked, with_checksum, without_checksum, write_atomically
@@ -121,7 +122,7 @@ def load_results(
         of_run, errors = record["target"].split("+"), record.pop("mae")
         predictions = record.pop("predictions")
         place = (dataset, record["split"], record["fold"])
-        ids = None if predictions is None else _ids(*place, record["part"])
+        ids = None if predictions is None else _ids(*place, record["part"], record["n_train"])
         shared = record | {"task": record["target"], "settings": dict(record["settings"]), "ids": ids}
         shared["ratio"] = _ratio(*place)
         for name, mae, values in zip(of_run, errors, predictions or [None] * len(of_run), strict=True):
@@ -193,9 +194,10 @@ def _read_folds(path: Path) -> dict:
 
 
 @cache
-def _ids(dataset: str, split: str, fold: int, part: str) -> list[str]:
+def _ids(dataset: str, split: str, fold: int, part: str, n_train: int | None) -> list[str]:
     recorded = _read_folds(_folds_file(dataset))
-    return [recorded["ids"][row] for row in recorded[split][fold][part]]
+    whole = Fold(**{name: np.array(rows) for name, rows in recorded[split][fold].items()})
+    return [recorded["ids"][row] for row in getattr(with_fewer(whole, n_train, fold), part)]
 
 
 @cache

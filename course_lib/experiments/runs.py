@@ -22,7 +22,7 @@ from course_lib.composition import magpie
 from course_lib.datasets import Fold, load_dataset
 from course_lib.experiments import records
 from course_lib.experiments.analysis import best_settings
-from course_lib.experiments.protocol import folds_of, n_validation
+from course_lib.experiments.protocol import folds_of, with_fewer
 from course_lib.experiments.provenance import git_commit
 from course_lib.experiments.studies import STUDIES, Run, Study, at_an_end, tuned
 from course_lib.features import features_of
@@ -171,9 +171,8 @@ def execute(run: Run, inputs: Inputs) -> dict:
     """Train one method on one fold and return its record."""
     torch.set_num_threads(1)
     targets = run.target.split("+")
-    fold = inputs.folds[run.split][run.fold]
+    fold = with_fewer(inputs.folds[run.split][run.fold], run.n_train, run.fold)
     predicted = getattr(fold, run.part)
-    fold = _fewer(fold, run)
     if METHODS[run.method].network is None:
         features = inputs.features[METHODS[run.method].learner.reads]
         predictions, details = _learner(run, features, inputs.targets[run.target].to_numpy(), fold, predicted)
@@ -198,25 +197,6 @@ def _rounded(values: np.ndarray) -> list[float]:
     """Return values with as many digits as tell ten thousandths of their spread, in any unit."""
     spread = float(np.ptp(values)) or 1.0
     return np.round(values, 4 - math.floor(math.log10(spread))).tolist()
-
-
-def _fewer(fold: Fold, run: Run) -> Fold:
-    """Keep `n_train` crystals of training and validation set together, the same for every method and seed.
-
-    A smaller training set is part of every larger one.
-    """
-    if run.n_train is None:
-        return fold
-    rng = np.random.default_rng(run.fold)
-    total = len(fold.train) + len(fold.validation)
-    if run.n_train > total:
-        raise ValueError(f"n_train is {run.n_train}, but fold {run.fold} has {total} training crystals.")
-    size = min(n_validation(run.n_train, len(fold.validation) / total), len(fold.validation))
-    return Fold(
-        rng.permutation(fold.train)[: run.n_train - size],
-        rng.permutation(fold.validation)[:size],
-        fold.test,
-    )
 
 
 def _permuted_composition(graphs: CrystalGraphs, seed: int) -> CrystalGraphs:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from course_lib.datasets import Fold
 from course_lib.experiments.protocol import (
     LEFT_OUT,
     N_FOLDS,
@@ -56,6 +57,8 @@ _TRIALS_AT_SIZES = 8  # at each size
 
 _SEEDS = range(3)
 _SIZES = (50, 100, 200, 400, 800)  # training crystals of the learning curves
+_FEW = 300  # training crystals where the forest and CGCNN are about equally good
+_FUSIONS = ("intermediate_fusion", "attention_fusion")
 
 GRIDS: dict[str, dict[str, tuple]] = {
     "network": {
@@ -169,18 +172,29 @@ def controls(crystals: pd.DataFrame) -> list[Run]:
 
 def learning_curves(crystals: pd.DataFrame) -> list[Run]:
     """Every family with fewer training crystals, in equally many steps."""
-    families = dict.fromkeys((*ONE_OF_EACH_KIND, "intermediate_fusion", *PRIMARY, *_EMBEDDINGS))
+    families = dict.fromkeys((*ONE_OF_EACH_KIND, *_FUSIONS, *PRIMARY, *_EMBEDDINGS))
     whole = folds_of(crystals, "formula")[0]
-    share = len(whole.validation) / (len(whole.train) + len(whole.validation))
-
-    def longer(size: int) -> float:
-        return _steps(len(whole.train)) / _steps(size - n_validation(size, share))
-
     return [
-        Run(ENERGY, name, "formula", fold, seed, n_train=size, settings=_equal_steps(name, longer(size)))
+        _shorter(Run(ENERGY, name, "formula", fold, seed, n_train=size), whole)
         for fold, size, name in product(range(N_FOLDS), _SIZES, families)
         for seed in _seeds(name)
     ]
+
+
+def few_crystals(crystals: pd.DataFrame) -> list[Run]:
+    """Forest and CGCNN, which late fusion blends, with so few training crystals that neither is far ahead."""
+    predicted = [*product(range(N_FOLDS), ["test"]), (0, "train")]
+    return [
+        _shorter(Run(ENERGY, name, split, fold, part=part, n_train=_FEW), folds_of(crystals, split)[0])
+        for split, (fold, part), name in product(SPLITS, predicted, METHODS["late_fusion"].blends)
+    ]
+
+
+def _shorter(run: Run, whole: Fold) -> Run:
+    """Give a run on fewer crystals as many steps as the whole fold has, in more epochs."""
+    share = len(whole.validation) / (len(whole.train) + len(whole.validation))
+    steps = _steps(run.n_train - n_validation(run.n_train, share))
+    return replace(run, settings=_equal_steps(run.method, _steps(len(whole.train)) / steps))
 
 
 def _steps(n_train: int) -> int:
@@ -371,6 +385,7 @@ STUDIES = {
     "left_out": Study(left_out),
     "lambda_sweep": Study(lambda_sweep),
     "training_predictions": Study(training_predictions),
+    "few_crystals": Study(few_crystals),
     "tuning_sizes": Study(tuning_sizes, predictions=False, bundled=False),
     "training_sizes": Study(training_sizes, bundled=False, tuned_by="tuning_sizes"),
 }
