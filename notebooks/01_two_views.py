@@ -132,7 +132,7 @@ for name, columns in groups.items():
     print(f"{len(columns):4d}  {name}, e.g. {columns[0]!r}")
 print(f"{sum(map(len, groups.values())):4d}  in all")
 
-# %% mystnb={"image": {"alt": "A bar of 145 features cut into four groups: 6 stoichiometry norms, 132 element statistics, 4 valence orbital fractions, 3 ionic character features."}}
+# %% mystnb={"image": {"alt": "A bar of 145 features cut into four groups: 6 stoichiometry norms, 132 element statistics, 4 mean numbers of valence electrons, 3 ionic character features."}}
 from course_lib.teaching.figures.features import plot_feature_groups
 
 plot_feature_groups(groups)
@@ -186,7 +186,7 @@ plot_shells(rocksalt)
 # What if the distances within a shell differ a little? Then the nearer atoms must count more, and an atom that moves
 # away must fade out instead of vanishing at once. So the weight of a neighbour falls smoothly from 1 to 0 over 0.3 Å:
 
-# %% mystnb={"image": {"alt": "Left: the weight of a neighbour against its distance from the cutoff, a smooth step from 1 to 0 within 0.3 angstrom. Right: the weights of the nearest 20 neighbours of one atom while the crystal is stretched along one axis; they change without a jump and always add up to 12."}}
+# %% mystnb={"image": {"alt": "Left: the weight of a neighbour against its distance from the cutoff, a smooth step from 1 to 0 within 0.3 angstrom. Right: the weights of the nearest 18 neighbours of one atom while the crystal is stretched along one axis; they change without a jump and always add up to 12."}}
 from course_lib.teaching.figures.crystals import plot_neighbor_weights
 
 plot_neighbor_weights(rocksalt)
