@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from functools import cache
-from numbers import Integral, Real
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -43,6 +44,8 @@ _ISOTOPES = {"D": "H", "T": "H"}
 
 
 _LARGEST_SEED = 2**32 - 1  # of NumPy and scikit-learn
+_WHOLE = 2**63  # libraries hold whole numbers in 63 bits and a sign
+_MOST_JOBS = 1024  # all are started at once
 
 
 @contextmanager
@@ -86,6 +89,9 @@ def check_number(
 ) -> None:
     """Raise ``ValueError`` unless the setting `name` is a finite number within limits; true and false are not numbers.
 
+    Only Python's and NumPy's numbers are accepted, because files of settings hold no others; whole numbers must be
+    below 2**63.
+
     Parameters
     ----------
     name : str
@@ -97,9 +103,15 @@ def check_number(
     least, most, above, below : float, optional
         Limits: the first two are inclusive, the others exclusive.
     """
-    if isinstance(value, bool | np.bool_) or not isinstance(value, Integral if whole else Real):
+    is_whole = isinstance(value, int | np.integer)
+    if isinstance(value, bool | np.timedelta64) or not (
+        is_whole or (not whole and isinstance(value, float | np.floating))
+    ):
         raise ValueError(f"{name} is {value!r}, not a {'whole ' if whole else ''}number.")
-    if not isinstance(value, Integral) and not np.isfinite(float(value)):
+    if is_whole and not -_WHOLE < value < _WHOLE:
+        about = f"{'-' if value < 0 else ''}1e{(int(value).bit_length() - 1) * math.log10(2):.0f}"
+        raise ValueError(f"{name} is about {about}; whole numbers must be below 9.2e18 here.")
+    if not np.isfinite(float(value)):
         raise ValueError(f"{name} is {value}; it must be finite.")
     limits = (
         ("at least", least, lambda limit: value >= limit),
@@ -113,8 +125,10 @@ def check_number(
 
 
 def plain(value: object) -> object:
-    """Return a NumPy number as a Python number, which files of settings may hold; all else unchanged."""
-    return value.item() if isinstance(value, np.generic) else value
+    """Return NumPy numbers, also those in a list, as Python numbers, which files of settings may hold."""
+    if isinstance(value, list | tuple):
+        return type(value)(map(plain, value))
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def check_seed(seed: object) -> None:
@@ -124,8 +138,8 @@ def check_seed(seed: object) -> None:
 
 def check_jobs(n_jobs: object, name: str = "n_jobs") -> None:
     """Raise ``ValueError`` unless `n_jobs` is a number of processes, or -1 for as many as there are cores."""
-    if n_jobs != -1:
-        check_number(name, n_jobs, whole=True, least=1)
+    if not (isinstance(n_jobs, int | np.integer) and n_jobs == -1):
+        check_number(name, n_jobs, whole=True, least=1, most=_MOST_JOBS)
 
 
 def describe_row(row: int, ids: Sequence[str] | None = None) -> str:

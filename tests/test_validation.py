@@ -1,5 +1,8 @@
 """The checks on input, each on its own: what passes, and that a message names row, value and how to fix it."""
 
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +10,8 @@ from pymatgen.core import Composition, DummySpecies, Lattice, Structure
 
 from course_lib.validation import (
     check_composition,
+    check_jobs,
+    check_number,
     check_same_length,
     check_same_order,
     check_structure,
@@ -14,6 +19,7 @@ from course_lib.validation import (
     check_unique_ids,
     describe_row,
     nearest_id,
+    plain,
 )
 
 
@@ -121,3 +127,61 @@ def test_heaviest_element(symbol, passes):
 def test_something_else_than_a_structure(wrong):
     with pytest.raises(ValueError, match=rf"row 3: {wrong!r} is not a pymatgen Structure. Convert it or drop the row"):
         check_structure(wrong, 3)
+
+
+@pytest.mark.parametrize("value", [3, np.int8(3), np.uint64(3), 2**63 - 1])
+def test_whole_numbers_that_pass(value):
+    check_number("x", value, whole=True, least=0)
+    check_number("x", value, least=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (True, "x is True, not a whole number"),
+        (np.True_, "x is np.True_, not a whole number"),
+        (np.timedelta64(3, "s"), "x is np.timedelta64.*, not a whole number"),
+        (3.0, "x is 3.0, not a whole number"),
+        ("3", "x is '3', not a whole number"),
+        (None, "x is None, not a whole number"),
+        (np.array([3]), "x is array.*, not a whole number"),
+        (2**63, "x is about 1e19; whole numbers must be below 9.2e18"),
+        (-(10**400), "x is about -1e400"),
+    ],
+)
+def test_what_is_not_a_whole_number(value, message):
+    with pytest.raises(ValueError, match=message):
+        check_number("x", value, whole=True, least=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (Fraction(1, 2), "x is Fraction.*, not a number"),
+        (Decimal("0.5"), "x is Decimal.*, not a number"),
+        (np.float16("nan"), "x is nan; it must be finite"),
+        (np.longdouble("inf"), "x is inf; it must be finite"),
+        (10**400, "x is about 1e400"),
+        (1j, "x is 1j, not a number"),
+    ],
+)
+def test_what_is_not_a_number(value, message):
+    with pytest.raises(ValueError, match=message):
+        check_number("x", value)
+
+
+@pytest.mark.parametrize("n_jobs", [1, -1, np.int64(-1), 1024])
+def test_numbers_of_processes(n_jobs):
+    check_jobs(n_jobs)
+
+
+@pytest.mark.parametrize("n_jobs", [0, -2, -1.0, True, None, "2", 100_000, np.array([-1, -1])])
+def test_what_is_not_a_number_of_processes(n_jobs):
+    with pytest.raises(ValueError, match="n_jobs is"):
+        check_jobs(n_jobs)
+
+
+def test_plain_values():
+    found = plain([np.int64(3), (np.float32(0.5), "a"), np.array([[1, 2]]), None])
+    assert found == [3, (0.5, "a"), [[1, 2]], None]
+    assert [type(one) for one in (found[0], found[1][0], found[2][0][0])] == [int, float, int]
