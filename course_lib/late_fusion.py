@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.optimize import linprog, nnls
 
-from course_lib.validation import IDS_AS_TEXT, check_targets, check_unique_ids, nearest_id
+from course_lib.validation import IDS_AS_TEXT, check_number, check_targets, check_unique_ids, nearest_id
 
 INDIFFERENT = 0.5
 """Where several weights are equally good, the one nearest to this is returned: neither model is preferred."""
@@ -62,9 +62,8 @@ def optimal_alpha(y: pd.Series, a: pd.Series, b: pd.Series, loss: str = "mae") -
     ValueError
         If the three do not belong to the same crystals, an id repeats, a value is NaN or infinite, or they are empty.
     """
-    if loss not in _MINIMISERS:
-        raise ValueError(f"loss is {loss!r}; choose one of {', '.join(_MINIMISERS)}.")
-    table = _numbers(y=y, a=a, b=b)
+    _check_loss(loss)
+    table = _numbers({"y": y, "a": a, "b": b})
     difference = (table["a"] - table["b"]).to_numpy()
     if not difference.any():
         return INDIFFERENT
@@ -94,6 +93,11 @@ def _least_squares(rest: np.ndarray, difference: np.ndarray) -> tuple[float, flo
 _MINIMISERS = {"mae": _median_interval, "mse": _least_squares}
 
 
+def _check_loss(loss: object) -> None:
+    if loss not in tuple(_MINIMISERS):
+        raise ValueError(f"loss is {loss!r}; choose one of {', '.join(_MINIMISERS)}.")
+
+
 def blend(alpha: float, a: pd.Series, b: pd.Series) -> pd.Series:
     r"""Return :math:`\alpha a + (1 - \alpha) b`.
 
@@ -114,9 +118,8 @@ def blend(alpha: float, a: pd.Series, b: pd.Series) -> pd.Series:
     ValueError
         If alpha is outside [0, 1], or for the same reasons as in `optimal_alpha`.
     """
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha is {alpha}; it must be between 0 and 1, the share of model a.")
-    table = _numbers(a=a, b=b)
+    check_number("alpha", alpha, least=0, most=1)
+    table = _numbers({"a": a, "b": b})
     return (alpha * table["a"] + (1 - alpha) * table["b"]).rename("blend")
 
 
@@ -185,15 +188,12 @@ def optimal_weights(y: pd.Series, predictions: Mapping[str, pd.Series], loss: st
     ValueError
         If there are fewer than two models, or for the same reasons as in `optimal_alpha`.
     """
+    _check_loss(loss)
+    table = _table(y, predictions)
     names = list(predictions)
-    if len(names) < 2:
-        raise ValueError(f"{len(names)} model(s) to stack: {', '.join(names) or 'none'}. Give at least two.")
     if len(names) == 2:
         alpha = optimal_alpha(y, *(predictions[name] for name in names), loss)
         return pd.Series([alpha, 1 - alpha], index=names)
-    if loss not in _MINIMISERS:
-        raise ValueError(f"loss is {loss!r}; choose one of {', '.join(_MINIMISERS)}.")
-    table = _named_numbers(y, predictions)
     errors = table["y"].to_numpy()[:, None] - table[names].to_numpy()
     errors /= np.abs(errors).max() or 1.0  # the solvers have absolute tolerances
     weights = (_linear_program if loss == "mae" else _not_negative_least_squares)(errors)
@@ -224,9 +224,9 @@ def stacked(
     ValueError
         If there is only one fold or a crystal has none, or for the same reasons as in `optimal_weights`.
     """
+    table = _table(y, predictions)
     names = list(predictions)
-    table = _named_numbers(y, predictions)
-    fold = _joined(y=y, folds=folds)["folds"]
+    fold = _joined({"y": y, "folds": folds})["folds"]
     if fold.isna().any():
         raise ValueError(f"folds: crystal {fold.index[fold.isna()][0]!r} has no fold. Give it one.")
     if fold.nunique() < 2:
@@ -270,18 +270,27 @@ def alpha_path(y: pd.Series, a: pd.Series, b: pd.Series, alphas: np.ndarray | No
     y, a, b : Series of float
         As for `optimal_alpha`.
     alphas : array, shape (m,), optional
-        The weights; 0, 0.01, ... 1 where not given.
+        The weights, in [0, 1]; 0, 0.01, ... 1 where not given.
 
     Returns
     -------
     DataFrame
         Columns ``alpha`` and ``mae``, in the unit of `y`.
+
+    Raises
+    ------
+    ValueError
+        If a weight is outside [0, 1], or for the same reasons as in `optimal_alpha`.
     """
-    table = _numbers(y=y, a=a, b=b)
+    table = _numbers({"y": y, "a": a, "b": b})
     rest, difference = (table["y"] - table["b"]).to_numpy(), (table["a"] - table["b"]).to_numpy()
-    alphas = np.linspace(0, 1, 101) if alphas is None else np.asarray(alphas, dtype=float)
+    alphas = np.linspace(0, 1, 101) if alphas is None else np.ravel(alphas)
+    for alpha in alphas:
+        check_number("a number of alphas", alpha, least=0, most=1)
     # One weight at a time: a table of all crystals by all weights would not fit in memory for large sets.
-    return pd.DataFrame({"alpha": alphas, "mae": [np.abs(rest - alpha * difference).mean() for alpha in alphas]})
+    return pd.DataFrame(
+        {"alpha": alphas.astype(float), "mae": [np.abs(rest - alpha * difference).mean() for alpha in alphas]}
+    )
 
 
 def alpha_from_errors(std_a: float, std_b: float, correlation: float) -> float:
@@ -310,11 +319,7 @@ def alpha_from_errors(std_a: float, std_b: float, correlation: float) -> float:
     ValueError
         If a standard deviation is negative or not finite, or the correlation is outside [-1, 1].
     """
-    for name, std in (("std_a", std_a), ("std_b", std_b)):
-        if not 0 <= std < np.inf:
-            raise ValueError(f"{name} is {std}; a standard deviation cannot be negative.")
-    if not -1 <= correlation <= 1:
-        raise ValueError(f"correlation is {correlation}; it lies between -1 and 1.")
+    _check_errors(std_a, std_b, correlation)
     # Each weight in proportion to its numerator; one that is negative before clipping becomes 0.
     for_a = max(std_b * (std_b - correlation * std_a), 0.0)
     for_b = max(std_a * (std_a - correlation * std_b), 0.0)
@@ -339,12 +344,26 @@ def blended_error_variance(
     -------
     float or array
         In the squared unit of the standard deviations.
+
+    Raises
+    ------
+    ValueError
+        If a weight is outside [0, 1], or for the same reasons as in `alpha_from_errors`.
     """
+    for one in np.ravel(alpha):
+        check_number("alpha", one, least=0, most=1)
+    _check_errors(std_a, std_b, correlation)
     of_a, of_b = alpha * std_a, (1 - alpha) * std_b
     return of_a**2 + of_b**2 + 2 * correlation * of_a * of_b
 
 
-def _joined(**columns: pd.Series) -> pd.DataFrame:
+def _check_errors(std_a: float, std_b: float, correlation: float) -> None:
+    check_number("std_a", std_a, least=0)
+    check_number("std_b", std_b, least=0)
+    check_number("correlation", correlation, least=-1, most=1)
+
+
+def _joined(columns: Mapping[str, pd.Series]) -> pd.DataFrame:
     """Put Series side by side, in the order of the first; raise ``ValueError`` unless all have the same ids."""
     for name, column in columns.items():
         if not isinstance(column, pd.Series):
@@ -383,17 +402,25 @@ def _check_same_ids(first: str, ids: pd.Index, second: str, other_ids: pd.Index)
         )
 
 
-def _named_numbers(y: pd.Series, predictions: Mapping[str, pd.Series]) -> pd.DataFrame:
-    if "y" in predictions:
+def _table(y: pd.Series, predictions: Mapping[str, pd.Series]) -> pd.DataFrame:
+    """Put true values and the predictions of two or more models side by side."""
+    if not isinstance(predictions, Mapping | pd.DataFrame):
+        raise TypeError(
+            f"predictions are of type {type(predictions).__name__}. Give a dict: {{name: predictions, ...}}."
+        )
+    names = list(predictions)
+    if len(names) < 2:
+        raise ValueError(f"{len(names)} model(s) to stack: {', '.join(map(str, names)) or 'none'}. Give at least two.")
+    if "y" in names:
         raise ValueError("a model is called 'y', as the true values are. Give it another name.")
-    return _numbers(y=y, **{str(name): predictions[name] for name in predictions})
+    return _numbers({"y": y} | {name: predictions[name] for name in names})
 
 
-def _numbers(**columns: pd.Series) -> pd.DataFrame:
+def _numbers(columns: Mapping[str, pd.Series]) -> pd.DataFrame:
     """Do what `_joined` does; also raise ``ValueError`` where a value is not a finite number or there are none."""
-    table = _joined(**columns)
+    table = _joined(columns)
     if table.empty:
-        raise ValueError(f"no crystals: {' and '.join(columns)} are empty.")
+        raise ValueError(f"no crystals: {' and '.join(map(str, columns))} are empty.")
     for name, column in columns.items():
         check_targets(column.to_numpy(), name, column.index)
     return table.astype(float)

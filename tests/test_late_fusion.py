@@ -258,9 +258,23 @@ def test_wrong_settings():
     y, a, b = example(6, size=6)
     with pytest.raises(ValueError, match="loss is 'rmse'; choose one of mae, mse"):
         optimal_alpha(y, a, b, loss="rmse")
-    for alpha in (-0.1, 1.1, np.nan):
-        with pytest.raises(ValueError, match=f"alpha is {alpha}; .* between 0 and 1"):
+    for alpha, message in ((-0.1, "at least 0"), (1.1, "at most 1"), (np.nan, "finite")):
+        with pytest.raises(ValueError, match=f"alpha is {alpha}; it must be {message}"):
             blend(alpha, a, b)
+        with pytest.raises(ValueError, match=f"a number of alphas is {alpha}; it must be {message}"):
+            alpha_path(y, a, b, [0.5, alpha])
+        for some in (alpha, np.array([0.5, alpha])):
+            with pytest.raises(ValueError, match=f"alpha is {alpha}; it must be {message}"):
+                blended_error_variance(some, 1.0, 1.0, 0.0)
+    for alpha in (True, "0.5", None, np.array([0.5, 0.2])):
+        with pytest.raises(ValueError, match=r"alpha is .*, not a number"):
+            blend(alpha, a, b)
+    for refused in (
+        lambda loss: optimal_alpha(y, a, b, loss),
+        lambda loss: optimal_weights(y, {"a": a, "b": b, "c": b}, loss),
+    ):
+        with pytest.raises(ValueError, match=r"loss is \['mae'\]; choose one of mae, mse"):
+            refused(["mae"])
     folds = pd.Series(7, index=y.index)
     with pytest.raises(ValueError, match="all crystals are in fold 7; at least 2"):
         cross_fitted(y, a, b, folds)
@@ -383,9 +397,13 @@ def test_impossible_errors():
         alpha_from_errors(-0.1, 0.2, 0.0)
     with pytest.raises(ValueError, match="std_b is nan"):
         alpha_from_errors(0.1, np.nan, 0.0)
-    for correlation in (1.2, np.nan):
-        with pytest.raises(ValueError, match=f"correlation is {correlation}; it lies between -1 and 1"):
+    for correlation, message in ((1.2, "at most 1"), (-1.2, "at least -1"), (np.nan, "finite")):
+        with pytest.raises(ValueError, match=f"correlation is {correlation}; it must be {message}"):
             alpha_from_errors(0.1, 0.2, correlation)
+    for errors in ((-0.1, 0.2, 0.0), (0.1, np.inf, 0.0), (0.1, 0.2, 5), ("1", 0.2, 0.0), (0.1, True, 0.0)):
+        for function in (alpha_from_errors, lambda *errors: blended_error_variance(0.5, *errors)):
+            with pytest.raises(ValueError, match=r"(std_a|std_b|correlation) is"):
+                function(*errors)
 
 
 # Stacking of several models
@@ -477,5 +495,22 @@ def test_stacking_refuses():
         stacked(y, predictions, folds)
     with pytest.raises(ValueError, match="called 'y'"):
         optimal_weights(y, predictions.rename(columns={"model-1": "y"}))
+    with pytest.raises(ValueError, match="called 'y'"):
+        optimal_weights(y, {"y": predictions["model-1"], "a": predictions["model-0"]})
+    with pytest.raises(TypeError, match=r"predictions are of type list\. Give a dict"):
+        stacked(y, [predictions["model-0"], predictions["model-1"]], folds)
     with pytest.raises(ValueError, match="model-2"):
         optimal_weights(y, predictions.assign(**{"model-2": np.nan}))
+
+
+def test_models_may_have_any_names():
+    """Numbers, for example; and one is not taken for another."""
+    y, predictions = several(0)
+    columns = list(predictions.items())
+    folds = pd.Series(np.arange(len(y)) % 3, index=y.index)
+    for names in ([0, 1, 2], [1, "1", None], [("a", 1), ("a", 2), "a"]):
+        named = {name: column for name, (_, column) in zip(names, columns[:3], strict=True)}
+        expected = stacked(y, dict(columns[:3]), folds)
+        found = stacked(y, named, folds)
+        np.testing.assert_array_equal(found[1].to_numpy(), expected[1].to_numpy())
+        pd.testing.assert_series_equal(found[0], expected[0])
