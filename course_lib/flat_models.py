@@ -42,7 +42,7 @@ class FlatModel(ABC):
         """Predict (B, n_targets) from features (B, n_features)."""
 
     @abstractmethod
-    def _check(self) -> None:
+    def check(self) -> None:
         """Raise ``ValueError`` when the arrays make no model."""
 
     def save(self, path: str | os.PathLike) -> None:
@@ -70,7 +70,7 @@ class FlatModel(ABC):
                         f"{path} is not a {cls.__name__}: it lacks {', '.join(sorted(missing))}. Train it again."
                     )
                 model = cls(**{name: file[name] for name in cls.__dataclass_fields__})
-            model._check()
+            model.check()
             return model
 
 
@@ -130,7 +130,8 @@ class FlatKernelRidge(FlatModel):
             values[start : start + _CHUNK] = kernel @ self.coefficients
         return values + self.offset
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise ``ValueError`` when the arrays make no kernel ridge regression."""
         n_train, n_features, n_targets = *self.points.shape, len(self.target_names)
         shapes = {
             "center": (n_features,),
@@ -228,7 +229,7 @@ class FlatForest(FlatModel):
             total += self.value[node]
         return total / len(self.root)
 
-    def _check(self) -> None:
+    def check(self) -> None:
         """Raise ``ValueError`` when the arrays make no trees, on which every way ends at a leaf."""
         n_nodes = len(self.feature)
         for name in ("threshold", "left", "right", "value"):

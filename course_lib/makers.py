@@ -11,7 +11,7 @@ import torch
 from course_lib.methods import METHODS, Method, trained
 from course_lib.models import CrystalModel
 from course_lib.training import FitConfig
-from course_lib.validation import check_seed, named, plain
+from course_lib.validation import check_jobs, check_number, check_seed, named, plain
 
 if TYPE_CHECKING:
     from sklearn.base import RegressorMixin
@@ -30,7 +30,7 @@ def method_named(name: str) -> Method:
     ValueError
         If the method is unknown.
     """
-    if name not in trained():
+    if name not in tuple(trained()):
         raise ValueError(f"unknown method {name!r}; choose one of {', '.join(trained())}.")
     return METHODS[name]
 
@@ -80,7 +80,7 @@ def make_network(
     check_seed(seed)
     torch.manual_seed(seed)
     with named(f"sizes of {method}"):
-        return method_named(method).network(n_targets=n_targets, **dict(sizes or {}))
+        return method_named(method).network(n_targets=n_targets, **_plain(sizes))
 
 
 def make_config(method: str, settings: Mapping[str, object] | None = None, **ours: object) -> FitConfig:
@@ -100,7 +100,8 @@ def make_config(method: str, settings: Mapping[str, object] | None = None, **our
     ValueError
         If a setting is unknown or out of range.
     """
-    wanted = method_named(method).settings | dict(settings or {})
+    with named(f"settings of {method}"):
+        wanted = method_named(method).settings | _plain(settings)
     for name in wanted:
         if name not in SETTINGS:
             raise ValueError(f"unknown setting {name!r} of a network; the settings are {', '.join(SETTINGS)}.")
@@ -161,16 +162,29 @@ def all_settings(
     check_seed(seed)
     if sizes:
         raise ValueError(f"sizes of {method}: only a network has them. Give {sorted(sizes)[0]!r} as a setting.")
-    learner, given = method_named(method).learner, method_named(method).settings | dict(settings or {})
-    given = {name: plain(value) for name, value in given.items()}
+    learner = method_named(method).learner
+    with named(f"settings of {method}"):
+        given = method_named(method).settings | _plain(settings)
     if {"seed", "random_state"} & given.keys():
         raise ValueError("the setting random_state is the seed. Give it as the seed.")
     if learner.name == "random_forest":  # it takes what scikit-learn's takes
-        parameters = learner(1, seed, **given).get_params()
-        return {name: value for name, value in parameters.items() if name != "random_state"}
-    known = {name: one.default for name, one in inspect.signature(learner.load()).parameters.items()}
-    unknown = sorted(given.keys() - known.keys())
+        known = learner(1, seed).get_params()
+        del known["random_state"]
+    else:
+        parameters = inspect.signature(learner.load()).parameters
+        known = {name: one.default for name, one in parameters.items() if name not in ("n_features", "seed")}
+    unknown = [name for name in given if name not in known]
     if unknown:
-        there_are = ", ".join(sorted(known.keys() - {"n_features", "seed"})) or "none"
+        there_are = ", ".join(sorted(known)) or "none"
         raise ValueError(f"unknown setting {unknown[0]!r} of {method}; the settings are: {there_are}.")
-    return {name: default for name, default in known.items() if name not in ("n_features", "seed")} | given
+    for name, value in given.items():
+        if name == "n_jobs" and value is not None:
+            check_jobs(value)
+        elif isinstance(value, int | float) and not isinstance(known[name], bool):
+            check_number(name, value)  # the limits of each are known to what makes the regressor
+    learner(1000, seed, **(known | given))  # raises an error for one out of range
+    return known | given
+
+
+def _plain(given: Mapping[str, object] | None) -> dict[str, object]:
+    return {name: plain(value) for name, value in dict(given or {}).items()}

@@ -32,7 +32,7 @@ from course_lib.models import describe
 from course_lib.parallel import started_as, together
 from course_lib.published import UNITS, load_published
 from course_lib.training import CrystalRegressor
-from course_lib.validation import check_jobs, named
+from course_lib.validation import check_jobs, check_number, named, plain
 
 RUN = "run.json"
 _NETWORK, _FOREST, _KERNEL_RIDGE = "best.ckpt", "forest.npz", "kernel_ridge.npz"
@@ -66,9 +66,11 @@ class TrainingRange:
     high: list[float]
 
     def __post_init__(self):
-        numbers = [*self.elements, *self.low, *self.high]
-        if len(self.low) != len(self.high) or not all(isinstance(one, int | float) for one in numbers):
-            raise ValueError("a training range must hold only numbers, and as many smallest values as largest.")
+        for name in ("elements", "low", "high"):
+            for one in getattr(self, name):
+                check_number(f"a number of {name}", one, whole=name == "elements")
+        if len(self.low) != len(self.high):
+            raise ValueError("a training range must have as many smallest values as largest.")
 
     @classmethod
     def of(cls, graphs: CrystalGraphs) -> TrainingRange:
@@ -81,6 +83,7 @@ class TrainingRange:
         """Describe for each crystal what is out of domain; an empty text if nothing is."""
         from pymatgen.core import Element
 
+        self.check_features(graphs)
         low, high = np.array(self.low), np.array(self.high)
         margin = _ROUNDING * np.maximum(np.abs(low), np.abs(high))
         beyond = (graphs.features < low - margin) | (graphs.features > high + margin)
@@ -96,6 +99,15 @@ class TrainingRange:
             else:
                 words.append("")
         return words
+
+    def check_features(self, graphs: CrystalGraphs) -> None:
+        """Raise ``ValueError`` unless the crystals have as many composition features as the training crystals."""
+        found, wanted = graphs.features.shape[1], len(self.low)
+        if found != wanted:
+            raise ValueError(
+                f"the crystals have {found} composition features, the training crystals had {wanted}. Build the graphs "
+                "of both in the same way."
+            )
 
 
 @dataclass(frozen=True)
@@ -123,6 +135,8 @@ class Predictor:
         """Predict all crystals of `graphs`, which have composition features: (len(graphs), n_targets), by id."""
         if isinstance(self.model, CrystalRegressor):
             return training.predict(self.model, graphs)
+        if self.training_range is not None:
+            self.training_range.check_features(graphs)
         values = self.model.predict(features_of(graphs, self.model.reads.tolist()))
         return pd.DataFrame(values, index=pd.Index(graphs.names, name="id"), columns=self.model.target_names)
 
@@ -144,11 +158,13 @@ def open_graphs(
     Raises
     ------
     ValueError
-        If the saved graphs have no composition features; and as `load_dataset`.
+        If the saved graphs have no composition features, or `folder` is given for saved graphs; and as `load_dataset`.
     """
     check_jobs(n_jobs)
     with named(dataset):
         if (Path(dataset) / "meta.json").is_file():
+            if folder is not None:
+                raise ValueError(f"{dataset} holds graphs already. Use them where they are.")
             graphs = CrystalGraphs.load(dataset)
             if not graphs.composition.shape[1]:
                 raise ValueError(
@@ -221,7 +237,7 @@ def train(
         With composition features. The validation set chooses the best epoch of a network; a forest or a kernel ridge
         regression is also trained on it.
     folder : path
-        Where the run is kept.
+        Where the run is kept; ``~`` is the home folder.
     seed : int, default 0
         Seed of the initial weights, the shuffling and dropout, or the trees.
     sizes : mapping, optional
@@ -248,15 +264,16 @@ def train(
     TimeoutError
         If another training run is active in `folder`.
     ValueError
-        If the method, a size or a setting is unknown, or a value is out of range; or if the run to continue
-        is another one.
+        If the method, a size or a setting is unknown, or a value is out of range; if a part has too few crystals or
+        the two differ in their targets or features; or if the run to continue is another one.
     """
-    folder = Path(folder)
+    folder, seed = _path(folder), plain(seed)
     if method_named(method).reads_pretrained:
         raise ValueError(
             f"{method} reads what a pretrained network makes of the crystals, which graphs do not hold. Use "
             "course_lib.pretrained and course_lib.tabular."
         )
+    _check_parts(train, validation)
     if method_named(method).network is None:
         wanted = all_settings(method, settings, seed=seed, sizes=sizes)
         _check_labels(method, train, validation)
@@ -294,6 +311,28 @@ def train(
     return Predictor(kept, method, before["units"], TrainingRange(**before["training_range"]))
 
 
+def _path(path: str | os.PathLike) -> Path:
+    """Return the path with the home folder for ``~``: Lightning takes it so, and must not write elsewhere."""
+    return Path(os.path.expanduser(path))
+
+
+def _check_parts(train: CrystalGraphs, validation: CrystalGraphs) -> None:
+    """Raise ``ValueError`` unless both parts have crystals, with the same targets and as many features."""
+    for part, graphs, least in (("training", train, 2), ("validation", validation, 1)):
+        if len(graphs) < least:
+            raise ValueError(f"the {part} set has {len(graphs)} crystals; it needs at least {least}.")
+    if train.target_names != validation.target_names:
+        raise ValueError(f"training and validation targets differ: {train.target_names}, {validation.target_names}.")
+    if not train.target_names:
+        raise ValueError("the crystals have no targets. Give from_structures some.")
+    found, wanted = validation.features.shape[1], train.features.shape[1]
+    if found != wanted:
+        raise ValueError(
+            f"the validation crystals have {found} composition features, the training crystals {wanted}. Build the "
+            "graphs of both in the same way."
+        )
+
+
 def _check_labels(method: str, *parts: CrystalGraphs) -> None:
     if any(np.isnan(graphs.targets).any() for graphs in parts):
         raise ValueError(f"{method} cannot be trained on missing labels. Drop these crystals, or train a network.")
@@ -315,6 +354,7 @@ def _fit_learner(
     else:
         make = FlatForest.of if kind == "random_forest" else FlatForest.of_boosting
         flat, path = make(learner, names, reads), folder / _FOREST
+    flat.check()
     flat.save(path)
     return flat
 
@@ -423,7 +463,7 @@ def load(path: str | os.PathLike) -> Predictor:
     Parameters
     ----------
     path : path
-        The folder of a run (`train`), a checkpoint in such a folder, or a checkpoint of the original CGCNN code
+        The folder of a run (`train`), a model in such a folder, or a checkpoint of the original CGCNN code
         (``.pth.tar``).
 
     Raises
@@ -433,10 +473,11 @@ def load(path: str | os.PathLike) -> Predictor:
     ValueError
         If it is something else.
     """
-    path = Path(path)
+    path = _path(path)
     if path.is_dir():
-        kept = [path / name for name in _MODELS if (path / name).is_file()]
-        if not (path / RUN).is_file() or not kept or not _finished(_read_run(path, _KNOWN_OF_A_MODEL)):
+        about = _read_run(path, _KNOWN_OF_A_MODEL) if (path / RUN).is_file() else {}
+        kept = [path / name for name in about.get("files", _MODELS) if (path / name).is_file()]
+        if not kept or not _finished(about):
             raise FileNotFoundError(f"{path} holds no finished run: it needs {RUN} and a model.")
         path = kept[0]
     with named(path):
@@ -452,8 +493,10 @@ def load(path: str | os.PathLike) -> Predictor:
 
 def _load_of_run(path: Path, about: dict) -> Predictor:
     """Load the model that ``run.json`` describes; raise ``ValueError`` if it is another model."""
-    known = about.get("files", {}).get(path.name)
-    if path.is_file() and known not in (None, sha256_of(path)):
+    files = about.get("files", {})  # what killed processes and runs from before there were checksums lack
+    known = files.get(path.name)
+    other = files and path.name in _MODELS and known is None
+    if path.is_file() and (other or known not in (None, sha256_of(path))):
         raise ValueError(f"{path} is damaged, or not the model that {RUN} describes (by checksum). Fetch it again.")
     with named(path):
         if about["method"] in trained() and METHODS[about["method"]].network:

@@ -242,7 +242,14 @@ def test_a_model_of_another_run_is_noticed(tmp_path):
         (lambda about: about | {"units": ["eV"]}, "run.json: units is .*, not an object"),
         (lambda about: about | {"units": {"gap": "eV"}}, f"predicts {TARGET}, but run.json names gap"),
         (lambda about: about | {"training_range": {"low": []}}, "run.json: TypeError"),
-        (lambda about: about | {"training_range": about["training_range"] | {"low": [None]}}, "run.json: a training r"),
+        (
+            lambda about: about | {"training_range": about["training_range"] | {"low": [None]}},
+            "run.json: a number of low",
+        ),
+        (
+            lambda about: about | {"training_range": about["training_range"] | {"low": [1]}},
+            "run.json: a training range",
+        ),
         (lambda about: about | {"seconds": 1, "files": 3}, "run.json: files is 3, not an object"),
         (lambda about: with_checksum(about) | {"units": {TARGET: "meV"}}, "run.json: its content has a wrong checksum"),
     ],
@@ -294,11 +301,28 @@ def test_a_run_file_that_is_not_read(tmp_path, text):
         ),
         ("kernel_ridge", {"settings": {"reach": -1}}, "reach is -1; it must be more than 0"),
         ("boosting", {"settings": {"max_iter": 0}}, "The 'max_iter' parameter .* Got 0"),
-        ("random_forest", {"settings": {"trees": 3}}, "Invalid parameter 'trees'"),
+        (
+            "random_forest",
+            {"settings": {"trees": 3}},
+            "unknown setting 'trees' of random_forest; the settings are: bootstrap, ccp",
+        ),
         ("random_forest", {"settings": {"n_estimators": 0}}, "The 'n_estimators' parameter .* Got 0"),
         ("random_forest", {"settings": {"max_depth": 1.5}}, "The 'max_depth' parameter .* Got 1.5"),
         ("random_forest", {"settings": {"n_estimators": True}}, "n_estimators is True"),
         ("random_forest", {"settings": {"random_state": 3}}, "random_state is the seed"),
+        ("random_forest", {"settings": {"n_features": 3}}, "unknown setting 'n_features' of random_forest"),
+        ("random_forest", {"settings": {"n_jobs": 0}}, "n_jobs is 0; it must be at least 1"),
+        ("random_forest", {"settings": {"max_depth": 10**30}}, "max_depth is about 1e30"),
+        ("random_forest", {"settings": {"ccp_alpha": 10**400}}, "ccp_alpha is about 1e400"),
+        ("kernel_ridge", {"settings": {"alpha": 10**400}}, "alpha is about 1e400"),
+        ("kernel_ridge", {"settings": {"reach": 1e308}}, "its points are not finite, or its scales"),
+        ("boosting", {"settings": {"learning_rate": True}}, "learning_rate is True, not a number"),
+        ("boosting", {"settings": {"max_iter": True}}, "max_iter is True, not a number"),
+        ("cgcnn", {"settings": {"epochs": 10**400}}, "epochs is about 1e400"),
+        ("cgcnn", {"settings": {"learning_rate": 10**400}}, "learning_rate is about 1e400"),
+        ("cgcnn", {"settings": 5}, "settings of cgcnn: TypeError"),
+        ("random_forest", {"settings": "x"}, "settings of random_forest: "),
+        (["cgcnn"], {}, r"unknown method \['cgcnn'\]; choose one of"),
         ("random_forest", {"seed": 2**32}, "seed is 4294967296; it must be at most 4294967295"),
         ("random_forest", {"sizes": {"hidden": 3}}, "only a network has them"),
     ],
@@ -464,3 +488,81 @@ def test_leftovers_and_locks_of_killed_trainings_do_not_stand_in_the_way(tmp_pat
     train("random_forest", learn, validate, tmp_path, settings=FOREST)
     assert not (tmp_path / "theirs").exists()
     load(tmp_path)
+
+
+def test_parts_that_do_not_fit(tmp_path):
+    """Whatever the method: nothing is trained on crystals with other targets or features, or on too few."""
+    learn, validate, _ = parts()
+    frame = bundled(10)
+    other = CrystalGraphs.from_structures(frame["structure"], composition=magpie, targets=frame[["band_gap"]])
+    bare = CrystalGraphs.from_structures(frame["structure"], targets=frame[[TARGET]])
+    without = CrystalGraphs.from_structures(frame["structure"], composition=magpie)
+    for method, settings in (("cgcnn", QUICK), ("random_forest", FOREST), ("kernel_ridge", {}), ("boosting", {})):
+        for given, message in (
+            ((learn, other), f"training and validation targets differ: .*{TARGET}.*band_gap"),
+            ((learn, bare), "the validation crystals have 0 composition features, the training crystals 145"),
+            ((without, without), "the crystals have no targets"),
+            ((learn.subset([]), validate), "the training set has 0 crystals; it needs at least 2"),
+            ((learn.subset([0]), validate), "the training set has 1 crystals; it needs at least 2"),
+            ((learn, validate.subset([])), "the validation set has 0 crystals; it needs at least 1"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                train(method, *given, tmp_path / "run", settings=settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_crystals_with_other_features_are_not_predicted(tmp_path):
+    learn, validate, _ = parts()
+    forest = train("random_forest", learn, validate, tmp_path / "forest", settings=FOREST)
+    for n_features in (1, 146):  # one would be repeated, and of more the first would be read
+        other = learn.with_features(np.ones((len(learn), n_features)))
+        for function in (forest.predict, forest.training_range.outside):
+            with pytest.raises(ValueError, match=f"have {n_features} composition features, the training crystals had"):
+                function(other)
+
+
+def test_a_model_of_another_kind_is_not_taken_for_that_of_the_run(tmp_path):
+    learn, validate, rest = parts()
+    settings = {"cgcnn": QUICK, "random_forest": FOREST, "kernel_ridge": {}}
+    files = {"cgcnn": "best.ckpt", "random_forest": "forest.npz", "kernel_ridge": "kernel_ridge.npz"}
+    for method in files:
+        train(method, learn, validate, tmp_path / method, settings=settings[method])
+    expected = {method: load(tmp_path / method).predict(rest) for method in files}
+    for method in files:
+        for other in files.keys() - {method}:
+            (tmp_path / method / files[other]).write_bytes((tmp_path / other / files[other]).read_bytes())
+            with pytest.raises(
+                ValueError, match=rf"{files[other]} is damaged, or not the model that run.json describes"
+            ):
+                load(tmp_path / method / files[other])
+            pd.testing.assert_frame_equal(load(tmp_path / method).predict(rest), expected[method])
+            (tmp_path / method / files[other]).unlink()
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [([True], [0.0], [1.0]), ([1.5], [0.0], [1.0]), ([1], [np.nan], [1.0]), ([1], [True], [1.0]), ([1], ["a"], [1.0])],
+)
+def test_a_range_of_what_are_not_numbers(numbers):
+    with pytest.raises(ValueError, match=r"a number of (elements|low) is"):
+        TrainingRange(*numbers)
+
+
+@pytest.mark.parametrize(("method", "settings"), [("cgcnn", QUICK), ("random_forest", FOREST)])
+def test_the_home_folder(tmp_path, monkeypatch, method, settings):
+    """Lightning takes ``~`` for the home folder; everything else must, too."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    learn, validate, rest = parts()
+    made = train(method, learn, validate, "~/run", settings=settings)
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    pd.testing.assert_frame_equal(load("~/run").predict(rest), made.predict(rest))
+
+
+def test_settings_in_numpy_numbers(tmp_path):
+    learn, validate, _ = parts()
+    sizes = {"hidden": np.array([4, 2]), "dropout": np.float32(0.25)}
+    made = train("early_fusion", learn, validate, tmp_path, seed=np.int64(3), sizes=sizes, settings=QUICK)
+    about = json.loads((tmp_path / "run.json").read_text())
+    assert (about["seed"], about["network"]["hidden"], about["network"]["dropout"]) == (3, [4, 2], 0.25)
+    assert load(tmp_path).model.about == made.model.about
