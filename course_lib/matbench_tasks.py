@@ -25,7 +25,7 @@ from course_lib.graph_files import META
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import check_settings, method_named
 from course_lib.parallel import started_as, together
-from course_lib.validation import check_jobs, check_same_length, named
+from course_lib.validation import check_jobs, check_number, check_same_length, named, plain
 
 if TYPE_CHECKING:
     from matbench.bench import MatbenchBenchmark
@@ -107,15 +107,16 @@ def benchmark(
     if task not in tasks:
         raise ValueError(f"Matbench has no structure task {task!r}; it has {', '.join(tasks)}.")
     is_class = listed.loc[task, "task"] == "classification"
-    wrong = [number for number in fold_numbers if number not in range(5)]
-    if wrong:
-        raise ValueError(f"fold {wrong[0]} does not exist: the 5 folds are numbered 0 to 4.")
+    fold_numbers = list(fold_numbers)
+    for number in fold_numbers:
+        check_number("fold", number, whole=True, least=0, most=4)
     settings = ({"loss": "mse"} if is_class and method_named(method).network else {}) | dict(settings or {})
     n_processes = check_settings(method, seed=seed, sizes=sizes, settings=settings)
     check_jobs(n_jobs)
     run = {"task": task, "method": method, "seed": seed, "sizes": dict(sizes or {}), "settings": settings}
-    run |= {"version": __version__}
-    folder = Path(folder)
+    with named("sizes and settings"):
+        run = json.loads(json.dumps(run | {"version": __version__}, default=plain))  # as it is read again
+    folder = Path(os.path.expanduser(folder))
     with together(n_processes):
         _begin(folder / BENCHMARK, run, config)
         graphs = _graphs(task, folder, n_jobs)
@@ -157,7 +158,7 @@ def _keep_or_compare(path: Path, run: dict, config: str | None) -> None:
     with named(path):
         before = json.loads(path.read_text(encoding="utf-8"))
         for name, value in run.items():
-            if before[name] != json.loads(json.dumps(value)):
+            if before[name] != value:
                 raise ValueError(
                     f"{path.parent} holds a benchmark with {name} = {before[name]!r}. Choose another folder."
                 )
