@@ -19,7 +19,7 @@ import torch
 from course_lib.graphs import CrystalGraphs
 from course_lib.models import AttentionFusion
 from course_lib.training import CrystalRegressor
-from course_lib.validation import check_targets
+from course_lib.validation import check_number, check_same_length, check_same_order, check_seed, check_targets
 
 _BATCH = 512  # crystals; the result does not depend on it
 
@@ -57,15 +57,16 @@ def block_errors(
     ------
     ValueError
         If there are fewer than two crystals or repeats, not exactly one target or a label is missing, or the
-        predictions have no column of the target's name.
+        predictions have no column of the target's name, are not those of the graphs in their order, or not finite.
     """
     target = _only_target(graphs)
-    if len(graphs) < 2 or n_repeats < 2:
-        raise ValueError(f"{len(graphs)} crystals and {n_repeats} repeats; at least 2 of each are needed.")
+    check_number("the number of crystals", len(graphs), least=2)
+    check_number("n_repeats", n_repeats, whole=True, least=2)
+    check_seed(seed)
 
     def error(structure_of: np.ndarray, composition_of: np.ndarray) -> float:
         mixed = graphs.subset(structure_of).with_features(graphs.features[composition_of])
-        return float(np.abs(_column(predict(mixed), target) - graphs.targets[:, 0]).mean())
+        return float(np.abs(_column(predict(mixed), target, mixed) - graphs.targets[:, 0]).mean())
 
     rng = np.random.default_rng(seed)
     own = np.arange(len(graphs))
@@ -189,7 +190,14 @@ def _only_target(graphs: CrystalGraphs) -> str:
     return graphs.target_names[0]
 
 
-def _column(predictions: pd.DataFrame, target: str) -> np.ndarray:
+def _column(predictions: pd.DataFrame, target: str, graphs: CrystalGraphs) -> np.ndarray:
+    if not isinstance(predictions, pd.DataFrame):
+        raise TypeError(f"predict returned something of type {type(predictions).__name__}, not a DataFrame.")
     if target not in predictions:
-        raise ValueError(f"predict returned the columns {', '.join(predictions)}; none is the target {target!r}.")
+        columns = ", ".join(map(str, predictions))
+        raise ValueError(f"predict returned the columns {columns}; none is the target {target!r}.")
+    check_same_length(predictions=predictions, crystals=graphs)
+    if not isinstance(predictions.index, pd.RangeIndex):  # numbers of rows may look like ids
+        check_same_order("predictions", predictions.index, graphs.names)
+    check_targets(predictions[target].to_numpy(), "prediction", graphs.names)
     return predictions[target].to_numpy(dtype=float)

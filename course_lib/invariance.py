@@ -19,6 +19,7 @@ from torch import Tensor
 from course_lib.composition import magpie
 from course_lib.graphs import CrystalGraphs
 from course_lib.models import CrystalModel
+from course_lib.validation import check_number, check_seed
 
 
 def rotated(structure: Structure, rng: np.random.Generator) -> Structure:
@@ -98,8 +99,11 @@ def prediction_changes(model: CrystalModel, structures: Sequence[Structure], see
     Raises
     ------
     ValueError
-        If a target has the same prediction for all crystals: such a network would pass every test.
+        If a target has the same prediction for all crystals: such a network would pass every test. If there are fewer
+        than two crystals, or a prediction is not a finite number.
     """
+    check_number("the number of crystals", len(structures), least=2)
+    check_seed(seed)
     training = model.training
     model.eval()
     try:
@@ -110,6 +114,8 @@ def prediction_changes(model: CrystalModel, structures: Sequence[Structure], see
 
 def _changes(model: CrystalModel, structures: Sequence[Structure], rng: np.random.Generator) -> pd.DataFrame:
     alone = _one_by_one(model, structures)
+    if not alone.isfinite().all():
+        raise ValueError("a prediction is not a finite number; give the network other weights.")
     spread = alone.std(0)  # (T,)
     if not (spread > 0).all():
         raise ValueError(

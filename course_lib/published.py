@@ -20,6 +20,7 @@ from torch import Tensor
 from course_lib.files import check_zip
 from course_lib.models import PublishedCGCNN, describe
 from course_lib.training import CrystalRegressor
+from course_lib.validation import check_number, named
 
 UNITS = {
     "formation_energy_per_atom": "eV/atom",
@@ -73,10 +74,14 @@ def load_published(path: str | os.PathLike) -> CrystalRegressor:
     FileNotFoundError
         If the file does not exist.
     ValueError
-        If the file was not written by the original code, or its network has more than one hidden layer or other
-        features of atoms or bonds than the original.
+        If the file was not written by the original code, its network has more than one hidden layer or other features
+        of atoms or bonds than the original, or a number in it is not finite.
     """
-    path = Path(path)
+    with named(path):
+        return _load(Path(path))
+
+
+def _load(path: Path) -> CrystalRegressor:
     checkpoint = _read(path)
     weights, arguments = checkpoint["state_dict"], checkpoint["args"]
     _check_layers(path, weights)
@@ -92,9 +97,14 @@ def load_published(path: str | os.PathLike) -> CrystalRegressor:
     )
     _load_weights(path, network, weights)
     model = CrystalRegressor(describe(network), [_target_name(arguments)], {}, network=network)
-    scale = checkpoint["normalizer"]
-    model.target_scaler.mean.fill_(float(scale["mean"]))
-    model.target_scaler.std.fill_(float(scale["std"]))
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise ValueError(f"{name} holds what is not a finite number.")
+    mean, std = (float(checkpoint["normalizer"][name]) for name in ("mean", "std"))
+    check_number("the mean of the targets", mean)
+    check_number("the standard deviation of the targets", std, above=0)
+    model.target_scaler.mean.fill_(mean)
+    model.target_scaler.std.fill_(std)
     return model.eval()
 
 

@@ -227,12 +227,26 @@ def test_bad_input():
     graphs = labelled(total, cubic(24))
     with pytest.raises(ValueError, match=r"the graphs have 0 targets \(none\). Choose one: graphs.select_targets"):
         block_errors(model(total), cubic(24))
-    with pytest.raises(ValueError, match="1 crystals and 10 repeats; at least 2"):
+    with pytest.raises(ValueError, match="the number of crystals is 1; it must be at least 2"):
         block_errors(model(total), graphs.subset([0]))
-    with pytest.raises(ValueError, match="24 crystals and 1 repeats; at least 2"):
+    with pytest.raises(ValueError, match="n_repeats is 1; it must be at least 2"):
         block_errors(model(total), graphs, n_repeats=1)
+    with pytest.raises(ValueError, match=r"n_repeats is 2\.5, not a whole number"):
+        block_errors(model(total), graphs, n_repeats=2.5)
+    for seed in (-1, True, None):
+        with pytest.raises(ValueError, match=f"seed is {seed}"):
+            block_errors(model(total), graphs, seed=seed)
     with pytest.raises(ValueError, match="predict returned the columns gap; none is the target 'y'"):
         block_errors(lambda some: pd.DataFrame({"gap": signals(some)[0]}), graphs)
+    for wrong, message in (
+        (lambda some: model(total)(some)[:1], "predictions has 1, crystals has 24"),
+        (lambda some: model(total)(some).sort_index(), "meets .* in predictions"),
+        (lambda some: model(total)(some) * np.nan, "prediction: row 0 .* is nan"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            block_errors(wrong, graphs)
+    with pytest.raises(TypeError, match="predict returned something of type Series, not a DataFrame"):
+        block_errors(lambda some: model(total)(some)["y"], graphs)
     graphs.y[3] = np.nan
     with pytest.raises(ValueError, match=r"target: row 3 \(id 'po-3'\) is nan"):
         block_errors(model(total), graphs)

@@ -118,3 +118,15 @@ def test_a_network_that_predicts_one_number_for_all_is_refused():
     with pytest.raises(ValueError, match="same prediction for all crystals"):
         prediction_changes(model, STRUCTURES)
     assert model.training
+
+
+def test_what_cannot_be_tested_is_refused():
+    model = Pooled(sums)
+    for count in (0, 1):
+        with pytest.raises(ValueError, match=f"the number of crystals is {count}; it must be at least 2"):
+            prediction_changes(model, STRUCTURES[:count])
+    for seed in (True, None, -1):
+        with pytest.raises(ValueError, match=f"seed is {seed}"):
+            prediction_changes(model, STRUCTURES, seed)
+    with pytest.raises(ValueError, match="a prediction is not a finite number"):
+        prediction_changes(Pooled(lambda x, batch: sums(x, batch) * torch.nan), STRUCTURES)

@@ -233,8 +233,14 @@ def weights_with(**changes):
         (weights_with(**{"convs.0.fc_full.weight": torch.zeros(16, 16 + 51)}), "made with 51 features per bond.*41"),
         (weights_with(extra__weight=torch.zeros(2)), "does not fit the network.*extra.weight"),
         (weights_with(**{"convs.1.bn2.bias": torch.zeros(9)}), "does not fit the network.*sum_norm.bias"),
+        (weights_with(**{"fc_out.bias": torch.tensor([torch.nan])}), "fc_out.bias holds what is not a finite number"),
+        (checkpoint(normalizer={"mean": 0.0, "std": 0.0}), "the standard deviation of the targets is 0.0; it must be"),
+        (checkpoint(normalizer={"mean": float("nan"), "std": 1.0}), "the mean of the targets is nan; it must be"),
+        (checkpoint(normalizer={"std": 1.0}), "KeyError: 'mean'"),
+        (checkpoint(args={}), "KeyError: 'task'"),
+        (checkpoint(args=None), "TypeError"),
     ],
 )
 def test_other_networks_are_refused(write, content, message):
-    with pytest.raises(ValueError, match=rf"(?s)model_best.pth.tar .*{message}"):
+    with pytest.raises(ValueError, match=rf"(?s)model_best.pth.tar.*{message}"):
         load_published(write(content))
