@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 # Importing the models takes seconds, so the commands import what they need, and `--help` nothing.
 
 _OUTPUT, _INPUT = "standard output", "standard input"  # what messages call them
+_WHOLE = r"[+-]?(0|[1-9][0-9]*)"  # how numbers are written
+_DECIMAL = r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][+-]?[0-9]+)?"
 FILES_AT_A_TIME = 500
 """Crystals that `predict` reads at a time, so that memory stays bounded and output starts early."""
 
@@ -106,10 +108,20 @@ def _command(commands: argparse._SubParsersAction, name: str, summary: str, text
 
 
 def _path(text: str) -> str:
-    """Refuse the empty path, which would be the current folder; a variable that is not set gives it."""
+    """Refuse the empty path, which would be the current folder; a variable that is not set gives it.
+
+    The shell replaces ``~`` in neither ``--folder=~/run`` nor a configuration file.
+    """
     if not text:
         raise argparse.ArgumentTypeError("the path is empty. For the current folder, write a dot.")
-    return text
+    return os.path.expanduser(text)
+
+
+def _whole(text: str) -> int:
+    """Read a whole number; Python's own ``int`` also takes ``1_5``, ``010`` and the digits of other scripts."""
+    if not re.fullmatch(_WHOLE, text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number.")
+    return int(text)
 
 
 class _Several(argparse._AppendAction):
@@ -125,7 +137,7 @@ def _add_config(command: argparse.ArgumentParser) -> None:
 def _add_method_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--method", default="cgcnn", help="method to train, see below (%(default)s)")
     command.add_argument("--folder", type=_path, required=True, help="folder for all output; created if missing")
-    command.add_argument("--seed", type=int, default=0, help="random seed (%(default)s)")
+    command.add_argument("--seed", type=_whole, default=0, help="random seed (%(default)s)")
     command.add_argument(
         "--size",
         nargs="+",
@@ -140,7 +152,9 @@ def _add_method_options(command: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="settings of the training that differ from the method's, for example epochs=50 learning_rate=1e-3",
     )
-    command.add_argument("--jobs", type=int, default=1, help="processes that build graphs; -1: all cores (%(default)s)")
+    command.add_argument(
+        "--jobs", type=_whole, default=1, help="processes that build graphs; -1: all cores (%(default)s)"
+    )
     _add_config(command)
 
 
@@ -197,7 +211,7 @@ and on the test set if there is one.
     )
     command.add_argument("--split", choices=("random", "formula"), default="random", help="how to split (%(default)s)")
     command.add_argument(
-        "--fold", type=int, choices=range(5), help="keep this fold of five as a test set (default: no test set)"
+        "--fold", type=_whole, choices=range(5), help="keep this fold of five as a test set (default: no test set)"
     )
     command.add_argument("--resume", action="store_true", help="continue the run in the folder, if it holds one")
     _add_method_options(command)
@@ -274,7 +288,7 @@ part is predicted once, and nothing is chosen by it. Choose your settings withou
     )
     command.add_argument("--task", required=True, help="one of course-lib data list")
     command.add_argument(
-        "--folds", nargs="+", type=int, choices=range(5), default=list(range(5)), help="which folds (all)"
+        "--folds", nargs="+", type=_whole, choices=range(5), default=list(range(5)), help="which folds (all)"
     )
     _add_method_options(command)
     command.set_defaults(
@@ -344,7 +358,7 @@ on the folder (course-lib train --dataset graphs/mine) reads from it what each b
         "dataset", type=_path, metavar="DATASET", help="a name, a folder of CIF files, or a JSON file of matminer"
     )
     command.add_argument("--folder", type=_path, required=True, help="where to keep the graphs")
-    command.add_argument("--jobs", type=int, default=1, help="processes; -1: all cores (%(default)s)")
+    command.add_argument("--jobs", type=_whole, default=1, help="processes; -1: all cores (%(default)s)")
     command.set_defaults(run=_data_build)
 
 
@@ -360,6 +374,7 @@ def _with_config(parser: argparse.ArgumentParser, arguments: list[str]) -> list[
         return arguments
     from course_lib.validation import named
 
+    file = _path(file)
     try:
         with named(file):
             return [arguments[0], *_arguments_of(Path(file), arguments[0], parser), *arguments[1:]]
@@ -386,8 +401,8 @@ class _Loader(yaml.SafeLoader):
 for _tag, _pattern in {
     "bool": r"true|false|True|False",
     "null": r"null|~|",
-    "int": r"[+-]?(0|[1-9][0-9]*)",
-    "float": r"[+-]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][+-]?[0-9]+)?|[+-]?\.inf|\.nan",
+    "int": _WHOLE,
+    "float": rf"{_DECIMAL}|[+-]?\.inf|\.nan",
 }.items():
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"({_pattern})\\Z"), None)
 
@@ -420,7 +435,7 @@ def _arguments_of(file: Path, command: str, parser: argparse.ArgumentParser) -> 
                 raise ValueError(f"{file}: {name} is {value!r}. Write true or false.")
             if value:
                 yield option
-        elif value is not None:
+        elif value not in (None, [], {}):
             if isinstance(value, dict):
                 values = [f"{key}={json.dumps(one)}" for key, one in value.items()]
             else:
@@ -441,9 +456,14 @@ def _texts(node: yaml.Node, where: str) -> list[str]:
 
 def _config_of(options: argparse.Namespace) -> str:
     """Return what a run is started with, in the form that ``--config`` reads."""
+    from course_lib.datasets import SOURCES
+
     left_out = {"run", "go_on", "config", "debug", "format", "resume"}
     content = {name: value for name, value in vars(options).items() if name not in left_out and value is not None}
     content |= {name: _pairs(content[name], name) for name in ("size", "set") if name in content}
+    for name in content.keys() & {"dataset", "folder"}:
+        if name == "folder" or content[name] not in SOURCES:  # a path, which must hold in any current folder
+            content[name] = os.path.abspath(content[name])
     return yaml.safe_dump(content, sort_keys=False)
 
 
@@ -460,7 +480,7 @@ def _pairs(texts: list[str] | None, option: str) -> dict[str, object]:
             try:
                 pairs[name] = json.loads(value)
             except json.JSONDecodeError:
-                pairs[name] = value
+                pairs[name] = float(value) if re.fullmatch(_DECIMAL, value) else value
     return pairs
 
 

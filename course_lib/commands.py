@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import current_thread, main_thread
 from types import FrameType
 
@@ -77,7 +77,8 @@ def _ended_by_sigterm() -> Iterator[None]:
 def say(message: str) -> None:
     """Tell the user something; errors from every process, all else from the first."""
     if message.startswith("error") or first_process():
-        print(f"course-lib: {message}", file=sys.stderr, flush=True)
+        with suppress(OSError):  # nobody can be told that standard error is full or closed; the command goes on
+            print(f"course-lib: {message}", file=sys.stderr, flush=True)
 
 
 def first_process() -> bool:

@@ -281,6 +281,10 @@ def test_a_column_with_gaps_stops_nobody_who_did_not_ask_for_it(run, tmp_path):
 def test_training_on_saved_graphs(run, small, tmp_path):
     code, output, _ = run("data", "build", small, "--folder", tmp_path / "graphs")
     assert code == 0
+    code, _, messages = run("data", "build", tmp_path / "graphs", "--folder", tmp_path / "again")
+    assert code == 2
+    assert "graphs holds graphs already. Use them where they are" in messages
+    assert not (tmp_path / "again").exists()
     assert table(output).loc[0, ["crystals", "targets"]].tolist() == [40, "target"]
     assert CrystalGraphs.load(tmp_path / "graphs").features.shape == (40, 145)
     outputs = [
@@ -288,6 +292,30 @@ def test_training_on_saved_graphs(run, small, tmp_path):
         for k, dataset in enumerate((small, tmp_path / "graphs"))
     ]
     assert outputs[0] == outputs[1]
+
+
+@pytest.mark.parametrize("dataset", ["small", "pbe_prototypes"])
+def test_a_run_is_resumed_from_any_folder(run, small, tmp_path, monkeypatch, dataset):
+    """Its configuration holds no path that means something else there."""
+    monkeypatch.chdir(small.parent)
+    dataset = small.name if dataset == "small" else dataset
+    folder = os.path.relpath(tmp_path / "run")
+    options = ("--dataset", dataset, "--folder", folder, "--method", "random_forest", "--set", "n_estimators=1")
+    assert run("train", *options)[0] == 0
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path / "run")
+    assert run("train", "--config", "config.yaml", "--resume")[0] == 0
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_home_folder(run, small, tmp_path, monkeypatch):
+    """A shell leaves ``~`` in ``--folder=~/run`` and in files as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "c.yaml").write_text("folder: ~/run\nmethod: random_forest\nset: {n_estimators: 1}\n")
+    assert run("train", "--config=~/c.yaml", "--dataset", small)[0] == 0
+    assert run("predict", "--model=~/run", next(small.glob("*.cif")))[0] == 0
+    assert run("data", "build", small, "--folder=~/graphs")[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"c.yaml", "run", "graphs"}
 
 
 def test_resume(run, trained, small, tmp_path):
@@ -611,6 +639,10 @@ def test_data_build_of_a_bad_folder(run, tmp_path):
         (["train", "--folder", "{}", "--size", "n_conv=0"], "sizes of cgcnn: n_conv is 0; it must be at least 1"),
         (["train", "--folder", "{}", "--method", "late_fusion"], "unknown method 'late_fusion'; choose one of"),
         (["train", "--folder", "{}", "--seed", "-1"], "seed is -1; it must be at least 0"),
+        (["train", "--folder", "{}", "--seed", "1_0"], "argument --seed: '1_0' is not a whole number"),
+        (["train", "--folder", "{}", "--jobs", "1000000"], "n_jobs is 1000000; it must be at most"),
+        (["train", "--folder", "{}", "--set", "learning_rate=-.5"], "learning_rate is -0.5; it must be more than 0"),
+        (["train", "--folder", "{}", "--method", "random_forest", "--set", "n_jobs=0"], "n_jobs is 0; it must be at"),
         (["train", "--folder", "{}", "--jobs", "0"], "n_jobs is 0; it must be at least 1"),
         (["benchmark", "--task", "matbench_phonons", "--folder", "{}", "--set", "patience=-1"], "patience is -1"),
         (["data", "build", "pbe_prototypes", "--folder", "{}/g", "--jobs", "0"], "n_jobs is 0"),
@@ -649,7 +681,13 @@ def test_bad_input_is_named(run, tmp_path, arguments, message):
         ("command: benchmark", "config.yaml is for the command 'benchmark', not 'train'"),
         ("- 1\n- 2", "config.yaml holds no options. Write them as 'name: value'"),
         ("a: [", "config.yaml is neither YAML nor JSON"),
-        ("seed: many", "argument --seed: invalid int value: 'many'"),
+        ("seed: many", "argument --seed: 'many' is not a whole number"),
+        ("seed: 0100", "argument --seed: '0100' is not a whole number"),
+        ("seed: 1_5", "argument --seed: '1_5' is not a whole number"),
+        ("seed: ' 5'", "argument --seed: ' 5' is not a whole number"),
+        ("fold: \u0663", "argument --fold: '\u0663' is not a whole number"),
+        ("set: {}\nsize: {}\ntarget: []\nseed: -1", "seed is -1; it must be at least 0"),
+        ("set: {learning_rate: 1" + "0" * 400 + "}", "learning_rate is about 1e400"),
         ("seed: [1, 2]", "config.yaml: seed has 2 values. Give it one"),
         ("help: true", "config.yaml: unknown option 'help'"),
         ("set: {epochs: 2020-01-01}", "epochs is '2020-01-01', not a whole number"),
@@ -729,6 +767,15 @@ def test_told_to_end_in_the_second_epoch(run, small, tmp_path, monkeypatch):
     assert code == 143
     assert messages.splitlines()[-1].endswith("The last checkpoint is kept; continue with --resume.")
     assert run(*options, "--resume")[0] == 0
+
+
+def test_a_reader_of_messages_that_is_gone_does_not_stop_a_training(small, tmp_path):
+    command = f"{sys.executable} -m course_lib train --dataset {small} --method random_forest --set n_estimators=1"
+    shell = f"{command} --folder {tmp_path / 'run'} 2>&1 | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True)
+    assert done.stdout.splitlines() == ["course-lib: learns target", "0"]
+    assert done.stderr == ""
+    assert (tmp_path / "run" / "forest.npz").exists()
 
 
 def test_a_full_disk(run, small, trained):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
+from pathlib import Path
+
 import pytest
 import torch
 
-from course_lib.commands import BAD_INPUT, run_command
+from course_lib.commands import BAD_INPUT, run_command, say
 
 
 def fails_with(error):
@@ -36,3 +40,14 @@ def test_full_memory_is_told(error, capsys):
 def test_a_fault_of_the_library_is_not_hidden():
     with pytest.raises(RuntimeError, match="a fault"):
         run_command(fails_with(RuntimeError("a fault")))
+
+
+def test_standard_error_that_cannot_be_written_ends_nothing(monkeypatch):
+    """A full disk, or a reader that is gone, does not end a training, and does not make a success of an error."""
+    with Path("/dev/full").open("w", encoding="utf-8") as full, monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", full)
+        say("it begins")
+        assert run_command(fails_with(ValueError("wrong"))) == BAD_INPUT
+        full.flush = lambda: None  # what is left in it cannot be written when it is closed either
+        with suppress(OSError):
+            full.close()
