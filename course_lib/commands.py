@@ -27,7 +27,7 @@ def run_command(command: Callable[[], int], *, go_on: str | Callable[[], str] = 
         Raise errors instead of printing them in one line.
     """
     try:
-        with _ended_by_sigterm():
+        with _ended_by_signals():
             return command()
     except BrokenPipeError:  # the reader of the output, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -58,20 +58,33 @@ def _memory_is_full(error: RuntimeError) -> bool:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM arrive as ``SystemExit``, so that open files are closed and half-written ones are removed."""
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM arrive as ``SystemExit``, so that open files are closed and half-written ones are removed.
+
+    What SIGTERM or Ctrl-C interrupts may fail for that reason: a package that is half imported, for example. Such an
+    error is the signal's.
+    """
+    told: list[BaseException] = []
 
     def end(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(TERMINATED)
+        told.append(SystemExit(TERMINATED) if number == signal.SIGTERM else KeyboardInterrupt())
+        raise told[-1]
 
     if current_thread() is not main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, end)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, end)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in a process that ignores it
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, end)
     try:
         yield
+    except Exception as error:
+        if told:
+            raise told[-1] from error
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def say(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from course_lib.commands import BAD_INPUT, run_command, say
+from course_lib.commands import BAD_INPUT, INTERRUPTED, TERMINATED, run_command, say
 
 
 def fails_with(error):
@@ -51,3 +52,19 @@ def test_standard_error_that_cannot_be_written_ends_nothing(monkeypatch):
         full.flush = lambda: None  # what is left in it cannot be written when it is closed either
         with suppress(OSError):
             full.close()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, TERMINATED), (signal.SIGINT, INTERRUPTED)])
+def test_an_error_that_a_signal_has_made_is_its_end(number, code, capsys):
+    """NumPy and PyTorch are left in pieces, and raise anything, where a signal interrupts their import."""
+
+    def command():
+        with suppress(BaseException):
+            signal.raise_signal(number)
+        raise RecursionError("half imported")
+
+    before = signal.getsignal(number)
+    assert run_command(command, go_on="Go on.") == code
+    word = "ended by SIGTERM" if code == TERMINATED else "interrupted"
+    assert capsys.readouterr().err == f"course-lib: {word}. Go on.\n"
+    assert signal.getsignal(number) == before
