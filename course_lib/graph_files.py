@@ -107,9 +107,13 @@ def replaced(folder: str | os.PathLike) -> Iterator[Path]:
 
 
 def _is_ours(folder: Path) -> bool:
-    """Return whether the folder holds graphs, the remains of a first attempt to write some, or nothing."""
-    names = {path.name for path in folder.iterdir()}
-    return META in names or all(name == _LOCK or _NEW.fullmatch(name) for name in names)
+    """Return whether the folder holds graphs, the remains of a first attempt to write some, or nothing.
+
+    A ``meta.json`` alone may be anybody's.
+    """
+    names = {path.name for path in folder.iterdir()} - {_LOCK}
+    new = {name for name in names if _NEW.fullmatch(name)}
+    return names == new or (META in names and bool(new or names & {f"{name}.npy" for name in ARRAYS}))
 
 
 def _tidy(folder: Path) -> None:

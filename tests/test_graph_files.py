@@ -220,3 +220,13 @@ def test_saving_follows_no_links(folder, tmp_path):
     CrystalGraphs.load(folder).subset([2]).save(folder)
     assert theirs.read_bytes() == kept
     assert not (folder / "y.npy").is_symlink()
+
+
+def test_a_file_of_others_with_the_name_of_ours_stays(folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "meta.json").write_text('{"format": "mine"}')
+    (other / "table.npy").write_bytes(b"x")
+    with pytest.raises(FileExistsError, match=r"other exists and holds no crystal graphs. Choose another folder"):
+        CrystalGraphs.load(folder).save(other)
+    assert (other / "meta.json").read_text() == '{"format": "mine"}'
