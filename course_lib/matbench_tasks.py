@@ -129,7 +129,8 @@ def benchmark(
                 predictor = predictors.train(method, learn, validate, folder / f"fold_{number}", **options)
                 values = predictor.predict(graphs.subset(fold.test)).iloc[:, 0].astype(float)
                 values = values.clip(0, 1) if is_class else values
-                _write(_fold_file(folder, number), json.dumps(with_checksum({"predictions": values.to_dict()})) + "\n")
+                found = {"predictions": values.to_dict(), "run": run}
+                _write(_fold_file(folder, number), json.dumps(with_checksum(found)) + "\n")
         return _record(task, run, folder, graphs)
 
 
@@ -198,7 +199,10 @@ def _record(task: str, run: dict, folder: Path, graphs: CrystalGraphs) -> pd.Dat
             with named(_fold_file(folder, number)):
                 recorded = json.loads(_fold_file(folder, number).read_text(encoding="utf-8"))
                 # A file from before there were checksums holds the predictions alone.
-                values = without_checksum(recorded)["predictions"] if CHECKSUM in recorded else recorded
+                found = without_checksum(recorded) if CHECKSUM in recorded else {"predictions": recorded}
+                if found.get("run", run) != run:
+                    raise ValueError("it is of another benchmark. Remove it, or choose another folder.")
+                values = found["predictions"]
                 check_same_length(predictions=values, test_crystals=ids)
                 predicted = np.array([values[name] for name in ids], dtype=float)
             recorder.record(number, predicted, params=run)

@@ -125,6 +125,9 @@ def test_it_goes_on_with_the_next_fold(serve, crystals, tmp_path, monkeypatch):
     assert len(server.ranges) == 1
     with pytest.raises(ValueError, match=r"holds a benchmark with seed = 0. Choose another folder"):
         benchmark(TASK, "cgcnn", tmp_path, seed=1, **QUICK)
+    (tmp_path / "benchmark.json").unlink()
+    with pytest.raises(ValueError, match=r"fold_0\.json: it is of another benchmark. Remove it, or choose another"):
+        benchmark(TASK, "cgcnn", tmp_path, seed=1, **QUICK)
 
 
 def test_an_interruption_while_writing_leaves_no_half_file(serve, crystals, tmp_path, monkeypatch):
