@@ -279,6 +279,8 @@ def train(
         _check_labels(method, train, validation)
         parts, n_processes = None, 1
     else:
+        if "::" in str(folder):  # only after the training would the checkpoint turn out to be unreadable
+            raise ValueError(f"{folder} has '::' in its name, which Lightning takes for an address. Rename it.")
         model = make_network(method, len(train.target_names), seed=seed, sizes=sizes)
         how = make_config(method, settings, seed=seed, folder=folder, resume=resume, progress=progress)
         parts, n_processes = describe(model), how.n_processes
@@ -354,7 +356,8 @@ def _fit_learner(
     else:
         make = FlatForest.of if kind == "random_forest" else FlatForest.of_boosting
         flat, path = make(learner, names, reads), folder / _FOREST
-    flat.check()
+    with named(f"{method} with these settings"):
+        flat.check()
     flat.save(path)
     return flat
 

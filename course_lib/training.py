@@ -528,7 +528,9 @@ def _read(checkpoint: Path) -> dict:
         check_zip(checkpoint)
         content = torch.load(checkpoint, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"{checkpoint} is damaged, or not a checkpoint: {error}") from error
+        raise ValueError(
+            f"{checkpoint} is damaged, or not a checkpoint: {(str(error).splitlines() or [type(error).__name__])[0]}"
+        ) from error
     if not isinstance(content, dict) or "course_lib" not in content:
         raise ValueError(
             f"{checkpoint} is not a checkpoint of this library. Those of the original CGCNN code are read by "

@@ -315,7 +315,7 @@ def test_a_run_file_that_is_not_read(tmp_path, text):
         ("random_forest", {"settings": {"max_depth": 10**30}}, "max_depth is about 1e30"),
         ("random_forest", {"settings": {"ccp_alpha": 10**400}}, "ccp_alpha is about 1e400"),
         ("kernel_ridge", {"settings": {"alpha": 10**400}}, "alpha is about 1e400"),
-        ("kernel_ridge", {"settings": {"reach": 1e308}}, "its points are not finite, or its scales"),
+        ("kernel_ridge", {"settings": {"reach": 1e308}}, "kernel_ridge with these settings: its points are not finite"),
         ("boosting", {"settings": {"learning_rate": True}}, "learning_rate is True, not a number"),
         ("boosting", {"settings": {"max_iter": True}}, "max_iter is True, not a number"),
         ("cgcnn", {"settings": {"epochs": 10**400}}, "epochs is about 1e400"),
@@ -566,3 +566,12 @@ def test_settings_in_numpy_numbers(tmp_path):
     about = json.loads((tmp_path / "run.json").read_text())
     assert (about["seed"], about["network"]["hidden"], about["network"]["dropout"]) == (3, [4, 2], 0.25)
     assert load(tmp_path).model.about == made.model.about
+
+
+def test_a_name_of_a_folder_that_lightning_misreads(tmp_path):
+    learn, validate, rest = parts()
+    with pytest.raises(ValueError, match="a::b has '::' in its name"):
+        train("cgcnn", learn, validate, tmp_path / "a::b", settings=QUICK)
+    for name in ("{epoch}", "x:y", "a b", os.fsdecode(b"\xff")):
+        made = train("cgcnn", learn, validate, tmp_path / name, settings=QUICK)
+        pd.testing.assert_frame_equal(load(tmp_path / name).predict(rest), made.predict(rest))
