@@ -25,7 +25,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Ellipse, FancyArrowPatch, FancyBboxPatch, Rectangle
-from matplotlib.text import Text
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 from nbclient import NotebookClient
 from PIL import Image
@@ -407,8 +407,7 @@ NOT_NARROW = {
     "parity_axes", "shells_in_crystal", "trade_off", "trio_axes", "trio_line_graph",
     # Drawings whose words would not fit; they scroll.
     "alignn_layer", "angle_to_number", "atom_features", "chemistry_places", "convergence", "early_fusion",
-    "error_against_time", "feature_groups", "fusion_places", "late_fusion", "megnet_updates", "multi_task",
-    "polymorphs", "what_methods_read",
+    "feature_groups", "fusion_places", "late_fusion", "megnet_updates", "multi_task", "what_methods_read",
 }  # fmt: skip
 """Figures without a narrow form."""
 
@@ -936,6 +935,14 @@ def test_front_in_the_figure_leaves_out_what_another_method_beats():
     assert names <= set(texts(figure))
 
 
+def test_on_a_phone_the_names_of_methods_are_above_the_figure_of_error_and_time():
+    redrawn = narrow(plots.plot_error_against_time(timed(), "eV/atom"))
+    (legend,) = redrawn.legends
+    names = {"random forest", "CGCNN", "early fusion", "attention fusion", "ALIGNN (small)"}
+    assert names < {text.get_text() for text in legend.get_texts()}
+    assert redrawn.axes[0].texts[:] == []
+
+
 def test_names_of_recorded_methods_do_not_touch_each_other():
     recorded = load_results(target="formation_energy_per_atom", methods=compared())
     figure = plots.plot_error_against_time(recorded[recorded["split"] == "formula"], "eV/atom")
@@ -994,6 +1001,12 @@ def test_errors_by_kind_are_sorted_within_what_is_read():
     means = table[table["split"] == "random"].groupby("method")["mae"].mean()
     widths = sorted(patch.get_width() for patch in figure.axes[0].patches)
     assert widths == pytest.approx(sorted(means))
+    heads = {text.get_text(): text.get_position()[1] for text in figure.axes[0].texts if "reads" in text.get_text()}
+    below = dict(zip(figure.axes[0].get_yticks(), labels, strict=True))
+    assert {read: below[row + 1] for read, row in heads.items()} == {
+        "reads composition": "random forest", "reads structure": "CGCNN", "reads both": "early fusion"}  # fmt: skip
+    alone = plots.plot_errors_by_kind(runs().query("fold == 0 and seed == 0"), "eV/atom")
+    assert all(np.isfinite(text.xy).all() for text in alone.axes[0].texts if isinstance(text, Annotation))
     with pytest.raises(ValueError, match="no method 'crabnet'"):
         plots.plot_errors_by_kind(runs().assign(method="crabnet"), "eV/atom")
 
@@ -1269,10 +1282,12 @@ def test_other_models_of_a_method_have_its_colour():
 
 def method_figures(methods: list[str]) -> dict[str, Figure]:
     """Return the figures that tell methods apart by colour, of made-up results of two methods in this order."""
-    results, sized, labels = (
-        table.set_index("method").loc[methods].reset_index() if isinstance(table, pd.DataFrame) else table
-        for table in (runs(), curves(), [LABELS[method] for method in methods])
+    new_names = dict(zip(("random_forest", "cgcnn"), methods, strict=True))
+    results, sized = (
+        table[table["method"].isin(new_names)].assign(method=lambda rows: rows["method"].map(new_names))
+        for table in (runs(), curves())
     )
+    labels = [LABELS[method] for method in methods]
     history = pd.DataFrame({"error": [0.3, 0.2]})
     errors = {label: pd.Series(0.1, index=IDS) for label in labels}
     return {
@@ -1285,20 +1300,38 @@ def method_figures(methods: list[str]) -> dict[str, Figure]:
         "alpha path": plots.plot_alpha_path(
             alpha_paths()["out of fold"], (0.5, 0.1), {}, (labels[0], labels[1]), "eV", 0.3
         ),
+        "what methods read": plots.plot_what_methods_read(methods),
+        "errors by kind": plots.plot_errors_by_kind(results, "eV"),
+        "error against time": plots.plot_error_against_time(results.assign(seconds=1 + results["mae"]), "eV"),
     }
 
 
 def colors_in(figure: Figure) -> set[str]:
-    return {to_hex(line.get_color()) for axes in figure.axes for line in axes.lines}
+    lines = [line.get_color() for axes in figure.axes for line in axes.lines]
+    faces = [patch.get_facecolor() for axes in figure.axes for patch in axes.patches]
+    return {to_hex(color) for color in (*lines, *faces)}
+
+
+def drawn_for(method: str) -> set[str]:
+    """Return the colour of a method, full and as pale as it is where texts stand on it."""
+    return {to_hex(METHOD_COLORS[method]), to_hex(paler(METHOD_COLORS[method], 0.25))}
 
 
 def test_one_method_has_one_colour_in_every_figure():
-    for order in (["random_forest", "cgcnn"], ["cgcnn", "random_forest"]):
+    for order in (["random_forest", "cgcnn"], ["cgcnn", "random_forest"], ["alignn", "early_fusion"]):
         for name, figure in method_figures(order).items():
-            pale = name in ("errors", "paired differences")
             for method in order[: 1 if name == "paired differences" else 2]:  # the other is the line at zero
-                color = paler(METHOD_COLORS[method], 0.25) if pale else METHOD_COLORS[method]
-                assert to_hex(color) in colors_in(figure), f"{method} in the figure of {name}"
+                assert drawn_for(method) & colors_in(figure), f"{method} in the figure of {name}"
+            blend = {"late_fusion"} if name == "alpha path" else set()
+            for other in METHOD_COLORS.keys() - {*order} - blend:
+                assert not drawn_for(other) & colors_in(figure), f"the colour of {other} in the figure of {name}"
+
+
+def test_two_trunks_have_the_colours_of_their_multi_task_networks():
+    figure = FIGURES["negative_transfer"](None)
+    assert drawn_for("multitask_gat") & colors_in(figure)
+    assert drawn_for("multitask_megnet") & colors_in(figure)
+    assert not drawn_for("cgcnn") & colors_in(figure)
 
 
 def test_three_atoms_have_an_arrow_per_pair():

@@ -16,13 +16,15 @@ from matplotlib.transforms import Bbox
 
 from course_lib.experiments.analysis import pareto_front, training_set_size
 from course_lib.methods import KINDS, LABELS
-from course_lib.teaching.figures.schematics import COMPOSITION, STRUCTURE, inch_canvas
+from course_lib.teaching.figures.schematics import inch_canvas
 from course_lib.teaching.figures.style import (
-    COLORS,
+    FAINT,
     INK,
     LINES,
     MARKERS,
     MUTED,
+    NARROW_WIDTH,
+    PANEL,
     SMALL,
     WIDTH,
     check_known,
@@ -35,7 +37,12 @@ from course_lib.teaching.figures.style import (
 )
 
 _IN_PANEL = 4  # methods whose names have room inside a panel of learning curves
-_KIND_COLORS = {"composition": COMPOSITION, "structure": STRUCTURE, "hybrid": COLORS[1]}
+_KINDS = {
+    "composition": ("o", "reads composition"),
+    "structure": ("s", "reads structure"),
+    "hybrid": ("^", "reads both"),
+}
+"""Mark and description of each kind of method; the colour is that of the method."""
 
 
 @figure_function
@@ -95,7 +102,7 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
 
 @figure_function
 def plot_what_methods_read(methods: Sequence[str]) -> Figure:
-    """Draw two views that overlap, composition and structure, with each method's name in what it reads.
+    """Draw two views that overlap, composition and structure, with each method, in its colour, in what it reads.
 
     Parameters
     ----------
@@ -114,20 +121,24 @@ def plot_what_methods_read(methods: Sequence[str]) -> Figure:
     check_known(methods, KINDS, "method")
     figure, axes = inch_canvas(height=2.75)
     middle = 1.15
-    centers = {"composition": 2.35, "structure": WIDTH - 2.35}
-    views = {kind: Ellipse((x, middle), 4.5, 2.2) for kind, x in centers.items()}
-    overlap = Ellipse((centers["structure"], middle), 4.5, 2.2)
-    for kind, patch in (*views.items(), ("hybrid", overlap)):
+    centers = {"composition": 2.4, "structure": WIDTH - 2.4}
+    views = {kind: Ellipse((x, middle), 4.6, 2.2) for kind, x in centers.items()}
+    overlap = Ellipse((centers["structure"], middle), 4.6, 2.2)
+    for patch, face in ((views["composition"], PANEL), (views["structure"], PANEL), (overlap, paler(FAINT, 0.5))):
         axes.add_patch(patch)
-        patch.set(facecolor=paler(_KIND_COLORS[kind], 0.7), edgecolor="none")
+        patch.set(facecolor=face, edgecolor="none")
     overlap.set_clip_path(views["composition"])
     for patch in views.values():
-        axes.add_patch(Ellipse(patch.center, 4.5, 2.2, fill=False, edgecolor=INK, linewidth=1.2))
+        axes.add_patch(Ellipse(patch.center, 4.6, 2.2, fill=False, edgecolor=INK, linewidth=1.2))
     for x, title in ((1.6, "composition: Magpie features"), (WIDTH - 1.6, "structure: crystal graph")):
         axes.text(x, 2.5, title, ha="center", va="center", fontweight="bold")
-    for kind, x in {"composition": 1.2, "hybrid": WIDTH / 2, "structure": WIDTH - 1.3}.items():
-        names = [LABELS[method] for method in methods if KINDS[method] == kind]
-        axes.text(x, middle, "\n".join(names), ha="center", va="center", linespacing=1.6)
+    colors = colors_of(methods)
+    for (kind, (mark, _)), x in zip(_KINDS.items(), (0.55, WIDTH - 2.1, 3.05), strict=True):
+        of_kind = [method for method in methods if KINDS[method] == kind]
+        for row, method in enumerate(of_kind):
+            y = middle + 0.25 * ((len(of_kind) - 1) / 2 - row)
+            axes.plot(x, y, marker=mark, color=colors[method], markersize=8, markeredgecolor=INK, markeredgewidth=0.6)
+            axes.text(x + 0.15, y, LABELS[method], va="center")
     return figure
 
 
@@ -157,32 +168,32 @@ def plot_errors_by_kind(runs: pd.DataFrame, unit: str) -> Figure:
     check_known(runs["method"].unique(), KINDS, "method")
     splits = runs["split"].unique()
     methods = runs.groupby("method")["mae"].mean().sort_values(ascending=False).index
-    order = [method for kind in _KIND_COLORS for method in methods if KINDS[method] == kind]
-    size = (WIDTH, 1.3 + 0.34 * len(order))
+    groups = {read: [method for method in methods if KINDS[method] == kind] for kind, (_, read) in _KINDS.items()}
+    lines = [line for read, of_kind in groups.items() if of_kind for line in (read, *of_kind)]
+    rows, order = pd.Series(range(len(lines)), lines), [line for line in lines if line not in groups]
+    colors, size = colors_of(order), (WIDTH, 1.1 + 0.3 * len(lines))
     figure, panels = plt.subplots(1, len(splits), figsize=size, sharey=True, sharex=True, squeeze=False)
     for axes, split in zip(panels[0], splits, strict=True):
-        by_method = runs[runs["split"] == split].groupby("method")["mae"].agg(["mean", "std"])
-        for kind, color in _KIND_COLORS.items():
-            rows = [row for row, method in enumerate(order) if KINDS[method] == kind and method in by_method.index]
-            table = by_method.loc[[order[row] for row in rows]]
-            axes.barh(rows, table["mean"], xerr=table["std"], color=paler(color, 0.5), edgecolor=INK,
-                      linewidth=0.6, height=0.66, error_kw={"capsize": 2, "linewidth": 1.2},
-                      label=f"reads {'both' if kind == 'hybrid' else kind}")  # fmt: skip
-            for row, (mean, _) in zip(rows, table.to_numpy(), strict=True):
-                axes.text(0.01 * runs["mae"].max(), row, f"{mean:.3f}", va="center", fontsize=SMALL)
+        table = runs[runs["split"] == split].groupby("method")["mae"].agg(["mean", "std"]).fillna(0.0)
+        axes.barh(rows[table.index], table["mean"], xerr=table["std"], edgecolor=INK, linewidth=0.6, height=0.66,
+                  color=[paler(colors[method], 0.25) for method in table.index],
+                  error_kw={"capsize": 2, "linewidth": 1.2})  # fmt: skip
+        for method, (mean, spread) in table.iterrows():
+            axes.annotate(f"{mean:.3f}", (mean + spread, rows[method]), (5, 0), textcoords="offset points",
+                          va="center", fontsize=SMALL)  # fmt: skip
+        for read in rows.index.difference(order):
+            axes.text(0, rows[read], read, va="center", fontsize=SMALL, color=MUTED)
         axes.set_title(folds_title(split))
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0)
         axes.set_xlabel(with_unit("mean absolute error", unit))
-    panels[0, 0].set_yticks(range(len(order)), [LABELS[method] for method in order])
-    panels[0, 0].set_ylim(len(order) - 0.5, -0.5)
-    handles, names = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=3, columnspacing=1.2)
+    panels[0, 0].set_yticks(rows[order], [LABELS[method] for method in order])
+    panels[0, 0].set_ylim(len(rows) - 0.5, -0.5)
     return figure
 
 
 @figure_function
-def plot_error_against_time(runs: pd.DataFrame, unit: str) -> Figure:
+def plot_error_against_time(runs: pd.DataFrame, unit: str, narrow: bool = False) -> Figure:
     """Draw the error of each method against its training time; a line joins those that no other beats in both.
 
     Parameters
@@ -192,6 +203,8 @@ def plot_error_against_time(runs: pd.DataFrame, unit: str) -> Figure:
         runs of a method, its bar the standard deviation.
     unit : str
         Unit of ``mae``.
+    narrow : bool, default False
+        Whether the figure is for a screen as narrow as a phone's; the names are then above it.
 
     Returns
     -------
@@ -200,31 +213,38 @@ def plot_error_against_time(runs: pd.DataFrame, unit: str) -> Figure:
     Raises
     ------
     ValueError
-        If a column is missing.
+        If a column is missing, or a method is not one of the course.
     """
     check_known(["method", "mae", "seconds"], runs.columns, "column")
+    check_known(runs["method"].unique(), KINDS, "method")
     by_method = runs.groupby("method", sort=False)
     table = by_method[["mae", "seconds"]].mean().assign(spread=by_method["mae"].std())
     front = table[pareto_front(table, ["mae", "seconds"])].sort_values("seconds")
-    figure, axes = plt.subplots(figsize=(WIDTH, 4.8))
+    figure, axes = plt.subplots(figsize=(NARROW_WIDTH, 5.6) if narrow else (WIDTH, 4.8))
     axes.plot(front["seconds"], front["mae"], color=MUTED, linewidth=1.2, linestyle="--", zorder=1,
               label="no method is better in both")  # fmt: skip
-    for rank, (kind, color) in enumerate(_KIND_COLORS.items()):
-        of_kind = table[[KINDS.get(method) == kind for method in table.index]]
+    colors = colors_of(table.index)
+    for kind, (mark, read) in _KINDS.items():
+        of_kind = table[table.index.map(KINDS) == kind]
         if len(of_kind):
-            axes.errorbar(of_kind["seconds"], of_kind["mae"], yerr=of_kind["spread"], fmt=pick(MARKERS, rank),
-                          color=color, markersize=8, markeredgecolor=INK, markeredgewidth=0.6, capsize=2,
-                          linewidth=1.0, label=f"reads {'both' if kind == 'hybrid' else kind}")  # fmt: skip
+            axes.plot([], [], linestyle="", marker=mark, markersize=8, color="white", markeredgecolor=INK, label=read)
+        for method, row in of_kind.iterrows():
+            axes.errorbar(row["seconds"], row["mae"], yerr=row["spread"], fmt=mark, color=colors[method], markersize=8,
+                          markeredgecolor=INK, markeredgewidth=0.6, capsize=2, linewidth=1.0,
+                          label=LABELS[method] if narrow else None)  # fmt: skip
     axes.set_xscale("log")
-    axes.set_xlim(table["seconds"].min() / 1.6, table["seconds"].max() * 3.2)
-    _label_points(axes, table, front)
+    axes.set_xlim(table["seconds"].min() / 1.6, table["seconds"].max() * (1.6 if narrow else 3.2))
     axes.set_xlabel("CPU time of one training run (s)")
     axes.set_ylabel(with_unit("mean absolute error", unit))
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y")
-    axes.legend(loc="upper right")
+    if narrow:
+        figure.legend(loc="outside upper center", ncols=2, columnspacing=1.2)
+    else:
+        axes.legend(loc="upper right")
+        _label_points(axes, table, front)
     return figure
 
 
@@ -246,7 +266,7 @@ def _label_points(axes: Axes, table: pd.DataFrame, front: pd.DataFrame) -> None:
         trials = []
         for shift, side in product((0, 10, -10, 20, -20, 30, -30), ("left", "right")):
             place = (10 if side == "left" else -10, shift)  # points from the middle of the mark
-            text = axes.annotate(LABELS.get(method, method), (row["seconds"], row["mae"]), place, ha=side, va="center",
+            text = axes.annotate(LABELS[method], (row["seconds"], row["mae"]), place, ha=side, va="center",
                                  textcoords="offset points", fontsize=SMALL)  # fmt: skip
             box = text.get_window_extent()
             inside = axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1

@@ -22,6 +22,7 @@ from course_lib.teaching.figures.style import (
     INK,
     MARKERS,
     MUTED,
+    NARROW_WIDTH,
     PROTOTYPES,
     SMALL,
     WIDTH,
@@ -39,7 +40,7 @@ _SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#7fa3c9"])
 
 
 @figure_function
-def plot_polymorphs(df: pd.DataFrame, formulas: Sequence[str]) -> Figure:
+def plot_polymorphs(df: pd.DataFrame, formulas: Sequence[str], narrow: bool = False) -> Figure:
     """Draw the formation energies of crystals that share a formula.
 
     Parameters
@@ -49,6 +50,8 @@ def plot_polymorphs(df: pd.DataFrame, formulas: Sequence[str]) -> Figure:
         ``load_dataset("pbe_prototypes")`` gives it.
     formulas : sequence of str
         Which formulas to draw, one row each, from top to bottom.
+    narrow : bool, default False
+        Whether the figure is for a screen as narrow as a phone's.
 
     Returns
     -------
@@ -63,11 +66,12 @@ def plot_polymorphs(df: pd.DataFrame, formulas: Sequence[str]) -> Figure:
     check_known(formulas, df["formula"], "formula")
     shown = df[df["formula"].isin(formulas)]
     energy = shown["formation_energy_per_atom"]
-    figure, axes = plt.subplots(figsize=(WIDTH, 1.4 + 0.42 * len(formulas)))
+    figure, axes = plt.subplots(figsize=(NARROW_WIDTH if narrow else WIDTH, 1.4 + 0.42 * len(formulas)))
     height = pd.Series(0.0, index=shown.index)
+    apart = (0.04 if narrow else 0.022) * (energy.max() - energy.min())
     for row, formula in enumerate(formulas):
         mine = energy[shown["formula"] == formula]
-        height[mine.index] = row + _dodged(mine.to_numpy(), 0.022 * (energy.max() - energy.min()))
+        height[mine.index] = row + _dodged(mine.to_numpy(), apart)
         axes.plot([mine.min(), mine.max()], [row, row], color="#e3e6eb", linewidth=10, solid_capstyle="round", zorder=1)
         axes.text(1.02, row, f"{mine.max() - mine.min():.2f}", transform=axes.get_yaxis_transform(), va="center",
                   fontsize=SMALL)  # fmt: skip
@@ -88,7 +92,7 @@ def plot_polymorphs(df: pd.DataFrame, formulas: Sequence[str]) -> Figure:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.set_xlabel("formation energy (eV/atom)")
-    n_rows = -(-shown["prototype"].nunique() // 6)
+    n_rows = -(-shown["prototype"].nunique() // (3 if narrow else 6))
     n_columns = -(-shown["prototype"].nunique() // n_rows)
     figure.legend(loc="outside lower center", ncols=n_columns, handletextpad=0.2)
     return figure

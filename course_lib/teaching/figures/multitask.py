@@ -24,6 +24,7 @@ from course_lib.teaching.figures.style import (
     SMALL,
     WIDTH,
     check_known,
+    colors_of,
     figure_function,
     folds_title,
     paler,
@@ -177,7 +178,8 @@ def plot_task_pairs(pairs: dict[str, pd.DataFrame], labels: Mapping[str, str]) -
 def plot_negative_transfer(runs: pd.DataFrame, labels: Mapping[str, tuple[str, str]]) -> Figure:
     """Draw the errors of multi-task networks minus those of their twins: one panel per task, one dot per training run.
 
-    The diamond is the mean over folds, the bar its interval (`course_lib.experiments.analysis.negative_transfer`).
+    A dot has the colour of the multi-task network. The diamond is the mean over folds, the bar its interval
+    (`course_lib.experiments.analysis.negative_transfer`).
 
     Parameters
     ----------
@@ -198,6 +200,7 @@ def plot_negative_transfer(runs: pd.DataFrame, labels: Mapping[str, tuple[str, s
     check_known(labels, runs["target"].unique(), "runs on the target")
     table = negative_transfer(runs)
     rows = [(trunk, split) for trunk in table.index.unique("trunk") for split in runs["split"].unique()]
+    colors = colors_of(f"multitask_{trunk}" for trunk, _ in rows)
     height = 1.5 + 0.5 * len(rows)
     figure, panels = plt.subplots(1, len(labels), figsize=(WIDTH, height), sharey=True, squeeze=False)
     for axes, (target, (name, unit)) in zip(panels[0], labels.items(), strict=True):
@@ -207,7 +210,7 @@ def plot_negative_transfer(runs: pd.DataFrame, labels: Mapping[str, tuple[str, s
             differences = _by_training(of_target, trunk, split)
             mean, low, high = table.loc[(trunk, target, split), ["mean", "low", "high"]]
             axes.plot(differences, np.full(len(differences), row - 0.13), linestyle="", marker="o", markersize=5,
-                      alpha=0.7, color=paler(COLORS[0], 0.25), markeredgewidth=0)  # fmt: skip
+                      alpha=0.7, color=colors[f"multitask_{trunk}"], markeredgewidth=0)  # fmt: skip
             axes.errorbar(mean, row + 0.17, xerr=[[mean - low], [high - mean]], fmt="D", color=INK, markersize=5,
                           capsize=3, linewidth=1.4)  # fmt: skip
             axes.text(1.02, row, f"{(differences > 0).sum()} of {len(differences)}\nworse", va="center", fontsize=SMALL,

@@ -21,13 +21,10 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from course_lib.teaching.figures.style import course_style, wrapped
+from course_lib.teaching.figures.style import NARROW_WIDTH, course_style, wrapped
 
 KEY = "narrow"
 """Name of the narrow form, a PNG in base64, in an output's metadata of ``image/png``."""
-
-WIDTH = 4.4
-"""Width in inches: on 390 pixels, letters of 9 points are as high as those of 10 pixels."""
 
 _DPI = 170  # two pixels of the picture for each of such a screen, which has at least two itself
 _LETTER = 0.6  # width of a bold letter as a share of the size of its font
@@ -36,7 +33,7 @@ _TITLES = 1.15  # stacked panels need more height, for the title that each has
 
 
 def narrow(figure: Figure) -> Figure | None:
-    """Return `figure` redrawn `WIDTH` wide.
+    """Return `figure` redrawn `NARROW_WIDTH` wide: by its own function if that can (``figure.redraw``).
 
     Parameters
     ----------
@@ -46,19 +43,27 @@ def narrow(figure: Figure) -> Figure | None:
     Returns
     -------
     Figure or None
-        None if it is not wider, if its parts are placed by hand, or if the texts do not fit or leave it no room.
+        None if it is not wider, if its parts are placed by hand for one width only, or if the texts do not fit or
+        leave it no room.
     """
-    if figure.get_size_inches()[0] <= WIDTH or figure.get_layout_engine() is None:
+    redraw = getattr(figure, "redraw", None)
+    if figure.get_size_inches()[0] <= NARROW_WIDTH or (figure.get_layout_engine() is None and redraw is None):
         return None
     # matplotlib warns where it finds no room for a panel.
     with course_style(), warnings.catch_warnings(record=True) as no_room:
         warnings.simplefilter("always", UserWarning)
-        copy = pickle.loads(pickle.dumps(figure))
-        _stack(copy)
-        copy.draw_without_rendering()
-        _break_lines(copy)
-        copy.draw_without_rendering()
+        copy = redraw() if redraw else _restacked(figure)
     return copy if not no_room and fits(copy) else None
+
+
+def _restacked(figure: Figure) -> Figure:
+    """Return a narrow copy with its panels below each other and its lines broken."""
+    copy = pickle.loads(pickle.dumps(figure))
+    _stack(copy)
+    copy.draw_without_rendering()
+    _break_lines(copy)
+    copy.draw_without_rendering()
+    return copy
 
 
 def _stack(figure: Figure) -> None:
@@ -72,8 +77,8 @@ def _stack(figure: Figure) -> None:
             axes.set_subplotspec(rows[row, 0])
             if axes.get_shared_y_axes().joined(axes, panels[0]):
                 axes.tick_params(labelleft=True)  # beside each other, only the first has them
-        height *= len(panels) * WIDTH / width * _TITLES
-    figure.set_size_inches(WIDTH, height)
+        height *= len(panels) * NARROW_WIDTH / width * _TITLES
+    figure.set_size_inches(NARROW_WIDTH, height)
 
 
 def _break_lines(figure: Figure) -> None:
