@@ -33,7 +33,7 @@ _NUMBER = re.compile(rf"({NUMBER.pattern})(?:\([0-9]+\))?")  # 0.25(3): 0.25 +- 
 _TYPE = re.compile(r"([A-Z][a-z]?)(?:[0-9]+|[0-9]+(?:\.[0-9]+)?[+-]|[+-][0-9]*)?")  # Na, Na1, Na0.9+, O2-
 _LABEL = re.compile(r"([A-Z][a-z]?)((?:[^a-z].*)?)")
 _MIXED = re.compile(r"[A-Z][a-z]?[^A-Za-z/,+]*[/,+][^A-Za-z]*[A-Z]")  # Na/K, Na0.5+K0.5
-_TERM = re.compile(r"([+-]?)(?:([xyz])|([0-9]+/[1-9][0-9]*|[0-9]*\.[0-9]+|[0-9]+))")
+_TERM = re.compile(r"([+-]?)(?:([xyz])|([0-9]{1,6}/[1-9][0-9]{0,5}|[0-9]{0,6}\.[0-9]+|[0-9]{1,6}))")
 
 _OPERATIONS = ("_space_group_symop_operation_xyz", "_symmetry_equiv_pos_as_xyz")
 _UNITS = "_cell_formula_units_Z"

@@ -18,6 +18,7 @@ _BLOCK = 1 << 20  # characters read at a time
 _LONGEST_VALUE = 50_000_000  # characters; a row with a crystal of 20,000 atoms has a fifth of it
 _LONGEST_WORD = 20  # characters that may be cut at the end of a piece: -Infinity, or the escapes of one character
 _SPACE = re.compile(r"\s*")
+_HALF = re.compile("[\ud800-\udfff]")  # half of a character, which no file can hold
 _DATA_MODULES = ("pymatgen", "numpy", "datetime")  # of objects that are data, as monty writes them
 
 
@@ -91,7 +92,7 @@ def read_json_frame(path: Path) -> JSONFrame:
 
 def _name(name: object, what: str, text: _Text) -> str:
     """Return the name of a row or column as text; it may be a number."""
-    if isinstance(name, str | int | float) and name == name:  # NaN is not
+    if isinstance(name, str | int | float) and name == name and not _HALF.search(str(name)):  # NaN is not
         return str(name)
     raise text.error(
         f"the name of {what} is {name!r}, not text or a number. Give the index and the columns only one level"

@@ -442,6 +442,8 @@ def test_a_name_of_several_settings_is_refused(name):
         (P1.replace("x, y, z", "x, y, z; import"), "is not a symmetry operation"),
         (P1.replace("x, y, z", "x, y, 1/0+z"), "is not a symmetry operation"),
         (P1.replace("x, y, z", "x, y, 2z"), "is not a symmetry operation"),
+        (P1.replace("x, y, z", f"x, y, z+1{'0' * 400}/3"), "is not a symmetry operation"),
+        (P1.replace("x, y, z", "x, y, z+9007199254740993/2"), "is not a symmetry operation"),
         (P1 + "loop_\n_space_group_symop_operation_xyz\nx,y,z\n-x,-y,-z\n", "differ"),
         (P1 + "-x,-y,-z\nloop_\n_space_group_symop_operation_xyz\nx,y,z\n-x,-y,z\n", "differ"),
         (P1 + "-x,-y,z\nx+1/2,y,z\n", "3 symmetry operations are not a group: some are missing"),

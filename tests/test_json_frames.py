@@ -91,6 +91,8 @@ def test_rows_are_read_when_they_are_asked_for(tmp_path):
         ('{"index": [[0, 1]], "columns": ["a"], "data": [[1]]}', "the name of row 0 is .0, 1..*one level"),
         ('{"index": [0, null], "columns": ["a"], "data": [[1], [2]]}', "the name of row 1 is None"),
         ('{"index": [NaN], "columns": ["a"], "data": [[1]]}', "the name of row 0 is nan"),
+        (r'{"index": ["\ud800"], "columns": ["a"], "data": [[1]]}', r"the name of row 0 is '\\ud800', not text"),
+        (r'{"index": [0], "columns": ["a\udfff"], "data": [[1]]}', r"the name of column 0 is 'a\\udfff', not text"),
         ('{"index": {"0": 0}, "columns": ["a"], "data": [[1]]}', "index and columns do not come before"),
         ('{"index": [0], "index": [1], "columns": ["a"], "data": [[1]]}', "the key 'index' is repeated"),
         ('{"index": [0], "columns": ["a"], "data": [[{"x": 1, "x": 2}]]}', "row 0: the key 'x' is repeated"),
