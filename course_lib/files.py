@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import secrets
 import sys
 import zipfile
@@ -79,10 +80,12 @@ def _remove_leftovers(path: Path) -> None:
         return
     import psutil
 
+    ours = re.compile(rf"\.{re.escape(path.name)}\.{re.escape(platform.node())}-([0-9]{{1,9}})-[0-9a-f]{{16}}\.tmp")
     for file in leftovers:
-        node, process, _ = file.name.removeprefix(f".{path.name}.").rsplit("-", 2)
-        if node == platform.node() and process.isdecimal() and not psutil.pid_exists(int(process)):
-            file.unlink(missing_ok=True)
+        named = ours.fullmatch(file.name)
+        if named and not psutil.pid_exists(int(named[1])):
+            with suppress(OSError):  # another process has been faster, or it is not ours
+                file.unlink()
 
 
 @contextmanager

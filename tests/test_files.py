@@ -67,6 +67,17 @@ def test_a_killed_writer_leaves_the_old_file_and_the_next_one_tidies(tmp_path):
     assert sorted(os.listdir(tmp_path)) == sorted([of_another_machine.name, "run.json"])
 
 
+def test_what_only_looks_like_a_leftover_does_not_stand_in_the_way(tmp_path):
+    before = f".run.json.{platform.node()}-"
+    names = [f"{before}{'9' * 30}-0123456789abcdef.tmp", f"{before}999999999-x.tmp", f"{before}x-0123456789abcdef.tmp"]
+    for name in names:
+        (tmp_path / name).touch()
+    folder = tmp_path / f"{before}999999999-0123456789abcdef.tmp"
+    folder.mkdir()
+    write_atomically(tmp_path / "run.json", "new")
+    assert sorted(os.listdir(tmp_path)) == sorted([*names, folder.name, "run.json"])
+
+
 def test_an_error_leaves_nothing_behind(tmp_path):
     path = tmp_path / "a" / "file.txt"
     write_atomically(path, "old")
