@@ -421,6 +421,8 @@ def _arguments_of(file: Path, command: str, parser: argparse.ArgumentParser) -> 
         raise ValueError(f"{file} is for the command {content['command']!r}, not {command!r}.")
     commands = next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     known = commands[command]._option_string_actions if command in commands else {}
+    if "--config" not in known:
+        raise ValueError(f"{command} takes no configuration file. Those of train, predict and benchmark do.")
     for (name, value), (_, node) in zip(content.items(), root.value, strict=True):
         if name == "command":
             continue

@@ -236,7 +236,8 @@ def check_targets(targets: np.ndarray, name: str = "target", ids: Sequence[str] 
 def _check_numbers(values: np.ndarray, name: str, ids: Sequence[str] | None) -> None:
     """Raise ``ValueError`` naming the first entry of an array of objects or text that is not a number; None is NaN."""
     for (row, *_), value in np.ndenumerate(values):
-        if value is None or isinstance(value, Real) or (isinstance(value, str) and NUMBER.fullmatch(value.strip())):
+        is_number = isinstance(value, Real) and not isinstance(value, np.timedelta64)  # NumPy has those among integers
+        if value is None or is_number or (isinstance(value, str) and NUMBER.fullmatch(value.strip())):
             continue
         raise ValueError(
             f"{name}: {describe_row(row, ids)} is {value!r}, not a number with a decimal point. Fix the value or drop "

@@ -716,6 +716,13 @@ def test_bad_configuration_is_named(run, tmp_path, content, message):
     assert re.search(message, messages), messages
 
 
+def test_a_command_that_reads_no_configuration_says_so(run, tmp_path):
+    (tmp_path / "config.yaml").write_text("folder: x")
+    code, output, messages = run("data", "list", "--config", tmp_path / "config.yaml")
+    assert (code, output) == (2, "")
+    assert "data takes no configuration file. Those of train, predict and benchmark do" in messages
+
+
 def test_debug_shows_where(tmp_path):
     with pytest.raises(ValueError, match="unknown dataset"):
         cli.main(["train", "--dataset", "nowhere", "--folder", str(tmp_path), "--debug"])

@@ -13,7 +13,7 @@ from torch.nn.functional import mse_loss
 
 from course_lib.graphs import CrystalGraphs
 from course_lib.models import ALIGNN, CGCNN, GAT, ALIGNNSimple, CrystalModel, MEGNet
-from course_lib.teaching.examples import close_packings, ordered_alloys
+from course_lib.teaching.examples import bent_trio, close_packings, ordered_alloys
 
 PAIRS = {"ordered alloys": ordered_alloys, "close packings": close_packings}
 both = pytest.mark.parametrize("pair", PAIRS.values(), ids=PAIRS)
@@ -129,3 +129,9 @@ def test_alignn_is_blind_to_the_order_of_close_packed_layers():
         fcc, hcp = settled(small_alignn)(as_double(batch_of(*close_packings())))
         d022, l12 = settled(small_alignn)(as_double(batch_of(*ordered_alloys())))
     assert abs(fcc - hcp) < 1e-2 * abs(d022 - l12)
+
+
+@pytest.mark.parametrize("arguments", [(float("nan"),), ("90",), (90, 0), (90, float("inf"))])
+def test_a_trio_that_cannot_be(arguments):
+    with pytest.raises(ValueError, match=r"(angle|length) is"):
+        bent_trio(*arguments)

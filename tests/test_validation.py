@@ -62,6 +62,9 @@ def test_targets():
     check_targets(np.array([3.4e38, -3.4e38, 1e-300]))
     with pytest.raises(ValueError, match=r"row 1 is 1e\+39, more than single precision holds .*another unit"):
         check_targets(np.array([1.0, 1e39]))
+    for moments in (np.array([1], "m8[s]"), np.array(["2020"], "M8[s]"), np.array([1j])):
+        with pytest.raises(ValueError, match=r"row 0 is .*, not a number with a decimal point"):
+            check_targets(moments)
 
 
 def test_targets_that_are_text():

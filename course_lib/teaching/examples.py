@@ -6,6 +6,8 @@ import math
 
 from pymatgen.core import Lattice, Structure
 
+from course_lib.validation import check_number
+
 _NI3V = 3.54  # cubic lattice constant in angstrom that gives the volume per atom of Ni3V
 _BOND = 2.4  # angstrom; between those of zinc and sulfur and of zinc and selenium
 _COPPER = 2.556  # distance of nearest neighbours in angstrom
@@ -69,7 +71,14 @@ def bent_trio(angle: float, length: float = _BOND) -> Structure:
     -------
     pymatgen.core.Structure
         With the sites S, Zn, Se.
+
+    Raises
+    ------
+    ValueError
+        If the angle is not a finite number, or the length is not positive.
     """
+    check_number("angle", angle)
+    check_number("length", length, above=0)
     turn = math.radians(angle)
     places = [[length * math.cos(turn), length * math.sin(turn), 0], [0, 0, 0], [_BOND, 0, 0]]
     return Structure(Lattice.cubic(20), ["S", "Zn", "Se"], places, coords_are_cartesian=True)
