@@ -48,7 +48,14 @@ from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
 from course_lib.teaching import figures
 from course_lib.teaching.figures.crystals import shells_of
 from course_lib.teaching.figures.narrow import KEY, narrow
-from course_lib.teaching.figures.style import COLORS, FREE_COLORS, METHOD_COLORS, colors_of, paler
+from course_lib.teaching.figures.style import (
+    COLORS,
+    FREE_COLORS,
+    METHOD_COLORS,
+    NARROW_WIDTH,
+    colors_of,
+    paler,
+)
 
 
 @pytest.fixture(scope="module")
@@ -407,7 +414,7 @@ NOT_NARROW = {
     "parity_axes", "shells_in_crystal", "trade_off", "trio_axes", "trio_line_graph",
     # Drawings whose words would not fit; they scroll.
     "alignn_layer", "angle_to_number", "atom_features", "chemistry_places", "convergence", "early_fusion",
-    "feature_groups", "fusion_places", "late_fusion", "megnet_updates", "multi_task", "what_methods_read",
+    "feature_groups", "megnet_updates", "multi_task", "what_methods_read",
 }  # fmt: skip
 """Figures without a narrow form."""
 
@@ -580,6 +587,19 @@ def test_a_panel_that_its_labels_leave_no_room_is_not_redrawn():
     assert narrow(figure) is not None
     axes.set_yticks([0, 1], ["a", "a method with a long name that takes more than half"])
     assert narrow(figure) is None
+
+
+@pytest.mark.parametrize("name", ["late_fusion", "fusion_places"])
+def test_a_scheme_says_the_same_on_a_phone(name):
+    """It runs from top to bottom, where it runs from left to right otherwise."""
+    wide = FIGURES[name](None)
+    small = narrow(wide)
+    assert small.get_size_inches()[0] == NARROW_WIDTH
+    assert sorted(" ".join(texts(small)).split()) == sorted(" ".join(texts(wide)).split())
+    places = [{text.get_text(): text.get_position() for text in figure.axes[0].texts} for figure in (wide, small)]
+    (x, y), (small_x, small_y) = (np.subtract(at["ŷ"], at["composition"]) for at in places)
+    assert abs(x) > abs(y)
+    assert abs(small_y) > abs(small_x)
 
 
 def test_an_output_holds_the_narrow_form():

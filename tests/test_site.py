@@ -48,7 +48,7 @@ from course_lib.teaching.explorers.training_size import training_size_explorer
 
 SITE = ROOT / "_build" / "html"
 PAGES = pages_of_the_book()
-NARROW = 400  # CSS pixels
+NARROW = 390  # CSS pixels, a phone
 HEAVIEST = 3_000_000  # bytes that a page and all it loads may have
 HEAVIEST_WIDGETS = 2_000_000  # characters of widgets, with all their frames, that a page may have
 WIDGET_VIEWS = 'script[type="application/vnd.jupyter.widget-view+json"]'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 
 import matplotlib.pyplot as plt
@@ -17,6 +18,7 @@ from course_lib.teaching.figures.style import (
     COLORS,
     INK,
     MARKERS,
+    NARROW_WIDTH,
     PROTOTYPES,
     SMALL,
     WIDTH,
@@ -25,103 +27,161 @@ from course_lib.teaching.figures.style import (
     figure_function,
     paler,
     pick,
+    wrapped,
 )
 
-_LANE = {"graph": 0.55, "conv 1": 1.55, "conv 2": 2.55, "conv 3": 3.55, "mean": 4.5, "dense": 6.0}  # inches
-_HALF = 0.34  # of the width of a step
+_LANE = {"graph": 0.55, "conv 1": 1.55, "conv 2": 2.55, "conv 3": 3.55, "mean": 4.5, "dense": 6.0}  # along it
+_BESIDE = 0.6  # how far from it the composition's lane is
 _MEET = 5.25  # where early and attention fusion join the views
 _END = 7.1
+_RIM = 0.15  # inches, radius of a join
+
+
+@dataclass(frozen=True)
+class _Network:
+    """A place to draw one network: from left to right, or in the narrow figure from top to bottom."""
+
+    axes: Axes
+    x: float  # inches, where the lane of the structure begins
+    y: float
+    narrow: bool
+
+    @property
+    def along(self) -> float:
+        """Inches for one unit along the lane."""
+        return 0.64 if self.narrow else 1.0
+
+    @property
+    def across(self) -> float:
+        """Inches for one unit from the structure towards the composition."""
+        return 1.75 if self.narrow else 1.0
+
+    @property
+    def half(self) -> float:
+        """Half of what a step takes of the lane."""
+        return 0.25 if self.narrow else 0.34
+
+    def at(self, along: float, across: float = 0.0) -> tuple[float, float]:
+        """Return where a place is on the axes."""
+        if self.narrow:
+            return self.x + self.across * across, self.y - self.along * along
+        return self.x + self.along * along, self.y + self.across * across
+
+    def step(self, along: float, name: str, color: str, across: float = 0.0) -> None:
+        """Draw a named step, in front of its lane."""
+        x, y = self.at(along, across)
+        half = 0.43 if name == "composition" else 0.34
+        self.axes.add_patch(FancyBboxPatch(
+            (x - half, y - 0.16), 2 * half, 0.32, boxstyle="round,pad=0,rounding_size=0.06",
+            facecolor=paler(color, 0.75), edgecolor=INK, zorder=2.5,
+        ))  # fmt: skip
+        self.axes.text(x, y, name, ha="center", va="center", fontsize=SMALL, zorder=3)
+
+    def arrow(self, start: float, end: float) -> None:
+        """Draw an arrow along the lane."""
+        draw_arrow(self.axes, self.at(start), self.at(end))
+
+    def join(self, along: float, sign: str) -> None:
+        """Draw the place where two views become one, and the composition's way to it."""
+        way = [self.at(_LANE["graph"] + self.half, _BESIDE), self.at(along, _BESIDE)]
+        self.axes.plot(*zip(*way, strict=True), color=INK, linewidth=1.2)
+        draw_arrow(self.axes, way[1], self.at(along, _RIM / self.across))
+        center = self.at(along)
+        self.axes.add_patch(
+            Circle(center, _RIM, facecolor=paler(COLORS[1], 0.4), edgecolor=INK, linewidth=1.2, zorder=3)
+        )
+        self.axes.text(*center, sign, ha="center", va="center", fontsize=SMALL, fontweight="bold", zorder=4)
+
+    def note(self, along: float, text: str, shift: float, across: float) -> None:
+        """Write what joins at a place: next to the arrow, left or right by `shift`; in the narrow figure below it."""
+        if self.narrow:
+            place, text, style = self.at(along + 0.2, _BESIDE), wrapped(text, 15), {"ha": "center", "va": "top"}
+        else:
+            place, style = self.at(along + shift, across), {"ha": "left" if shift > 0 else "right", "va": "center"}
+        self.axes.text(*place, text, fontsize=SMALL, **style)
+
+    def end(self, start: float) -> None:
+        """Draw what comes after the mean over the atoms (`start` is half a step behind it) or after a join."""
+        dense = _LANE["dense"]
+        self.arrow(start, dense - self.half)
+        self.step(dense, "dense", COLORS[6])
+        self.arrow(dense + self.half, _END)
 
 
 @figure_function
-def plot_fusion_places() -> Figure:
-    """Draw four kinds of fusion on one network, one row for each: where the composition meets the structure."""
-    figure, axes = inch_canvas(height=5.75)
-    rows = (
+def plot_fusion_places(narrow: bool = False) -> Figure:
+    """Draw four kinds of fusion on one network, one by one: where the composition meets the structure.
+
+    Parameters
+    ----------
+    narrow : bool, default False
+        Whether the figure is for a screen as narrow as a phone's; the networks then run from top to bottom.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = inch_canvas(10.85, NARROW_WIDTH) if narrow else inch_canvas(5.75)
+    kinds = (
         ("Intermediate fusion: before every convolution", _meets_before_convolutions),
         ("Early fusion: after the mean, side by side", _meets_side_by_side),
         ("Attention fusion: after the mean, as a weighted sum", _meets_in_a_weighted_sum),
         ("Late fusion: two predictions, as a weighted sum", _meets_in_the_prediction),
     )
-    for row, (title, draw) in enumerate(rows):
-        low = 4.45 - 1.42 * row  # height of the structure's lane
-        axes.text(0.1, low + 1.02, title, va="center", fontweight="bold")
-        _step(axes, _LANE["graph"], low + 0.6, "composition", COMPOSITION, half=_HALF + 0.09)
-        for name, x in _LANE.items():
-            if name != "dense":
-                _step(axes, x, low, name, STRUCTURE)
-        steps = list(_LANE.values())
-        for x, next_x in pairwise(steps[:-1]):
-            draw_arrow(axes, (x + _HALF, low), (next_x - _HALF, low))
-        draw(axes, low)
-        axes.text(_END + 0.15, low, "ŷ", ha="center", va="center", fontweight="bold")
+    for number, (title, draw) in enumerate(kinds):
+        if narrow:
+            row, column = divmod(number, 2)
+            network = _Network(axes, 0.47 + 2.2 * column, 10.25 - 5.4 * row, narrow)
+            name, _, place = title.partition(" fusion: ")
+            title, corner = f"{name} fusion:\n{wrapped(place, 20)}", (network.x - 0.37, network.y + 0.55)
+        else:
+            network = _Network(axes, 0.0, 4.45 - 1.42 * number, narrow)
+            corner = (0.1, network.y + 1.12)
+        axes.text(*corner, title, va="top", fontweight="bold")
+        network.step(_LANE["graph"], "composition", COMPOSITION, _BESIDE)
+        steps = [(name, place) for name, place in _LANE.items() if name != "dense"]
+        for name, place in steps:
+            network.step(place, name, STRUCTURE)
+        for (_, place), (_, next_place) in pairwise(steps):
+            network.arrow(place + network.half, next_place - network.half)
+        draw(network)
+        axes.text(*network.at(_END + 0.15), "ŷ", ha="center", va="center", fontweight="bold")
     return figure
 
 
-def _step(axes: Axes, x: float, y: float, name: str, color: str, half: float = _HALF) -> None:
-    """Draw a named step, in front of its lane."""
-    axes.add_patch(FancyBboxPatch(
-        (x - half, y - 0.16), 2 * half, 0.32, boxstyle="round,pad=0,rounding_size=0.06", facecolor=paler(color, 0.75),
-        edgecolor=INK, zorder=2.5,
-    ))  # fmt: skip
-    axes.text(x, y, name, ha="center", va="center", fontsize=SMALL, zorder=3)
+def _meets_before_convolutions(network: _Network) -> None:
+    for place in (1.05, 2.05, 3.05):
+        network.join(place, "×+")
+    network.note(3.05, "scale and shift of every atom", 0.1, _BESIDE)
+    network.end(_LANE["mean"] + network.half)
 
 
-def _join(axes: Axes, x: float, y: float, sign: str) -> None:
-    """Draw the place where two views become one."""
-    axes.add_patch(Circle((x, y), 0.15, facecolor=COLORS[1], edgecolor=INK, linewidth=1.2, zorder=3))
-    axes.text(x, y, sign, ha="center", va="center", fontsize=SMALL, fontweight="bold", zorder=4)
+def _meets_side_by_side(network: _Network) -> None:
+    _meets_after_the_mean(network, ";")
 
 
-def _meets_before_convolutions(axes: Axes, low: float) -> None:
-    height = low + 0.6
-    axes.plot([_LANE["graph"] + _HALF, 3.05], [height, height], color=INK, linewidth=1.2)
-    for x in (1.05, 2.05, 3.05):
-        draw_arrow(axes, (x, height), (x, low + 0.15))
-        _join(axes, x, low, "×+")
-    axes.text(3.15, height, "scale and shift of every atom", va="center", fontsize=SMALL)
-    _dense_end(axes, low, _LANE["mean"])
+def _meets_in_a_weighted_sum(network: _Network) -> None:
+    network.step(2.55, "dense", COMPOSITION, _BESIDE)
+    _meets_after_the_mean(network, "+")
+    network.note(_MEET, "weights of this crystal", 0.08, 0.36)
 
 
-def _meets_side_by_side(axes: Axes, low: float) -> None:
-    height = low + 0.6
-    axes.plot([_LANE["graph"] + _HALF, _MEET], [height, height], color=INK, linewidth=1.2)
-    draw_arrow(axes, (_MEET, height), (_MEET, low + 0.15))
-    _join(axes, _MEET, low, ";")
-    _dense_end(axes, low, _MEET)
+def _meets_after_the_mean(network: _Network, sign: str) -> None:
+    rim = _RIM / network.along
+    network.arrow(_LANE["mean"] + network.half, _MEET - rim)
+    network.join(_MEET, sign)
+    network.end(_MEET + rim)
 
 
-def _meets_in_a_weighted_sum(axes: Axes, low: float) -> None:
-    height = low + 0.6
-    axes.plot([_LANE["graph"] + _HALF, _MEET], [height, height], color=INK, linewidth=1.2)
-    _step(axes, 2.55, height, "dense", COMPOSITION)
-    draw_arrow(axes, (_MEET, height), (_MEET, low + 0.15))
-    axes.text(_MEET + 0.08, low + 0.36, "weights of this crystal", va="center", fontsize=SMALL)
-    _join(axes, _MEET, low, "+")
-    _dense_end(axes, low, _MEET)
-
-
-def _meets_in_the_prediction(axes: Axes, low: float) -> None:
-    height, place = low + 0.6, 6.75
-    axes.plot([_LANE["graph"] + _HALF, place], [height, height], color=INK, linewidth=1.2)
-    _step(axes, 2.55, height, "forest", COMPOSITION)
-    draw_arrow(axes, (place, height), (place, low + 0.15))
-    axes.text(place - 0.08, low + 0.36, "one weight for all crystals", ha="right", va="center", fontsize=SMALL)
-    draw_arrow(axes, (_LANE["mean"] + _HALF, low), (_LANE["dense"] - _HALF, low))
-    _step(axes, _LANE["dense"], low, "dense", STRUCTURE)
-    draw_arrow(axes, (_LANE["dense"] + _HALF, low), (place - 0.15, low))
-    _join(axes, place, low, "+")
-    draw_arrow(axes, (place + 0.15, low), (_END, low))
-
-
-def _dense_end(axes: Axes, low: float, start: float) -> None:
-    """Draw what comes after the mean over the atoms, or after the place where the views meet."""
-    if start != _LANE["mean"]:
-        draw_arrow(axes, (_LANE["mean"] + _HALF, low), (start - 0.15, low))
-    left = start + (_HALF if start == _LANE["mean"] else 0.15)
-    draw_arrow(axes, (left, low), (_LANE["dense"] - _HALF, low))
-    _step(axes, _LANE["dense"], low, "dense", COLORS[6])
-    draw_arrow(axes, (_LANE["dense"] + _HALF, low), (_END, low))
+def _meets_in_the_prediction(network: _Network) -> None:
+    place, dense, rim = 6.7, _LANE["dense"], _RIM / network.along
+    network.step(2.55, "forest", COMPOSITION, _BESIDE)
+    network.arrow(_LANE["mean"] + network.half, dense - network.half)
+    network.step(dense, "dense", STRUCTURE)
+    network.arrow(dense + network.half, place - rim)
+    network.join(place, "+")
+    network.note(place, "one weight for all crystals", -0.08, 0.36)
+    network.arrow(place + rim, _END)
 
 
 @figure_function

@@ -16,6 +16,7 @@ from course_lib.teaching.figures.style import (
     LINES,
     MARKERS,
     MUTED,
+    NARROW_WIDTH,
     SMALL,
     WIDTH,
     check_known,
@@ -28,24 +29,47 @@ from course_lib.teaching.figures.style import (
 
 
 @figure_function
-def plot_late_fusion() -> Figure:
-    """Draw late fusion: two models, each with its own prediction, and the weighted mean of the two."""
-    figure, axes = inch_canvas(height=2.3)
+def plot_late_fusion(narrow: bool = False) -> Figure:
+    """Draw late fusion: two models, each with its own prediction, and the weighted mean of the two.
+
+    Parameters
+    ----------
+    narrow : bool, default False
+        Whether the figure is for a screen as narrow as a phone's; it then runs from top to bottom.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    height = 4.75
+    figure, axes = inch_canvas(height, NARROW_WIDTH) if narrow else inch_canvas(2.3)
+    # Inches along and across the way from the crystal to its prediction.
+    lanes, half, step, sum_at = ((1.1, 3.3), 0.3, 0.85, 3.85) if narrow else ((1.75, 0.55), 0.55, 1.35, 6.25)
+
+    def at(along: float, across: float) -> tuple[float, float]:
+        return (across, height - along) if narrow else (along, across)
+
+    middle, start = sum(lanes) / 2, half + 0.1
     rows = (
-        (1.75, ("composition", "145 Magpie\nfeatures", "random\nforest"), COMPOSITION, "ŷ(RF)", "× α"),
-        (0.55, ("crystal\ngraph", "CGCNN\nconvolutions", "mean and\ndense"), STRUCTURE, "ŷ(GNN)", "× (1 − α)"),
+        (lanes[0], ("composition", "145 Magpie\nfeatures", "random\nforest"), COMPOSITION, "ŷ(RF)", "× α"),
+        (lanes[1], ("crystal\ngraph", "CGCNN\nconvolutions", "mean and\ndense"), STRUCTURE, "ŷ(GNN)", "× (1 − α)"),
     )
-    for y, names, color, prediction, weight in rows:
-        for name, left in zip(names, (0.65, 2.0, 3.35), strict=True):
-            draw_box(axes, left, y, name, paler(color, 0.75))
-            draw_arrow(axes, (left + 0.55, y), (left + (0.8 if left < 3 else 0.75), y))
-        axes.text(4.68, y, prediction, ha="center", va="center", fontweight="bold")
-        draw_arrow(axes, (5.22, y), (6.0, 1.15 + (0.12 if y > 1 else -0.12)))
-        axes.text(5.83, y, weight, ha="center", va="center", fontsize=SMALL)
-    axes.add_patch(Circle((6.25, 1.15), 0.24, facecolor="white", edgecolor=INK, linewidth=1.2))
-    axes.text(6.25, 1.15, "+", ha="center", va="center", fontweight="bold", fontsize=14)
-    draw_arrow(axes, (6.49, 1.15), (6.8, 1.15))
-    axes.text(7.0, 1.15, "ŷ", ha="center", va="center", fontweight="bold")
+    predicted = start + 2 * step + half + (0.4 if narrow else 0.78)
+    for lane, names, color, prediction, weight in rows:
+        for k, name in enumerate(names):
+            along = start + k * step
+            draw_box(axes, *at(along, lane), name, paler(color, 0.75))
+            draw_arrow(axes, at(along + half, lane), at(along + half + (0.25 if k < 2 else 0.2), lane))
+        axes.text(*at(predicted, lane), prediction, ha="center", va="center", fontweight="bold")
+        towards = np.sign(lane - middle) * 0.12
+        end = at(sum_at - 0.1, middle + 2 * towards) if narrow else at(sum_at - 0.25, middle + towards)
+        draw_arrow(axes, at(predicted + (0.15 if narrow else 0.54), lane), end)
+        beside = at(predicted + 0.5, lane + 2.5 * towards) if narrow else at(5.83, lane)
+        axes.text(*beside, weight, ha="center", va="center", fontsize=SMALL)
+    axes.add_patch(Circle(at(sum_at, middle), 0.24, facecolor="white", edgecolor=INK, linewidth=1.2))
+    axes.text(*at(sum_at, middle), "+", ha="center", va="center", fontweight="bold", fontsize=14)
+    draw_arrow(axes, at(sum_at + 0.24, middle), at(sum_at + 0.55, middle))
+    axes.text(*at(sum_at + 0.75, middle), "ŷ", ha="center", va="center", fontweight="bold")
     return figure
 
 

@@ -79,11 +79,11 @@ def plot_early_fusion(n_composition: int, n_embedding: int, hidden: Sequence[int
     return figure
 
 
-def inch_canvas(height: float) -> tuple[Figure, Axes]:
+def inch_canvas(height: float, width: float = WIDTH) -> tuple[Figure, Axes]:
     """Return a figure whose data unit is an inch."""
-    figure, axes = plt.subplots(figsize=(WIDTH, height), layout="none")
+    figure, axes = plt.subplots(figsize=(width, height), layout="none")
     axes.set_position((0, 0, 1, 1))
-    axes.set_xlim(0, WIDTH)
+    axes.set_xlim(0, width)
     axes.set_ylim(0, height)
     bare(axes)
     return figure, axes
