@@ -110,6 +110,7 @@ def locked(path: Path, what: str, seconds: float) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    path = path.absolute()  # the current folder may change while it is held
     lock = FileLock(path, is_singleton=True)
     try:
         lock.acquire(timeout=0)

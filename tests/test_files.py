@@ -153,6 +153,18 @@ def test_a_lock_is_held_by_one_and_who_waits_is_told(tmp_path, capfd):
     assert not path.exists()
 
 
+def test_a_lock_is_that_of_its_folder_wherever_the_process_goes(tmp_path, monkeypatch):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    with locked(Path("x.lock"), "one", 0):
+        monkeypatch.chdir(tmp_path / "b")
+        with locked(Path("x.lock"), "the other", 0):
+            assert len(list(tmp_path.glob("*/x.lock"))) == 2
+        Path("x.lock").touch()  # of another process
+    assert list(tmp_path.glob("*/x.lock")) == [tmp_path / "b" / "x.lock"]
+
+
 def test_a_lock_counts_right_under_contention(tmp_path):
     count = tmp_path / "count"
     count.write_text("0")
