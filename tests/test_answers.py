@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from course_lib.datasets import load_dataset
+from course_lib.datasets import folds, load_dataset
 from course_lib.teaching import checkers
-from course_lib.teaching.checkers import attention, choosing
+from course_lib.teaching.checkers import attention, capstone, choosing, feature_dimensions, task_weights
 from course_lib.teaching.checkers.declarative import Choose, Judge, Number
 from course_lib.teaching.checkers.feedback import Hint
 from course_lib.teaching.checkers.quests import largest_error
@@ -33,7 +33,20 @@ PARTS = [
     for part, given in zip(check.on_page, ANSWERS[name]["parts"], strict=True)
 ]
 NUMBERS = [(part, given) for _, part, given in PARTS if isinstance(part, Number)]
-NUMBERS.append((largest_error(load_dataset("pbe_prototypes")), ANSWERS["check_quest_0"]["parts"][0]))
+CRYSTALS = load_dataset("pbe_prototypes")
+LEARNED = CRYSTALS.iloc[folds(CRYSTALS)[0][0]]  # the training crystals of exercises 1 and 4
+SPREADS = LEARNED[["formation_energy_per_atom", "band_gap"]].std(ddof=0).round(2)
+(EXPECTED_SPREAD,) = answers._on_page("ex9_your_own_question.ipynb", r"expected spread from fold to fold: (\S+) ")
+GAPS = CRYSTALS["band_gap"].dropna()
+OF_PAGES = {  # numbers whose answers depend on the bundled crystals, or on what a page prints
+    "check_quest_0": (largest_error(CRYSTALS),),
+    "check_variants": feature_dimensions.variants_on_page(len(LEARNED)),
+    "check_three_losses": task_weights.losses_on_page(*SPREADS),
+    "check_claim": capstone.claim_on_page(EXPECTED_SPREAD, 5, GAPS),
+}
+for name, parts in OF_PAGES.items():
+    given = zip(parts, ANSWERS[name]["parts"], strict=True)
+    NUMBERS += [(part, asked) for part, asked in given if isinstance(part, Number)]
 
 
 def told(part: Number, value: float) -> str | None:
@@ -58,7 +71,7 @@ def on_the_page(given: dict, value: float) -> str | None:
 
 
 def test_every_statement_and_number_is_given():
-    assert set(ANSWERS) == {*CHECKS, "check_report", "check_quest_0", "check_choices", "check_culprits"}
+    assert set(ANSWERS) == {*CHECKS, *OF_PAGES, "check_report", "check_choices", "check_culprits"}
     assert sum(isinstance(part, Choose) for _, part, _ in PARTS) >= 20
     assert sum(isinstance(part, Judge) for _, part, _ in PARTS) >= 7
     assert len(NUMBERS) >= 12
@@ -84,9 +97,14 @@ def test_statements_are_those_of_the_checker():
         if isinstance(part, Judge):
             rows = {row["key"]: (row["truth"], row["hint"]) for row in given["statements"]}
             assert rows == dict(part.statements)
+            assert [row["which"] for row in given["statements"]] == [part.which(key) for key in part.statements]
+            assert all(hint[0].isupper() for _, hint in rows.values()), "it is a sentence without the key"
 
 
-@pytest.mark.parametrize(("part", "given"), NUMBERS, ids=[part.name for part, _ in NUMBERS])
+SINGLE = [(part, given) for part, given in NUMBERS if not isinstance(part.right, tuple)]
+
+
+@pytest.mark.parametrize(("part", "given"), SINGLE, ids=[part.name for part, _ in SINGLE])
 def test_the_number_that_is_shown_on_request_is_right(part, given):
     name, _, value = given["answer"].rpartition(" = ")
     assert name == part.name
@@ -97,9 +115,12 @@ def test_what_right_answers_show_is_what_the_checker_says():
     """As soon as Python need not look at another part; what is worked out on paper has no such end."""
     assert ANSWERS["check_quest_7"]["shows"].startswith("13 % less, for 636 layered crystals.")
     assert ANSWERS["check_dimensions"]["shows"].startswith("145 + 256 = 401 inputs")
-    assert [name for name, asked in ANSWERS.items() if not asked["shows"]] == [
-        name for name, check in CHECKS.items() if check.on_page != getattr(check, "parts", ())
-    ]
+    assert ANSWERS["check_three_losses"]["shows"].startswith("Three losses that differ in one ratio.")
+    assert {name for name, asked in ANSWERS.items() if not asked["shows"]} == {
+        "check_variants",
+        "check_claim",
+        *(name for name, check in CHECKS.items() if check.on_page != getattr(check, "parts", ())),
+    }
 
 
 def test_the_report_is_judged_by_the_study_of_the_page():
@@ -118,9 +139,43 @@ def test_choices_are_those_of_the_checker():
             assert given["hints"] == dict(part.hints)
 
 
+def test_numbers_of_exercises_1_4_and_9_are_judged_by_what_their_pages_print():
+    inverse = next(given for part, given in NUMBERS if part.name.startswith("inverse scale"))
+    assert inverse["answer"] == f"inverse scale, gap's weight / energy's = {SPREADS.iloc[0] / SPREADS.iloc[1]:.4g}"
+    n_crystals = next(given for part, given in NUMBERS if part.name == "n_crystals")
+    assert told(OF_PAGES["check_variants"][2], 300) is on_the_page(n_crystals, 300) is None
+    assert f"has {len(LEARNED)} crystals" in on_the_page(n_crystals, 2000)
+    at_least = ANSWERS["check_claim"]["parts"][1]
+    assert at_least["legend"] == "A number, in eV, with one comparison: at_least"
+    effect = capstone.detectable(EXPECTED_SPREAD, 5, 1)
+    assert on_the_page(at_least, 1.01 * effect) is None
+    assert f"only a difference of {effect:.3g} is shown four times out of five" in on_the_page(at_least, 0.9 * effect)
+
+
+def test_folds_get_the_hint_of_the_checker():
+    claim = {"first": "cgcnn", "second": "random_forest", "comparisons": 1, "at_least": 0.08}
+    for _, option, hint in options("check_claim"):
+        feedback = capstone.check_claim(claim | {"folds": option}, EXPECTED_SPREAD, 5, GAPS)
+        assert bool(feedback) == (not hint)
+        assert hint in feedback.message
+        assert feedback.answer == ("folds: formula" if hint else "")
+
+
+def test_no_two_forms_of_a_page_have_one_name():
+    """A screen reader tells them apart by the legend, which names what is asked."""
+    for path in (ROOT / "notebooks").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        called = [name for name in ANSWERS if re.search(rf"^(# )?{name}\(", text, flags=re.MULTILINE)]
+        legends = [part["legend"] for name in called for part in ANSWERS[name]["parts"]]
+        assert len(set(legends)) == len(legends), path.name
+        for name in called:
+            for part in ANSWERS[name]["parts"]:
+                assert part["name"] in part["legend"] or "rows" in part or name == "check_report"
+
+
 def options(name: str) -> Iterator[tuple[str, str, str]]:
     """Yield each row of a form, option and hint; every row has an option that is right."""
-    (part,) = ANSWERS[name]["parts"]
+    (part,) = (part for part in ANSWERS[name]["parts"] if "rows" in part)
     for row in part["rows"]:
         assert "" in {option["hint"] for option in row["options"]}, row["key"]
         yield from ((row["key"], option["text"], option["hint"]) for option in row["options"])
@@ -136,6 +191,7 @@ def test_methods_and_reasons_get_the_hints_of_the_checker():
         feedback = choosing.check_choices(right | {situation: choice}, runs, board)
         assert bool(feedback) == (not hint)
         assert hint in feedback.message
+        assert feedback.answer == (ANSWERS["check_choices"]["parts"][0]["answer"] if hint else "")
     assert ANSWERS["check_choices"]["shows"].startswith("Three situations, three reasons.")
 
 
@@ -145,6 +201,7 @@ def test_promises_and_variables_get_the_hints_of_the_checker():
         feedback = attention.check_culprits(culprits | ({} if option == "kept" else {promise: option}))
         assert bool(feedback) == (not hint)
         assert hint in feedback.message or option == "kept"
+        assert feedback.answer == (ANSWERS["check_culprits"]["parts"][0]["answer"] if hint else "")
     assert ANSWERS["check_culprits"]["parts"][0]["answer"].endswith("supercell: summary; rest of the batch: weights")
 
 

@@ -21,7 +21,7 @@ from course_lib.teaching.checkers.declarative import (
 )
 from course_lib.teaching.checkers.feedback import Feedback, Hint, Unfinished, as_array, as_number, call, checker, listed
 
-STATEMENTS = Judge("s", {"a": (True, "about a"), "b": (False, "about b")})
+STATEMENTS = Judge("s", {"a": (True, "About a"), "b": (False, "About b")})
 
 
 def empty_stub(*_):
@@ -53,6 +53,7 @@ def test_a_hint_is_followed_by_the_answer_on_request():
     assert feedback.answer == "x = 51456"
     assert "<details><summary>Show the answer</summary>x = 51456</details></div>" in feedback._repr_html_()
     assert "51456" not in repr(feedback)
+    assert check(5145600, {}).answer == "x = 51456", "also where only the unit is wrong"
     right = check(51456, {"a": True, "b": False})
     assert "<details>" not in right._repr_html_()
     assert "<details>" not in check(..., {})._repr_html_()
@@ -73,8 +74,15 @@ def test_answers_are_told_in_words(part, answer):
 
 
 def test_hints_of_statements_and_choices_carry_the_answer():
-    wrong = {"a": True, "b": True}
-    assert asks(STATEMENTS, shows="")(wrong).answer == STATEMENTS.answer
+    """Which statement is wrong is told first, in a fold of its own, since that gives one of two answers away."""
+    feedback = asks(STATEMENTS, shows="")({"a": True, "b": True})
+    assert feedback.answer == STATEMENTS.answer
+    assert feedback.which == STATEMENTS.which("b")
+    told, which, answer = feedback._repr_html_().split("<summary>")
+    assert told.endswith("1 of 2 are right. About b<details>")
+    assert which == "Show which one</summary>Think again about “b”.<details>"
+    assert answer == "Show the answer</summary>a: True, b: False</details></details></div>"
+    assert "“b”" not in repr(feedback)
     choice = Choose("q", "b", {"a": "not a"})
     assert asks(choice, shows="")("a").answer == choice.answer
 
@@ -211,12 +219,12 @@ def test_arguments_become_dots():
 # --- statements and choices -----------------------------------------------------------------------------------------
 
 
-def test_statements_are_told_by_number_and_name():
+def test_the_first_hint_counts_statements_and_asks_without_naming_one():
     assert STATEMENTS.check({"a": True, "b": False}) == {"a": True, "b": False}
     assert STATEMENTS.check({"a": np.True_, "b": np.False_})
     answers = {
-        "1 of 2 are right. Think again about 'b': about b": {"a": True, "b": True},
-        "0 of 2 are right. Think again about 'a': about a": {"a": False, "b": True},
+        "1 of 2 are right. About b": {"a": True, "b": True},
+        "0 of 2 are right. About a": {"a": False, "b": True},
         "Statement 'a' has the answer 'True'. Say True or False, without quotes.": {"a": "True", "b": False},
         "Statement 'a' has the answer 1. Say True or False.": {"a": 1, "b": False},
         "`s` lacks the key 'b'. Keep all keys of the stub.": {"a": True},
@@ -234,7 +242,7 @@ def test_a_statement_that_is_not_judged_waits(nothing):
 
 def test_known_misjudgements_are_wrong_in_one_statement():
     assert STATEMENTS.right == {"a": True, "b": False}
-    assert STATEMENTS.known == [({"a": False, "b": False}, "about a"), ({"a": True, "b": True}, "about b")]
+    assert STATEMENTS.known == [({"a": False, "b": False}, "About a"), ({"a": True, "b": True}, "About b")]
 
 
 def test_one_letter_is_right():
@@ -321,6 +329,31 @@ def test_a_function_that_rounds_is_told_its_digits():
 def test_a_function_in_percent_is_told_so():
     assert "100 times too large" in hint_of(function_of(1, 2), lambda x: 100 * VALUES[x])
     assert hint_of(function_of(1, 2), lambda x: 100**x * VALUES[x] / 100) == "other", "only one of them in percent"
+
+
+def answer_of(part, answer):
+    """Return what a part's hint lets a reader ask for."""
+    with pytest.raises(Hint) as told:
+        part.check(answer)
+    return told.value.answer
+
+
+def test_the_hint_for_a_function_is_followed_by_the_first_call_that_is_wrong():
+    assert answer_of(function_of(1, 2), lambda x: VALUES[1]) == "f(2) should be 0.323457."
+    assert answer_of(function_of(1, 2), lambda x: 100 * VALUES[x]) == "f(1) should be 0.123457."
+    assert answer_of(function_of(1, 2), lambda x: round(VALUES[x], 4)) == "f(1) should be 0.123457."
+    rough = function_of(1, 2, atol=0.01)
+    assert answer_of(rough, lambda x: VALUES[x] + 0.009 * x) == "f(2) should be 0.323457."
+    assert answer_of(function_of(1), lambda x: "0.1") == "", "nothing to compare"
+    settings = {"mistakes": [("known", lambda x: not x > 1)], "otherwise": lambda found: "other", "read": yes_or_no}
+    flags = Function("f", lambda x: np.bool_(x > 1), [(2,)], **settings)
+    assert answer_of(flags, lambda x: False) == "f(2) should be True."
+    pairs = Function("f", lambda x: np.array([x, 0.1234561]), [(2,)], (), lambda found: "other", read=numbers(2))
+    assert answer_of(pairs, lambda x: [0, 1]) == "f(2) should be [2.0, 0.123456]."
+    long = Function("f", lambda x: x.mean(), [(np.arange(100),)], (), lambda found: "other")
+    assert answer_of(long, lambda x: 0.0) == "", "a call that cannot be written down is no example"
+    much = Function("f", lambda x: np.full(50, 0.5), [(2,)], (), lambda found: "other", read=numbers(None))
+    assert answer_of(much, lambda x: [0.0]) == "", "nor is a result"
 
 
 def test_a_constant_is_no_rounding():

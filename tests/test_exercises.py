@@ -616,7 +616,7 @@ CASES: dict[str, Case] = {
             "embedding of notebook 2": ((145 + 128, 51456), "notebook 2"),
             "some other number": ((400, 51456), "400 inputs"),
             "in a list": (([401], 51456), "without brackets"),
-            "some other weight": ((401, 17), "17 numbers"),
+            "some other weight": ((401, 17), "17 is not right"),
         },
         unfinished=((..., ...), (401, ...), (None, 51456)),
     ),

@@ -11,7 +11,7 @@ import importlib
 import json
 import pkgutil
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import nbformat
@@ -19,23 +19,28 @@ import numpy as np
 import pandas as pd
 from sphinx.application import Sphinx
 
-from course_lib.datasets import DATA, load_dataset
+from course_lib.datasets import DATA, folds, load_dataset
 from course_lib.experiments.analysis import with_late_fusion
 from course_lib.experiments.records import load_results
 from course_lib.methods import compared
 from course_lib.teaching import checkers
-from course_lib.teaching.checkers import attention, capstone, choosing, quests
+from course_lib.teaching.checkers import attention, capstone, choosing, feature_dimensions, quests, task_weights
 from course_lib.teaching.checkers.declarative import Choose, Judge, Match, Number
 
-STUDY = Path(__file__).resolve().parent.parent / "notebooks" / "ex9_your_own_question.ipynb"
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
+_STUDY = "ex9_your_own_question.ipynb"
 _NOT_YET = "Not yet. Work it out once more; the checker in the notebook says more about a number like this one."
 
 
 def answers() -> dict[str, dict]:
     """Return what the page asks for, by the checker's name: ``parts`` that need no Python, and what it ``shows``."""
+    crystals = load_dataset("pbe_prototypes")
     found = {
-        "check_report": _report(nbformat.read(STUDY, as_version=4)),
-        "check_quest_0": _of_crystals(),
+        "check_report": _report(),
+        "check_claim": _claim(crystals["band_gap"].dropna()),
+        "check_three_losses": _three_losses(),
+        "check_variants": _without_end(feature_dimensions.variants_on_page(len(folds(crystals)[0][0]))),
+        "check_quest_0": _of_crystals(crystals),
         "check_choices": _choices(),
         "check_culprits": _culprits(),
     }
@@ -48,21 +53,48 @@ def answers() -> dict[str, dict]:
     return found
 
 
-def _report(study: nbformat.NotebookNode) -> dict:
-    """Return the statements of exercise 9, whose truth depends on a study: on the one that the page shows."""
-    cells = [cell for cell in study.cells if cell.cell_type == "code"]
+def _on_page(notebook: str, pattern: str) -> tuple[float, ...]:
+    """Return the numbers that this pattern finds in what a notebook prints, or else in its code."""
+    cells = [cell for cell in nbformat.read(NOTEBOOKS / notebook, as_version=4).cells if cell.cell_type == "code"]
     printed = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
-    mean, low, high = map(float, re.search(r": (\S+), from (\S+) to (\S+) ", printed).groups())
-    claimed = float(re.search(r'"at_least": (\d[\d.]*)', "\n".join(cell.source for cell in cells))[1])
+    return tuple(map(float, re.search(pattern, "\n".join([printed, *(cell.source for cell in cells)])).groups()))
+
+
+def _without_end(parts: Iterable[Number | Match]) -> dict:
+    """Return parts of a checker that looks at more than the page asks for, so that nothing follows at the end."""
+    return {"parts": [_as_json(part) for part in parts], "shows": ""}
+
+
+def _claim(targets: pd.Series) -> dict:
+    """Return what the claim of exercise 9 can be asked without Python, with the spread that the page prints."""
+    (spread,) = _on_page(_STUDY, r"expected spread from fold to fold: (\S+) ")
+    claim = _without_end(capstone.claim_on_page(spread, 5, targets))
+    claim["parts"][1]["legend"] = "A number, in eV, with one comparison: at_least"
+    return claim
+
+
+def _three_losses() -> dict:
+    """Return the weights of exercise 4, for the spreads that the page prints."""
+    spreads = _on_page("ex4_task_weights.ipynb", r"spread: (\S+) eV/atom and (\S+) eV")
+    parts = task_weights.losses_on_page(*spreads)
+    targets = np.outer([1, -1], spreads)  # two crystals with these spreads
+    right = {"one each": (1, 1), "inverse scale": spreads[::-1], "gap in meV": (1, 1000)}
+    shows = task_weights.check_three_losses(right, targets, targets).message
+    return {"parts": [_as_json(part) for part in parts], "shows": shows}
+
+
+def _report() -> dict:
+    """Return the statements of exercise 9, whose truth depends on a study: on the one that the page shows."""
+    mean, low, high = _on_page(_STUDY, r"minus .*: (\S+), from (\S+) to (\S+) ")
+    (claimed,) = _on_page(_STUDY, r'"at_least": (\d[\d.]*)')
     judge = capstone.judged_report(low, high, claimed)
     legend = f"True or false, by the interval of this page, from {low:g} to {high:g}, with a claim of {claimed:g}?"
     shows = capstone.check_report(judge.right, (mean, low, high), claimed).message
     return {"parts": [_as_json(judge) | {"legend": legend}], "shows": shows}
 
 
-def _of_crystals() -> dict:
+def _of_crystals(crystals: pd.DataFrame) -> dict:
     """Return the quest of notebook 0, whose answer depends on the bundled crystals."""
-    crystals = load_dataset("pbe_prototypes")
     number = quests.largest_error(crystals)
     return {"parts": [_as_json(number)], "shows": quests.check_quest_0(number.right, crystals).message}
 
@@ -92,7 +124,7 @@ def _culprits() -> dict:
 def _as_json(part: Judge | Choose | Number | Match) -> dict:
     common = {"name": part.name, "answer": part.answer}
     if isinstance(part, Choose):
-        return common | {"right": part.right, "hints": dict(part.hints)}
+        return common | {"legend": f"Your answer to {part.name}", "right": part.right, "hints": dict(part.hints)}
     if isinstance(part, Match):
         rows = [
             {"key": row, "options": [{"text": option, "hint": hint} for option, hint in options.items()]}
@@ -100,9 +132,13 @@ def _as_json(part: Judge | Choose | Number | Match) -> dict:
         ]
         return common | {"legend": part.legend, "rows": rows}
     if isinstance(part, Judge):
-        rows = [{"key": key, "truth": truth, "hint": hint} for key, (truth, hint) in part.statements.items()]
-        return common | {"legend": "True or false?", "statements": rows}
+        rows = [
+            {"key": key, "truth": truth, "hint": hint, "which": part.which(key)}
+            for key, (truth, hint) in part.statements.items()
+        ]
+        return common | {"legend": f"True or false: {part.name}", "statements": rows}
     return common | {
+        "legend": f"A number: {part.name}",
         "ranges": [_range(part.right, part.atol)],
         "mistakes": [
             {

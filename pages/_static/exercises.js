@@ -1,6 +1,6 @@
 // Statements to judge, answers to choose and numbers to find, answered on the page: no Python runs. What is right, and the
-// hints, come from the checkers of the notebooks (tools/answers.py writes them to answers.js). A wrong answer gets a hint;
-// the answer itself is shown on request only.
+// hints, come from the checkers of the notebooks (tools/answers.py writes them to answers.js). A wrong answer gets a hint.
+// Which of several statements is wrong, and then the answer itself, are shown on request only.
 document.addEventListener("DOMContentLoaded", () => {
   const element = (name, properties = {}, ...children) => {
     const made = Object.assign(document.createElement(name), properties);
@@ -24,15 +24,18 @@ document.addEventListener("DOMContentLoaded", () => {
     return "";
   }
 
-  // What is said of rows: `wrong` holds those with a wrong answer, each with its hint.
+  const legend = (part) => element("legend", { textContent: part.legend });
+
+  // What is said of rows: `wrong` holds those with a wrong answer, each with its hint; `which` is told on request.
   function judgement(wrong, count) {
     if (!wrong.length) return [true, "All right."];
-    const [{ key, hint }] = wrong;
-    return [false, `${count - wrong.length} of ${count} are right. Think again about “${key}”: ${hint}`];
+    const [{ key, hint, which }] = wrong;
+    const told = which ? hint : `Think again about “${key}”: ${hint}`;
+    return [false, `${count - wrong.length} of ${count} are right. ${told}`, which];
   }
 
   function statementsForm(part, place) {
-    const form = element("fieldset", { className: "answer-form" }, element("legend", { textContent: part.legend }));
+    const form = element("fieldset", { className: "answer-form" }, legend(part));
     const chosen = new Map();
     part.statements.forEach(({ key }, row) => {
       const group = element("fieldset", { className: "answer-row" });
@@ -54,7 +57,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // One option to choose in each row; the one that is right has no hint.
   function rowsForm(part) {
-    const form = element("fieldset", { className: "answer-form" }, element("legend", { textContent: part.legend }));
+    const form = element("fieldset", { className: "answer-form" }, legend(part));
     const menus = part.rows.map(({ key, options }) => {
       const texts = ["choose", ...options.map(({ text }) => text)];
       const menu = element("select", {}, ...texts.map((textContent) => element("option", { textContent })));
@@ -72,7 +75,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   // The answers of a question are listed below it, each with its letter; the form takes the place of the list.
   function choiceForm(part, place, list) {
-    const form = element("fieldset", { className: "answer-form" }, element("legend", { textContent: "Your answer" }));
+    const form = element("fieldset", { className: "answer-form" }, legend(part));
     let chosen = null;
     for (const option of [...list.children]) {
       const letter = option.querySelector("code").textContent;
@@ -100,7 +103,7 @@ document.addEventListener("DOMContentLoaded", () => {
 
   function numberForm(part) {
     const input = element("input", { type: "text", inputMode: "decimal", size: 12 });
-    const form = element("fieldset", { className: "answer-form" }, element("legend", { textContent: "A number" }));
+    const form = element("fieldset", { className: "answer-form" }, legend(part));
     form.append(element("label", {}, element("code", { textContent: part.name }), " = ", input));
     const judge = () => {
       const values = readings(input.value.trim().replace("−", "-"));
@@ -127,14 +130,24 @@ document.addEventListener("DOMContentLoaded", () => {
   function finish([form, judge], part, close) {
     const button = element("button", { type: "button", textContent: "Check" });
     const told = element("output");
-    const shown = element("button", { type: "button", textContent: "Show the answer", hidden: true });
+    const shown = element("button", { type: "button", hidden: true });
+    let which;
+    const offer = () => { shown.textContent = which ? "Show which one" : "Show the answer"; };
     button.addEventListener("click", () => {
-      const [right, text] = judge();
+      const [right, text, wrong] = judge();
+      which = wrong;
+      offer();
       told.replaceChildren(...written(text + close(part, right === true)));
       form.classList.toggle("answer-right", right === true);
-      shown.hidden = right !== false;
+      shown.hidden = right !== false || !part.answer;
     });
-    shown.addEventListener("click", () => { told.textContent = part.answer; shown.hidden = true; });
+    shown.addEventListener("click", () => {
+      if (which) told.append(` ${which}`);
+      else told.textContent = part.answer;
+      shown.hidden = !which;
+      which = "";
+      offer();
+    });
     form.append(button, shown, told);
     return form;
   }

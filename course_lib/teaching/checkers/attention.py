@@ -307,20 +307,21 @@ def check_culprits(answer: object) -> str:
             raise Hint(f"The keys are labels of the figure: {', '.join([*_KEPT, *CULPRITS])}.")
         finished(variable, f'culprits["{name}"]')
         if name in _KEPT:
-            raise Hint(_about_promise(name, ""))
+            raise Hint(_about_promise(name, ""), culprits_on_page().answer)
         if not isinstance(variable, str) or variable not in _VARIABLES:
             raise Hint(f"`{name}`: name a variable of `forward`, in quotes: {', '.join(_VARIABLES)}.")
     missing = [name for name in CULPRITS if name not in culprits]
     if len(missing) == 2:
-        raise Hint(f"`culprits` is empty. {_BROKEN}")
+        raise Hint(f"`culprits` is empty. {_BROKEN}", culprits_on_page().answer)
     if missing:
         raise Hint(
             f"One more promise is broken ({len(culprits)} so far). Go through the figure again: where there is one "
-            "bug, there may be others."
+            "bug, there may be others.",
+            culprits_on_page().answer,
         )
     for name, variable in culprits.items():
         if hint := _about_promise(name, variable):
-            raise Hint(hint)
+            raise Hint(hint, culprits_on_page().answer)
     return "Two promises are broken, by two lines. Neither would have stopped the training, or made the loss look odd."
 
 

@@ -525,15 +525,15 @@ check_shapley = asks(
 
 check_importance_statements = asks(
     Judge("statements", {
-        "adds up": (True, "write the four differences in the two values one below the other. Which of the four "
+        "adds up": (True, "Write the four differences in the two values one below the other. Which of the four "
          "errors cancel?"),
-        "importances too": (False, "compare the two sums in the table. In what order does a block come when only the "
+        "importances too": (False, "Compare the two sums in the table. In what order does a block come when only the "
          "other one is in place?"),
-        "zero is ignorance": (False, "think of two blocks with exactly the same numbers, and a model that reads only "
+        "zero is ignorance": (False, "Think of two blocks with exactly the same numbers, and a model that reads only "
          "the first. What is the importance of the second, and what does it know?"),
-        "this model": (True, "which part of the measurement would change if another network had been trained on the "
+        "this model": (True, "Which part of the measurement would change if another network had been trained on the "
          "same crystals?"),
-        "structure is minor": (False, "the graph, too, holds the elements. And think of two polymorphs: "
+        "structure is minor": (False, "The graph, too, holds the elements. And think of two polymorphs: "
          "which block alone tells them apart?"),
     }),
     shows="Both numbers describe what a model takes from its inputs. What is in the crystals is another question.",

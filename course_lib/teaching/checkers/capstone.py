@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from course_lib.teaching.checkers.declarative import Found, Function, Judge, Number, asks, numbers, same_keys
+from course_lib.teaching.checkers.declarative import Found, Function, Judge, Match, Number, asks, numbers, same_keys
 from course_lib.teaching.checkers.feedback import (
     Hint,
     Unfinished,
@@ -130,18 +130,37 @@ def check_claim(claim: object, spread: float, n_folds: int, targets: pd.Series) 
         if value is ... or value is None:
             raise Unfinished(f"`claim` waits for {key!r}.")
     _check_methods(answer["first"], answer["second"])
-    if not isinstance(answer["folds"], str) or answer["folds"] != "formula":
-        raise Hint(
-            f"`folds` is {short(answer['folds'])}. Where polymorphs of a test formula are among the training crystals, "
-            "nothing is learned about *new* formulas. Which kind of folds keeps them together?"
-        )
+    if hint := _about_folds(answer["folds"]):
+        raise Hint(hint, _FOLDS.answer)
     count = _comparisons(answer["comparisons"])
     effect = detectable(spread, n_folds, count)
-    gain = _at_least(effect, float((targets - targets.median()).abs().mean())).check(answer["at_least"])
+    gain = _at_least(effect, targets).check(answer["at_least"])
     return (
         f"A claim that can fail. With {n_folds} folds a difference of {effect:.3g} is shown four times out of five; "
         f"you ask for {gain:g}. From now on it is not changed."
     )
+
+
+def claim_on_page(spread: float, n_folds: int, targets: pd.Series) -> tuple[Match, Number]:
+    """Return what the website asks for in task 2: what does not depend on the reader's plans, for one comparison."""
+    return _FOLDS, _at_least(detectable(spread, n_folds, 1), targets)
+
+
+def _about_folds(kind: object) -> str:
+    """Return the hint for a kind of folds, nothing where it is right."""
+    if isinstance(kind, str) and kind == "formula":
+        return ""
+    return (
+        f"`folds` is {short(kind)}. Where polymorphs of a test formula are among the training crystals, nothing is "
+        "learned about *new* formulas. Which kind of folds keeps them together?"
+    )
+
+
+_FOLDS = Match(
+    "folds",
+    "Which folds does the claim need?",
+    {"folds": {kind: _about_folds(kind) for kind in ("random", "formula")}},
+)
 
 
 def _check_methods(*names: object) -> None:
@@ -160,17 +179,17 @@ def _comparisons(value: object) -> int:
     return int(value)
 
 
-def _at_least(effect: float, guessing: float) -> Number:
+def _at_least(effect: float, targets: pd.Series) -> Number:
     """Return what the gain may be: from what can be detected to the error of guessing one number for all crystals."""
+    guessing = float((targets - targets.median()).abs().mean())
     return Number("at_least", (effect, guessing), (
         ("`at_least` is {value:g}. Give the size of a gain, in the unit of the target: a number above zero.",
          lambda value: value <= 0),
         (f"`at_least` is {{value:g}}, but always guessing the median has an error of {guessing:.3g}: no method can "
          "gain so much.", lambda value: value > guessing),
-        (lambda value: (
-            f"`at_least` is {value:g}, but with so few folds only a difference of {effect:.3g} is shown four times out "
-            "of five. \"Not shown\" would then say next to nothing. Ask for a larger gain, compare fewer things, or "
-            "plan more folds."), lambda value: True),
+        (f"`at_least` is {{value:g}}, but with so few folds only a difference of {effect:.3g} is shown four times out "
+         "of five. \"Not shown\" would then say next to nothing. Ask for a larger gain, compare fewer things, or plan "
+         "more folds.", lambda value: True),
     ), atol=0)  # fmt: skip
 
 
@@ -379,8 +398,8 @@ def judged_report(low: float, high: float, claimed: float) -> Judge:
          "interval is so large."),
         "equal": (False, f"{found}. All values in it agree with what was measured. Could an interval hold zero and "
          "nothing else?"),
-        "any crystals": (False, "which crystals did the test sets hold, and who chose them?"),
-        "because": (False, "the two methods differ in many things. Which study would change one of them and keep the "
+        "any crystals": (False, "Which crystals did the test sets hold, and who chose them?"),
+        "because": (False, "The two methods differ in many things. Which study would change one of them and keep the "
          "rest?"),
     })  # fmt: skip
 

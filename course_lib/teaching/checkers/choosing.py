@@ -415,11 +415,11 @@ def check_choices(answer: object, runs: pd.DataFrame, board: pd.DataFrame) -> st
                 f"{situation}: no method in the evidence has that name. The names are: {', '.join(sorted(known))}."
             )
         if hint := _about_method(situation, method, runs, board):
-            raise Hint(f"{situation}: {hint}")
+            raise Hint(f"{situation}: {hint}", choices_on_page(runs, board).answer)
         if reason not in {*_REASONS.values(), *_WRONG_REASONS}:
             raise Hint(f"{situation}: take a reason from the list: {', '.join([*_REASONS.values(), *_WRONG_REASONS])}.")
         if hint := _about_reason(situation, reason):
-            raise Hint(f"{situation}, {reason!r}: {hint}")
+            raise Hint(f"{situation}, {reason!r}: {hint}", choices_on_page(runs, board).answer)
     allowed = [LABELS[name] for name in contenders(runs) if _fits(name, runs)]
     return f"Three situations, three reasons. For A the evidence allows {listed(allowed)}."
 

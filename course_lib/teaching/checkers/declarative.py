@@ -3,9 +3,9 @@
 `asks` makes a checker of parts, one for each argument: `Judge`, `Choose`, `Number` and `Function`. A part holds the
 right answer and the known mistakes, each with its hint, and nothing else; how an answer is compared with them is
 written here, once. Its `right` is an answer that must be accepted, its `known` lists wrong ones with the hint that
-each must get: the test of the exercises draws from both. What needs no Python, all but `Function`, is asked on the
-website as well (`tools/answers.py`); its `answer` says what is right, for those who ask for it after a hint. `Match`
-is for the website alone.
+each must get: the test of the exercises draws from both. A hint carries what is right, for those who ask for it next:
+the part's `answer`, or a call with what a `Function` should return. What needs no Python, all but `Function`, is asked
+on the website as well (`tools/answers.py`). `Match` is for the website alone.
 """
 
 from __future__ import annotations
@@ -80,14 +80,18 @@ def asks(*parts: Part, shows: str | Callable[..., str], on_paper: Sequence[Part]
 
 @dataclass(frozen=True)
 class Judge:
-    """Statements to judge as true or false; the hint names the first that is judged wrongly.
+    """Statements to judge as true or false.
+
+    A hint counts those that are right and asks a question about the first that is judged wrongly. Which one that is
+    would give its answer away, so that comes on request only.
 
     Attributes
     ----------
     name : str
         What the answer, a dict of True and False by statement, is called in the notebook.
     statements : mapping of str to (bool, str)
-        By the key in the answer: whether it is true, and what to think about for those who judge it wrongly.
+        By the key in the answer: whether it is true, and what those who judge it wrongly are asked: a sentence that can
+        be understood without the key.
     """
 
     name: str
@@ -102,6 +106,11 @@ class Judge:
     def answer(self) -> str:
         """Return the right judgements as a text."""
         return ", ".join(f"{key}: {truth}" for key, truth in self.right.items())
+
+    @staticmethod
+    def which(key: str) -> str:
+        """Return what is said of the statement that is judged wrongly, for those who ask which one it is."""
+        return f"Think again about “{key}”."
 
     @property
     def known(self) -> list[tuple[dict[str, bool], str]]:
@@ -121,7 +130,7 @@ class Judge:
         wrong = [key for key, (truth, _) in self.statements.items() if bool(judgements[key]) != truth]
         if wrong:
             count = f"{len(self.statements) - len(wrong)} of {len(self.statements)} are right. "
-            raise Hint(f"{count}Think again about {wrong[0]!r}: {self.statements[wrong[0]][1]}", self.answer)
+            raise Hint(count + self.statements[wrong[0]][1], self.answer, self.which(wrong[0]))
         return judgements
 
 
@@ -249,7 +258,7 @@ class Number:
         told = next(hint for hint, *answers in self.mistakes if any(self._is(value, wrong) for wrong in answers))
         general = callable(told) or "{" in told
         if general and not isinstance(self.right, tuple):
-            _common(self.name, [np.asarray(value)], [np.asarray(self.right)], 100 * self.atol)
+            _common(self.name, self.answer, [np.asarray(value)], [np.asarray(self.right)], 100 * self.atol)
         raise Hint(told(value) if callable(told) else told.format(value=value), self.answer)
 
     def _is(self, value: float, wanted: float | tuple[float, float] | Callable[[float], bool]) -> bool:
@@ -258,17 +267,18 @@ class Number:
         return wanted(value) if callable(wanted) else abs(value - wanted) <= self.atol + 1e-6 * abs(wanted)
 
 
-def _common(name: str, values: list[np.ndarray], right: list[np.ndarray], atol: float = 1e-9) -> None:
+def _common(name: str, answer: str, values: list[np.ndarray], right: list[np.ndarray], atol: float = 1e-9) -> None:
     """Raise `Hint` for an answer that is right except for rounding, or for being in percent."""
     if all(close(value, 100 * wanted, atol=atol) for value, wanted in zip(values, right, strict=True)):
-        raise Hint(f"`{name}` is 100 times too large: right in percent. Give the number itself.")
+        raise Hint(f"`{name}` is 100 times too large: right in percent. Give the number itself.", answer)
     if all(value.size == 1 and value == values[0] for value in values) and len(values) > 1:
         return  # one number whatever is asked
     for digits in range(6, 0, -1):
         if all(close(value, np.round(wanted, digits)) for value, wanted in zip(values, right, strict=True)):
             raise Hint(
                 f"`{name}` is right to {digits} {'digit' if digits == 1 else 'digits'} after the decimal point. Do you "
-                "round, or try values in steps? Give more digits, as the formula gives them."
+                "round, or try values in steps? Give more digits, as the formula gives them.",
+                answer,
             )
 
 
@@ -282,10 +292,10 @@ class Found(NamedTuple):
     values: list[np.ndarray]
     right: list[np.ndarray]
 
-    def first(self, atol: float = 1e-9) -> tuple[tuple, np.ndarray, np.ndarray]:
+    def first(self, atol: float = 1e-9, rtol: float = 1e-6) -> tuple[tuple, np.ndarray, np.ndarray]:
         """Return the first probe at which the value is not the right one, with both: an example for a hint."""
         cases = zip(self.probes, self.values, self.right, strict=True)
-        return next(case for case in cases if not close(case[1], case[2], atol=atol))
+        return next(case for case in cases if not close(case[1], case[2], rtol, atol))
 
 
 Reader = Callable[[object, str], np.ndarray]
@@ -388,15 +398,28 @@ class Function:
         probes = self.probes() if callable(self.probes) else self.probes
         values = [self._returned(answer, probe) for probe in probes]
         if not any(self._same(values, probes, one) for one in (self.right, *self.also)):
+            right = [self._at(self.right, probe) for probe in probes]
+            example = self._example(Found(probes, values, right))
             for hint, *answers in self.mistakes:
                 if any(self._same(values, probes, wrong) for wrong in answers):
-                    raise Hint(hint)
-            right = [self._at(self.right, probe) for probe in probes]
-            _common(f"{self.name}(...)", values, right)
-            raise Hint(self.otherwise(Found(probes, values, right)))
+                    raise Hint(hint, example)
+            _common(f"{self.name}(...)", example, values, right)
+            raise Hint(self.otherwise(Found(probes, values, right)), example)
         if self.then:
             self.then.check(answer)
         return values
+
+    def _example(self, found: Found) -> str:
+        """Return the first call that is not right with what it should give; nothing where it is long to write."""
+        probe, _, _ = found.first(self.atol, self.rtol)
+        shown = call_text(self.name, probe)
+        if "..." in shown:
+            return ""
+        right = np.asarray(self.right(*copy.deepcopy(probe)))
+        if right.dtype.kind == "f":
+            right = np.vectorize(lambda number: float(f"{number:.6g}"))(right)
+        told = short(right)
+        return "" if told.endswith("…") else f"{shown} should be {told}."
 
     def _returned(self, answer: object, probe: tuple) -> np.ndarray:
         try:

@@ -41,11 +41,11 @@ _WEIGHTS = (
      _JOINED * N_HIDDEN + _JOINED),
     ("That is how many numbers go in and come out. Each output is a weighted sum of *all* inputs: how many weights "
      "does one output need?", _JOINED + N_HIDDEN),
-    ("That is the first layer of notebook 2, with an embedding of 128. Use the number of inputs that you found above.",
+    ("That is the first layer of notebook 2, with an embedding of 128. Use the number of inputs of this one.",
      273 * N_HIDDEN + N_HIDDEN),
     ("Those are the inputs again. Each of the 128 outputs has a weight for every one of them.", _JOINED),
-    ("`n_inputs` is right, but {value:g} numbers in the first layer are not. Picture one of its 128 outputs: it "
-     "multiplies every input by a weight of its own, and then adds one more number.", lambda value: True),
+    ("{value:g} is not right. Picture one of the 128 outputs: it multiplies every input by a weight of its own, and "
+     "then adds one more number.", lambda value: True),
 )  # fmt: skip
 
 check_dimensions = asks(
@@ -99,19 +99,28 @@ def _check_hidden(value: object) -> None:
         )
 
 
+def _n_crystals(available: int) -> Number:
+    """Return how many training crystals a variant may have: more than the baseline, and as many as there are."""
+    baseline = BASELINE["n_crystals"]
+    return Number("n_crystals", (baseline + 1, available), (
+        (f"{{value:g}} crystals are no more than the baseline's {baseline}: the fewer crystals, the easier they are to "
+         "memorise.", lambda count: count < baseline + 1),
+        (f"The training set has {available} crystals; choose a whole number up to that.", lambda count: True),
+    ), atol=0)  # fmt: skip
+
+
+def variants_on_page(available: int) -> tuple[Number, ...]:
+    """Return what the website asks for in task 2: settings that are single numbers, for so many training crystals."""
+    return _DROPOUT, _WEIGHT_DECAY, _n_crystals(available)
+
+
 def _check_n_crystals(value: object, available: int) -> None:
     if not _is_whole(value):
         raise Hint(
             "`n_crystals` counts crystals, and the next cell takes so many of a list: write a whole number, without "
             "quotes, decimal point or exponent."
         )
-    if value <= BASELINE["n_crystals"]:
-        raise Hint(
-            f"{value} crystals are no more than the baseline's {BASELINE['n_crystals']}: the fewer crystals, the "
-            "easier they are to memorise."
-        )
-    if value > available:
-        raise Hint(f"The training set has {available} crystals; choose a whole number up to that.")
+    _n_crystals(available).check(value)
 
 
 @checker
@@ -293,12 +302,12 @@ check_shown_better = asks(
 
 check_conclusions = asks(
     Judge("conclusions", {
-        "smaller gap": (False, "a model that guesses the mean for every crystal has hardly any gap between training "
+        "smaller gap": (False, "A model that guesses the mean for every crystal has hardly any gap between training "
          "and test error. Is it good?"),
-        "not shown": (False, "look at the width of your intervals. How large an effect could hide in one of them?"),
-        "one seed": (True, "a gain is not shown where the single gains scatter so much that their mean may be zero. "
+        "not shown": (False, "Look at the width of your intervals. How large an effect could hide in one of them?"),
+        "one seed": (True, "A gain is not shown where the single gains scatter so much that their mean may be zero. "
          "What may one of them, alone, look like?"),
-        "early stopping": (True, "which epoch's weights does the trainer keep (notebook 2), and how does that "
+        "early stopping": (True, "Which epoch's weights does the trainer keep (notebook 2), and how does that "
          "resemble stopping there?"),
     }),
     shows="What counts is the error on crystals that the model has not seen, over several runs, with an interval.",

@@ -41,11 +41,14 @@ class Feedback:
         What it has shown, or what to think about next. Code is in backticks, emphasis in asterisks.
     answer : str, default ""
         What is right, where a hint can be followed by that. JupyterLab shows it on request, in a fold.
+    which : str, default ""
+        Which of several answers is wrong, where the hint does not say that. It is shown on request, before `answer`.
     """
 
     state: str
     message: str
     answer: str = ""
+    which: str = ""
 
     def __bool__(self) -> bool:
         return self.state == "right"
@@ -62,7 +65,10 @@ class Feedback:
         pieces[1::2] = [f"<code>{piece}</code>" for piece in pieces[1::2]]
         message = "".join(pieces)
         style = f"border-left: 4px solid {_COLORS[self.state]}; padding: 0.3em 0.9em; margin: 0.4em 0"
-        fold = f"<details><summary>Show the answer</summary>{html.escape(self.answer)}</details>" if self.answer else ""
+        fold = ""
+        for summary, text in (("Show the answer", self.answer), ("Show which one", self.which)):
+            if text:
+                fold = f"<details><summary>{summary}</summary>{html.escape(text)}{fold}</details>"
         return f'<div class="feedback" style="{style}"><strong>{lead}</strong> {message}{fold}</div>'
 
 
@@ -75,11 +81,14 @@ class Hint(Exception):
         The hint.
     answer : str, default ""
         What is right, for those who ask for it after the hint.
+    which : str, default ""
+        Which of several answers is wrong, for those who ask for that first.
     """
 
-    def __init__(self, message: str, answer: str = ""):
+    def __init__(self, message: str, answer: str = "", which: str = ""):
         super().__init__(message)
         self.answer = answer
+        self.which = which
 
 
 class Unfinished(Hint):
@@ -96,7 +105,7 @@ def checker(check: Callable[..., str]) -> Callable[..., Feedback]:
         except Unfinished as reason:
             return Feedback("unfinished", str(reason))
         except Hint as hint:
-            return Feedback("hint", str(hint), hint.answer)
+            return Feedback("hint", str(hint), hint.answer, hint.which)
 
     return checked
 

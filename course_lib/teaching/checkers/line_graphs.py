@@ -304,14 +304,14 @@ check_pair_cosines = asks(
 
 check_straight_or_bent = asks(
     Judge("statements", {
-        "edges": (True, "pulling the chain straight kept the bonds as long as they were, and each atom has two of "
+        "edges": (True, "Pulling the chain straight kept the bonds as long as they were, and each atom has two of "
          "them. What else does an edge know?"),
-        "line graph": (True, "the pairs depend on which edges meet, not on where the atoms sit. Did that "
+        "line graph": (True, "The pairs depend on which edges meet, not on where the atoms sit. Did that "
          "change?"),
-        "distances tell": (False, "list everything that such a network reads: the elements, and the lengths of these "
+        "distances tell": (False, "List everything that such a network reads: the elements, and the lengths of these "
          "edges. Does anything in the list differ between the two crystals?"),
-        "cosines tell": (True, "what is the cosine of 180°, and which cosine did you find in selenium?"),
-        "never": (False, "in a bent chain, how far is an atom from its second neighbour along the chain? And in a "
+        "cosines tell": (True, "What is the cosine of 180°, and which cosine did you find in selenium?"),
+        "never": (False, "In a bent chain, how far is an atom from its second neighbour along the chain? And in a "
          "straight one? Which network has edges that long?"),
     }),
     shows="With few and short edges only the angles tell the two apart; with longer ones the distances do it as well.",

@@ -354,9 +354,9 @@ check_partners = asks(
         then=_RELATED_WITH_MISSING,
     ),
     Judge("harms", {
-        "minus the energy": (False, "the labels are the energies with the other sign. What would the shared layers "
+        "minus the energy": (False, "The labels are the energies with the other sign. What would the shared layers "
          "have to learn for it that they do not learn for the energy anyway? And what can the head do about a sign?"),
-        "noise": (True, "these labels have nothing to do with the crystals. The only way to lower their error is to "
+        "noise": (True, "These labels have nothing to do with the crystals. The only way to lower their error is to "
          "memorise each training crystal. Whose layers are used for that?"),
     }),
     shows="The size of the correlation is what can be known beforehand. What sharing does is found by training: next "
@@ -542,14 +542,14 @@ def _check_sharing(network: nn.Module, moved: list[dict[int, Tensor]], turn: dic
 
 check_transfer_statements = asks(
     Judge("statements", {
-        "one run": (True, "look at the table of single training runs with the band gap, and at your share of "
+        "one run": (True, "Look at the table of single training runs with the band gap, and at your share of "
          "contradictions. What would have been reported from one line of it?"),
-        "opposite": (False, "which of the made-up partners has a correlation of −1 with the energy, and what did it "
+        "opposite": (False, "Which of the made-up partners has a correlation of −1 with the energy, and what did it "
          "do?"),
-        "not shown": (False, "how wide is the interval? Could an effect of a few hundredths of an eV/atom hide in it?"),
-        "small weight": (True, "what does the loss look like if the weight of the partner goes to zero, and which "
+        "not shown": (False, "How wide is the interval? Could an effect of a few hundredths of an eV/atom hide in it?"),
+        "small weight": (True, "What does the loss look like if the weight of the partner goes to zero, and which "
          "network is trained then?"),
-        "always less": (False, "what does less sharing take away where the partner has something to teach, such as "
+        "always less": (False, "What does less sharing take away where the partner has something to teach, such as "
          "many more labels of a related property?"),
     }),
     shows="Harm is a difference with a sign and an interval, between networks that differ in one thing.",

@@ -65,17 +65,17 @@ check_blended_prediction = asks(
 
 check_alpha_statements = asks(
     Judge("statements", {
-        "one fifth": (True, "look at the formula. Which factor does the forest's prediction have, for whichever "
+        "one fifth": (True, "Look at the formula. Which factor does the forest's prediction have, for whichever "
          "crystal?"),
-        "four times": (False, f"the errors are given: {MAE_FOREST} and {MAE_CGCNN} eV/atom. What is their "
+        "four times": (False, f"The errors are given: {MAE_FOREST} and {MAE_CGCNN} eV/atom. What is their "
          "ratio? Is it the ratio of the weights?"),
-        "one in five": (False, "is there any crystal for which the blend takes one prediction and leaves the other? "
+        "one in five": (False, "Is there any crystal for which the blend takes one prediction and leaves the other? "
          "α is the same for all."),
-        "forest helps": (True, "compare the curve at α = 0, CGCNN alone, with its lowest point. What is different "
+        "forest helps": (True, "Compare the curve at α = 0, CGCNN alone, with its lowest point. What is different "
          "there?"),
-        "cut off": (False, "a weight below one half says that CGCNN's opinion counts for more. At which α would the "
+        "cut off": (False, "A weight below one half says that CGCNN's opinion counts for more. At which α would the "
          "curve be lowest if the forest added nothing?"),
-        "both errors": (True, "if the two models made the same errors, only of different size, would the worse one "
+        "both errors": (True, "If the two models made the same errors, only of different size, would the worse one "
          "have anything to add? So do the sizes alone settle α?"),
     }),
     shows="α is a share of the prediction. It is not a ratio of errors and not a share of crystals.",
@@ -198,7 +198,8 @@ _CORRELATIONS = (
      -_CORRELATION),
     ("Is that the correlation, or the share of the variance that the two have in common?",
      _CORRELATION**2),
-    ("With correlation zero you found another weight in the first question. Which way must it change?", 0.0),
+    (f"With correlation zero `best_alpha` gives another weight than {ALPHA:.2f}. Which way must the correlation change "
+     "it?", 0.0),
     ("A correlation of {value:.3g} is impossible. If you solved the equation, check whether α = 0.20 stands for the "
      "forest, the model with the larger error.", lambda value: not -1 <= value <= 1),
     (_about_the_weight, lambda value: True),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
@@ -217,19 +216,22 @@ check_inverse_scale = asks(
 # --- three losses to train with ---------------------------------------------------------------------------------------
 
 
-def _losses(energy: float, gap: float) -> tuple[Number, ...]:
-    """Return what the gap's weight over the energy's should be, for targets of these spreads."""
+_RATIO = ", gap's weight / energy's"
+
+
+def losses_on_page(energy: float, gap: float) -> tuple[Number, ...]:
+    """Return what the gap's weight over the energy's should be in each loss, for targets of these spreads."""
     anything = (
         "The gap's weight is {value:.3g} times the energy's. Only this ratio matters. What should it be, and in which "
         "order are the two?",
         lambda ratio: True,
     )
     return (
-        Number("one each", 1.0, (
+        Number(f"one each{_RATIO}", 1.0, (
             ("These are weights by scale; `one each` means 1 and 1, up to a common factor.", energy / gap),
             anything,
         ), atol=0.02),
-        Number("inverse scale", energy / gap, (
+        Number(f"inverse scale{_RATIO}", energy / gap, (
             ("You swapped the two, or weighted with the spread instead of its inverse.", gap / energy),
             ("You used the variances: right for the squared error, but not here.", (energy / gap) ** 2),
             ("That is `one each` again. Use the spreads of the training targets.", 1.0),
@@ -237,7 +239,7 @@ def _losses(energy: float, gap: float) -> tuple[Number, ...]:
              STD_ENERGY / STD_GAP),
             anything,
         ), atol=0.02 * energy / gap),
-        Number("gap in meV", 1000.0, (
+        Number(f"gap in meV{_RATIO}", 1000.0, (
             ("The wrong way round: 1 eV is 1000 meV. So the *same* error, written in meV, is a larger number, and with "
              "a λ of 1 it counts for more.", 1e-3),
             ("That would leave the gap in eV. If it is written in meV, every error in it becomes a number how many "
@@ -267,7 +269,7 @@ def check_three_losses(answer: object, targets: np.ndarray, all_targets: np.ndar
     weights = as_dict(answer, "task_weights")
     energy, gap = np.nanstd(np.asarray(targets, dtype=float), axis=0)
     leaked_energy, leaked_gap = np.nanstd(np.asarray(all_targets, dtype=float), axis=0)
-    losses = {loss.name: loss for loss in _losses(energy, gap)}
+    losses = {loss.name.removesuffix(_RATIO): loss for loss in losses_on_page(energy, gap)}
     same_keys(weights, "task_weights", losses)
     for name, loss in losses.items():
         pair = as_array(weights[name], f'task_weights["{name}"]', (2,))
@@ -286,24 +288,21 @@ def check_three_losses(answer: object, targets: np.ndarray, all_targets: np.ndar
         try:
             loss.check(ratio)
         except Hint as hint:
-            raise Hint(f"`{name}`: {hint}") from None
+            raise Hint(f"`{name}`: {hint}", hint.answer) from None
     return "Three losses that differ in one ratio. What it does to the two errors, the next cell measures."
-
-
-check_three_losses.on_page = (replace(_losses(STD_ENERGY, STD_GAP)[2], name="gap in meV: gap's weight / energy's"),)
 
 
 check_weight_statements = asks(
     Judge("statements", {
-        "larger error": (False, "look at the shares that were measured. What happened to the gradient when the gap's "
+        "larger error": (False, "Look at the shares that were measured. What happened to the gradient when the gap's "
          "absolute errors were ten times as large?"),
-        "units": (True, "look at the row for the gap in meV. The crystals, the network and the physics are the same; "
+        "units": (True, "Look at the row for the gap in meV. The crystals, the network and the physics are the same; "
          "what else changed?"),
-        "must exist": (False, "does anything guarantee it? Each error alone has a λ at which it is smallest; must "
+        "must exist": (False, "Does anything guarantee it? Each error alone has a λ at which it is smallest; must "
          "the two be the same one? And what would a single table prove about *any* two tasks?"),
-        "common factor": (True, "if both weights are doubled, the loss doubles, and so does its slope everywhere. "
+        "common factor": (True, "If both weights are doubled, the loss doubles, and so does its slope everywhere. "
          "Where is it smallest then? (AdamW also divides each step by the size of the slopes it has seen.)"),
-        "always": (False, "compare `one each` with `inverse scale` in your table, and the standard deviations of the "
+        "always": (False, "Compare `one each` with `inverse scale` in your table, and the standard deviations of the "
          "two targets, printed above it. When must the two losses be nearly the same?"),
     }),
     shows="Weights without units in mind are chosen by the units. Inverse scales take the units out, and leave the "
