@@ -224,10 +224,11 @@ print(inspect.getsource(AttentionFusion.forward))
 # `norm` gives both vectors the same size: mean 0 and standard deviation 1 over their 64 numbers. Without it the
 # network could give a view a small weight and a huge vector, and the weight would mean nothing.
 #
-# > **Predict.** For which crystals does the composition get more weight? The [data card](data_card.ipynb) shows the
-# > prototypes: think of those whose energy depends almost only on the formula. Name three.
+# > **Predict.** For which crystals does the composition get most weight? The [data card](data_card.ipynb) shows the
+# > prototypes: think of those whose energy depends almost only on the formula. Choose one that you expect among the
+# > first three.
 # >
-# > <!-- predict: lean -->
+# > <!-- predict: lean; rock salt; zinc blende; wurtzite; CsCl; perovskite; ReO₃; D0₃; half-Heusler; another one -->
 #
 # We train three networks, with seeds 0 to 2. The table describes the weight of the composition over the test crystals.
 
@@ -311,7 +312,7 @@ measured("lean", f"the three with most weight, {lists}")
 # The table shows rank correlations: 1 where two networks put the crystals in the same order. On the energies the
 # networks agree. On the weights they agree less, some pairs much less. Both views know the elements, the graph through
 # its nodes. So there are many ways to share the work that give nearly the same predictions, and chance decides which
-# of them a training run finds. Look for the prototypes that you named in the three lists above: the lists differ.
+# of them a training run finds. Look for the prototype that you chose in the three lists above: the lists differ.
 # **The weights describe a network, not the crystals** {cite:p}`jain2019attention`.
 #
 # What we *can* ask of a fitted model is how much worse it gets when it is given the composition of another crystal, or

@@ -35,8 +35,7 @@ plot_what_methods_read(nine)
 # On the left is the method that reads only the formula, on the right are those that read only the crystal graph, and in
 # the middle are the hybrids, which read both.
 #
-# > **Predict.** Write down the order you expect on formulas never seen in training, from the smallest error to the
-# > largest. Where will the four hybrids be? And what will be in the first place?
+# > **Predict.** On formulas never seen in training, which method has the smallest error?
 # >
 # > <!-- predict: order; random forest; CGCNN; ALIGNN (small); a hybrid; another method -->
 
@@ -125,7 +124,7 @@ measured(
 )
 
 # %% [markdown]
-# Compare the table with the order that you wrote down. (On this page ALIGNN is the small network of notebook 5, but
+# Compare the table with your guess. (On this page ALIGNN is the small network of notebook 5, but
 # the published one on the leaderboard below.) The lines on the bars are standard deviations over folds and seeds.
 # Many of them overlap, but that does not make two methods equal: all methods find the same folds hard. So we look at
 # pairs.

@@ -106,8 +106,8 @@ if check_worth_considering(worth_considering):  # once your answer is right
 assert quotient.idxmin() == cost["seconds"].idxmax()
 
 # %% [markdown] tags=["solution"]
-# Was this your prediction? The quotient picks the method that takes longest, because a long time makes it small. It
-# rewards wasted time.
+# Was this your prediction? Here the quotient picks the method that takes longest, because a long time makes it small.
+# It rewards wasted time.
 
 # %% [markdown] tags=["task"]
 # ## Task 2: How long will it take?

@@ -36,7 +36,7 @@
 # > **Predict.** A colleague proposes something simpler: learn two weights directly, and use them for all crystals. What
 # > can attention do that this cannot?
 # >
-# > <!-- predict: colleague -->
+# > <!-- predict: colleague; give each crystal weights of its own; make the weights add up to one; leave a view out; nothing -->
 
 # %% [markdown] tags=["task"]
 # ## Task 1: Two weights for each crystal

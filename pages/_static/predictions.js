@@ -2,8 +2,7 @@
 //
 // In the source, a comment in the box names the prediction and what can be chosen:
 //   <!-- predict: polymorphs; 0.01 eV/atom; 0.1 eV/atom; 1 eV/atom -->
-// Without choices, or without the comment, the reader writes the guess. What `measured` of
-// course_lib.teaching.predictions displays says the result of the prediction of that name.
+// What `measured` of course_lib.teaching.predictions displays says the result of the prediction of that name.
 document.addEventListener("DOMContentLoaded", () => {
   const kept = {
     key: (name) => `guess ${location.pathname} ${name}`,
@@ -17,7 +16,6 @@ document.addEventListener("DOMContentLoaded", () => {
       const [, fields] = node.data.match(/^\s*predict:([^]*)$/) || [];
       if (fields) return fields.split(";").map((field) => field.trim());
     }
-    return null;
   }
 
   function show(name, guess) {
@@ -26,39 +24,33 @@ document.addEventListener("DOMContentLoaded", () => {
     }
   }
 
-  function field(type, attributes, label, form) {
-    const input = Object.assign(document.createElement("input"), { type, ...attributes });
-    const words = document.createElement("label");
-    words.append(...(type === "radio" ? [input, ` ${label}`] : [`${label} `, input]));
-    form.append(words);
-    return input;
-  }
-
   let number = 0;
   for (const box of document.querySelectorAll("blockquote")) {
     if (!/^\s*Predict\./.test(box.textContent)) continue;
     number += 1;
-    const [name, ...choices] = wanted(box) || [`box ${number}`];
+    const [name, ...choices] = wanted(box);
+    const question = box.querySelector("p");
+    question.id = `guess-question-${number}`;
     const form = document.createElement("fieldset");
     form.className = "guess-form";
+    form.setAttribute("aria-describedby", question.id);
     const legend = document.createElement("legend");
     legend.textContent = "Your guess";
     form.append(legend);
     const said = document.createElement("output");
     const before = kept.read(name);
-    const keep = (guess) => {
-      kept.write(name, guess);
-      show(name, guess);
-      said.textContent = guess ? "Noted. Read on, and compare." : "";
-    };
-    if (choices.length) {
-      for (const choice of choices) {
-        const input = field("radio", { name: `guess-${number}`, value: choice, checked: choice === before }, choice, form);
-        input.addEventListener("change", () => keep(choice));
-      }
-    } else {
-      const input = field("text", { value: before || "", maxLength: 120 }, "in a few words or a number:", form);
-      input.addEventListener("change", () => keep(input.value.trim()));
+    for (const choice of choices) {
+      const input = Object.assign(document.createElement("input"), {
+        type: "radio", name: `guess-${number}`, value: choice, checked: choice === before,
+      });
+      input.addEventListener("change", () => {
+        kept.write(name, choice);
+        show(name, choice);
+        said.textContent = "Noted. Read on, and compare.";
+      });
+      const words = document.createElement("label");
+      words.append(input, ` ${choice}`);
+      form.append(words);
     }
     form.append(said);
     box.append(form);
