@@ -259,12 +259,12 @@ def _atoms_around(bonds: np.ndarray, arrays: dict[str, np.ndarray]) -> np.ndarra
 
 def _check_counts(arrays: dict[str, np.ndarray]) -> None:
     """Raise ``ValueError`` when the counts of a crystal's bonds do not add up to its edges."""
-    bonds, edges, before = arrays["bond_offset"], arrays["edge_offset"], 0
-    for start in range(0, len(arrays["count"]), _BLOCK):
-        counted = before + np.cumsum(arrays["count"][start : start + _BLOCK], dtype=np.int64)
-        ends = (bonds > start) & (bonds <= start + len(counted))
-        wrong = counted[bonds[ends] - start - 1] != edges[ends]
+    bonds, edges, counted = arrays["bond_offset"], arrays["edge_offset"], np.zeros(1, dtype=np.int64)
+    for start in range(0, max(1, len(arrays["count"])), _BLOCK):
+        block = np.cumsum(arrays["count"][start : start + _BLOCK], dtype=np.int64)
+        counted = np.append(counted[-1], counted[-1] + block)
+        ends = (bonds >= start) & (bonds < start + len(counted))
+        wrong = counted[bonds[ends] - start] != edges[ends]
         if wrong.any():
             crystal = int(np.flatnonzero(ends)[np.argmax(wrong)]) - 1
             raise ValueError(f"the counts of the bonds of crystal {crystal} do not add up to its edges")
-        before = counted[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -162,9 +163,14 @@ def check_same_order(name: str, labels: Sequence[object], ids: Sequence[object])
     """
     labels, ids = list(labels), list(ids)
     keys, wanted = [_spelling(label) for label in labels], [_spelling(one) for one in ids]
-    if keys == wanted or len(keys) != len(wanted) or set(keys).isdisjoint(wanted):
+    if len(keys) != len(wanted) or set(keys).isdisjoint(wanted):
         return
-    row = next(row for row, (key, one) in enumerate(zip(keys, wanted, strict=True)) if key != one)
+    exact = set(map(str, ids))  # 7 may mean "007", unless "7" is another crystal
+    rows = zip(keys, wanted, map(str, labels), map(str, ids), strict=True)
+    moved = (key != want or (label != one and label in exact) for key, want, label, one in rows)
+    row = next((row for row, wrong in enumerate(moved) if wrong), None)
+    if row is None:
+        return
     message = f"row {row}: crystal {str(ids[row])!r} meets {str(labels[row])!r} in {name}. "
     known = set(keys)
     missing = [str(one) for one, key in zip(ids, wanted, strict=True) if key not in known]
@@ -237,6 +243,10 @@ def _check_numbers(values: np.ndarray, name: str, ids: Sequence[str] | None) -> 
     """Raise ``ValueError`` naming the first entry of an array of objects or text that is not a number; None is NaN."""
     for (row, *_), value in np.ndenumerate(values):
         is_number = isinstance(value, Real) and not isinstance(value, np.timedelta64)  # NumPy has those among integers
+        if isinstance(value, int) and abs(value) > LARGEST:  # Python's have any number of digits, maybe thousands
+            raise ValueError(
+                f"{name}: {describe_row(row, ids)} is larger than single precision holds. Use another unit."
+            )
         if value is None or is_number or (isinstance(value, str) and NUMBER.fullmatch(value.strip())):
             continue
         raise ValueError(
@@ -287,10 +297,16 @@ def check_composition(composition: Composition, row: int, ids: Sequence[str] | N
 
 
 def check_structure(structure: Structure, row: int, ids: Sequence[str] | None = None) -> None:
-    """Raise ``ValueError`` when ``structure`` is empty, too large, disordered or holds anything but elements."""
+    """Raise ``ValueError`` when ``structure`` is no crystal, empty, too large, disordered or not made of elements."""
+    from pymatgen.core import IStructure
+
     where = describe_row(row, ids)
-    if not hasattr(structure, "lattice"):
-        raise ValueError(f"{where}: {structure!r} is not a pymatgen Structure. Convert it or drop the row.")
+    if not isinstance(structure, IStructure):
+        raise ValueError(f"{where}: {reprlib.repr(structure)} is not a pymatgen Structure. Convert it or drop the row.")
+    if not all(structure.pbc):
+        raise ValueError(
+            f"{where}: it is not periodic in all directions: its pbc is {list(structure.pbc)}. Drop the row."
+        )
     if len(structure) > MOST_ATOMS:
         raise ValueError(f"{where}: {len(structure)} atoms; crystals have at most {MOST_ATOMS} here. Drop the row.")
     for site_index, site in enumerate(structure):

@@ -100,6 +100,16 @@ def test_last_counts_are_checked_with_those_before_them(folder, monkeypatch):
         CrystalGraphs.load(folder)
 
 
+def test_edges_of_a_crystal_without_bonds(folder):
+    for name, number in (("bond_offset", 0), ("edge_offset", 5)):
+        array = np.load(folder / f"{name}.npy")
+        array[1] = number
+        np.save(folder / f"{name}.npy", array)
+    seal(folder)
+    with pytest.raises(ValueError, match=r"count\.npy: the counts of the bonds of crystal 0 do not add up"):
+        CrystalGraphs.load(folder)
+
+
 def test_other_types_and_orders_are_refused(folder):
     for name, change in (("source", np.int64), ("vector", np.asfortranarray)):
         shutil.copytree(folder, folder.with_name(name))

@@ -49,6 +49,10 @@ def test_order():
     check_same_order("targets", ["a"], ["a", "b"])  # lengths are checked elsewhere
     with pytest.raises(ValueError, match=r"row 1: crystal 'b' meets 'c' in targets.*targets.loc\[ids\]"):
         check_same_order("targets", ["a", "c", "b"], ["a", "b", "c"])
+    for ids in (["7", "007"], ["c0", "C0"], ["1e400", "2e400"]):  # a spreadsheet may have changed one, but not both
+        check_same_order("targets", ids, ids)
+        with pytest.raises(ValueError, match=rf"row 0: crystal '{ids[0]}' meets '{ids[1]}' in targets"):
+            check_same_order("targets", ids[::-1], ids)
     message = r"row 0: crystal 'a' meets 'b' .*Crystal 'a' has no row there.*\(1 have none\).*targets.reindex\(ids\)"
     with pytest.raises(ValueError, match=message):
         check_same_order("targets", ["b", "c", "d"], ["a", "b", "c"])
@@ -74,6 +78,8 @@ def test_targets_that_are_text():
         targets[1] = value
         with pytest.raises(ValueError, match=r"gap: row 1 \(id 'b'\) is .*, not a number with a decimal point"):
             check_targets(targets, "gap", ["a", "b"])
+    with pytest.raises(ValueError, match=r"gap: row 1 \(id 'b'\) is larger than single precision holds. Use another"):
+        check_targets(np.array([1.0, -(10**5000)], dtype=object), "gap", ["a", "b"])
     with pytest.raises(ValueError, match="row 1 is None"):
         check_targets(np.array([1.0, None], dtype=object))
 
@@ -124,6 +130,24 @@ def test_heaviest_element(symbol, passes):
     else:
         with pytest.raises(ValueError, match=rf"row 0: {symbol} \(Z = \d+\) is heavier than fermium.*Drop the row"):
             check_structure(structure, 0)
+
+
+@pytest.mark.parametrize("pbc", [(True, True, False), (False, False, False)])
+def test_slabs_and_molecules_are_not_crystals(pbc):
+    structure = Structure(Lattice(4 * np.eye(3), pbc=pbc), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+    with pytest.raises(ValueError, match=r"row 0: it is not periodic in all directions: its pbc is .*False\]"):
+        check_structure(structure, 0)
+
+
+def test_crystals_of_other_libraries_are_not_structures():
+    class Atoms:
+        lattice = Lattice.cubic(4)
+
+        def __repr__(self):
+            return "Atoms(" + "0.25, " * 1000 + ")"
+
+    with pytest.raises(ValueError, match=r"row 0: Atoms.{1,60} is not a pymatgen Structure. Convert it"):
+        check_structure(Atoms(), 0)
 
 
 @pytest.mark.parametrize("wrong", [None, 1.5, "Fe.cif"])
