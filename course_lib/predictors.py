@@ -452,7 +452,7 @@ def _identity(about: dict) -> dict[str, object]:
     return {
         "method": about["method"],
         "version of course_lib": about["version"],
-        **(about["network"] or {}),
+        **{f"{name} of the network": value for name, value in (about["network"] or {}).items()},
         **{name: value for name, value in about["settings"].items() if name not in _WHERE},
         "seed": about["seed"],
         **{f"unit of {name}": unit for name, unit in about["units"].items()},

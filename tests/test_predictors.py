@@ -25,7 +25,8 @@ from course_lib.forest import forest_pipeline
 from course_lib.graphs import CrystalGraphs
 from course_lib.lightning_parts import Fitting
 from course_lib.makers import make_learner, method_named
-from course_lib.methods import METHODS, trained
+from course_lib.methods import METHODS, Method, Network, trained
+from course_lib.models import CGCNN
 from course_lib.predictors import (
     TrainingRange,
     formulas,
@@ -575,3 +576,23 @@ def test_a_name_of_a_folder_that_lightning_misreads(tmp_path):
     for name in ("{epoch}", "x:y", "a b", os.fsdecode(b"\xff")):
         made = train("cgcnn", learn, validate, tmp_path / name, settings=QUICK)
         pd.testing.assert_frame_equal(load(tmp_path / name).predict(rest), made.predict(rest))
+
+
+class Patient(CGCNN):
+    """A network with an argument that is called like a setting."""
+
+    def __init__(self, n_targets: int = 1, patience: int = 1):
+        super().__init__(n_targets, hidden=4, n_conv=1)
+        self.config = {"n_targets": n_targets}
+        self.keep_arguments(patience=patience)
+
+
+def test_an_argument_of_a_network_is_not_taken_for_a_setting(tmp_path, monkeypatch):
+    monkeypatch.setitem(METHODS, "patient", Method("patient", "structure", Network(__name__, "Patient")))
+    learn, validate, _ = parts()
+    train("patient", learn, validate, tmp_path, settings=QUICK)
+    with pytest.raises(ValueError, match="was started with patience of the network = 1, not 2"):
+        train("patient", learn, validate, tmp_path, sizes={"patience": 2}, settings=QUICK, resume=True)
+    with pytest.raises(ValueError, match="was started with patience = None, not 3"):
+        train("patient", learn, validate, tmp_path, settings=QUICK | {"patience": 3}, resume=True)
+    assert train("patient", learn, validate, tmp_path, settings=QUICK, resume=True).method == "patient"
