@@ -101,13 +101,15 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
 
 
 @figure_function
-def plot_what_methods_read(methods: Sequence[str]) -> Figure:
+def plot_what_methods_read(methods: Sequence[str], narrow: bool = False) -> Figure:
     """Draw two views that overlap, composition and structure, with each method, in its colour, in what it reads.
 
     Parameters
     ----------
     methods : sequence of str
         Methods of the course (`course_lib.methods.METHODS`).
+    narrow : bool, default False
+        Whether the figure is for a screen as narrow as a phone's; the views are then below each other.
 
     Returns
     -------
@@ -119,21 +121,25 @@ def plot_what_methods_read(methods: Sequence[str]) -> Figure:
         If a method is not one of the course.
     """
     check_known(methods, KINDS, "method")
-    figure, axes = inch_canvas(height=2.75)
-    middle = 1.15
-    centers = {"composition": 2.4, "structure": WIDTH - 2.4}
-    views = {kind: Ellipse((x, middle), 4.6, 2.2) for kind, x in centers.items()}
-    overlap = Ellipse((centers["structure"], middle), 4.6, 2.2)
-    for patch, face in ((views["composition"], PANEL), (views["structure"], PANEL), (overlap, paler(FAINT, 0.5))):
+    if narrow:
+        figure, axes = inch_canvas(5.3, NARROW_WIDTH)
+        size, centers = (4.2, 3.0), ((NARROW_WIDTH / 2, 3.4), (NARROW_WIDTH / 2, 1.85))
+        titles, names = ((NARROW_WIDTH / 2, 5.1), (NARROW_WIDTH / 2, 0.15)), ((1.5, 4.2), (1.5, 1.05), (1.5, 2.625))
+    else:
+        figure, axes = inch_canvas(2.75)
+        size, centers = (4.6, 2.2), ((2.4, 1.15), (WIDTH - 2.4, 1.15))
+        titles, names = ((1.6, 2.5), (WIDTH - 1.6, 2.5)), ((0.55, 1.15), (WIDTH - 2.1, 1.15), (3.05, 1.15))
+    composition, structure, overlap = (Ellipse(center, *size) for center in (*centers, centers[1]))
+    for patch, face in ((composition, PANEL), (structure, PANEL), (overlap, paler(FAINT, 0.5))):
         axes.add_patch(patch)
         patch.set(facecolor=face, edgecolor="none")
-    overlap.set_clip_path(views["composition"])
-    for patch in views.values():
-        axes.add_patch(Ellipse(patch.center, 4.6, 2.2, fill=False, edgecolor=INK, linewidth=1.2))
-    for x, title in ((1.6, "composition: Magpie features"), (WIDTH - 1.6, "structure: crystal graph")):
-        axes.text(x, 2.5, title, ha="center", va="center", fontweight="bold")
+    overlap.set_clip_path(composition)
+    for center in centers:
+        axes.add_patch(Ellipse(center, *size, fill=False, edgecolor=INK, linewidth=1.2))
+    for place, title in zip(titles, ("composition: Magpie features", "structure: crystal graph"), strict=True):
+        axes.text(*place, title, ha="center", va="center", fontweight="bold")
     colors = colors_of(methods)
-    for (kind, (mark, _)), x in zip(_KINDS.items(), (0.55, WIDTH - 2.1, 3.05), strict=True):
+    for (kind, (mark, _)), (x, middle) in zip(_KINDS.items(), names, strict=True):
         of_kind = [method for method in methods if KINDS[method] == kind]
         for row, method in enumerate(of_kind):
             y = middle + 0.25 * ((len(of_kind) - 1) / 2 - row)

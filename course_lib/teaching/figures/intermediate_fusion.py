@@ -88,7 +88,7 @@ class _Network:
         draw_arrow(self.axes, way[1], self.at(along, _RIM / self.across))
         center = self.at(along)
         self.axes.add_patch(
-            Circle(center, _RIM, facecolor=paler(COLORS[1], 0.4), edgecolor=INK, linewidth=1.2, zorder=3)
+            Circle(center, _RIM, facecolor=paler(COLORS[1], 0.3), edgecolor=INK, linewidth=1.2, zorder=3)
         )
         self.axes.text(*center, sign, ha="center", va="center", fontsize=SMALL, fontweight="bold", zorder=4)
 
