@@ -26,7 +26,7 @@
 # ## Four ways to join
 #
 # Early fusion concatenated two vectors, late fusion averaged two predictions. Between the first layer and the last
-# there are more places. Below, each row has the same graph network; the part that makes the embedding is called the
+# there are more places. Below is the same graph network four times; the part that makes the embedding is called the
 # *trunk*. An orange circle is where the composition comes in.
 
 # %% mystnb={"image": {"alt": "Four rows, each the same network: graph, three convolutions, mean, dense layers, prediction. Intermediate fusion: the composition enters before every convolution, as scale and shift of every atom. Early fusion: after the mean, side by side. Attention fusion: after the mean, as a sum with weights of this crystal. Late fusion: a forest and the network each predict, and the predictions are added with one weight for all crystals."}}

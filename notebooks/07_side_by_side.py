@@ -32,8 +32,8 @@ assert len(nine) == 9
 plot_what_methods_read(nine)
 
 # %% [markdown]
-# On the left is the method that reads only the formula, on the right are those that read only the crystal graph, and in
-# the middle are the hybrids, which read both.
+# One oval holds the method that reads only the formula, the other those that read only the crystal graph. Where the
+# ovals overlap are the hybrids, which read both.
 #
 # > **Predict.** On formulas never seen in training, which method has the smallest error?
 # >
