@@ -389,7 +389,13 @@ def test_graph_explorer_marks_the_cutoff():
     ("arguments", "message"),
     [
         ({"site": 2}, "site is 2"),
+        ({"site": True}, "site is True, not a whole number"),
+        ({"site": 0.5}, "site is 0.5, not a whole number"),
         ({"cutoffs": [3.0, 2.0]}, "ascending"),
+        ({"cutoffs": []}, "ascending"),
+        ({"cutoffs": [float("nan")]}, "a number of cutoffs is nan"),
+        ({"cutoffs": [3.0, float("inf")]}, "a number of cutoffs is inf"),
+        ({"cutoffs": [-1.0, 3.0]}, "a number of cutoffs is -1.0; it must be more than 0"),
         ({"cutoffs": [1.0, 2.0]}, "takes in no neighbour"),
     ],
 )
@@ -624,8 +630,9 @@ def test_alpha_explorer_refuses_bad_input():
         alpha_explorer(y, {key: table[["cgcnn"]] for key, table in tables.items()})
     with pytest.raises(ValueError, match="'crystal-0', which has no true value"):
         alpha_explorer(y.iloc[1:], tables)
-    with pytest.raises(ValueError, match="stops is 1"):
-        alpha_explorer(y, tables, stops=1)
+    for stops in (1, 2.5, True):
+        with pytest.raises(ValueError, match=f"stops is {stops}"):
+            alpha_explorer(y, tables, stops=stops)
 
 
 def test_live_alpha_shows_any_alpha():
@@ -791,3 +798,6 @@ def test_convolution_explorer_reveals_one_step_after_the_other():
 def test_convolution_explorer_refuses_shapes_that_do_not_fit():
     with pytest.raises(ValueError, match=r"W \(4, 4\); with 1 numbers per edge they must be \(2, F\) and \(2F, 2F"):
         convolution_explorer(np.eye(2), np.ones(1), np.ones((4, 4)), n_edges=6)
+    for n_edges in (0, -1, 2.5, True):
+        with pytest.raises(ValueError, match=f"n_edges is {n_edges}"):
+            convolution_explorer(np.eye(2), np.ones(1), np.ones((4, 5)), n_edges=n_edges)

@@ -7,6 +7,7 @@ from html import escape
 import numpy as np
 
 from course_lib.teaching.explorers.explorer import Choice, Explorer, Frame
+from course_lib.validation import check_number
 
 STEPS = (
     "two vectors and the edge, concatenated",
@@ -41,8 +42,9 @@ def convolution_explorer(x: np.ndarray, e: np.ndarray, weight: np.ndarray, n_edg
     Raises
     ------
     ValueError
-        If the shapes do not match.
+        If the shapes do not match, or there is no edge.
     """
+    check_number("n_edges", n_edges, whole=True, least=1)
     x, e, weight = (np.asarray(values, dtype=float) for values in (x, e, weight))
     n_features = x.shape[-1]
     if x.shape != (2, n_features) or weight.shape != (2 * n_features, 2 * n_features + len(e)):

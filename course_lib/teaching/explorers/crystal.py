@@ -13,6 +13,7 @@ from course_lib.teaching.explorers.layers import Layer, picture
 from course_lib.teaching.figures.crystals import Shell, shells_of
 from course_lib.teaching.figures.explorers import plot_neighbor_count, plot_shells_in_crystal
 from course_lib.teaching.figures.style import INK, MUTED
+from course_lib.validation import check_number
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -38,12 +39,13 @@ def graph_explorer(structure: Structure, site: int = 0, cutoffs: Sequence[float]
     Raises
     ------
     ValueError
-        If the site does not exist, or the cutoffs do not ascend or take in no neighbour.
+        If the site does not exist, or the cutoffs are not positive numbers, do not ascend or take in no neighbour.
     """
-    if not 0 <= site < len(structure):
-        raise ValueError(f"site is {site}, but the structure has the sites 0 to {len(structure) - 1}.")
+    check_number("site", site, whole=True, least=0, most=len(structure) - 1)
     cutoffs = _quarters(structure, site) if cutoffs is None else list(cutoffs)
-    if cutoffs != sorted(set(cutoffs)):
+    for cutoff in cutoffs:
+        check_number("a number of cutoffs", cutoff, above=0)
+    if not cutoffs or cutoffs != sorted(set(cutoffs)):
         raise ValueError(f"cutoffs are {cutoffs}; give each once, in ascending order.")
     shells = _shells_within(structure, site, cutoffs[-1])
     if not shells:

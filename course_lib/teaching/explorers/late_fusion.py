@@ -16,6 +16,7 @@ from course_lib.teaching.explorers.explorer import Choice, Explorer, Frame, live
 from course_lib.teaching.explorers.layers import Layer, picture
 from course_lib.teaching.figures.explorers import plot_alpha_path, plot_parity_axes
 from course_lib.teaching.figures.style import METHOD_COLORS, colors_of
+from course_lib.validation import check_number
 
 _BLEND = METHOD_COLORS["late_fusion"]
 _DOTS = 40_000
@@ -48,10 +49,10 @@ def alpha_explorer(
     Raises
     ------
     ValueError
-        If a kind of predictions is missing, a table does not have two columns, or a crystal has no true value.
+        If a kind of predictions is missing, a table does not have two columns, a crystal has no true value, or there
+        are fewer than two stops.
     """
-    if stops < 2:
-        raise ValueError(f"stops is {stops}; alpha needs at least 0 and 1.")
+    check_number("stops", stops, whole=True, least=2)  # 0 and 1
     splits, sources = (tuple(dict.fromkeys(names)) for names in zip(*predictions, strict=True))
     _check(y, predictions, list(product(splits, sources)))
     n_drawn = _DOTS // (stops * len(predictions))
