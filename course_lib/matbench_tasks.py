@@ -73,7 +73,7 @@ def benchmark(
     fold_numbers : sequence of int, default 0 to 4
         Which folds to run.
     seed : int, default 0
-        Seed of each training.
+        Seed of each training run.
     sizes, settings : mapping, optional
         As for `course_lib.predictors.train`. In a classification task the loss is the squared error where not given,
         so that predictions are probabilities.

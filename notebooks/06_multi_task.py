@@ -355,8 +355,8 @@ measured("stretched", ", ".join(answers))
 #
 # ### MEGNet
 #
-# MEGNet {cite:p}`chen2019megnet` updates all three: bonds $e_{ij}$, atoms (here $v_i$, above $x_i$) and a *state* $u$
-# of the whole crystal. The order matters, since each update reads the result of the one before.
+# MEGNet {cite:p}`chen2019megnet` updates all three: bonds $e_{ij}$, atoms (here $v_i$, above $x_i$) and the *state of
+# the crystal* $u$. The order matters, since each update reads the result of the one before.
 
 # %% mystnb={"image": {"alt": "The three updates of a MEGNet layer on three atoms, two bonds and a state. First, a bond is updated from its two atoms, itself and the state. Second, an atom is updated from the mean of its new bonds, itself and the state. Third, the state is updated from the means of all new bonds and atoms and itself."}}
 from course_lib.teaching.figures.multitask import plot_megnet_updates
@@ -703,7 +703,7 @@ measured("mask", f"energy {change[ENERGY]:+.0%}, gap {change[GAP]:+.0%} with the
 # settings. A single run of each says little: the next one may come out the other way. So here are all recorded runs of
 # both trunks, five folds with three seeds each, on new formulas.
 
-# %% mystnb={"image": {"alt": "Error of a two-task network minus that of its single-task twin, in a panel for the energy and one for the gap, a row for GAT and one for MEGNet: one dot per training run, mean and corrected interval, and a line at zero. The dots of the energy lie on both sides of zero, and so do both intervals. Nearly all dots of the gap lie on the side where sharing helps, those of MEGNet farther out; the interval of GAT just reaches zero, that of MEGNet is much wider and reaches it, too."}}
+# %% mystnb={"image": {"alt": "Error of a two-task network minus that of its single-task twin, in a panel for the energy and one for the gap, a row for GAT and one for MEGNet: one dot per training run, mean and corrected interval, and a line at zero. The dots of the energy lie on both sides of zero, and so do both intervals. Most dots of the gap lie on the side where sharing helps, those of MEGNet farther out; the interval of GAT just reaches zero, that of MEGNet is much wider and reaches it, too."}}
 from course_lib.teaching.figures.multitask import plot_negative_transfer
 
 plot_negative_transfer(runs, TASKS)
@@ -747,11 +747,11 @@ measured(
 # did harm, and `gain` is the gain in percent of the twin's error. Compare `gain` with your guess from the beginning of
 # this page, and `verdict` with how sure you were.
 #
-# - **Gap, GAT.** Trained together with the energies, the gaps are predicted better in nearly all training runs. But we
+# - **Gap, GAT.** Trained together with the energies, the gaps are predicted better in most training runs. But we
 #   make four comparisons, two tasks with two trunks, so each interval has the level $1 - 0.05/4 = 98.75$ %
 #   (Bonferroni's correction, notebook 2), and this one just reaches zero: the gain is not shown. If we had asked only this question,
 #   and had said so beforehand, the 95 % interval would have shown it. More folds would decide.
-# - **Gap, MEGNet.** The mean gain is much larger, and only a few training runs were worse. But it was large on some
+# - **Gap, MEGNet.** The mean gain is much larger, and nearly all training runs were better. But it was large on some
 #   folds and small on others, so the interval is wide. That is "not shown", too. Do not read it as "no effect".
 # - **Energy.** Neither is shown, with either trunk: the effect, if there is one, is smaller than what five folds can
 #   show. That is an answer, too. About half of the training runs were worse. A single run could have been reported as
@@ -827,7 +827,7 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 #   the errors, and neither knows your needs.
 # - With a mask, every crystal contributes the labels that it has.
 # - Transfer is a difference with a sign and an interval. It needs twins and several runs. Here the gap gains from
-#   sharing in nearly all training runs, but with four comparisons and five folds that is not shown. For the energy
+#   sharing in most training runs, but with four comparisons and five folds that is not shown. For the energy
 #   single runs could have been read either way.
 #
 # | strengths | weaknesses |

@@ -852,7 +852,7 @@ pd.Series(holds, name="share inside the 80 % interval").round(2)
 #
 # | hybrid | try it when | costs |
 # |---|---|---|
-# | chemistry in the graph | the network has few examples to learn it from | one training, slightly larger |
+# | chemistry in the graph | the network has few examples to learn it from | one training run of a slightly larger network |
 # | one learner on both tables | the learner cannot get one view from the other | seconds |
 # | blend with an equal partner | errors correlate little, for example 0.5 | two models |
 # | mean of two seeds | you can afford a second training run | two models |

@@ -202,7 +202,7 @@ assert size.max() / quarter > 1000
 #
 # The chapter calls its network "MEGNet-style" where it defines it, which is a fair warning. Its tables and its text say
 # "MEGNet", and introduce that as a multi-task framework. MEGNet {cite:p}`chen2019megnet` updates three things in each
-# layer: bonds, atoms and the *state*, a vector that belongs to the whole crystal. A graph attention network
+# layer: bonds, atoms and the *state of the crystal*, a vector that belongs to no single atom. A graph attention network
 # {cite:p}`velickovic2018gat` updates only the atoms.
 
 # %%
@@ -251,10 +251,10 @@ assert abs(zeroed - np.mean(permuted)) > 2 * np.std(permuted)
 #
 # ## 10. A difference between two single runs
 #
-# In its text the chapter calls the error of its multi-task network, 0.0292 against about 0.0286 eV/atom, "slightly
-# worse". Its solution to the exercise on negative transfer goes further: the code compares one run with one run, and
-# reports negative transfer for 0.0295 against 0.0286. How much do two runs of *the same* method on the same fold differ,
-# when only the seed changes?
+# In a comment that shows the output of its code, the chapter calls the error of its multi-task network, 0.0292 against
+# about 0.0286 eV/atom, "slightly worse". Its solution to the exercise on negative transfer goes further: the code
+# compares one run with one run, and reports negative transfer for 0.0295 against 0.0286. How much do two runs of *the
+# same* method on the same fold differ, when only the seed changes?
 
 # %%
 from itertools import combinations

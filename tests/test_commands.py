@@ -44,7 +44,7 @@ def test_a_fault_of_the_library_is_not_hidden():
 
 
 def test_standard_error_that_cannot_be_written_ends_nothing(monkeypatch):
-    """A full disk, or a reader that is gone, does not end a training, and does not make a success of an error."""
+    """A full disk, or a reader that is gone, does not end a training run, and does not make a success of an error."""
     with Path("/dev/full").open("w", encoding="utf-8") as full, monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", full)
         say("it begins")

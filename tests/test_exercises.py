@@ -1093,7 +1093,7 @@ CASES: dict[str, Case] = {
         wrong={
             "no size": ((lambda s, m, n, k: s * k / 86400,), "as it is"),
             "upside down": ((lambda s, m, n, k: s * m / n * k / 86400,), "upside down"),
-            "one training": ((lambda s, m, n, k: s * n / m / 86400,), "How many"),
+            "one training run": ((lambda s, m, n, k: s * n / m / 86400,), "How many"),
             "constant": ((lambda s, m, n, k: 14,), "yours gives 14 days"),
             "rounded": ((lambda s, m, n, k: round(s * n / m * k / 86400, 2),), "right to 2 digits"),
         },

@@ -31,10 +31,10 @@ A task is a row of cells with these tags, in this order (``# %% tags=["answer"]`
 ``hint``
     Markdown, one or more, each ``<details><summary>Hint 1</summary> ... </details>``, which unfolds in JupyterLab too.
 ``after``
-    Markdown or code, any number: what follows from a right answer, such as a figure or a training with it. On the page
-    it is folded with the solution, which it would give away. In the learner's copy it runs after an unfinished stub,
-    too, so it asks first: ``if check_topic(answer): ...``. That is also how a long training waits until there is
-    something to train.
+    Markdown or code, any number: what follows from a right answer, such as a figure or a training run with it. On the
+    page it is folded with the solution, which it would give away. In the learner's copy it runs after an unfinished
+    stub, too, so it asks first: ``if check_topic(answer): ...``. That is also how a long training run waits until there
+    is something to train.
 ``solution``
     Markdown or code, any number: what to say and to show about the solution, in the fold and on the page only. Claims
     about what a solution shows are asserted here: a learner who makes another choice may rightly see something else.

@@ -26,11 +26,12 @@ class _GatedMean(torch.autograd.Function):
 
     .. math::
 
-        m_e' = m_e + a_j + b_i, \qquad
-        h_i = \frac{\sum_e p_e \sigma(m_e') \odot v_j}{\sum_e p_e \sigma(m_e') + 10^{-6}}
+        s_e = m_e + a_j + b_i, \qquad
+        h_i = \frac{\sum_e p_e \sigma(s_e) \odot v_j}{\sum_e p_e \sigma(s_e) + 10^{-6}}
 
-    Autograd would keep five tables with one row per edge for the gradient, and this is the largest table there is. Here
-    only m is kept. A CPU works on a few thousand rows at a time, so that they stay in its cache.
+    :math:`s_e` overwrites m. Autograd would keep five tables with one row per edge for the gradient, and this is the
+    largest table there is. Here only :math:`s_e` is kept. A CPU works on a few thousand rows at a time, so that they
+    stay in its cache.
     """
 
     @staticmethod
@@ -79,17 +80,19 @@ def _blocks(*tables: Tensor) -> Iterator[tuple[Tensor, ...]]:
 class EdgeGatedConv(nn.Module):
     r"""Edge-gated graph convolution (eqs. 4 to 6 of the paper, in the normalised form of the authors' code).
 
-    As in their code, the gate is made of :math:`m_e`; in the paper it is made of the new edge :math:`y_e'`.
+    As in their code, the gate is made of :math:`s_e`; in the paper it is made of the new edge :math:`y_e'`.
 
     For an edge e from node j to node i:
 
     .. math::
 
-        m_e = A x_j + B x_i + C y_e, \qquad
-        h_i = \frac{\sum_e \sigma(m_e) \odot D x_j}{\sum_e \sigma(m_e) + 10^{-6}}
+        s_e = A x_j + B x_i + C y_e, \qquad
+        h_i = \frac{\sum_e \sigma(s_e) \odot D x_j}{\sum_e \sigma(s_e) + 10^{-6}}
 
         x_i' = x_i + \mathrm{SiLU}(\mathrm{BN}(E x_i + h_i)), \qquad
-        y_e' = y_e + \mathrm{SiLU}(\mathrm{BN}(m_e))
+        y_e' = y_e + \mathrm{SiLU}(\mathrm{BN}(s_e))
+
+    In the code ``m`` is first :math:`C y_e`, and :math:`s_e` once `_GatedMean` returns it.
 
     Parameters
     ----------

@@ -106,7 +106,7 @@ _CLAIM = ("first", "second", "folds", "comparisons", "at_least")
 
 @checker
 def check_claim(claim: object, spread: float, n_folds: int, targets: pd.Series) -> str:
-    """Check a claim that is stated before the first training.
+    """Check a claim that is stated before the first training run.
 
     Parameters
     ----------
