@@ -266,3 +266,11 @@ def test_the_notebook_lists_what_the_checker_asks_for(name):
 def test_right_answers_are_not_always_in_one_place():
     letters = [part.right for _, part, _ in PARTS if isinstance(part, Choose)]
     assert min(letters.count(letter) for letter in "abc") > len(letters) / 5
+
+
+def test_the_scripts_of_a_page_stay_small():
+    """All that we wrote; others' scripts are in ``pages/_extra``."""
+    scripts = [*ROOT.glob("pages/_static/*.js"), *ROOT.glob("course_lib/**/*.js")]
+    lines = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in scripts}
+    assert lines
+    assert sum(lines.values()) < 300, lines

@@ -19,6 +19,7 @@ import pytest
 import torch
 from conftest import pages_of_the_book, public_functions
 from derive_exercises import COPIES, is_exercise, learners_copy, page, stub, without_markers
+from example_crystals import TARGET, bundled
 from pymatgen.core import Lattice, Structure
 from scipy import optimize, stats
 from torch_geometric.utils import softmax
@@ -1817,6 +1818,30 @@ def test_stored_page_shows_stub_then_solution(name):
     assert len(said) >= 4
     assert all(text.startswith("… Not done yet.") for text in said[::2]), said
     assert all(text.startswith("✓ Right.") for text in said[1::2]), said
+
+
+def test_your_own_question_can_be_asked_of_a_folder_of_cif_files(tmp_path, capsys):
+    """The code of exercise 9, with its solutions, on a few crystals."""
+    crystals = bundled(30)
+    for name, structure in crystals["structure"].items():
+        structure.to(filename=str(tmp_path / f"{name}.cif"))
+    crystals[TARGET].to_csv(tmp_path / "id_prop.csv", header=False)
+    changed = {
+        '"pbe_prototypes", "band_gap"': f'{str(tmp_path)!r}, "target"',
+        "0.08,": "detectable_effect(spread, N_FOLDS, 1),",
+        '"epochs": 15': '"epochs": 1',
+    }
+    known = {"__name__": "exercise"}
+    for cell in source("ex9_your_own_question").cells:
+        if cell.cell_type == "code" and "solution" not in cell.metadata.get("tags", []):
+            code = cell.source
+            for old, new in changed.items():
+                code = code.replace(old, new)
+            exec(code, known)
+    assert known["ready"]
+    assert f"{len(crystals)} crystals; target in unknown" in capsys.readouterr().out
+    assert list(known["errors"].groupby("role").size()) == [5, 5]
+    assert known["interval"][1] < known["interval"][0] < known["interval"][2]
 
 
 @pytest.mark.parametrize("name", EXERCISES)
