@@ -16,6 +16,7 @@ import torch
 from example_crystals import AWKWARD, SLAB, TARGET, bundled, bundled_graphs, examples, random_crystal
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joblib import Parallel
 from pymatgen.core import Lattice, Species, Structure
 from scipy.optimize import brentq
 from scipy.spatial import cKDTree
@@ -85,6 +86,16 @@ def test_edges_are_those_of_pymatgen():
         batch = graphs.batch([b])
         assert batch.species.tolist() == list(structure.atomic_numbers)
         assert_same_edges(batch, structure)
+
+
+def test_neighbours_of_a_tiny_weight_are_kept():
+    """Those at the very end of the step: a hundredth of a percent is not nothing."""
+    rng = np.random.default_rng(1)
+    places = np.argwhere(np.ones((4, 4, 4))) * 3.0 + rng.uniform(-0.6, 0.6, (64, 3))
+    structure = Structure(Lattice.cubic(12), ["Na"] * 64, places, coords_are_cartesian=True)
+    batch = CrystalGraphs.from_structures([structure]).batch([0])
+    assert 1e-6 < batch.bond_weight.min() < 1e-5
+    assert_same_edges(batch, structure)
 
 
 @pytest.mark.parametrize("neighbors", [1, 4, 30])
@@ -236,6 +247,8 @@ def test_views():
     assert graphs.subset(mask).rows.tolist() == [4, 8]
     assert graphs.batch(mask).num_graphs == 2
     assert len(graphs.subset([])) == 0
+    with pytest.raises(ValueError, match="the targets gap, gap name one of them twice"):
+        graphs.select_targets(["gap", "gap"])
     with pytest.raises(ValueError, match="mask has 3, crystals has 24"):
         graphs.subset([True, False, True])
 
@@ -256,6 +269,7 @@ def test_other_features_for_the_same_crystals():
         torch.testing.assert_close(found[name], expected[name], rtol=0, atol=0)
     np.testing.assert_array_equal(found.composition, features)
     assert graphs.features.shape == (24, 145)
+    assert view.checksum == graphs.subset([5, 2, 9, 2]).checksum != changed.checksum
     with pytest.raises(ValueError, match="features has 3, crystals has 4"):
         view.with_features(features[:3])
     with pytest.raises(ValueError, match=r"composition feature: row 1 \(id '.*'\) is nan"):
@@ -264,6 +278,7 @@ def test_other_features_for_the_same_crystals():
 
 def assert_equal_graphs(one: CrystalGraphs, other: CrystalGraphs):
     assert one.ids.tolist() == other.ids.tolist()
+    assert one.ids.dtype.kind == other.ids.dtype.kind == "U"
     assert one.target_names == other.target_names
     assert one.attrs == other.attrs
     for name in graph_files.ARRAYS:
@@ -275,6 +290,7 @@ def test_no_crystals_at_all(tmp_path):
     graphs = CrystalGraphs.from_structures([])
     assert len(graphs) == 0
     assert graphs.batch([]).num_graphs == 0
+    assert graphs.vector.shape == (0, 3)
     graphs.save(tmp_path / "none")
     assert_equal_graphs(CrystalGraphs.load(tmp_path / "none"), graphs)
 
@@ -285,6 +301,11 @@ def test_generator_chunks_and_processes_give_the_same(monkeypatch):
     monkeypatch.setattr(graphs_module, "_CHUNK", 3)
     assert_equal_graphs(CrystalGraphs.from_structures(s for s in structures), expected)
     assert_equal_graphs(CrystalGraphs.from_structures(iter(structures), n_jobs=2), expected)
+    asked = []
+    monkeypatch.setattr(graphs_module, "Parallel", lambda **how: asked.append(how.pop("n_jobs")) or Parallel(1, **how))
+    assert_equal_graphs(CrystalGraphs.from_structures(structures, n_jobs=7), expected)
+    assert asked == [7]
+    monkeypatch.setattr(graphs_module, "Parallel", Parallel)
     # An error in a worker, and one while the work is handed out, both arrive with their row.
     double = Structure(Lattice.cubic(3), ["Na", "Cl"], [[0, 0, 0], [0, 0, 1]])
     with pytest.raises(ValueError, match=r"row 33: sites 0 and 1 are 0.000 angstrom apart"):
@@ -356,6 +377,11 @@ def test_few_structures_are_in_memory_at_a_time(tmp_path, monkeypatch):
 def test_no_crystals_built_into_a_folder(tmp_path):
     graphs = CrystalGraphs.from_structures([], composition=magpie, folder=tmp_path / "none")
     assert_equal_graphs(graphs, CrystalGraphs.from_structures([]))
+
+
+def test_features_of_any_precision_are_stored_in_single(tmp_path):
+    graphs = CrystalGraphs.from_structures(TWO, composition=lambda some: np.ones((len(some), 2)), folder=tmp_path / "a")
+    assert graphs.features.dtype == np.load(tmp_path / "a" / "composition.npy").dtype == np.float32
 
 
 def test_an_error_while_building_leaves_the_old_graphs(tmp_path, monkeypatch):
@@ -500,6 +526,7 @@ BAD_STRUCTURES = {
         "site 0 and its own image are 0.400 angstrom apart",
     ),
     "tiny cell": (crystal(["Na"], lattice=Lattice.cubic(0.05)), "a volume of 0.0001. cubic.*lattice vectors are wrong"),
+    "small cell": (crystal(["Na"], lattice=Lattice.cubic(0.48)), "a volume of 0.11 cubic.*lattice vectors are wrong"),
     "flat cell": (crystal(["Na"], lattice=Lattice([[3, 0, 0], [0, 3, 0], [3, 3, 0]])), "a volume of 0 cubic"),
     "NaN coordinate": (crystal(["Na"], [[0, np.nan, 0]]), "NaN or infinity among its coordinates"),
     "infinite cell": (crystal(["Na"], lattice=Lattice.cubic(np.inf)), "NaN or infinity"),
@@ -628,6 +655,14 @@ def test_limits_are_the_most_that_is_allowed(monkeypatch):
     monkeypatch.setattr(graphs_module, "MOST_ATOMS", 1)
     with pytest.raises(ValueError, match="2 atoms; crystals have at most 1 here"):
         nearest_neighbors(positions, cell)
+    monkeypatch.setattr(graphs_module, "MOST_ATOMS", 2)
+    n_pairs = len(Structure(cell, ["Na"] * 2, positions, coords_are_cartesian=True).get_neighbor_list(6.1)[0])
+    monkeypatch.setattr(graphs_module, "_first_radius", lambda *of: np.array([6.1]))
+    monkeypatch.setattr(graphs_module, "_MOST_PAIRS", n_pairs)
+    assert len(nearest_neighbors(positions, cell).target)
+    monkeypatch.setattr(graphs_module, "_MOST_PAIRS", n_pairs - 1)
+    with pytest.raises(ValueError, match=rf"{n_pairs} pairs of atoms are nearer than 6\.1 angstrom"):
+        nearest_neighbors(positions, cell)
     monkeypatch.setattr(graphs_module, "_MOST_IMAGES", 125)
     graphs_module._check_images(cell, 6.0, "crystal")
     monkeypatch.setattr(graphs_module, "_MOST_IMAGES", 124)
@@ -711,6 +746,10 @@ def test_a_series_of_structures_beside_a_table_in_another_order():
     frame = bundled(6)
     with pytest.raises(ValueError, match=r"row 0: crystal .* in targets"):
         CrystalGraphs.from_structures(frame["structure"], targets=frame[TARGET].iloc[::-1])
+
+
+def test_ids_are_text():
+    assert CrystalGraphs.from_structures(TWO, ids=[7, 8]).names.tolist() == ["7", "8"]
 
 
 def test_an_index_that_holds_no_ids_is_ignored():

@@ -36,6 +36,11 @@ def test_large_numbers_double_and_what_is_free_stays():
     assert found == {source.replace(*change) for change in changes}
 
 
+def test_arrays_without_elements_are_not_filled_differently():
+    found = {mutant.source.decode() for mutant in mutants("small", b"a = np.zeros((n, 0)), np.zeros(n)")}
+    assert found == {"a = np.zeros((n, 1)), np.zeros(n)".replace("1", "(1)"), "a = np.zeros((n, 0)), (np.ones)(n)"}
+
+
 def test_a_mutant_is_imported_instead_of_its_module():
     finder = Mutated(mutants("made_up", b"answer = 41")[0])
     spec = finder.find_spec("course_lib.made_up")

@@ -102,7 +102,8 @@ def mutants(module: str, source: bytes) -> list[Mutant]:
 def _changes(parent: ast.AST) -> Iterator[tuple[ast.AST, ast.AST]]:
     for field, value in ast.iter_fields(parent):
         for child in value if isinstance(value, list) else [value]:
-            if isinstance(child, ast.AST) and field not in _SKIPPED and not _stays(child):
+            stays = field in _SKIPPED or _stays(child) or (field == "func" and _makes_an_empty_array(parent))
+            if isinstance(child, ast.AST) and not stays:
                 yield from ((child, new) for new in _replacements(child, field))
                 if not isinstance(child, ast.JoinedStr | ast.Raise):
                     yield from _changes(child)
@@ -148,6 +149,14 @@ def _stays(node: ast.AST) -> bool:
         case ast.keyword(arg=name) | ast.Assign(targets=[ast.Name(id=name)]) | ast.FunctionDef(name=name):
             return name == "strict" or name in FREE
     return False
+
+
+def _makes_an_empty_array(call: ast.Call) -> bool:
+    """Say whether zeros and ones would do, because the shape has a 0."""
+    shape = call.args[0] if call.args else None
+    lengths = shape.elts if isinstance(shape, ast.Tuple) else [shape]
+    named = isinstance(call.func, ast.Attribute) and call.func.attr in ("zeros", "ones")
+    return named and any(isinstance(length, ast.Constant) and length.value == 0 for length in lengths)
 
 
 class Mutated(MetaPathFinder, SourceFileLoader):
