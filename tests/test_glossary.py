@@ -1,6 +1,8 @@
 """The glossary: in order, each term in use where it says; the first use on a page links to it."""
 
 import re
+from collections.abc import Iterator
+from pathlib import Path
 
 import jupytext
 import pytest
@@ -23,8 +25,44 @@ def places(text: str) -> list[str]:
 
 def prose(name: str) -> str:
     """Return the Markdown of the notebook or exercise whose file begins so."""
-    (path,) = ROOT.glob(f"notebooks/{name}_*.py")
+    (path,) = ROOT.glob(f"notebooks/{name}*.py")
     return " ".join(" ".join(cell.source for cell in jupytext.read(path).cells if cell.cell_type == "markdown").split())
+
+
+# Italics and bold type also stress words. What has one of these words, or is listed below, is not a term.
+FUNCTION_WORDS = (
+    r"\b(all|and|another|are|below|best|both|can|every|everything|first|has|have|here|in|is|it|more|no|not|of|once|one|our|"
+    r"per|same|the|these|this|to|was|we|within|without|worst|your)\b"
+)
+STRESSED = (
+    "absolute|angles|atom embedding|bits|builds|cell|contributes|core|data-parallel|days|difference|early|easy|"
+    "edge-gated|element|energy|errors|eV|eV/atom|expect|falls|fixed|formula|formulas|gain|hard|intermediate|lowers|"
+    "memorise|negative|network|new formulas|predict|predictions|random|rocksalt|shown|shuffles|single|"
+    "size|slope|smallest|source|spread, scaled|square|test|three seeds|total|training|uncertainty|weight|"
+    "weighted mean"
+)
+
+
+def possible_terms(text: str) -> Iterator[str]:
+    """Yield what Markdown sets in italics or bold type, begins with a small letter and is not only stressed."""
+    text = re.sub(r"```.*?```|`[^`]*`|\$[^$]*\$", " ", text, flags=re.DOTALL)
+    for _, found in re.findall(r"(?<![*\w\\])(\*\*?)([a-z][^*]*?)\1(?![*\w])", text):
+        written = " ".join(found.split())
+        if not re.search(FUNCTION_WORDS, written) and not re.fullmatch(STRESSED, written):
+            yield written
+
+
+def test_possible_terms_are_found():
+    text = "A *line\ngraph* and **GATs**, `a*b*`, $x*y*z$; *not* so, *a mean of all*: **bonds** are\n\n* item * item*"
+    assert list(possible_terms(text)) == ["line graph", "bonds"]
+
+
+@pytest.mark.parametrize("path", [*ROOT.glob("notebooks/*.py"), *ROOT.glob("pages/*.md")], ids=lambda path: path.stem)
+def test_terms_that_a_page_introduces_are_in_the_glossary(path: Path):
+    known = pattern([term for term, _ in ENTRIES])
+    text = path.read_text(encoding="utf-8") if path.suffix == ".md" else prose(path.stem)
+    missing = [term for term in possible_terms(text) if not known.fullmatch(term)]
+    assert not missing, f"add to pages/glossary.md, or to STRESSED in tests/test_glossary.py: {missing}"
 
 
 def test_terms_are_in_order():
