@@ -137,11 +137,13 @@ assert errors.loc[FOREST, ("random", "training set")] > floor
 # %%
 from course_lib.composition import magpie
 from course_lib.makers import make_learner
+from course_lib.methods import METHODS
 
+assert METHODS[FOREST].settings["min_samples_leaf"] == 3, "as told above"
 once = crystals.loc[seen].drop_duplicates("formula")
 features, remembered = magpie(once["structure"]), {}
 for name, settings in {
-    "one crystal per formula": {"min_samples_leaf": 3},
+    "one crystal per formula": {},
     "and leaves of one crystal": {"min_samples_leaf": 1},
     "and all crystals in each tree": {"min_samples_leaf": 1, "bootstrap": False},
 }.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -180,3 +181,18 @@ def test_jupyter_book_knows_every_setting():
     from jupyter_book.config import validate_yaml
 
     validate_yaml(yaml.safe_load(read("pages/_config.yml")), raise_on_errors=True)
+
+
+def test_readme_states_the_recorded_speeds():
+    lines = (ROOT / "data" / "results" / "speed.jsonl").read_text(encoding="utf-8").splitlines()
+    kinds = ("bundled", "bundled, atoms displaced")
+    recorded = {
+        (row["network"], row["crystals"]): f"{row['times the cost']:.1f}"
+        for row in map(json.loads, lines)
+        if row["compared with"].startswith("PyG")
+    }
+    section = re.search(r"^## How fast it trains$(.+?)^## ", read("README.md"), re.MULTILINE | re.DOTALL)[1]
+    rows = re.findall(r"^\| (\w.+?) \| ([\d.]+) \| ([\d.]+) \|$", section, re.MULTILINE)
+    assert [name.split(",")[0] for name, *_ in rows] == ["CGCNN", "GAT", "MEGNet", "ALIGNN"]
+    for name, *times in rows:
+        assert times == [recorded[name, kind] for kind in kinds]
