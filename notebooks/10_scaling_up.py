@@ -164,8 +164,8 @@ scores.round(3)
 # %% [markdown]
 # The table has five folds, each with the package's own scores: the mean absolute error, the root of the mean squared
 # error, the mean absolute error as a share of the true value (huge where that is near zero), and the largest error.
-# `is_valid` is the package's verdict: no fold is missing, each has a prediction for each of its test crystals, and
-# the file has not been changed since.
+# `is_valid` is the package's verdict: no fold is missing, and each has a prediction for each of its test crystals.
+# `from_file` refuses a file that was changed after it was written.
 #
 # The rules cannot check how you chose your settings. If you try ten networks on the test folds and submit the best, the
 # leaderboard will accept it, and it is wrong. `benchmark` sets aside one eighth of each training part to choose the
@@ -408,7 +408,7 @@ answer.drop(columns="target")
 # $$
 #
 # The denominator must be measured, for your network, your crystals and your machine. We recorded it for CGCNN, and for
-# ALIGNN with 4 + 4 layers of 256 features, on generated crystals of 30 atoms.
+# ALIGNN at its published size (4 ALIGNN layers, 4 GCN layers and 256 features), on generated crystals of 30 atoms.
 
 # %%
 speed = pd.read_json(DATA / "results" / "device.jsonl", lines=True)
@@ -528,8 +528,8 @@ low = recorded_speed[
 #
 # ## Submit a result
 #
-# 1. `course-lib benchmark --task matbench_mp_gap --method alignn --config gap.yaml --folder runs/gap`, all five folds.
-#    Folds can run at the same time, in one folder: `--folds 0`, `--folds 1` and so on.
+# 1. Run `course-lib benchmark --task matbench_mp_gap --method alignn --config gap.yaml --folder runs/gap`, with sizes and
+#    settings in `gap.yaml`. Folds can run at the same time, in one folder: `--folds 0`, `--folds 1` and so on.
 # 2. Write `info.json`: authors, description of the algorithm, references.
 # 3. Put it into a folder with `results.json.gz` and your code (a notebook or script), and open a pull request at the
 #    [repository of Matbench](https://github.com/materialsproject/matbench), which explains each step.
