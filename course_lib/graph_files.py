@@ -193,7 +193,7 @@ def _read(folder: Path) -> tuple[dict, dict[str, np.ndarray]]:
             file = path.open("rb")
         with file, named(path, _ADVICE):
             arrays[name] = _read_array(file, _KINDS[name], sha256)
-            _check_length(arrays[name], _KINDS[name].per, len(about["ids"]), arrays)
+            _check_shape(name, arrays, about)
             _check_values(name, arrays)
     return about, arrays
 
@@ -207,6 +207,11 @@ def _read_meta(meta: Path) -> dict:
         content = without_checksum(content)
         if tuple(content["sha256"]) != ARRAYS or not _NEW.fullmatch(content["files_in"]):
             raise ValueError("it does not name the arrays of graphs")
+        for name in ("ids", "target_names"):
+            if not (isinstance(content[name], list) and all(isinstance(one, str) for one in content[name])):
+                raise ValueError(f"its {name} are not a list of text")
+        if not isinstance(content["attrs"], dict):
+            raise ValueError("its attrs are not an object")
     return content
 
 
@@ -222,12 +227,15 @@ def _read_array(file: BinaryIO, kind: _Kind, sha256: str) -> np.ndarray:
     return np.memmap(file, dtype, "r", file.tell(), shape)
 
 
-def _check_length(array: np.ndarray, per: str, n_crystals: int, arrays: dict[str, np.ndarray]) -> None:
-    """Raise ``ValueError`` when an array does not have one row per crystal, atom, bond or edge."""
+def _check_shape(name: str, arrays: dict[str, np.ndarray], about: dict) -> None:
+    """Raise ``ValueError`` when an array has not one row per crystal, atom, bond or edge, or not the right columns."""
+    array, per, n_crystals = arrays[name], _KINDS[name].per, len(about["ids"])
     whole = {"crystal": n_crystals, "offset": n_crystals + 1}
     length = whole[per] if per in whole else int(arrays[f"{per}_offset"][-1])
-    if len(array) != length:
-        raise ValueError(f"its length is {len(array)} instead of {length}")
+    columns = {"vector": (3,), "composition": array.shape[1:2] or (0,), "y": (len(about["target_names"]),)}
+    shape = (length, *columns.get(name, ()))
+    if array.shape != shape:
+        raise ValueError(f"its shape is {array.shape} instead of {shape}")
 
 
 def _check_values(name: str, arrays: dict[str, np.ndarray]) -> None:

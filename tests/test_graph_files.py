@@ -66,7 +66,7 @@ def test_every_flipped_bit_is_noticed_or_changes_nothing(folder):
         ("species", 3, 101, "row 3 holds 101"),
         ("atom_offset", 0, 1, "does not rise from 0"),
         ("edge_offset", 4, -1, "does not rise from 0"),
-        ("bond_offset", -1, 10**6, "length is .* instead of 1000000"),
+        ("bond_offset", -1, 10**6, r"shape is .* instead of \(1000000,\)"),
         ("source", 2, 90, "row 2 holds 90"),
         ("target", 2, -1, "row 2 holds -1"),
         ("count", 5, 0, "row 5 holds 0"),
@@ -118,6 +118,38 @@ def test_other_types_and_orders_are_refused(folder):
         seal(folder.with_name(name))
         with pytest.raises(ValueError, match=rf"{name}.npy: it holds .* instead of"):
             CrystalGraphs.load(folder.with_name(name))
+
+
+@pytest.mark.parametrize("name", graph_files.ARRAYS)
+@pytest.mark.parametrize(
+    "change", [lambda array: array[..., None], lambda array: array[..., 0], lambda array: array[1:]]
+)
+def test_other_shapes_are_refused(folder, name, change):
+    array = np.load(folder / f"{name}.npy")
+    np.save(folder / f"{name}.npy", change(array))
+    seal(folder)
+    with pytest.raises(ValueError, match=r"\.npy: (its shape is|it does not rise|TypeError: len\(\))"):
+        CrystalGraphs.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("ids", "a" * 24, "its ids are not a list of text"),
+        ("ids", dict.fromkeys(map(str, range(24))), "its ids are not a list of text"),
+        ("ids", [None] * 24, "its ids are not a list of text"),
+        ("target_names", None, "its target_names are not a list of text"),
+        ("target_names", [["a"], ["b"]], "its target_names are not a list of text"),
+        ("target_names", ["a", "b", "c"], r"y\.npy: its shape is \(24, 1\) instead of \(24, 3\)"),
+        ("attrs", ["units"], "its attrs are not an object"),
+    ],
+)
+def test_names_of_another_form_are_refused(folder, name, value, message):
+    meta = folder / "meta.json"
+    about = files.without_checksum(json.loads(meta.read_text())) | {name: value}
+    meta.write_text(json.dumps(files.with_checksum(about)))
+    with pytest.raises(ValueError, match=rf"{message}\. Save the graphs again"):
+        CrystalGraphs.load(folder)
 
 
 def test_arrays_in_columns_are_saved_row_by_row(folder, tmp_path):
