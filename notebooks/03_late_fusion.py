@@ -420,9 +420,9 @@ difference.round(4)
 # | two opinions: where they differ a lot, take care | two models to keep and to run |
 # | only one number to tune, with an exact solution | one weight for all crystals, though some need structure more than others |
 #
-# **When this stops being true.** With fewer crystals the two parents come closer (the learning curves of notebook 2),
-# and we expect the forest to get more weight. With more crystals, or for a property that depends on the composition
-# alone, measure again.
+# **When this stops being true.** With few crystals the forest is ahead of CGCNN (the learning curves of notebook 2). Does
+# a blend then give it more weight? We have not measured that. With more crystals, or for a property that depends on the
+# composition alone, measure again.
 #
 # ## Check yourself
 #

@@ -264,8 +264,8 @@ from course_lib.teaching.figures.angles import plot_alignn_layer
 plot_alignn_layer()
 
 # %% [markdown]
-# Both convolutions are of the same kind, *edge-gated*. In the formulas a prime marks what leaves one convolution. For
-# an edge $e$ from $j$ to $i$:
+# Both are *edge-gated convolutions*. In the formulas a prime marks what leaves one convolution. For an edge $e$ from
+# $j$ to $i$:
 #
 # $$ s_e = A x_j + B x_i + C y_e, \qquad
 # h_i = \frac{\sum_e \sigma(s_e) \odot D x_j}{\sum_e \sigma(s_e) + \varepsilon} $$
@@ -324,8 +324,8 @@ with torch.no_grad():
 print("atoms, edges and angles agree")
 
 # %% [markdown]
-# The folded output below is the library's source. It calls $s_e$ `m`, adds it up in `_GatedMean`, and computes
-# equivalent rows once.
+# The folded output below is the library's source. There `m` is first $C y_e$; `_GatedMean` adds the other two parts,
+# and what it returns as `m` is $s_e$. Equivalent rows are computed once.
 
 # %% tags=["hide-output"]
 import inspect
@@ -548,7 +548,7 @@ measured("copper", f"{answer}: squared error {error:.2f} at the end")
 # ## What does an angle cost?
 #
 # Now we train the three networks on energies, with a part of the crystals and for a few epochs, in one run on one
-# machine. We measure CPU time, so that other programs hardly matter. (The first training in a session also loads
+# machine. We measure CPU time, so that other programs hardly matter. (The first training run in a session also loads
 # libraries, so it is not counted.)
 
 # %%
@@ -720,7 +720,7 @@ measured("angles", f"{1 - share:.0%} of the lead is left")
 # beats in error *and* time. The rest make up the *Pareto front*; the dashed line joins them. A bar is the standard
 # deviation over the runs.
 
-# %% mystnb={"image": {"alt": "Mean absolute error on new formulas against CPU time of one training, on a logarithmic time axis: random forest, CGCNN, ALIGNN simplified, early fusion and ALIGNN (small). The forest is far to the left with the largest error, ALIGNN far to the right with the smallest; a dashed line joins the methods that no other beats in both."}}
+# %% mystnb={"image": {"alt": "Mean absolute error on new formulas against CPU time of one training run, on a logarithmic time axis: random forest, CGCNN, ALIGNN simplified, early fusion and ALIGNN (small). The forest is far to the left with the largest error, ALIGNN far to the right with the smallest; a dashed line joins the methods that no other beats in both."}}
 from course_lib.teaching.figures.comparison import plot_error_against_time
 
 new_formulas = runs[runs["split"] == "formula"]

@@ -277,7 +277,7 @@ assert of_step["build from a stream"].max() < 500 < of_step["build in memory"].m
 # ## Two processes that work as one
 #
 # With several GPUs, each gets its part of every batch. Each computes the gradient of its part; the gradients are
-# averaged; all take the same step {cite:p}`li2020ddp`. This is *data-parallel* training, DDP in PyTorch. For a step
+# averaged; all take the same step {cite:p}`li2020ddp`. This is *data-parallel training*, DDP in PyTorch. For a step
 # to be the same as on one device with the whole batch, three things must hold:
 #
 # - the batch size counts all devices together. Eight devices with 64 crystals each make a batch of 512: a different
@@ -305,8 +305,8 @@ assert off > 0.3
 
 # %% [markdown]
 # `course_lib` takes the sums for the mean and the spread over all processes. Let us see whether two processes then do
-# the same as one. We run the same training once in this process and once in two. The commands are those of a
-# terminal, after the word `course-lib`.
+# the same as one. We do the same training run once in this process and once in two. The commands are those of
+# a terminal, after the word `course-lib`.
 #
 # > **Predict.** To how many digits will the two validation errors agree?
 # >
@@ -358,8 +358,8 @@ measured("digits", f"{alone['mae'][0]:.6f} and {together['mae'][0]:.6f} eV/atom"
 # ## Killed at night
 #
 # A cluster ends your job when its time is up. So the run writes a checkpoint after each epoch, first under a temporary
-# name and then, in one step, under its own: a half-written checkpoint never occurs. We start the same training again
-# and kill it, with the signal that no program can catch, as soon as a checkpoint exists.
+# name and then, in one step, under its own: a half-written checkpoint never occurs. We start the same training run
+# again and kill it, with the signal that no program can catch, as soon as a checkpoint exists.
 
 # %%
 import time

@@ -35,8 +35,8 @@ FUNCTION_WORDS = (
     r"per|same|the|these|this|to|was|we|within|without|worst|your)\b"
 )
 STRESSED = (
-    "absolute|angles|atom embedding|bits|builds|cell|contributes|core|data-parallel|days|difference|early|easy|"
-    "edge-gated|element|energy|errors|eV|eV/atom|expect|falls|fixed|formula|formulas|gain|hard|intermediate|lowers|"
+    "absolute|angles|atom embedding|bits|builds|cell|contributes|core|days|difference|early|easy|element|"
+    "energy|errors|eV|eV/atom|expect|falls|fixed|formula|formulas|gain|hard|intermediate|lowers|"
     "memorise|negative|network|new formulas|predict|predictions|random|rocksalt|shown|shuffles|single|"
     "size|slope|smallest|source|spread, scaled|square|test|three seeds|total|training|uncertainty|weight|"
     "weighted mean"

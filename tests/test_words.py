@@ -43,7 +43,7 @@ INSTEAD = {
     r"\b(?:it is told|is said to|are said to)\b": "we say; the docs state",
     r"\bneighbouring columns\b": "adjacent columns",
     r"\b(?:method|one|model) of the (?:smallest|largest) error\b": "the method with the smallest error",
-    r"\btrainings\b|\b(?:a|any|another|each|every|long|next|one|second|single) training(?=[.;:?)]| (?:again"
+    r"\btrainings\b|\b(?:a|any|another|each|every|first|long|next|one|same|second|single) training(?=[.,;:?)]| (?:again"
     r"|alone|at|for|in|is|may|of|once|on|taken|that|to|waits|was|which|with)\b|$)": "training run",
     r"\bshall\b": "must, will",
     r"\bso-and-so\b": "a number",
