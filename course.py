@@ -40,8 +40,13 @@ try:
     import ensurepip, venv
 except ImportError:  # Debian and Ubuntu have them in a package of their own
     ensurepip = None
+from importlib.metadata import PackageNotFoundError, version
+try:
+    torch = version("torch")
+except PackageNotFoundError:
+    torch = "none"
 print(json.dumps({"version": sys.version_info[:2], "path": sys.executable, "machine": platform.machine(),
-                  "venv": ensurepip is not None}))
+                  "venv": ensurepip is not None, "torch": torch}))
 """
 
 
@@ -142,6 +147,8 @@ def environment(options):
         stop(".venv has Python {}, not {}. {}".format(spoken(ours["version"]), spoken(asked["version"]), RESTART))
     if not (ours and STAMP.exists() and STAMP.read_text(encoding="utf-8") == digest()):
         set_up(ours or asked or chosen_python(None), options.torch)
+    elif options.torch and not ours["torch"].endswith("+" + options.torch):
+        stop(".venv has PyTorch {}, not the build {}. {}".format(ours["torch"], options.torch, RESTART))
     return str(VENV_PYTHON)
 
 

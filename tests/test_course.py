@@ -112,6 +112,17 @@ def test_environment_of_somebody_else_is_left_alone(commands):
     assert commands == []
 
 
+def test_another_build_of_torch_is_not_passed_over(commands, capsys):
+    course.environment(options(torch="cpu"))
+    assert ".venv has PyTorch none, not the build cpu. Run" in stopped(capsys, options(torch="cpu"))
+    about = editable().parent / "torch-2.13.0+cpu.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.13.0+cpu\n", encoding="utf-8")
+    course.environment(options(torch="cpu"))
+    course.environment(options())
+    assert ".venv has PyTorch 2.13.0+cpu, not the build cu126. Run" in stopped(capsys, options(torch="cu126"))
+
+
 # --- what is wrong is said first -----------------------------------------------------------------------
 
 

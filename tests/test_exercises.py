@@ -1287,6 +1287,7 @@ CASES: dict[str, Case] = {
         right=((CLAIM,), claiming(first="early_fusion", second="cgcnn", comparisons=np.int64(2), at_least=0.3)),
         wrong={
             "no method": (claiming(first="gut feeling"), "is not a method"),
+            "pretrained": (claiming(first="embedding"), "task 4 cannot train it"),
             "itself": (claiming(second="cgcnn"), "A claim compares two"),
             "random folds": (claiming(folds="random"), "*new* formulas"),
             "half a comparison": (claiming(comparisons=1.5), "Count the comparisons"),

@@ -166,9 +166,12 @@ _FOLDS = Match(
 def _check_methods(*names: object) -> None:
     from course_lib.methods import trained
 
+    possible = [name for name, method in trained().items() if not method.reads_pretrained]
     for name in names:
         if not isinstance(name, str) or name not in trained():
-            raise Hint(f"{short(name)} is not a method. There are: {', '.join(trained())}.")
+            raise Hint(f"{short(name)} is not a method. There are: {', '.join(possible)}.")
+        if name not in possible:
+            raise Hint(f"{name!r} reads what a pretrained network makes of the crystals; task 4 cannot train it.")
     if names[0] == names[1]:
         raise Hint(f"Both methods are {names[0]!r}. A claim compares two.")
 
