@@ -39,6 +39,7 @@ from course_lib.teaching.checkers import choosing
 from course_lib.teaching.checkers.feedback import Feedback
 from course_lib.teaching.checkers.line_graphs import EDGES, WATER, along_chain, selenium, straightened
 from course_lib.teaching.checkers.reading_alpha import two_models
+from course_lib.teaching.checkers.task_weights import losses_on_page
 from course_lib.teaching.figures.block_importance import plot_block_orders, plot_block_values
 from course_lib.teaching.figures.choosing import plot_error_ratios
 from course_lib.teaching.figures.invariance import plot_prediction_changes
@@ -1683,11 +1684,12 @@ def test_what_is_worked_out_on_paper_is_what_the_functions_give():
         "check_inverse_scale": inverse_scale(spreads),
         "check_shapley": [*order, shapley_by(of_composition, of_structure)(error)[0]],
         "check_pairs": [len(EDGES), len(PATHS)],
-        "check_three_losses": [three_losses()["gap in meV"][1]],
     }
     for name, values in right.items():
         on_paper = [part for part in CHECKERS[name].on_page if part not in getattr(CHECKERS[name], "parts", ())]
         assert [part.right for part in on_paper] == pytest.approx(list(values))
+    ratios = [gap / energy for energy, gap in three_losses().values()]
+    assert [part.right for part in losses_on_page(*SPREAD)] == pytest.approx(ratios)
 
 
 def test_selenium_has_the_published_bonds_and_angles():
