@@ -476,7 +476,7 @@ of_kind
 
 # %% [markdown]
 # And where does the library's own time go on displaced crystals? Here it is in percent of a step. The last column is
-# no share: it compares the library's matrix products with the product of two large matrices, which a processor does
+# not a share: it compares the library's matrix products with the product of two large matrices, which a processor does
 # about as fast as it can.
 
 # %%
