@@ -748,6 +748,12 @@ def test_a_series_of_structures_beside_a_table_in_another_order():
         CrystalGraphs.from_structures(frame["structure"], targets=frame[TARGET].iloc[::-1])
 
 
+def test_targets_of_several_kinds_become_numbers():
+    targets = pd.DataFrame({"gap": [1.5, np.nan], "metal": [False, True]})
+    graphs = CrystalGraphs.from_structures(TWO, targets=targets, allow_missing=True)
+    np.testing.assert_array_equal(graphs.targets, [[1.5, 0], [np.nan, 1]])
+
+
 def test_ids_are_text():
     assert CrystalGraphs.from_structures(TWO, ids=[7, 8]).names.tolist() == ["7", "8"]
 

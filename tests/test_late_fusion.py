@@ -400,7 +400,14 @@ def test_impossible_errors():
     for correlation, message in ((1.2, "at most 1"), (-1.2, "at least -1"), (np.nan, "finite")):
         with pytest.raises(ValueError, match=f"correlation is {correlation}; it must be {message}"):
             alpha_from_errors(0.1, 0.2, correlation)
-    for errors in ((-0.1, 0.2, 0.0), (0.1, np.inf, 0.0), (0.1, 0.2, 5), ("1", 0.2, 0.0), (0.1, True, 0.0)):
+    for errors in (
+        (-0.1, 0.2, 0.0),
+        (0.1, -0.2, 0.0),
+        (0.1, np.inf, 0.0),
+        (0.1, 0.2, 5),
+        ("1", 0.2, 0.0),
+        (0.1, True, 0.0),
+    ):
         for function in (alpha_from_errors, lambda *errors: blended_error_variance(0.5, *errors)):
             with pytest.raises(ValueError, match=r"(std_a|std_b|correlation) is"):
                 function(*errors)

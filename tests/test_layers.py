@@ -199,6 +199,7 @@ def test_gaussian_basis_is_its_formula():
     assert found.shape == (7001, 41)
     np.testing.assert_allclose(found, expected, atol=2e-5)
     np.testing.assert_allclose(basis.centers, centers, atol=1e-6)
+    assert basis.state_dict() == {}, "checkpoints hold what is learned"
 
 
 def test_gaussian_basis_other_sizes():

@@ -246,6 +246,10 @@ def test_scales_and_weights_are_saved(loss):
         torch.testing.assert_close(other.relative_weights, weights.relative_weights)
 
 
+def test_learned_spreads_are_read_without_a_gradient():
+    assert not UncertaintyWeights(SCALE, "mae").spread.requires_grad
+
+
 def test_the_scale_is_a_copy():
     scale = SCALE.clone()
     weights = InverseScaleWeights(scale, "mae")
