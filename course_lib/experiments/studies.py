@@ -184,8 +184,9 @@ def learning_curves(crystals: pd.DataFrame) -> list[Run]:
 def few_crystals(crystals: pd.DataFrame) -> list[Run]:
     """Forest and CGCNN, which late fusion blends, with so few training crystals that neither is far ahead."""
     predicted = [*product(range(N_FOLDS), ["test"]), (0, "train")]
+    whole = {split: folds_of(crystals, split)[0] for split in SPLITS}
     return [
-        _shorter(Run(ENERGY, name, split, fold, part=part, n_train=_FEW), folds_of(crystals, split)[0])
+        _shorter(Run(ENERGY, name, split, fold, part=part, n_train=_FEW), whole[split])
         for split, (fold, part), name in product(SPLITS, predicted, METHODS["late_fusion"].blends)
     ]
 
