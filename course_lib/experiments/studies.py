@@ -82,7 +82,20 @@ GRIDS: dict[str, dict[str, tuple]] = {
 
 GRIDS["fusion"] = GRIDS["network"] | {"dropout": (0.0, 0.1, 0.2, 0.4, 0.6)}
 
-ADDED: dict[str, tuple[dict, ...]] = {}
+ADDED: dict[str, tuple[dict, ...]] = {
+    "network": (
+        {"epochs": 25, "learning_rate": 2e-2, "weight_decay": 1e-3},
+        {"epochs": 25, "learning_rate": 2e-3, "weight_decay": 1e-2},
+        {"epochs": 200, "learning_rate": 2e-2, "weight_decay": 1.0},
+        {"epochs": 100, "learning_rate": 5e-4, "weight_decay": 1.0},
+        {"epochs": 100, "learning_rate": 2e-4, "weight_decay": 1e-1},
+    ),
+    "fusion": (
+        {"epochs": 25, "learning_rate": 5e-3, "weight_decay": 1e-2, "dropout": 0.0},
+        {"epochs": 25, "learning_rate": 5e-3, "weight_decay": 0.0, "dropout": 0.0},
+        {"epochs": 100, "learning_rate": 2e-2, "weight_decay": 1.0, "dropout": 0.0},
+    ),
+}
 """By grid: settings that every method of it tries besides those drawn, because the best of one lay at an end."""
 
 _NATURAL_ENDS = {
