@@ -26,6 +26,7 @@ from course_lib.experiments.analysis import (
     detectable_difference,
     detectable_differences,
     errors_by_crystal,
+    left_out_errors,
     negative_transfer,
     paired_differences,
     pareto_front,
@@ -346,6 +347,32 @@ def test_errors_by_crystal_are_means_over_seeds():
     assert errors.loc["crystal-9", "cgcnn"] == pytest.approx(mean - y["crystal-9"])
     more = pd.concat([y, pd.Series({"not predicted": 0.0})])
     pd.testing.assert_frame_equal(errors_by_crystal(results, more, "random"), errors)
+
+
+def test_errors_on_what_is_left_out_by_hand():
+    crystals = pd.DataFrame({"energy": [0.0, 1.0, 2.0], "prototype": ["b", "a", "b"]}, index=["B2", "A1", "B1"])
+    run = {"method": "m", "target": "energy", "seed": 0}
+    of_folds = pd.DataFrame(
+        [
+            run | {"split": "formula", "fold": 0, "ids": ["B2", "A1"], "predictions": [0.5, 0.0]},
+            run | {"split": "formula", "fold": 1, "ids": ["B1"], "predictions": [4.0]},
+            run | {"split": "formula", "fold": 1, "ids": ["B1"], "predictions": [1.0], "seed": 1},
+            run | {"split": "random", "fold": 0, "ids": ["B2", "A1"], "predictions": [99.0, 99.0]},
+        ]
+    )
+    left_out = pd.DataFrame(
+        [
+            run | {"split": "prototype", "fold": 0, "ids": ["A1"], "mae": 3.0},
+            run | {"split": "prototype", "fold": 1, "ids": ["B2", "B1"], "mae": 5.0},
+        ]
+    )
+    got = left_out_errors(left_out, of_folds, crystals)
+    assert got.to_dict("records") == [
+        {"split": "prototype", "name": "a", "method": "m", "known": 1.0, "new": 3.0},
+        {"split": "prototype", "name": "b", "method": "m", "known": pytest.approx((0.5 + 1.5) / 2), "new": 5.0},
+    ]
+    with pytest.raises(ValueError, match=r"crystal 'A1' has no test prediction of other on folds by formula\. Give"):
+        left_out_errors(left_out.assign(method="other"), of_folds, crystals)
 
 
 def test_front_holds_what_nothing_beats():

@@ -184,6 +184,14 @@ def left_out() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["element", "method", "known", "new"])
 
 
+def left_out_one_by_one() -> pd.DataFrame:
+    rows = [("element", name, method, 0.2, 0.2 * factor)
+            for method, factors in {"random_forest": (1, 2, 6), "mine": (0.8, 1.5, 3)}.items()
+            for name, factor in zip(("F", "Ti", "O"), factors, strict=True)]  # fmt: skip
+    rows += [("prototype", "wurtzite", "mine", 0.1, 0.25)]
+    return pd.DataFrame(rows, columns=["split", "name", "method", "known", "new"])
+
+
 TASKS = {"formation_energy_per_atom": "error of the energy (eV/atom)", "band_gap": "error of the gap (eV)"}
 
 
@@ -374,6 +382,7 @@ FIGURES = {
     "gain_against_correlation": lambda df: plots.plot_gain_against_correlation(blended_pairs()),
     "comparisons": lambda df: plots.plot_comparisons(compared_pairs(), "eV/atom", 0.25),
     "left_out": lambda df: plots.plot_left_out(left_out(), "eV/atom"),
+    "left_out_ratios": lambda df: plots.plot_left_out_ratios(left_out_one_by_one()),
     "calibration": lambda df: plots.plot_calibration(
         pd.DataFrame({"spread as it is": [0.2, 0.4, 0.6], "scaled": [0.5, 0.8, 0.9]}, index=[0.5, 0.8, 0.9])
     ),
@@ -524,7 +533,7 @@ def test_every_axis_says_what_it_shows_and_in_which_unit(name, crystals):
 
 NUMBER = re.compile(r"[−\d][\d.,]*(e[−+]?\d+)?$|\$.*10\^")
 WITHOUT_UNIT = (
-    "atom features", "correlation", "crystals", "epoch", "error / error", "error of A / error of B", "factor",
+    "atom features", "correlation", "crystals", "epoch", "error / error", "error without / error with", "error of A / error of B", "factor",
     "neighbours", "pairs", "centre of", "share", "training crystals", "value", "weight of", "α", "θ", "λ",
 )  # fmt: skip
 """How the labels of axes begin that show counts, shares, ratios or numbers of a network, which have no unit."""
@@ -1171,6 +1180,18 @@ def test_left_out_elements_have_a_mark_for_each_error():
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["random forest", "mine"]
     with pytest.raises(ValueError, match="no column 'new'"):
         plots.plot_left_out(left_out().drop(columns="new"), "eV")
+
+
+def test_what_is_left_out_has_a_dot_for_its_ratio_and_a_median():
+    figure = FIGURES["left_out_ratios"](None)
+    elements, prototypes = figure.axes
+    dots, medians = ([line.get_xdata() for line in elements.lines if line.get_marker() == mark] for mark in "oD")
+    np.testing.assert_allclose(dots, [[1, 2, 6], [0.8, 1.5, 3]])
+    np.testing.assert_allclose(np.ravel(medians), [2, 1.5])
+    assert [text.get_text() for text in elements.texts] == ["2.00", "1.50"]
+    assert [label.get_text() for label in prototypes.get_yticklabels()] == ["mine"]
+    with pytest.raises(ValueError, match="no column 'known'"):
+        plots.plot_left_out_ratios(left_out_one_by_one().drop(columns="known"))
 
 
 # --- angles -------------------------------------------------------------------------------------------------------

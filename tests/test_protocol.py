@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pymatgen.core import Element
 
 from course_lib.datasets import load_dataset
-from course_lib.experiments.protocol import N_FOLDS, N_REPEATS, folds_of, set_aside, share_trained_on
+from course_lib.experiments.protocol import N_FOLDS, N_REPEATS, folds_of, members, set_aside, share_trained_on
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,9 @@ def test_an_element_or_prototype_that_is_left_out_is_nowhere_trained_on(crystals
         assert not aside[fold.test].any()
         expected = [row for row, of_row in enumerate(elements) if number in of_row and not aside[row]]
         assert fold.test.tolist() == expected
+    assert [Element(symbol).Z for symbol in members(crystals, "element")] == known
     prototypes = sorted(crystals["prototype"].unique())
+    assert [*members(crystals, "prototype")] == prototypes
     for name, fold in zip(prototypes, folds_of(crystals, "prototype"), strict=True):
         assert set(crystals["prototype"].iloc[fold.test]) == {name}
         assert name not in set(crystals["prototype"].iloc[np.concatenate([fold.train, fold.validation])])

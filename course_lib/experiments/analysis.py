@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from course_lib.experiments.protocol import N_FOLDS, SPLITS
+from course_lib.experiments.protocol import N_FOLDS, SPLITS, members
 from course_lib.experiments.studies import trials, tried_as
 from course_lib.late_fusion import stacked
 from course_lib.methods import METHODS, twins
@@ -337,6 +337,48 @@ def errors_by_crystal(runs: pd.DataFrame, y: pd.Series, split: str) -> pd.DataFr
         for method, of_method in runs[runs["split"] == split].groupby("method", sort=False)
     }
     return pd.DataFrame(errors)
+
+
+def left_out_errors(left_out: pd.DataFrame, runs: pd.DataFrame, crystals: pd.DataFrame) -> pd.DataFrame:
+    """Return the errors on crystals of an element or prototype by models that did not know it, and by models that did.
+
+    Parameters
+    ----------
+    left_out : DataFrame
+        Runs of the study ``left_out``, as from `load_results`.
+    runs : DataFrame
+        Runs on one target with its test predictions on folds by formula; only the methods of `left_out` are used.
+    crystals : DataFrame
+        The dataset of the runs.
+
+    Returns
+    -------
+    DataFrame
+        One row per run that leaves something out: ``split``, ``name`` (of the element or prototype), ``method``, and
+        the mean absolute errors ``known``, that of `runs` on the same crystals (each crystal's error is the mean over
+        all runs that test it), and ``new``, in the target's unit.
+
+    Raises
+    ------
+    ValueError
+        If a crystal has no test prediction among `runs`.
+    """
+    _check_one_target(runs)
+    y, rows = crystals[runs["target"].iloc[0]], []
+    known = {
+        method: (_by_crystal(group)["prediction"] - y).abs().groupby(level=0).mean()
+        for method, group in runs[runs["split"] == "formula"].groupby("method")
+    }
+    names = {split: [*members(crystals, split)] for split in left_out["split"].unique()}
+    for run in left_out.itertuples():
+        name, errors = names[run.split][run.fold], known.get(run.method, pd.Series(dtype=float)).reindex(run.ids)
+        if errors.isna().any():
+            raise ValueError(
+                f"crystal {errors.index[errors.isna()][0]!r} has no test prediction of {run.method} on folds by "
+                "formula. Give the runs of all folds of the study 'comparison'."
+            )
+        rows.append((run.split, name, run.method, errors.mean(), run.mae))
+    return pd.DataFrame(rows, columns=["split", "name", "method", "known", "new"])
 
 
 def best_settings(tuning: pd.DataFrame) -> dict[str, dict]:

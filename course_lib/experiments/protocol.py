@@ -8,6 +8,7 @@ from math import ceil
 
 import numpy as np
 import pandas as pd
+from pymatgen.core import Element
 
 from course_lib.datasets import MATBENCH_SEED, Fold, fold_of_test, folds
 
@@ -110,7 +111,7 @@ def folds_of(frame: pd.DataFrame, split: str) -> list[Fold]:
     if split == TUNING:
         return _within(frame, aside, "formula", MATBENCH_SEED, 2)
     if split in LEFT_OUT:
-        return [_left_out(frame, has, aside) for has in _members(frame, split)]
+        return [_left_out(frame, has, aside) for has in members(frame, split).values()]
     raise ValueError(f"unknown split {split!r}; the splits are {', '.join((*SPLITS, TUNING, *LEFT_OUT))}.")
 
 
@@ -127,12 +128,15 @@ def _with(fold: Fold, rows: np.ndarray) -> Fold:
     return fold._replace(train=np.union1d(fold.train, rows))
 
 
-def _members(frame: pd.DataFrame, split: str) -> list[np.ndarray]:
-    """Return for each element, or each prototype, which rows have it."""
+def members(frame: pd.DataFrame, split: str) -> dict[str, np.ndarray]:
+    """Return for each element (by atomic number) or each prototype (by name) which rows have it: one of `LEFT_OUT`."""
     if split == "prototype":
-        return [(frame["prototype"] == name).to_numpy() for name in sorted(frame["prototype"].unique())]
+        return {name: (frame["prototype"] == name).to_numpy() for name in sorted(frame["prototype"].unique())}
     numbers = [set(structure.atomic_numbers) for structure in frame["structure"]]
-    return [np.array([number in of_row for of_row in numbers]) for number in sorted(set().union(*numbers))]
+    return {
+        Element.from_Z(number).symbol: np.array([number in of_row for of_row in numbers])
+        for number in sorted(set().union(*numbers))
+    }
 
 
 def _left_out(frame: pd.DataFrame, has: np.ndarray, aside: np.ndarray) -> Fold:

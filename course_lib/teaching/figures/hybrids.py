@@ -10,11 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from course_lib.experiments.primary import summarize_comparisons
 from course_lib.late_fusion import alpha_from_errors, blended_error_variance
 from course_lib.methods import LABELS
-from course_lib.teaching.figures.results import mean_and_interval
+from course_lib.teaching.figures.results import label_rows, mean_and_interval
 from course_lib.teaching.figures.schematics import COMPOSITION, inch_canvas
 from course_lib.teaching.figures.style import (
     COLORS,
@@ -228,6 +229,54 @@ def plot_left_out(errors: pd.DataFrame, unit: str) -> Figure:
     panels[0, 0].set_xlim(left=0)
     handles, names = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper center", ncols=2)
+    return figure
+
+
+@figure_function
+def plot_left_out_ratios(errors: pd.DataFrame) -> Figure:
+    """Draw by which factor the error on an element's or prototype's crystals grows when the models do not know it.
+
+    Parameters
+    ----------
+    errors : DataFrame
+        As from `course_lib.experiments.analysis.left_out_errors`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    check_known(["split", "name", "method", "known", "new"], errors.columns, "column")
+    ratios = errors.assign(ratio=errors["new"] / errors["known"])
+    rows = {split: list(group["method"].unique()) for split, group in ratios.groupby("split", sort=False)}
+    heights = [len(methods) for methods in rows.values()]
+    figure, panels = plt.subplots(
+        len(rows), 1, figsize=(WIDTH, 1.2 + 0.5 * len(rows) + 0.4 * sum(heights)), sharex=True, squeeze=False,
+        height_ratios=heights,
+    )  # fmt: skip
+    colors = colors_of(ratios["method"].unique())
+    for axes, (split, methods) in zip(panels[:, 0], rows.items(), strict=True):
+        for row, method in enumerate(methods):
+            values = ratios.loc[(ratios["split"] == split) & (ratios["method"] == method), "ratio"]
+            axes.plot(values, np.full(len(values), row - 0.1), linestyle="", marker="o", markersize=5,
+                      color=paler(colors[method], 0.25), markeredgecolor="white", markeredgewidth=0.5)  # fmt: skip
+            axes.plot(values.median(), row + 0.22, linestyle="", marker="D", markersize=5, color=INK)
+            axes.text(1.02, row, f"{values.median():.2f}", transform=axes.get_yaxis_transform(), va="center",
+                      fontsize=SMALL)  # fmt: skip
+        axes.axvline(1, color=INK, linewidth=1.2)
+        axes.set_title(f"each {split} left out")
+        label_rows(axes, methods)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    panels[-1, 0].set_xlabel(
+        "error without / error with it in the training set\ndots: one for each left out; diamond and number: median"
+    )
     return figure
 
 

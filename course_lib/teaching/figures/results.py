@@ -276,11 +276,12 @@ def _panels_by_split(errors: pd.DataFrame, methods: list) -> tuple[Figure, np.nd
     figure, panels = plt.subplots(len(splits), 1, figsize=(WIDTH, height), sharex=True, squeeze=False)
     for axes, split in zip(panels[:, 0], splits, strict=True):
         axes.set_title(folds_title(split))
-        _label_rows(axes, methods)
+        label_rows(axes, methods)
     return figure, panels[:, 0]
 
 
-def _label_rows(axes: Axes, labels: list) -> None:
+def label_rows(axes: Axes, labels: list) -> None:
+    """Name the rows of a panel, the first at the top: a method by its label, anything else as it is."""
     axes.set_yticks(range(len(labels)), [LABELS.get(label, str(label)) for label in labels])
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.tick_params(axis="y", length=0)
@@ -330,7 +331,7 @@ def plot_errors_by_group(groups: pd.Series, errors: dict[str, pd.Series], unit: 
     for rank, label in enumerate(means):
         axes.plot(means[label], rows, linestyle="", marker=pick(MARKERS, rank), markersize=7, color=colors[label],
                   markeredgecolor=INK, markeredgewidth=0.6, label=label)  # fmt: skip
-    _label_rows(axes, [f"{PROTOTYPES.get(group, group)} ({counts[group]})" for group in means.index])
+    label_rows(axes, [f"{PROTOTYPES.get(group, group)} ({counts[group]})" for group in means.index])
     axes.set_xlim(0, 1.05 * means.to_numpy().max())
     axes.set_xlabel(with_unit("mean absolute error", unit) + "; in brackets, the number of crystals")
     figure.legend(loc="outside upper center", ncols=4)
