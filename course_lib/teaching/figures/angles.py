@@ -18,18 +18,20 @@ from course_lib.graphs import CrystalGraphs
 from course_lib.models import ALIGNN
 from course_lib.models.line_graph import line_graph, undirected
 from course_lib.teaching.figures.crystals import draw_crystal, element_styles, neighbors_of
-from course_lib.teaching.figures.schematics import STRUCTURE, draw_arrow, draw_box, inch_canvas
+from course_lib.teaching.figures.schematics import STRUCTURE, draw_arrow, draw_box, flow_canvas
 from course_lib.teaching.figures.style import (
     COLORS,
     FAINT,
     INK,
     MUTED,
+    NARROW_WIDTH,
     SMALL,
     WIDTH,
     bare,
     figure_function,
     paler,
     text_color,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ def plot_surroundings(crystals: Mapping[str, tuple[Structure, int]], element: st
 
 
 @figure_function
-def plot_angle_to_number(structure: Structure, neighbors: int, pair: int) -> Figure:
+def plot_angle_to_number(structure: Structure, neighbors: int, pair: int, narrow: bool = False) -> Figure:
     """Follow one bond angle from the crystal to the numbers that ALIGNN reads.
 
     Above, three panels: the crystal round the middle atom of the angle, the atom graph with its edges numbered, and the
@@ -96,6 +98,8 @@ def plot_angle_to_number(structure: Structure, neighbors: int, pair: int) -> Fig
         Nearest neighbours of an atom in the graph.
     pair : int
         Which pair of edges of the line graph to follow, as `course_lib.models.line_graph.line_graph` numbers them.
+    narrow : bool, default False
+        Whether the figure is for a screen as narrow as a phone's; the panels are then below each other.
 
     Returns
     -------
@@ -117,9 +121,13 @@ def plot_angle_to_number(structure: Structure, neighbors: int, pair: int) -> Fig
     first, second = pairs[:, pair]
     middle, cosine = edges[1, first], float(cosines[pair])
 
-    figure = plt.figure(figsize=(WIDTH, 4.6))
-    panels = figure.add_gridspec(2, 3, height_ratios=(1, 0.14), width_ratios=(1, 0.82, 1))
-    crystal, atoms, bonds = (figure.add_subplot(panels[0, column]) for column in range(3))
+    if narrow:
+        figure = plt.figure(figsize=(NARROW_WIDTH, 10))
+        crystal, atoms, bonds, number = figure.subplots(4, 1, height_ratios=(1, 1, 1, 0.14))
+    else:
+        figure = plt.figure(figsize=(WIDTH, 4.6))
+        panels = figure.add_gridspec(2, 3, height_ratios=(1, 0.14), width_ratios=(1, 0.82, 1))
+        crystal, atoms, bonds, number = map(figure.add_subplot, (*(panels[0, k] for k in range(3)), panels[1, :]))
     _draw_angle(crystal, structure, middle, vectors[first], -vectors[second], neighbors, cosine)
     _draw_atom_graph(atoms, structure, edges, {first, second})
     atoms.set_title(f"2. Atom graph: {len(edges[0])} edges")
@@ -128,7 +136,9 @@ def plot_angle_to_number(structure: Structure, neighbors: int, pair: int) -> Fig
     bonds.set_title(f"3. Line graph: {len(cosines)} pairs")
     for axes in (crystal, atoms, bonds):
         axes.set_anchor("N")  # the titles in one line
-    _draw_number(figure.add_subplot(panels[1, :]), cosine, (first, second))
+    _draw_number(number, cosine, (first, second))
+    if narrow:
+        number.set_title(number.get_title(loc="left").replace(", as", ",\nas"))
     return figure
 
 
@@ -282,24 +292,43 @@ def plot_angle_basis(angles: Sequence[float]) -> Figure:
 
 
 @figure_function
-def plot_alignn_layer() -> Figure:
-    """Draw an ALIGNN layer: a convolution on the atom graph and one on the line graph, which share the edges."""
-    figure, axes = inch_canvas(height=2.75)
-    heights = {"atoms  x": 2.35, "edges  y": 1.4, "angles  z": 0.45}
-    atoms, edges, angles = heights.values()
-    for name, y in heights.items():
-        draw_box(axes, 0.7, y, name, paler(STRUCTURE, 0.75))
-        draw_box(axes, 6.8, y, name + "′", paler(STRUCTURE, 0.45))
-    for x, y, name in ((2.75, atoms - 0.47, "atom graph"), (4.75, edges - 0.47, "line graph")):
-        draw_box(axes, x, y, f"convolution\non the\n{name}", paler(COLORS[1], 0.7))
-    draw_arrow(axes, (1.25, atoms), (2.2, atoms - 0.25))
-    draw_arrow(axes, (1.25, edges), (2.2, edges + 0.25))
-    draw_arrow(axes, (3.3, atoms - 0.25), (6.25, atoms))
-    draw_arrow(axes, (3.3, edges + 0.25), (4.2, edges - 0.25))
-    axes.text(3.8, edges + 0.22, "edges", ha="center", va="center", fontsize=SMALL, color=MUTED)
-    draw_arrow(axes, (1.25, angles), (4.2, angles + 0.25))
-    draw_arrow(axes, (5.3, edges - 0.25), (6.25, edges))
-    draw_arrow(axes, (5.3, angles + 0.25), (6.25, angles))
-    axes.text(2.75, 2.37, "reads atoms and edges", ha="center", va="center", fontsize=SMALL, color=MUTED)
-    axes.text(4.75, 0.42, "reads edges and angles", ha="center", va="center", fontsize=SMALL, color=MUTED)
+def plot_alignn_layer(narrow: bool = False) -> Figure:
+    """Draw an ALIGNN layer: a convolution on the atom graph and one on the line graph, which share the edges.
+
+    Parameters
+    ----------
+    narrow : bool, default False
+        Whether the figure is for a screen as narrow as a phone's; the layer then runs from top to bottom.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes, at = flow_canvas(2.75, 4.3, narrow)
+    # Inches along and across the way through the layer; `aside` is where an arrow meets a convolution.
+    if narrow:
+        (start, first, second, end), half, aside = (0.4, 1.5, 2.75, 3.9), 0.3, 0.3
+        lanes, convolved, notes = (3.65, 2.2, 0.75), (2.925, 1.475), ((first, 1.75), (second, 2.7), (2.05, 1.8))
+    else:
+        (start, first, second, end), half, aside = (0.7, 2.75, 4.75, 6.8), 0.55, 0.25
+        lanes, convolved, notes = (2.35, 1.4, 0.45), (1.88, 0.93), ((first, 2.37), (second, 0.42), (3.8, 1.62))
+    atoms, edges, angles = lanes
+    for name, lane in zip(("atoms  x", "edges  y", "angles  z"), lanes, strict=True):
+        draw_box(axes, *at(start, lane), name, paler(STRUCTURE, 0.75))
+        draw_box(axes, *at(end, lane), name + "′", paler(STRUCTURE, 0.45))
+    for along, lane, name in zip((first, second), convolved, ("atom graph", "line graph"), strict=True):
+        draw_box(axes, *at(along, lane), f"convolution\non the\n{name}", paler(COLORS[1], 0.7))
+    for here, lane, there, to in (
+        (start, atoms, first, atoms - aside),
+        (start, edges, first, edges + aside),
+        (first, atoms - aside, end, atoms),
+        (first, edges + aside, second, edges - aside),
+        (start, angles, second, angles + aside),
+        (second, edges - aside, end, edges),
+        (second, angles + aside, end, angles),
+    ):
+        draw_arrow(axes, at(here + half, lane), at(there - half, to))
+    for place, note in zip(notes, ("reads atoms and edges", "reads edges and angles", "edges"), strict=True):
+        axes.text(*at(*place), wrapped(note, 11) if narrow else note, ha="center", va="center", fontsize=SMALL,
+                  color=MUTED)  # fmt: skip
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,6 +16,7 @@ from matplotlib.patches import Polygon, Rectangle
 
 from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features, feature_labels
 from course_lib.models.layers import GaussianBasis
+from course_lib.teaching.figures.schematics import rectangle_between
 from course_lib.teaching.figures.style import (
     COLORS,
     FAINT,
@@ -111,13 +112,15 @@ def _dodged(values: np.ndarray, width: float) -> np.ndarray:
 
 
 @figure_function
-def plot_feature_groups(groups: dict[str, list[str]]) -> Figure:
+def plot_feature_groups(groups: dict[str, list[str]], narrow: bool = False) -> Figure:
     """Draw how the composition features fall into groups, as a bar cut to scale.
 
     Parameters
     ----------
     groups : dict of str to list of str
         Column labels by group, as `course_lib.composition.feature_groups` gives them.
+    narrow : bool, default False
+        Whether the figure is for a screen as narrow as a phone's; the bar then stands upright.
 
     Returns
     -------
@@ -126,24 +129,31 @@ def plot_feature_groups(groups: dict[str, list[str]]) -> Figure:
     total = sum(map(len, groups.values()))
     gap = 0.02 * total
     width = (total - gap * (len(groups) - 1)) / len(groups)
-    figure, axes = plt.subplots(figsize=(WIDTH, 2.6))
+    figure, axes = plt.subplots(figsize=(NARROW_WIDTH, 5.5) if narrow else (WIDTH, 2.6))
+
+    def at(along: float, across: float) -> tuple[float, float]:
+        return (2.6 - across, total - along) if narrow else (along, across)
+
     start = 0
     for rank, (name, labels) in enumerate(groups.items()):
         color, left = pick(COLORS, rank), rank * (width + gap)
         end = start + len(labels)
-        axes.add_patch(Rectangle((start, 2.0), len(labels), 0.6, facecolor=color, edgecolor="white", linewidth=0.8,
-                                 hatch=pick(_HATCHES, rank)))  # fmt: skip
-        shadow = [(start, 1.97), (end, 1.97), (left + width, 1.4), (left, 1.4)]
+        axes.add_patch(Rectangle(*rectangle_between(at(start, 2.0), at(end, 2.6)), facecolor=color, edgecolor="white",
+                                 linewidth=0.8, hatch=pick(_HATCHES, rank)))  # fmt: skip
+        shadow = [at(start, 1.97), at(end, 1.97), at(left + width, 1.4), at(left, 1.4)]
         axes.add_patch(Polygon(shadow, facecolor=paler(color, 0.75), edgecolor="none"))
-        axes.add_patch(Rectangle((left, 0), width, 1.4, facecolor=paler(color, 0.85), edgecolor="none"))
-        axes.text(left + 1.2, 1.3, f"{len(labels)}", fontsize=15, fontweight="bold", va="top")
-        axes.text(left + 1.2, 0.88, name, fontsize=9.5, fontweight="bold", va="top")
-        example = f"{_short(labels[0])}, …, {_short(labels[-1])}"
-        axes.text(left + 1.2, 0.62, wrapped(example, 20), fontsize=SMALL, va="top", color=MUTED)
+        card = rectangle_between(at(left, 0), at(left + width, 1.4))
+        axes.add_patch(Rectangle(*card, facecolor=paler(color, 0.85), edgecolor="none"))
+        example = wrapped(f"{_short(labels[0])}, …, {_short(labels[-1])}", 26 if narrow else 20)
+        for text, down, style in (
+            (len(labels), 6.2, {"fontsize": 15, "fontweight": "bold"}),
+            (name, 32.4, {"fontsize": 9.5, "fontweight": "bold"}),
+            (example, 48.6, {"fontsize": SMALL, "color": MUTED}),
+        ):
+            axes.annotate(text, at(left, 1.4), (4.4, -down), textcoords="offset points", va="top", **style)
         start = end
     axes.set_title(f"One composition, {total} numbers")
-    axes.set_xlim(0, total)
-    axes.set_ylim(0, 2.65)
+    axes.set(xlim=(0, 2.6) if narrow else (0, total), ylim=(0, total) if narrow else (0, 2.65))
     bare(axes)
     return figure
 
@@ -287,13 +297,15 @@ def plot_gaussian_basis(distances: Sequence[float]) -> Figure:
 
 
 @figure_function
-def plot_atom_features(symbols: Sequence[str]) -> Figure:
+def plot_atom_features(symbols: Sequence[str], narrow: bool = False) -> Figure:
     """Draw the 92 atom features of some elements as a matrix of bits.
 
     Parameters
     ----------
     symbols : sequence of str
         Elements, one row for each.
+    narrow : bool, default False
+        Whether the figure is for a screen as narrow as a phone's; the blocks then take more rows.
 
     Returns
     -------
@@ -310,10 +322,11 @@ def plot_atom_features(symbols: Sequence[str]) -> Figure:
     if unknown:
         raise ValueError(f"{unknown[0]!r} is not an element. Write it as in the periodic table, for example 'Na'.")
     bits = atom_features([Element(symbol).Z for symbol in symbols]).numpy()
-    ends = list(accumulate(ATOM_FEATURE_BLOCKS.values()))
-    half = min(ends, key=lambda end: abs(end - ends[-1] / 2))
-    figure, panels = plt.subplots(2, 1, figsize=(WIDTH, 1.9 + 0.4 * len(symbols)))
-    for axes, (first, last) in zip(panels, [(0, half), (half, ends[-1])], strict=True):
+    ends = np.array([0, *accumulate(ATOM_FEATURE_BLOCKS.values())])
+    rows, width = (4, NARROW_WIDTH) if narrow else (2, WIDTH)
+    cuts = [ends[np.abs(ends - share).argmin()] for share in np.linspace(0, ends[-1], rows + 1)]
+    figure, panels = plt.subplots(rows, 1, figsize=(width, rows * (0.95 + 0.2 * len(symbols))))
+    for axes, (first, last) in zip(panels, pairwise(cuts), strict=True):
         _draw_bits(axes, bits, first, last)
         axes.set_yticks(range(len(symbols)), symbols, fontweight="bold", fontsize=10)
     figure.supxlabel("atom features in blocks (dark: 1, white: 0)", fontsize=10)

@@ -24,6 +24,7 @@ from course_lib.teaching.figures.style import (
     LINES,
     MARKERS,
     MUTED,
+    NARROW_WIDTH,
     PANEL,
     SMALL,
     WIDTH,
@@ -44,14 +45,29 @@ _PLACES = (
 
 
 @figure_function
-def plot_chemistry_places() -> Figure:
-    """Draw one small crystal graph three times; what carries numbers about the elements is in another colour."""
-    figure, axes = inch_canvas(height=2.75)
+def plot_chemistry_places(narrow: bool = False) -> Figure:
+    """Draw one small crystal graph three times; what carries numbers about the elements is in another colour.
+
+    Parameters
+    ----------
+    narrow : bool, default False
+        Whether the figure is for a screen as narrow as a phone's; the graphs are then below each other.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = inch_canvas(5.3, NARROW_WIDTH) if narrow else inch_canvas(2.75)
     for number, (title, text) in enumerate(_PLACES):
-        middle = 1.3 + 2.45 * number
-        axes.text(middle, 2.6, title, ha="center", va="center", fontweight="bold")
-        axes.text(middle, 0.3, text, ha="center", va="center", fontsize=SMALL, linespacing=1.3)
-        _draw_graph(axes, (middle, 1.5), title)
+        if narrow:
+            x, y = 1.1, 4.4 - 1.75 * number
+            title_at, text_at, across = (2.2, y + 0.4), (2.2, y - 0.05), "left"
+        else:
+            x, y = 1.3 + 2.45 * number, 1.5
+            title_at, text_at, across = (x, 2.6), (x, 0.3), "center"
+        axes.text(*title_at, title, ha=across, va="center", fontweight="bold")
+        axes.text(*text_at, text, ha=across, va="center", fontsize=SMALL, linespacing=1.3)
+        _draw_graph(axes, (x, y), title)
     return figure
 
 

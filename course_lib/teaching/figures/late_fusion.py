@@ -9,14 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from course_lib.late_fusion import alpha_from_errors, blended_error_variance
-from course_lib.teaching.figures.schematics import COMPOSITION, STRUCTURE, draw_arrow, draw_box, inch_canvas
+from course_lib.teaching.figures.schematics import COMPOSITION, STRUCTURE, draw_arrow, draw_box, flow_canvas
 from course_lib.teaching.figures.style import (
     COLORS,
     INK,
     LINES,
     MARKERS,
     MUTED,
-    NARROW_WIDTH,
     SMALL,
     WIDTH,
     check_known,
@@ -41,14 +40,9 @@ def plot_late_fusion(narrow: bool = False) -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    height = 4.75
-    figure, axes = inch_canvas(height, NARROW_WIDTH) if narrow else inch_canvas(2.3)
+    figure, axes, at = flow_canvas(2.3, 4.75, narrow)
     # Inches along and across the way from the crystal to its prediction.
-    lanes, half, step, sum_at = ((1.1, 3.3), 0.3, 0.85, 3.85) if narrow else ((1.75, 0.55), 0.55, 1.35, 6.25)
-
-    def at(along: float, across: float) -> tuple[float, float]:
-        return (across, height - along) if narrow else (along, across)
-
+    lanes, half, step, sum_at = ((3.3, 1.1), 0.3, 0.85, 3.85) if narrow else ((1.75, 0.55), 0.55, 1.35, 6.25)
     middle, start = sum(lanes) / 2, half + 0.1
     rows = (
         (lanes[0], ("composition", "145 Magpie\nfeatures", "random\nforest"), COMPOSITION, "ŷ(RF)", "× α"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -15,11 +16,19 @@ from matplotlib.ticker import MaxNLocator
 from course_lib.experiments.analysis import negative_transfer
 from course_lib.methods import LABELS
 from course_lib.teaching.figures.results import mean_and_interval
-from course_lib.teaching.figures.schematics import STRUCTURE, draw_arrow, draw_box, inch_canvas
+from course_lib.teaching.figures.schematics import (
+    STRUCTURE,
+    draw_arrow,
+    draw_box,
+    flow_canvas,
+    inch_canvas,
+    rectangle_between,
+)
 from course_lib.teaching.figures.style import (
     COLORS,
     INK,
     MUTED,
+    NARROW_WIDTH,
     PANEL,
     SMALL,
     WIDTH,
@@ -31,36 +40,57 @@ from course_lib.teaching.figures.style import (
     pick,
     text_color,
     with_unit,
+    wrapped,
 )
 
 _TASKS = (COLORS[1], COLORS[4])
 
 
 @figure_function
-def plot_multi_task() -> Figure:
-    """Draw a network with two tasks: the shared trunk, a head for each task, and how their errors become one loss."""
-    figure, axes = inch_canvas(height=2.5)
-    middle, rows = 1.15, (1.75, 0.55)
+def plot_multi_task(narrow: bool = False) -> Figure:
+    """Draw a network with two tasks: the shared trunk, a head for each task, and how their errors become one loss.
+
+    Parameters
+    ----------
+    narrow : bool, default False
+        Whether the figure is for a screen as narrow as a phone's; it then runs from top to bottom.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes, at = flow_canvas(2.5, 5.95, narrow)
+    # Inches along and across the way from the crystal to the loss.
+    if narrow:
+        steps, half, (head, loss, total), (middle, *rows) = (0.4, 1.35, 2.2), 0.3, (3.3, 4.05, 5.1), (2.2, 3.3, 1.1)
+        notes = ((0.95, 1.65, (1.775, 3.4)), (2.9, 0.8, (3.3, middle)))
+    else:
+        steps, half, (head, loss, total), (middle, *rows) = (0.65, 2.0, 3.35), 0.55, (4.8, 5.8, 6.7), (1.15, 1.75, 0.55)
+        notes = ((1.32, 2.71, (2.675, 2.22)), (4.17, 1.26, (4.8, 2.22)))
+    low, high = (0.2, NARROW_WIDTH - 0.2) if narrow else (0.1, 2.15)
     shape = "round,pad=0,rounding_size=0.1"
-    for left, width, label in ((1.32, 2.71, "shared: learns from both"), (4.17, 1.26, "one for each task")):
-        axes.add_patch(FancyBboxPatch((left, 0.1), width, 2.05, boxstyle=shape, facecolor=PANEL, edgecolor="none"))
-        axes.text(left + width / 2, 2.22, label, ha="center", va="bottom", fontsize=SMALL, color=MUTED)
-    for x, name in ((0.65, "crystal\ngraph"), (2.0, "trunk:\nGAT, MEGNet"), (3.35, "embedding")):
-        draw_box(axes, x, middle, name, paler(STRUCTURE, 0.75))
-    draw_arrow(axes, (1.2, middle), (1.45, middle))
-    draw_arrow(axes, (2.55, middle), (2.8, middle))
-    for rank, (y, name) in enumerate(zip(rows, ("energy", "band gap"), strict=True)):
-        towards = 0.12 if y > middle else -0.12
-        draw_arrow(axes, (3.9, middle + towards), (4.25, y))
-        draw_box(axes, 4.8, y, f"head of the\n{name}", paler(_TASKS[rank], 0.7))
-        draw_arrow(axes, (5.35, y), (5.6, y))
-        axes.text(5.8, y, f"L{'₁₂'[rank]}", ha="center", va="center", fontweight="bold")
-        draw_arrow(axes, (6.0, y), (6.5, middle + towards))
-        axes.text(6.42, y + towards / 3, f"× λ{'₁₂'[rank]}", ha="center", va="center", fontsize=SMALL)
-    axes.add_patch(Circle((6.7, middle), 0.2, facecolor="white", edgecolor=INK, linewidth=1.2))
-    axes.text(6.7, middle, "+", ha="center", va="center", fontweight="bold", fontsize=13)
-    draw_arrow(axes, (6.9, middle), (7.15, middle))
-    axes.text(7.28, middle, "L", ha="center", va="center", fontweight="bold")
+    for (start, length, place), label in zip(notes, ("shared: learns from both", "one for each task"), strict=True):
+        panel = rectangle_between(at(start, low), at(start + length, high))
+        axes.add_patch(FancyBboxPatch(*panel, boxstyle=shape, facecolor=PANEL, edgecolor="none"))
+        axes.text(*at(*place), wrapped(label, 11) if narrow else label, ha="center",
+                  va="center" if narrow else "bottom", fontsize=SMALL, color=MUTED)  # fmt: skip
+    for along, name in zip(steps, ("crystal\ngraph", "trunk:\nGAT, MEGNet", "embedding"), strict=True):
+        draw_box(axes, *at(along, middle), name, paler(STRUCTURE, 0.75))
+    for along, end in pairwise(steps):
+        draw_arrow(axes, at(along + half, middle), at(end - half, middle))
+    for rank, (lane, name) in enumerate(zip(rows, ("energy", "band gap"), strict=True)):
+        towards = (0.24 if narrow else 0.12) * np.sign(lane - middle)
+        draw_arrow(axes, at(steps[-1] + half, middle + towards), at(head - half, lane))
+        draw_box(axes, *at(head, lane), f"head of the\n{name}", paler(_TASKS[rank], 0.7))
+        draw_arrow(axes, at(head + half, lane), at(loss - 0.2, lane))
+        axes.text(*at(loss, lane), f"L{'₁₂'[rank]}", ha="center", va="center", fontweight="bold")
+        draw_arrow(axes, at(loss + 0.2, lane), at(total - (0.1 if narrow else 0.2), middle + towards))
+        beside = at(loss + 0.7, lane) if narrow else at(6.42, lane + towards / 3)
+        axes.text(*beside, f"× λ{'₁₂'[rank]}", ha="center", va="center", fontsize=SMALL)
+    axes.add_patch(Circle(at(total, middle), 0.2, facecolor="white", edgecolor=INK, linewidth=1.2))
+    axes.text(*at(total, middle), "+", ha="center", va="center", fontweight="bold", fontsize=13)
+    draw_arrow(axes, at(total + 0.2, middle), at(total + 0.45, middle))
+    axes.text(*at(total + 0.58, middle), "L", ha="center", va="center", fontweight="bold")
     return figure
 
 
@@ -77,26 +107,39 @@ _STEPS = (
 
 
 @figure_function
-def plot_megnet_updates() -> Figure:
-    """Draw the three updates of a MEGNet layer: which of bonds, atoms and state is new in each, and what it reads."""
-    figure, axes = inch_canvas(height=2.85)
-    width = WIDTH / len(_STEPS)
+def plot_megnet_updates(narrow: bool = False) -> Figure:
+    """Draw the three updates of a MEGNet layer: which of bonds, atoms and state is new in each, and what it reads.
+
+    Parameters
+    ----------
+    narrow : bool, default False
+        Whether the figure is for a screen as narrow as a phone's; the updates are then below each other.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = inch_canvas(5.4, NARROW_WIDTH) if narrow else inch_canvas(2.85)
+    width, row = WIDTH / len(_STEPS), 1.65
     for step, (title, formula, new, read) in enumerate(_STEPS):
-        left = step * width
-        _draw_small_graph(axes, left, step, new, read)
-        axes.text(left + 0.15, 2.2, title, va="center", fontweight="bold")
-        axes.text(left + width / 2, 0.05, formula, ha="center", va="bottom", fontsize=SMALL)
-    for x, face, label in (
-        (2.3, COLORS[0], "new"),
-        (3.2, paler(COLORS[0], 0.65), "read"),
-        (4.1, "white", "not used"),
-    ):
-        axes.add_patch(Rectangle((x, 2.6), 0.18, 0.14, facecolor=face, edgecolor=INK, linewidth=0.9))
-        axes.text(x + 0.25, 2.67, label, va="center", fontsize=SMALL)
+        if narrow:
+            x, y = 0.0, row * (len(_STEPS) - 1 - step) - 0.15
+            title_at, formula_at, style = (2.4, y + 1.55), (2.4, y + 1.3), {"va": "top"}
+        else:
+            x, y = step * width, 0.0
+            title_at, formula_at, style = (x + 0.15, 2.2), (x + width / 2, 0.05), {"ha": "center", "va": "bottom"}
+        _draw_small_graph(axes, (x, y), step, new, read)
+        axes.text(*title_at, title, va="center", fontweight="bold")
+        axes.text(*formula_at, formula.replace(", mean", ",\nmean") if narrow else formula, fontsize=SMALL, **style)
+    left, top = (0.2, 5.15) if narrow else (2.3, 2.6)
+    for rank, (face, label) in enumerate(((COLORS[0], "new"), (paler(COLORS[0], 0.65), "read"), ("white", "not used"))):
+        x = left + 0.9 * rank
+        axes.add_patch(Rectangle((x, top), 0.18, 0.14, facecolor=face, edgecolor=INK, linewidth=0.9))
+        axes.text(x + 0.25, top + 0.07, label, va="center", fontsize=SMALL)
     return figure
 
 
-def _draw_small_graph(axes: Axes, left: float, step: int, new: set[str], read: set[str]) -> None:
+def _draw_small_graph(axes: Axes, corner: tuple[float, float], step: int, new: set[str], read: set[str]) -> None:
     """Draw three atoms, two bonds and the state, each as `new`, `read` or neither; a prime where it is updated."""
 
     def face(part: str) -> tuple | str:
@@ -107,7 +150,7 @@ def _draw_small_graph(axes: Axes, left: float, step: int, new: set[str], read: s
         return "′" if part in new or (part in read and part.startswith(updated_before)) else ""
 
     def at(point: tuple[float, float]) -> np.ndarray:
-        return np.array([left + point[0], point[1]])
+        return np.add(corner, point)
 
     center = at(_ATOMS["i"])
     for other, above in _BONDS.items():
