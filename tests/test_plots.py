@@ -532,7 +532,8 @@ def test_every_axis_says_what_it_shows_and_in_which_unit(name, crystals):
 
 NUMBER = re.compile(r"[−\d][\d.,]*(e[−+]?\d+)?$|\$.*10\^")
 WITHOUT_UNIT = (
-    "atom features", "correlation", "crystals", "epoch", "error / error", "error without / error with", "error of A / error of B", "factor",
+    "atom features", "correlation", "crystals", "epoch", "error / error", "error without / error with",
+    "error of A / error of B", "factor",
     "neighbours", "pairs", "centre of", "share", "training crystals", "value", "weight of", "α", "θ", "λ",
 )  # fmt: skip
 """How the labels of axes begin that show counts, shares, ratios or numbers of a network, which have no unit."""
