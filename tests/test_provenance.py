@@ -21,9 +21,23 @@ LAYERS = """import math
 
 
 def double(x):
+    check_number(x)
     if x is None:
         raise ValueError(f"{x} is no number")
+    try:
+        if x > 9:
+            raise ValueError("large")
+    except ValueError:
+        if x > 99:
+            raise TypeError("huge")
+        return 0
+    if big := x > 5:
+        raise ValueError
     return 2 * x
+
+
+def check_number(x):
+    assert x != 1
 """
 
 
@@ -47,7 +61,15 @@ def package(tmp_path):
         ("layers.py", "2 * x", "2 * x  # twice", True),
         ("network.py", "A network.", "Another docstring.", True),
         ("layers.py", "is no number", "is not a number", True),  # what an error says
-        ("layers.py", "ValueError", "TypeError", False),
+        ("network.py", "import x", "import y", True),  # the name of what only stores
+        ("layers.py", "x is None", "x is None or x < 3", True),  # more is refused
+        ("layers.py", "    check_number(x)\n", "", True),
+        ("layers.py", "x != 1", "x != 2", True),
+        ("layers.py", "def check_number", "def checked", False),  # may return something
+        ("layers.py", "x > 9:", "x > 8:", False),  # an error that is caught
+        ("layers.py", '"large"', '"too large"', True),
+        ("layers.py", "x > 99", "x > 98", True),
+        ("layers.py", "x > 5", "x > 6", False),  # binds a name
         ("network.py", "double(x) + 1", "(double(x)\n            + 1)", True),
         ("other.py", "1", "2", True),  # not imported
         ("files.py", "1", "2", True),  # imported, but it only stores

@@ -40,9 +40,10 @@ def code_sha256(modules: Iterable[str], package: Path = PACKAGE) -> str:
     """Return a hash of the code of some modules and of all modules of the package that they import, directly or not.
 
     The modules may be outside the package, such as that of a network of your own; what they import outside does not
-    count. Comments, docstrings, the texts of errors and the layout of the lines do not count, because they change no
-    result; nor do the modules of `CHANGES_NO_RESULT`, nor the ``__init__.py`` of a package, which names all of its
-    modules, whichever is used.
+    count. Comments, docstrings and the layout of the lines do not count, because they change no result; nor do refusals
+    (an ``if`` that ends in ``raise``, and functions named ``check_...`` with the lines that call them), because a run
+    that has a result was not refused; nor do the modules of `CHANGES_NO_RESULT`, nor the ``__init__.py`` of a package,
+    which names all of its modules, whichever is used.
 
     Parameters
     ----------
@@ -64,7 +65,7 @@ def code_sha256(modules: Iterable[str], package: Path = PACKAGE) -> str:
             continue
         tree = ast.parse(_file(name, package).read_text(encoding="utf-8"))
         waiting += [found for found in _imported(tree, package) if found not in seen]
-        seen[name] = ast.dump(_without_texts(tree))
+        seen[name] = ast.dump(_OnlyResults(package.name).visit(tree))
     return hashlib.sha256("\n".join(f"{name} {seen[name]}" for name in sorted(seen)).encode()).hexdigest()
 
 
@@ -95,10 +96,51 @@ def _imported(tree: ast.Module, package: Path) -> set[str]:
     return {name for name, file in files.items() if file.is_file() and file.name != "__init__.py"}
 
 
-def _without_texts(tree: ast.Module) -> ast.Module:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            node.exc = node.exc.func  # the kind of error may matter, its text does not
+class _OnlyResults(ast.NodeTransformer):
+    """Leave out of a module what cannot change a result: docstrings, the texts of errors, and refusals."""
+
+    def __init__(self, package: str):
+        self.ignored = {f"{package}.{module}" for module in CHANGES_NO_RESULT}
+        self.caught = False  # inside ``try``, where a refusal can change a result
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
-    return tree
+        super().generic_visit(node)
+        if not getattr(node, "body", True):
+            node.body = [ast.Pass()]
+        return node
+
+    def visit_Raise(self, node: ast.Raise) -> ast.Raise:
+        if isinstance(node.exc, ast.Call):
+            node.exc = node.exc.func  # the kind of error may matter, its text does not
+        return node
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        binds = any(isinstance(part, ast.NamedExpr) for part in ast.walk(node.test))
+        refuses = isinstance(node.body[-1], ast.Raise) and not node.orelse and not binds
+        return None if refuses and not self.caught else self.generic_visit(node)
+
+    def visit_Try(self, node: ast.Try) -> ast.Try:
+        outside, self.caught = self.caught, True
+        node.body = [kept for part in node.body if (kept := self.visit(part)) is not None]
+        self.caught = outside
+        for name in ("handlers", "orelse", "finalbody"):
+            setattr(node, name, [kept for part in getattr(node, name) if (kept := self.visit(part)) is not None])
+        return node
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        called = node.value.func if isinstance(node.value, ast.Call) else None
+        name = getattr(called, "attr", getattr(called, "id", ""))
+        return None if _only_refuses(name) and not self.caught else self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST | None:
+        return None if _only_refuses(node.name) else self.generic_visit(node)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.ImportFrom | None:
+        return None if node.module in self.ignored else node
+
+
+def _only_refuses(name: str) -> bool:
+    """Say whether a function is named as one that raises an error or does nothing."""
+    return name.lstrip("_").startswith("check_")
