@@ -24,6 +24,7 @@ from course_lib.dataset_sources import DATA as DATA
 from course_lib.dataset_sources import SOURCES, Source, matbench_tasks
 from course_lib.downloads import cache_folder as cache_folder
 from course_lib.structure_files import read_structure as read_structure
+from course_lib.validation import check_number, check_positions, check_seed
 
 if TYPE_CHECKING:
     from sklearn.model_selection import BaseShuffleSplit
@@ -230,6 +231,8 @@ def folds(df: pd.DataFrame, kind: str = "random", n_splits: int = 5, seed: int =
     """
     from sklearn.model_selection import GroupKFold, GroupShuffleSplit, KFold, ShuffleSplit
 
+    check_seed(seed)
+    check_number("n_splits", n_splits, whole=True, least=2)
     if kind == "random":
         groups = None
         n_groups, counted = len(df), "rows"
@@ -270,11 +273,26 @@ def fold_of_test(df: pd.DataFrame, test: np.ndarray) -> Fold:
     -------
     Fold
         One eighth (`VALIDATION_SHARE`) of the other formulas for validation, the rest for training.
+
+    Raises
+    ------
+    ValueError
+        If `test` is not a list of different positions of rows, such as a mask, or leaves fewer than two formulas.
     """
     from sklearn.model_selection import GroupShuffleSplit
 
+    _check_test(df, test)
     inner = GroupShuffleSplit(1, test_size=VALIDATION_SHARE, random_state=MATBENCH_SEED)
     return _fold(len(df), _formulas(df).to_numpy(), test, inner)
+
+
+def _check_test(df: pd.DataFrame, test: np.ndarray) -> None:
+    check_positions("test", test, len(df))
+    rows = np.unique(np.arange(len(df))[test])
+    if not len(rows) or len(rows) < len(test):
+        raise ValueError(f"test has {len(test)} positions of {len(rows)} rows. Give each row of the test set once.")
+    if len(np.unique(np.delete(_formulas(df).to_numpy(), rows))) < 2:
+        raise ValueError("test leaves fewer than two formulas: one is needed to validate and one to train on.")
 
 
 def _formulas(df: pd.DataFrame) -> pd.Series:

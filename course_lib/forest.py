@@ -15,7 +15,7 @@ from sklearn.preprocessing import FunctionTransformer
 
 from course_lib.composition import magpie
 from course_lib.scaling import mean_and_std
-from course_lib.validation import check_same_length, check_targets, check_unique_ids
+from course_lib.validation import check_number, check_same_length, check_targets, check_unique_ids
 
 _OFFSET = 1024  # standard deviations: how large a mean is left where it is
 
@@ -142,6 +142,7 @@ def fit_forest(
     if groups is not None:
         check_same_length(structures=structures, groups=groups)
     kept_apart, what = (len(structures), "crystals") if groups is None else (len(set(groups)), "groups")
+    check_number("n_folds", n_folds, whole=True)
     if not 2 <= n_folds <= kept_apart:
         raise ValueError(f"n_folds is {n_folds} for {kept_apart} {what}; choose a number from 2 to {kept_apart}.")
     model = forest_pipeline(seed)

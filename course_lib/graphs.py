@@ -31,6 +31,10 @@ from course_lib import graph_files
 from course_lib.validation import (
     CLOSEST,
     MOST_ATOMS,
+    check_columns,
+    check_given_ids,
+    check_jobs,
+    check_number,
     check_same_length,
     check_same_order,
     check_structure,
@@ -191,12 +195,14 @@ class CrystalGraphs:
             differ, an id that repeats or a table whose index has the crystals in another order, or only some of them;
             the message names the row.
         """
-        if neighbors < 1:
-            raise ValueError(f"neighbors is {neighbors}; every atom needs at least 1.")
+        check_number("neighbors", neighbors, whole=True, least=1)
+        check_jobs(n_jobs)
+        check_columns("targets", targets)
         labels = structures.index if ids is None and isinstance(structures, pd.Series) else ids
         for name, table in (("composition", composition), ("targets", targets)):
             if labels is not None and isinstance(table, pd.DataFrame | pd.Series):
                 check_same_order(name, table.index, labels)
+        check_given_ids(labels)
         ids = None if ids is None else np.asarray(ids, dtype=str)
         given = _Given(ids, composition, *_as_targets(targets), dict(attrs or {}))
         _check_values(given, allow_missing)
@@ -257,6 +263,10 @@ class CrystalGraphs:
             If there are fewer or more rows than crystals, or a feature is NaN or infinite.
         """
         check_same_length(features=features, crystals=self)
+        if np.ndim(features) != 2:
+            raise ValueError(
+                f"features has shape {np.shape(features)}; give a row per crystal and a column per feature."
+            )
         check_targets(features, "composition feature", self.names)
         arrays = _join([self._gather(self.rows)]) | {"composition": np.asarray(features, dtype=np.float32)}
         return replace(self, ids=self.names, y=self.targets, rows=np.arange(len(self)), **arrays)

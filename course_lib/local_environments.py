@@ -45,6 +45,8 @@ def local_environments(graphs: CrystalGraphs) -> pd.DataFrame:
     DataFrame of float32, shape (B, 158)
         Indexed by crystal id; distances in angstrom, element properties as in `course_lib.composition.magpie`.
     """
+    if not len(graphs):
+        raise ValueError("there is no crystal to describe. Give at least one.")
     chunks = np.array_split(np.arange(len(graphs)), -(-len(graphs) // _CHUNK) or 1)
     parts = [_features(graphs.batch(rows)) for rows in chunks]
     return pd.DataFrame(np.concatenate(parts).astype(np.float32), index=graphs.names, columns=_labels())

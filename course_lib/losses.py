@@ -44,10 +44,16 @@ def task_errors(output: Tensor, target: Tensor, known: Tensor, loss: str, n_labe
     Tensor, shape (T,)
         Zero for a task without any label, and so is its gradient.
     """
+    _check_loss(loss)
     # Unknown labels are cut out before the error is computed: the gradient of a NaN times zero would be NaN.
     difference = torch.where(known, output - target, 0.0)
     error = difference.abs() if loss == "mae" else difference.square()
     return error.sum(0) / (known.sum(0).clamp(min=1) if n_labels is None else n_labels)
+
+
+def _check_loss(loss: str) -> None:
+    if loss not in LOSSES:
+        raise ValueError(f"loss is {loss!r}; choose one of {', '.join(LOSSES)}.")
 
 
 def task_shares(terms: Tensor, shared: nn.Module) -> Tensor:
@@ -89,6 +95,7 @@ class TaskWeights(nn.Module):
     """
 
     def __init__(self, scale: Tensor, loss: str):
+        _check_loss(loss)
         super().__init__()
         self.register_buffer("scale", scale.detach().clone())
         self.loss = loss

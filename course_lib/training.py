@@ -156,6 +156,11 @@ class FitConfig:
         for name in ("resume", "progress"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it must be true or false.")
+        if self.folder is not None and os.fspath(self.folder).startswith("~"):
+            raise ValueError(
+                f"folder is {os.fspath(self.folder)!r}: only a shell expands '~'. Give Path({os.fspath(self.folder)!r})"
+                ".expanduser()."
+            )
         if self.resume and self.folder is None:
             raise ValueError("resume=True needs the folder of the run to continue.")
 

@@ -143,6 +143,58 @@ def check_jobs(n_jobs: object, name: str = "n_jobs") -> None:
         check_number(name, n_jobs, whole=True, least=1, most=_MOST_JOBS)
 
 
+def check_positions(name: str, positions: object, n_rows: int) -> None:
+    """Raise ``ValueError`` unless `positions` are places of rows, counted from 0.
+
+    Parameters
+    ----------
+    name : str
+        What the message calls them.
+    positions : array-like
+        What was given.
+    n_rows : int
+        How many rows there are.
+    """
+    positions = np.asarray(positions)
+    if positions.ndim != 1 or (len(positions) and positions.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{name} holds {positions.dtype} of shape {positions.shape}, not positions. Give a list of whole numbers "
+            "counted from 0, for example np.flatnonzero(mask)."
+        )
+    outside = (positions < 0) | (positions >= n_rows)
+    if outside.any():
+        raise ValueError(f"{name} has the position {positions[outside][0]}, but there are {n_rows} rows, from 0 on.")
+
+
+def check_given_ids(ids: Iterable[object] | None) -> None:
+    """Raise ``ValueError`` naming the first row without an id: None, NaN or no letter."""
+    import pandas as pd
+
+    for row, one in enumerate(() if ids is None else ids):
+        if (pd.api.types.is_scalar(one) and pd.isna(one)) or not str(one).strip():
+            raise ValueError(f"row {row} has the id {one!r}. Give every crystal an id, for example the row numbers.")
+
+
+def check_columns(name: str, table: object) -> None:
+    """Raise ``ValueError`` unless `table` is a DataFrame or Series (or None) whose columns may hold labels.
+
+    Dates, durations and complex numbers are refused: pandas would make some number of them.
+    """
+    import pandas as pd
+
+    if table is None:
+        return
+    if not isinstance(table, pd.DataFrame | pd.Series):
+        raise ValueError(
+            f"{name} is of type {type(table).__name__}. Give a DataFrame or a Series, whose columns have names: "
+            "pd.Series(values, name='band_gap')."
+        )
+    frame = table.to_frame() if isinstance(table, pd.Series) else table
+    for column, dtype in frame.dtypes.items():
+        if getattr(dtype, "kind", "O") in "mMc":
+            raise ValueError(f"{name}: column {column!r} holds {dtype}, not numbers. Convert it first.")
+
+
 def describe_row(row: int, ids: Sequence[str] | None = None) -> str:
     """Return how a message names a row: ``"row 3 (id 'mp-22862')"``."""
     return f"row {row}" if ids is None else f"row {row} (id {str(ids[row])!r})"

@@ -20,7 +20,7 @@ from sklearn.model_selection import KFold
 from course_lib import cli, crystal_files, dataset_sources, datasets, json_frames
 from course_lib.composition import magpie
 from course_lib.dataset_sources import SOURCES, About, Download, matbench_folds
-from course_lib.datasets import folds, load_dataset, read_structure, stream_dataset
+from course_lib.datasets import fold_of_test, folds, load_dataset, read_structure, stream_dataset
 from course_lib.graphs import CrystalGraphs
 
 NACL = Structure.from_spacegroup("Fm-3m", Lattice.cubic(5.64), ["Na", "Cl"], [[0, 0, 0], [0.5, 0.5, 0.5]])
@@ -593,6 +593,30 @@ def test_random_folds_follow_matbench(bundled):
         np.testing.assert_array_equal(fold.test, test)
         share = len(fold.validation) / (len(fold.train) + len(fold.validation))
         assert share == pytest.approx(1 / 8, abs=0.01)
+
+
+@pytest.mark.parametrize("settings", [{"seed": None}, {"seed": -1}, {"n_splits": 2.0}, {"n_splits": 1}])
+def test_folds_without_a_seed_or_a_number_are_refused(bundled, settings):
+    (name,) = settings
+    with pytest.raises(ValueError, match=f"{name} is"):
+        folds(bundled, **settings)
+
+
+def test_a_test_set_is_a_list_of_different_rows(bundled):
+    few = bundled.iloc[:8]
+    assert sorted(fold_of_test(few, [3, 0]).test) == [0, 3]
+    mask = np.arange(8) < 2
+    for test, message in (
+        (mask, "test holds bool of shape .* not positions"),
+        ([0.0, 1.0], "test holds float64"),
+        ([8], "test has the position 8, but there are 8 rows"),
+        ([1, 1, 2], "test has 3 positions of 2 rows"),
+        ([0, -1], "test has the position -1"),
+        ([], "test has 0 positions of 0 rows"),
+        (np.arange(8), "test leaves fewer than two formulas"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            fold_of_test(few, test)
 
 
 def test_folds_repeat_and_read_formulas_from_structures(bundled):

@@ -132,6 +132,7 @@ def test_a_bad_composition_is_named_by_its_own_row():
     [
         (1, None, "n_folds is 1 for 10 crystals; choose a number from 2 to 10"),
         (11, None, "n_folds is 11 for 10 crystals"),
+        ("3", None, "n_folds is '3', not a whole number"),
         (5, ["a", "b"] * 5, "n_folds is 5 for 2 groups; choose a number from 2 to 2"),
     ],
 )

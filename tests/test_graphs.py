@@ -253,6 +253,11 @@ def test_views():
         graphs.subset([True, False, True])
 
 
+def test_features_in_one_row_are_refused():
+    with pytest.raises(ValueError, match=r"features has shape \(24,\); give a row per crystal"):
+        bundled_graphs(24).with_features(np.zeros(24))
+
+
 def test_other_features_for_the_same_crystals():
     graphs = bundled_graphs(24)
     view = graphs.subset([5, 2, 9, 2])
@@ -412,6 +417,22 @@ def test_bad_labels_are_found_before_the_work_begins():
     ):
         with pytest.raises(ValueError, match="row"):
             CrystalGraphs.from_structures(never(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"neighbors": 2.5}, "neighbors is 2.5, not a whole number"),
+        ({"neighbors": 0}, "neighbors is 0; it must be at least 1"),
+        ({"n_jobs": "2"}, "n_jobs is '2', not a whole number"),
+        ({"ids": ["a", None]}, "row 1 has the id None"),
+        ({"targets": [1.0, 2.0]}, "targets is of type list"),
+        ({"targets": pd.Series(pd.to_datetime(["2026-01-01"] * 2), name="day")}, "column 'day' holds datetime"),
+    ],
+)
+def test_what_is_no_setting_no_id_or_no_table_of_labels_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        CrystalGraphs.from_structures([ROCKSALT, SLAB], **arguments)
 
 
 def test_features_that_are_no_numbers_are_named():
@@ -731,7 +752,7 @@ BAD_ARGUMENTS = {
         {"ids": [7, 8], "composition": pd.DataFrame({"f": [1.0, 2.0]}, index=[8, 7])},
         "row 0: crystal '7' meets '8' in composition",
     ),
-    "no neighbours": ({"neighbors": 0}, "neighbors is 0; every atom needs at least 1"),
+    "no neighbours": ({"neighbors": 0}, "neighbors is 0; it must be at least 1"),
 }  # fmt: skip
 
 

@@ -18,6 +18,11 @@ from course_lib.local_environments import local_environments
 STRUCTURES = examples()[::2]
 
 
+def test_no_crystal_is_refused():
+    with pytest.raises(ValueError, match="there is no crystal to describe"):
+        local_environments(CrystalGraphs.from_structures(STRUCTURES).subset([]))
+
+
 def neighbors(structure) -> list[list[dict]]:
     """The neighbours of every site in the graph, as pymatgen's near-neighbour classes list them."""
     batch = CrystalGraphs.from_structures([structure]).batch([0])

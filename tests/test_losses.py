@@ -53,6 +53,15 @@ def test_error_of_each_task_over_its_known_labels(loss, metric):
     np.testing.assert_allclose(whole, metric(target, output, multioutput="raw_values"), rtol=1e-12)
 
 
+@pytest.mark.parametrize("loss", ["MAE", "huber", None])
+def test_an_unknown_loss_is_refused(loss):
+    with pytest.raises(ValueError, match=f"loss is {loss!r}; choose one of mae, mse"):
+        task_errors(*labels_with_gaps(), loss)
+    for kind in ("inverse_scale", "uncertainty", (2.0, 0.0, 0.25)):
+        with pytest.raises(ValueError, match=f"loss is {loss!r}; choose one of mae, mse"):
+            make_task_weights(kind, SCALE, loss)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("nonsense", [math.nan, math.inf, 1e30])
 def test_what_stands_in_the_place_of_an_unknown_label_is_not_read(loss, nonsense):

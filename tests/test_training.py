@@ -759,6 +759,7 @@ def test_no_checkpoint(tmp_path):
         ({"resume": "yes"}, "resume is 'yes'; it must be true or false"),
         ({"progress": 1}, "progress is 1; it must be true or false"),
         ({"resume": True}, "resume=True needs the folder"),
+        ({"folder": "~/run"}, r"folder is '~/run': only a shell expands '~'\. Give Path\('~/run'\)\.expanduser"),
     ],
 )
 def test_bad_settings(settings, message):

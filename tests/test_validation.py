@@ -9,9 +9,12 @@ import pytest
 from pymatgen.core import Composition, DummySpecies, Lattice, Structure
 
 from course_lib.validation import (
+    check_columns,
     check_composition,
+    check_given_ids,
     check_jobs,
     check_number,
+    check_positions,
     check_same_length,
     check_same_order,
     check_structure,
@@ -212,3 +215,36 @@ def test_plain_values():
     found = plain([np.int64(3), (np.float32(0.5), "a"), np.array([[1, 2]]), None])
     assert found == [3, (0.5, "a"), [[1, 2]], None]
     assert [type(one) for one in (found[0], found[1][0], found[2][0][0])] == [int, float, int]
+
+
+@pytest.mark.parametrize("positions", [[0.0, 1.0], ["0"], [[0, 1]], 3, [True, False, True, False]])
+def test_what_is_no_list_of_positions_is_refused(positions):
+    with pytest.raises(ValueError, match=r"test holds .* not positions\. Give a list of whole numbers"):
+        check_positions("test", positions, 4)
+
+
+def test_positions_lie_inside():
+    for good in ([], [0, 3], np.array([2], dtype=np.uint8)):
+        check_positions("test", good, 4)
+    for bad in ([0, 4], [-1]):
+        with pytest.raises(ValueError, match=rf"test has the position {bad[-1]}, but there are 4 rows"):
+            check_positions("test", bad, 4)
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan"), pd.NA, pd.NaT, " ", ""])
+def test_a_missing_id_is_named_with_its_row(nothing):
+    check_given_ids(None)
+    check_given_ids(["a", 0, "nan"])
+    with pytest.raises(ValueError, match=r"row 1 has the id .* Give every crystal an id"):
+        check_given_ids(["a", nothing])
+
+
+def test_columns_of_labels_hold_no_dates_and_no_complex_numbers():
+    for good in (None, pd.Series([1, 2]), pd.DataFrame({"a": [1.0], "b": [True]}), pd.Series(["1.5", None])):
+        check_columns("targets", good)
+    dates = pd.DataFrame({"gap": [1.0], "day": pd.to_datetime(["2026-01-01"])})
+    for bad, what in ((dates, "'day' holds datetime"), (pd.Series([1j], name="gap"), "'gap' holds complex")):
+        with pytest.raises(ValueError, match=f"targets: column {what}.*, not numbers"):
+            check_columns("targets", bad)
+    with pytest.raises(ValueError, match=r"targets is of type list\. Give a DataFrame or a Series"):
+        check_columns("targets", [1.0, 2.0])

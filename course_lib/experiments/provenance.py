@@ -41,9 +41,9 @@ def code_sha256(modules: Iterable[str], package: Path = PACKAGE) -> str:
 
     The modules may be outside the package, such as that of a network of your own; what they import outside does not
     count. Comments, docstrings and the layout of the lines do not count, because they change no result; nor do refusals
-    (an ``if`` that ends in ``raise``, and functions named ``check_...`` with the lines that call them), because a run
-    that has a result was not refused; nor do the modules of `CHANGES_NO_RESULT`, nor the ``__init__.py`` of a package,
-    which names all of its modules, whichever is used.
+    (an ``if`` that ends in ``raise``, functions whose name begins with ``check`` and the lines that call them), because
+    a run that has a result was not refused; nor do the modules of `CHANGES_NO_RESULT`, nor the ``__init__.py`` of a
+    package, which names all of its modules, whichever is used.
 
     Parameters
     ----------
@@ -143,4 +143,4 @@ class _OnlyResults(ast.NodeTransformer):
 
 def _only_refuses(name: str) -> bool:
     """Say whether a function is named as one that raises an error or does nothing."""
-    return name.lstrip("_").startswith("check_")
+    return name.lstrip("_").split("_")[0] == "check"
