@@ -158,7 +158,10 @@ def _read_table(path: Path, targets: list[str]) -> pd.DataFrame:
     frame = read_json_frame(path)
     for needed in ("structure", *targets):
         if needed not in frame.columns:
-            raise ValueError(f"{path} has no column {needed!r}, only {', '.join(frame.columns)}.")
+            others = ", ".join(map(str, frame.columns)) or "none at all"
+            raise ValueError(f"{path} has no column {needed!r}; it has {others}.")
+    if not frame.index:
+        raise ValueError(f"{path} has no rows. Store at least one crystal.")
     kept = [column for column, name in enumerate(frame.columns) if name != "structure"]
     cells = [[row[column] for column in kept] for row in frame.rows]
     index = pd.Index(frame.index, name="id", dtype=object)

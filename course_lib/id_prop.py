@@ -67,7 +67,8 @@ def read_id_prop(table: Path) -> IdProp:
     files = [
         _file(f"{table}, line {number} (id {line[0]!r})", table.parent, line[0], files_of) for number, line in lines
     ]
-    for names in (ids, files):
+    folder_of = cache(os.path.realpath)  # ``a`` and ``d/../a`` are one file
+    for names in (ids, [(folder_of(file.parent), file.name) for file in files]):
         first: dict[object, int] = {}
         for (number, line), name in zip(lines, names, strict=True):
             if first.setdefault(name, number) != number:

@@ -120,7 +120,7 @@ def read_poscar(text: str) -> Structure:
     """
     from pymatgen.core import Structure
 
-    lines = text.splitlines()
+    lines = re.split(r"\r\n?|\n", text)  # a comment may hold what Unicode calls the end of a line
     try:
         scale = _numbers_of_poscar([[lines[1].strip()]], 1).item()  # of several factors, none is left out
         cell = _numbers_of_poscar([line.split() for line in lines[2:5]])

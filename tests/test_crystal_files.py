@@ -660,6 +660,7 @@ POSCAR = "salt\n1.0\n4.2 0 0\n0 4.2 0\n0 0 4.2\nNa Cl\n1 1\nDirect\n0 0 0\n0.5 0
     [
         POSCAR,
         POSCAR.replace("\n", "\r\n"),
+        POSCAR.replace("salt", "salt\u2028of\x85kitchens\x0b\x0c"),  # ends of lines only to Unicode
         POSCAR.replace("Na Cl", "Na_pv/f474ac0d  Cl/79d9987ad87"),
         POSCAR.replace("1.0", "-74.088"),
         POSCAR.replace("1.0", "2.0").replace("4.2", "2.1"),

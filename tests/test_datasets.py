@@ -193,7 +193,7 @@ def test_an_entry_with_a_target_that_the_file_has_not(made_up, monkeypatch):
     entry = SOURCES["made_up_gaps"]
     about = entry.about._replace(units={"energy": "eV"})
     monkeypatch.setitem(SOURCES, "made_up_gaps", dataclasses.replace(entry, about=about))
-    with pytest.raises(ValueError, match=r"gaps\.json\.gz has no column 'energy', only structure, band_gap"):
+    with pytest.raises(ValueError, match=r"gaps\.json\.gz has no column 'energy'; it has structure, band_gap"):
         load_dataset("made_up_gaps")
 
 
@@ -536,11 +536,13 @@ def spoil(column: str, row: int, value: object) -> Callable[[pd.DataFrame], pd.D
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda frame: frame.drop(columns="structure"), "has no column 'structure', only band_gap"),
+        (lambda frame: frame.drop(columns="structure"), "has no column 'structure'; it has band_gap"),
         (spoil("band_gap", 2, np.nan), r"band_gap: row 2 \(id 'x2'\) is nan"),
         (spoil("structure", 1, "NaCl"), r"row 1 \(id 'x1'\): 'NaCl' is not a pymatgen Structure"),
         (spoil("structure", 0, DISORDERED), r"row 0 \(id 'x0'\): site 0 is disordered"),
         (lambda frame: frame.set_axis(["a", "b", "a"]), "duplicate id 'a'"),
+        (lambda frame: frame[:0], "has no rows. Store at least one crystal"),
+        (lambda frame: frame[:0][[]], "has no column 'structure'; it has none at all"),
     ],
 )
 def test_bad_json_file(store, change, message):

@@ -134,6 +134,15 @@ def test_file_that_is_missing(folder, content, message):
         read_id_prop(write(folder, content))
 
 
+@pytest.mark.parametrize("other", ["d/../a", "link/a.cif", "./d/..//a"])
+def test_one_file_under_two_names_is_refused(tmp_path, other):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "link").symlink_to(".")
+    NACL.to(filename=str(tmp_path / "a.cif"))
+    with pytest.raises(ValueError, match=f"line 2: duplicate id '{other}', first in line 1"):
+        read_id_prop(write(tmp_path, f"a,1\n{other},2\n"))
+
+
 def test_folders_as_alignn_has_them(tmp_path):
     NACL.to(filename=str(tmp_path / "one.cif"))
     (tmp_path / "POSCAR-two.vasp").write_text(NACL.to(fmt="poscar"))
