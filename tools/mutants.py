@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 _ANALYSIS = (
     "difference or interval or detect or level or fusion or front or blend or ensemble or formulas or targets or "
 )
-_ANALYSIS += "errors_by or nearly_equal or transfer or missing_run or correlation or best_settings"
+_ANALYSIS += "errors_by or nearly_equal or transfer or missing_run or correlation or best_settings or left_out"
 TESTS = {
     "models/layers": ["tests/test_layers.py"],
     "models/gated_sum": ["tests/test_cgcnn.py"],
