@@ -820,13 +820,15 @@ cost.rename(index=LABELS).round({"mae": 3, "seconds": 1})
 #
 # ## A quest
 #
-# In diamond each atom has four equal bonds, and any two of them meet at the same angle. What is its cosine?
+# In grey arsenic each atom has three equal bonds, and any two of them meet at the same angle. What is its cosine?
 
 # %%
 from pymatgen.core import Lattice, Structure
 
-diamond = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.567), ["C"], [[0, 0, 0]])
-graph = CrystalGraphs.from_structures([diamond], neighbors=4).batch([0])
+arsenic = Structure.from_spacegroup(
+    "R-3m", Lattice.hexagonal(3.760, 10.548), ["As"], [[0, 0, 0.2271]]
+)
+graph = CrystalGraphs.from_structures([arsenic], neighbors=3).batch([0])
 source, target = graph.edge_index
 vectors = graph.edge_vector  # of each edge, from source to target, in angstrom
 cosine = ...  # your answer

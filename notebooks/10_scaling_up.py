@@ -605,15 +605,16 @@ low = recorded_speed[
 #
 # ## A quest
 #
-# Metal-organic frameworks are porous crystals with large cells. Take 20,000 of them, with 500 atoms each. About how
-# many gigabytes do the edges of their graphs take? Use the numbers of edges per atom and bytes per edge from the start
-# of *Where the memory goes*.
+# This page used the first of our crystals. The next cell builds the graphs of the last 200. Suppose that a database
+# holds five million crystals like these. How many gigabytes do their edges take, at 20 bytes per edge?
 
 # %%
-edges_per_atom = 400 / 30
-gigabytes = ...  # your answer
+crystals = load_dataset("pbe_prototypes")
+others = CrystalGraphs.from_structures(crystals["structure"].iloc[-200:])
+print(f"{len(others)} crystals, {len(others.vector):,} edges")
+gigabytes = ...  # your answer, in units of a billion bytes
 
 # %%
 from course_lib.teaching.checkers.quests import check_quest_10
 
-check_quest_10(gigabytes)
+check_quest_10(gigabytes, crystals)
