@@ -246,7 +246,7 @@ assert share < 0.5
 #
 # (It is the *square* of the width that equals the spacing, as in the authors' code.)
 
-# %% mystnb={"image": {"alt": "Above: 40 Gaussian curves over the cosine from minus 1 to 1. Below: five angles, 60, 90, 109.5, 120 and 180 degrees, each as a row of 40 grey cells with a dark patch at its cosine."}}
+# %% mystnb={"image": {"alt": "40 Gaussian curves over the cosine from minus 1 to 1, and five angles, 60, 90, 109.5, 120 and 180 degrees, each as a row of 40 grey cells with a dark patch at its cosine."}}
 from course_lib.teaching.figures.angles import plot_angle_basis
 
 plot_angle_basis([60, 90, 109.47, 120, 180])

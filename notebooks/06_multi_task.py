@@ -29,7 +29,7 @@
 # *trunk* turns the crystal graph into one vector, its embedding, and both tasks use that vector. Each task has a small
 # network of its own on top, its *head*.
 
-# %% mystnb={"image": {"alt": "Crystal graph, shared trunk and embedding in a row. From the embedding, one arrow leads to the head of the energy and one to the head of the band gap. Each head gives an error, L1 and L2; each is multiplied by its weight lambda, and their sum is the loss L."}}
+# %% mystnb={"image": {"alt": "Crystal graph, shared trunk and embedding, one after the other. From the embedding, one arrow leads to the head of the energy and one to the head of the band gap. Each head gives an error, L1 and L2; each is multiplied by its weight lambda, and their sum is the loss L."}}
 from course_lib.teaching.figures.multitask import plot_multi_task
 
 plot_multi_task()
@@ -581,10 +581,10 @@ alone = alone.pivot(index="fold", columns="target", values="mae")
 lambda_explorer(sweep, alone, TASKS)
 
 # %% [markdown]
-# Left: both errors against $\lambda$, with the single-task networks as lines. The grey bands are ± one standard
-# deviation of the five training runs, one per fold. Right: the same choices as points, error of the energy against
-# error of the gap, up to a quarter above the smallest errors. A small triangle at the edge stands for a point farther
-# away. Filled marks are on the *trade-off front*: no other choice, weight or scheme, beats them in both errors.
+# One panel has both errors against $\lambda$, with the single-task networks as lines. The grey bands are ± one standard
+# deviation of the five training runs, one per fold. The other has the same choices as points, error of the energy
+# against error of the gap, up to a quarter above the smallest errors. A small triangle at the edge stands for a point
+# farther away. Filled marks are on the *trade-off front*: no other choice, weight or scheme, beats them in both errors.
 #
 # 1. Move the slider to either end. Which error is far above its smallest value at the left end, and which at the
 #    right?
@@ -898,8 +898,8 @@ saved.rename(index=LABELS, columns="{} (multi-task over twins)".format).round(2)
 #
 # The table says how far recorded runs of the two-task GAT are off for the nitrides among our crystals, predicted as new
 # formulas: prediction minus label, in eV/atom and eV. Suppose that the head of the gap is to learn only from crystals
-# that have one, so the gaps of metals are masked (NaN). The weights of energy and gap are $\lambda = (1, 0.5)$. How large
-# is the loss over all these nitrides?
+# that have one, so the gaps of metals are masked (NaN). The weights of energy and gap are $\lambda = (1, 0.5)$. How
+# large is the loss over all these nitrides?
 
 # %%
 from course_lib.teaching.checkers.quests import nitrides

@@ -201,8 +201,8 @@ print(f"{left:.2f} eV/atom with one reference per element")
 
 # %% [markdown]
 # The references are minus the energies of the elements, roughly: highest where the atoms of the pure element hold
-# together best, in the middle of the transition metals. What is physics in CHGNet's energies was hidden behind some
-# fifty constants. (This last error is on crystals that the constants were fitted to. From here on we judge on others.)
+# together best, in the middle of the transition metals. The physics in CHGNet's energies was hidden behind some fifty
+# constants. (This last error is on crystals that the constants were fitted to. From here on we judge on others.)
 #
 # ## Delta learning
 #
@@ -211,8 +211,8 @@ print(f"{left:.2f} eV/atom with one reference per element")
 #
 # $$ \hat y = E^\text{pre} + \sum_z x_z\, \mu_z + g(f) $$
 #
-# Here $g$ is a model of any features $f$ of the crystal. The estimate already knows most of the answer, so $g$ has to
-# learn small numbers, and for these few crystals may be enough.
+# Here $g$ is a model of any features $f$ of the crystal. The estimate already holds most of the answer, so $g$ learns
+# only small corrections. A few crystals may be enough for that.
 #
 # Our model is the kernel ridge regression of notebook 8: its prediction is a weighted sum over the training crystals, in
 # which those with similar features count most. The features are the two views of this course: Magpie for the composition, and the
@@ -352,8 +352,8 @@ measured("next_to", f"{abs(1 - ratio):.0%} {less_or_more} error than without Mag
 # %% [markdown]
 # (*Mean of the training crystals* is the error of always predicting this mean, averaged over the five folds.)
 #
-# The embedding alone is about as good as the two views of this course together, which took 303 numbers. Still, Magpie
-# next to it takes away much of the error on average. A likely reason: CHGNet knows the elements only as far as it
+# The embedding alone is about as good as the two views of this course together, which have 303 numbers. Still, Magpie
+# next to it lowers the error considerably on average. A likely reason: CHGNet knows the elements only as far as it
 # needs them for forces and for its own zero of energy, and the mean over the atoms keeps only a part of that.
 #
 # But a larger step is to use the energy in place of the embedding. With nothing but one constant per element it has a
@@ -399,7 +399,7 @@ gains.infer_objects().round(3)
 for name, row in gains[~gains["shown"].astype(bool)].iterrows():
     print(f"{name}: {row['mean']:.3f} eV/atom, not shown;")
     print(
-        f"  a gain of {row['detectable']:.3f} would have been seen four times of five"
+        f"  a gain of {row['detectable']:.3f} would have been shown four times out of five"
     )
 
 # %% [markdown]
@@ -507,7 +507,7 @@ assert few.loc["delta_learning", 50] < by_size.loc["kernel_ridge", "all"]
 few.rename(index=LABELS).round(3)
 
 # %% [markdown]
-# Now fifty crystals, nearly three per element, are enough: delta learning leaves less than half of the error of the kernel
+# Now fifty crystals, nearly three per element, are enough: the error of delta learning is less than half that of kernel
 # ridge on both views. And the minute?
 
 # %%
@@ -642,21 +642,21 @@ measured("match", f"{side} by {abs(less):.0%} on average, {shown}")
 
 # %% [markdown]
 # On average, the methods that use the pretrained energy are better on crystals with a match, while these crystals are
-# not easier for a model of the composition. How sure is that? The intervals are for six comparisons and wide, because
-# a fold has few crystals with a match. Where one includes zero, nothing is shown, and `detectable` says how large a
-# difference could have been detected.
+# not easier for a model of the composition. How sure is that? The intervals are for six comparisons. They are wide,
+# because a fold has few crystals with a match. Where one includes zero, nothing is shown, and `detectable` says how
+# large a difference could have been detected.
 #
 # A network that remembers its training crystals would look like this. But so would something else: crystals in a
 # database are mostly those that exist, many of them rock salts and zinc blendes, and CHGNet was trained on crystals
 # near their equilibrium, so it is at home there. These data cannot tell the two apart.
 #
-# The lower panel matters more for you: *without* a match the pretrained energy still leaves the models far behind
-# that read only our features. What it knows is not a list of crystals. If you want a number for the crystals that you
-# will invent, quote the error on crystals without a match.
+# The panel *without* a match matters more for you: there the pretrained energy still leaves the models far behind that
+# read only our features. What it knows is not a list of crystals. If you want a number for the crystals that you will
+# invent, quote the error on crystals without a match.
 #
-# And one test would be worthless: crystals of the Materials Project itself. There the network has seen the crystal *and*
-# the label. An error on them, however small, says how well it remembers. In notebook 7, ALIGNN and the others were
-# trained on such crystals from scratch, so for them it is a fair test. For CHGNet it is not.
+# One test would be worthless: a test on crystals of the Materials Project itself. There the network has seen the
+# crystal *and* the label. An error on them, however small, says how well it remembers. In notebook 7, ALIGNN and the
+# others were trained on such crystals from scratch, so for them it is a fair test. For CHGNet it is not.
 #
 # ## For your own crystals
 #
@@ -669,7 +669,44 @@ measured("match", f"{side} by {abs(less):.0%} on average, {shown}")
 # features = pretrained_features(structures)  # pymatgen structures: one row per crystal
 # ```
 #
-# gives a table with the 65 columns of `stored_features`. What to know before you rely on it:
+# gives a table with the 65 columns of `stored_features`.
+#
+# <details><summary>Has the Materials Project a match for my crystal?</summary>
+#
+# The stored matches are those of our crystals. For yours, apply the same rule: same formula, same space group, and
+# `StructureMatcher` fits, whatever the volume. The candidates come from the Materials Project itself, which needs the
+# internet and a free API key of its [website](https://next-gen.materialsproject.org/api):
+#
+# ```python
+# from pymatgen.analysis.structure_matcher import StructureMatcher
+# from pymatgen.core import Structure
+# from pymatgen.ext.matproj import MPRester
+#
+# matcher = StructureMatcher(ltol=0.1, stol=0.1, angle_tol=3)
+#
+#
+# def has_match(crystal, candidates):
+#     """Return whether one of the candidates has the structure of a crystal."""
+#     wanted = crystal.composition.reduced_formula, crystal.get_space_group_info()[0]
+#     for other in candidates:
+#         found = other.composition.reduced_formula, other.get_space_group_info()[0]
+#         if found == wanted and matcher.fit(crystal, other):
+#             return True
+#     return False
+#
+#
+# mine = Structure.from_file("my_crystal.cif")
+# with MPRester("YOUR_API_KEY") as project:
+#     candidates = project.get_structures(mine.composition.reduced_formula)
+# print(has_match(mine, candidates))
+# ```
+#
+# A match says that the crystal is in the database, so CHGNet may have seen it. No match is weaker evidence: the
+# database grows, and CHGNet was trained on an earlier release.
+#
+# </details>
+#
+# What to know before you rely on the pretrained features:
 
 # %%
 from course_lib import pretrained as about

@@ -270,7 +270,7 @@ check_straight_or_bent(statements)
 
 # %% [markdown] tags=["after"]
 # We let two networks try: 150 training steps on these two crystals only, with the targets 1 and −1. A network for
-# which both are the same must predict one number for both; the best it can do is 0, with a squared error of 1. So
+# which both are the same must predict the same number for both. The best it can do is 0, with a squared error of 1. So
 # where the error is near 0, the network tells the two crystals apart; where it is near 1, it does not. Which of your
 # answers does each of the four numbers confirm?
 

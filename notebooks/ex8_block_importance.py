@@ -240,7 +240,7 @@ assert measured[0, 0] - measured[1, 0] > 3 * measured[:, 1].max(), "beyond the s
 assert abs(zeros - measured[0, 0]) > 2 * measured[0, 1], "zero is another loss"
 
 # %% [markdown] tags=["solution"]
-# The number for zeros is not the one for shuffling: it tells what the network predicts for a crystal that cannot
+# Zeros and shuffling give different numbers. With zeros, the network predicts the energy of a crystal that cannot
 # exist. It cannot be compared fairly with a shuffled structure. On the training crystals, the importance of a block
 # also includes what the network memorised.
 
