@@ -130,8 +130,8 @@ print("Everything is installed." if missing.empty else missing["fix"].to_string(
 # ## What we saw
 #
 # - A hybrid model reads the formula and the structure of a crystal together.
-# - A model that reads only the formula must give all crystals with this formula the same answer. Most of our crystals share their
-#   formula with another.
+# - A model that reads only the formula must give all crystals with this formula the same answer. Most of our crystals
+#   share their formula with another.
 # - Your computer is ready, or you know what it lacks.
 #
 # Next: *Two views of a crystal*.

@@ -499,8 +499,8 @@ assert more.max() < 0.12, "close to the better parent"
 # explain the result there. The second was observed: the hybrid fits its training crystals more closely. The third fits
 # the means: with all crystals no gain between formulas is shown, and on average the hybrid is ahead only with fewer
 # crystals. But that lead is not shown either, and the suspect was not tested directly. A test would need a control, for
-# example the same hybrid with 145 numbers that carry no chemistry. Whether overfitting or the lack of new information is
-# the cause, these runs cannot tell.
+# example the same hybrid with 145 numbers that carry no chemistry. Whether overfitting or the lack of new information
+# is the cause, these runs cannot tell.
 #
 # The hybrid's mean error stays close to the better of its parents over the whole range. **Whether joining
 # helps need not be a property of the method. It can depend on the number of training crystals.**

@@ -830,7 +830,7 @@ arsenic = Structure.from_spacegroup(
 )
 graph = CrystalGraphs.from_structures([arsenic], neighbors=3).batch([0])
 source, target = graph.edge_index
-vectors = graph.edge_vector  # of each edge, from source to target, in angstrom
+vectors = graph.edge_vector  # of each edge, from target to source, in angstrom
 cosine = ...  # your answer
 
 # %%

@@ -50,8 +50,8 @@ print("crystals, numbers for each:", pretrained.shape)
 pretrained.iloc[:3, :5].round(3)
 
 # %% [markdown]
-# 64 numbers cannot be drawn, but the two directions in which they differ most, their first two principal components,
-# can be. Then we ask of all 64 whether crystals with similar numbers are similar crystals:
+# 64 numbers cannot be drawn. We can draw the two directions in which they differ most, their first two principal
+# components. Then we ask whether crystals with similar embeddings, of all 64 numbers, are similar crystals:
 
 # %% mystnb={"image": {"alt": "Map of all bundled crystals: first against second principal component of the pretrained embedding, one dot per crystal, coloured by its most electronegative element: oxygen or another of its group, nitrogen or another of its group, a halogen, or another element. The right half holds almost only crystals of the last class; in the left half all classes overlap."}}
 from course_lib.teaching.figures.pretrained import plot_embedding_map
@@ -155,8 +155,8 @@ print(f"mean absolute error: {error:.3f} eV/atom, spread: {y[others].std():.2f}"
 assert error < y[others].std() / 3
 
 # %% [markdown]
-# Four numbers fitted, none of them about structure, and the energies of structures that were not fitted come out with a
-# small error: the differences between structures are CHGNet's work.
+# We fitted four numbers, none of them about structure. And yet the energies of structures that were not fitted come out
+# with a small error: the differences between structures are CHGNet's work.
 #
 # The library does the same for all elements (`DeltaLearning` without a model). It reads one row per crystal: the
 # energy, the shares of the elements and, later on, the features for a model. Here with the same four crystals:
@@ -409,7 +409,7 @@ for name, row in gains[~gains["shown"].astype(bool)].iterrows():
 #
 # ## Fifty crystals and a minute
 #
-# Delta learning should shine where crystals are few. Suppose that you have computed the energies of fifty. Is that
+# Delta learning should help most where crystals are few. Suppose that you have computed the energies of fifty. Is that
 # enough?
 #
 # > **Predict.** How many training crystals, of all kinds, does the pretrained energy with references need to beat the
@@ -474,8 +474,8 @@ assert hit > 0.1
 
 # %% [markdown]
 # There are more unknown references than crystals. An element that occurs in no training crystal has the reference 0,
-# which is wrong by as much as several electronvolts, and the others are not settled either, as with our four salts. A
-# kernel ridge has no such gaps: an element that it has not seen resembles others in its features.
+# which is wrong by as much as several electronvolts. The others are not settled either, as with our four salts. Kernel
+# ridge regression has no such gaps: an element that it has not seen resembles others in its features.
 #
 # So the number that counts is crystals *per element*. Few people compute fifty crystals of fifty elements. Suppose
 # that you study salts: alkali and alkaline-earth metals with oxygen, sulfur and their heavier relatives, and with
@@ -534,8 +534,8 @@ assert seconds < 5
 #
 # ## Another property
 #
-# CHGNet was trained on energies. Our crystals also have a band gap, which it has never been asked for. There is no
-# pretrained gap to correct, but there is the embedding.
+# CHGNet was trained on energies, not on band gaps, which our crystals have as well. There is no pretrained gap to
+# correct, but there is the embedding.
 
 # %% mystnb={"image": {"alt": "Mean absolute error of the band gap against the number of training crystals, from 50 to all, on logarithmic axes, for four kernel ridges. All fall slowly. The embedding with composition is lowest at first; with all crystals composition with local environments is lowest, and the two that read a single view are highest."}}
 has_gap = curves[curves["split"].eq(ALL) & curves["gap"].notna()]
@@ -552,11 +552,11 @@ to_both["detectable"] = detectable_differences(all_gaps, "kernel_ridge")
 to_both.rename(LABELS).round(3)
 
 # %% [markdown]
-# The kernel ridges above were trained on the gap as well, since a second target costs them nothing. The table has the
+# The kernel ridge models above were trained on the gap as well, since a second target costs nothing. The table has the
 # error of each method minus that of kernel ridge on both views, in eV, with all training crystals and intervals for
-# three comparisons. With few crystals the embedding next to Magpie has the smallest mean error. With all of them
-# Magpie with the local environments has it. (Where an interval includes zero, the order of two methods is not shown.)
-# That fits what one expects: enough crystals teach a model what our own features say about gaps, while the embedding
+# three comparisons. With few crystals the embedding next to Magpie has the smallest mean error. With all of them Magpie
+# with the local environments has it. (Where an interval includes zero, the order of two methods is not shown.) That
+# fits what one expects: with enough crystals, a model learns what our own features say about gaps, while the embedding
 # was made for something else. A pretrained view is best at what it was trained for.
 #
 # ## What it may have seen
@@ -743,7 +743,7 @@ else:
 #
 # | strengths | weaknesses |
 # |---|---|
-# | most of the physics is there before you train anything | somebody else chose the training data, and you cannot take any of it out |
+# | most of the physics is in it before you train anything | somebody else chose the training data, and you cannot take any of it out |
 # | few crystals are enough where every element occurs | an element without a training crystal is off by electronvolts |
 # | trains in a second, without a GPU | one more package, tied to one version |
 #
@@ -808,8 +808,8 @@ else:
 #
 # ## A quest
 #
-# The next cell fits references to three salts: KCl, MgS and K₂S. That is enough for a fourth salt, MgCl₂ in the fluorite
-# structure. Which formation energy do its pretrained energy and these references predict?
+# The next cell fits references to three salts: KCl, MgS and K₂S. That is enough for a fourth salt, MgCl₂ in the
+# fluorite structure. Which formation energy do its pretrained energy and these references predict?
 
 # %%
 symbols = ["K", "Mg", "S", "Cl"]

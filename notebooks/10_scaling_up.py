@@ -82,8 +82,8 @@ measured("winner", f"yes, small ones: {' and '.join(by_features)}")
 # %% [markdown]
 # The column *best* covers all entries of our copy, not only the five in the figure. With few crystals, selected
 # features win two of three tasks: no graph network is best there. With more than 10,000, a graph network wins every
-# time. The three largest tasks go to coGN, which has no line graph: angles are one way to improve a graph network,
-# but not the only one.
+# time. coGN, which has no line graph, is best on the three largest tasks: angles are one way to improve a graph
+# network, but not the only one.
 #
 # The forest comes closest to ALIGNN on two of the three smallest tasks. But size is not everything. On the third it is
 # far behind. It is furthest behind on the perovskites, which are not the largest task. And `mp_e_form` and `mp_gap` are
@@ -285,8 +285,8 @@ assert of_step["build from a stream"].max() < 500 < of_step["build in memory"].m
 # - no crystal is used twice (common loaders repeat some, to make all parts equally large);
 # - the **batch norm** {cite:p}`ioffe2015batchnorm` uses the mean and spread of the whole batch.
 #
-# The last one is easily forgotten. Without it, every process normalises by its own part, and the smaller the part,
-# the noisier its mean. Here are made-up features, normalised in parts and as a whole. (The mean difference is in
+# The last one is easily forgotten. Without it, every process normalises by its own part. The smaller the part, the
+# noisier its mean. Here are made-up features, normalised in parts and as a whole. (The mean difference is in
 # standard deviations.)
 
 # %%
@@ -357,9 +357,9 @@ measured("digits", f"{alone['mae'][0]:.6f} and {together['mae'][0]:.6f} eV/atom"
 #
 # ## Killed at night
 #
-# A cluster ends your job when its time is up. So the run writes a checkpoint after each epoch, first under a temporary
-# name and then, in one step, under its own: a half-written checkpoint never occurs. We start the same training run
-# again and kill it, with the signal that no program can catch, as soon as a checkpoint exists.
+# A cluster ends your job when its time is up. So the run writes a checkpoint after each epoch. It writes it under a
+# temporary name first and renames it in one step, so a half-written checkpoint never occurs. We start the same training
+# run again and kill it, with the signal that no program can catch, as soon as a checkpoint exists.
 
 # %%
 import time
@@ -477,9 +477,9 @@ assert (of_kind["bundled, atoms displaced"] < of_kind["bundled"]).all()
 of_kind
 
 # %% [markdown]
-# And where does the library's own time go on displaced crystals? Here it is in percent of a step. The last column is
-# not a share: it compares the library's matrix products with the product of two large matrices, which a processor does
-# about as fast as it can.
+# And where does the library's own time go on displaced crystals? The table has it in percent of a step. The last column
+# is not a share of the time: it compares the library's matrix products with the product of two large matrices, which a
+# processor does about as fast as it can.
 
 # %%
 kinds = ["matrix products", "exponentials", "gathers and sums by index", "other passes"]

@@ -138,7 +138,7 @@ check_shuffled(shuffled)
 # <details><summary>Answer to question 2</summary>
 #
 # - **Zeros** are a statement, too: an element with radius zero and electronegativity zero. The network has never seen
-#   such a crystal, and its answer there says nothing about what it uses.
+#   such a crystal, so its answer says nothing about which inputs it uses.
 # - **Separately shuffled columns** give rows in which the melting point of one element stands next to the mass of
 #   another. Whole rows keep together what belongs together.
 #
@@ -409,7 +409,7 @@ pd.DataFrame(shared, columns=["mean", "std"], index=["first", "second"]).round(3
 # %% [markdown] tags=["solution"]
 # The second block holds the whole answer, and its importance is zero. Importance is what *this model takes from this
 # block*. The same holds for the network above: its graph, too, says which elements there are, but the composition
-# features hold the elements' properties ready-made, so it reads them there. And most of the differences between these
+# features hold the elements' properties directly, so it reads them there. And most of the differences between these
 # crystals' energies are differences between elements. For the differences between polymorphs, only the structure can
 # help.
 

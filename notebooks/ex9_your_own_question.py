@@ -54,8 +54,8 @@ print(f"{len(crystals)} crystals; {TARGET} in {unit}")
 crystals[TARGET].describe()[["mean", "std", "min", "max"]].round(2)
 
 # %% [markdown]
-# > **Predict.** Five folds, one seed, 15 epochs, and band gaps of which most are zero. On new formulas, which of the two
-# > has the smaller mean error, and will that be shown?
+# > **Predict.** Five folds, one seed, 15 epochs, and band gaps of which most are zero. On new formulas, which of the
+# > two has the smaller mean error, and will that be shown?
 # >
 # > <!-- predict: study; the graph network, shown; the graph network, not shown; the forest, shown; the forest, not shown -->
 

@@ -1826,6 +1826,18 @@ def test_mistakes_of_the_quest_on_a_loss_get_their_hints(made_up_runs):
         assert words in check(answer, CRYSTALS).message, words
 
 
+def test_the_pages_say_which_way_the_vector_of_an_edge_points():
+    pair = Structure(Lattice.cubic(9), ["Na", "Cl"], [[0, 0, 0], [0.2, 0, 0]])
+    batch = CrystalGraphs.from_structures([pair], neighbors=1).batch([0])
+    position = torch.tensor(pair.cart_coords, dtype=torch.float32)
+    source_, target = position[batch.edge_index]
+    assert torch.allclose(batch.edge_vector, source_ - target, atol=1e-5)
+    told = [line for path in NOTEBOOKS.glob("*.py") for line in path.read_text("utf-8").splitlines()]
+    told = [line for line in told if re.search(r"edge_vector  #|vectors?\b.*\bfrom (?:its |source|target)", line)]
+    assert told
+    assert not [line for line in told if "from source to target" in line]
+
+
 def test_the_page_does_not_tell_the_answer_of_its_quest_on_angles():
     """The cosine and the angle of grey arsenic are nowhere in the notebook, neither in texts nor in outputs."""
     notebook = nbformat.read(NOTEBOOKS / "05_alignn.ipynb", as_version=4)
