@@ -18,9 +18,9 @@
 # - how the course is built, and how to work through it;
 # - whether your computer has all it needs.
 #
-# **You need** some Python, NumPy and pandas, and a first idea of PyTorch and of how a neural network is trained (epochs,
-# learning rate). No chemistry beyond the periodic table. The [glossary](../pages/glossary.md) explains the terms of the
-# field.
+# **You need** some Python, NumPy and pandas, and a basic idea of PyTorch and of how a neural network is trained
+# (epochs, learning rate). You need no chemistry beyond the periodic table. The [glossary](../pages/glossary.md)
+# explains the terms of the field.
 #
 # **Time to read:** 10 min. **Time to run:** at most 30 s on two cores.
 
@@ -91,7 +91,7 @@ measured(
 )
 
 # %% [markdown]
-# Such crystals are the same to her, so she must give them one answer. The other expert sees that their atoms are
+# Such crystals are the same to her, so she must give them the same answer. The other expert sees that their atoms are
 # arranged differently. Notebook 1 starts here and measures how much that matters.
 
 # %% [markdown]
@@ -122,7 +122,7 @@ print("Everything is installed." if missing.empty else missing["fix"].to_string(
 #
 # Two promises hold on every page. *Every number was computed*, either by a cell on the page or by a recorded run in
 # `data/results/` that one command repeats. *Every claim is tested*: where a page says that one model beats another, a
-# cell checks it and stops with an error if it is not so.
+# cell checks this, and stops with an error if it is not true.
 #
 # If a cell fails, look at the usual causes in `README.md` or on the website's page *When something fails*.
 
@@ -130,8 +130,8 @@ print("Everything is installed." if missing.empty else missing["fix"].to_string(
 # ## What we saw
 #
 # - A hybrid model reads the formula and the structure of a crystal together.
-# - A model that reads only the formula must give all crystals of a formula one answer. Most of our crystals share their
-#   formula with another.
+# - A model that reads only the formula must give all crystals with this formula the same answer. Most of our crystals
+#   share their formula with another.
 # - Your computer is ready, or you know what it lacks.
 #
 # Next: *Two views of a crystal*.

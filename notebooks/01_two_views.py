@@ -186,7 +186,7 @@ plot_shells(rocksalt)
 # What if the distances within a shell differ a little? Then the nearer atoms must count more, and an atom that moves
 # away must fade out instead of vanishing at once. So the weight of a neighbour falls smoothly from 1 to 0 over 0.3 Å:
 
-# %% mystnb={"image": {"alt": "Left: the weight of a neighbour against its distance from the cutoff, a smooth step from 1 to 0 within 0.3 angstrom. Right: the weights of the nearest 18 neighbours of one atom while the crystal is stretched along one axis; they change without a jump and always add up to 12."}}
+# %% mystnb={"image": {"alt": "Two panels. The weight of a neighbour against its distance from the cutoff: a smooth step from 1 to 0 within 0.3 angstrom. And the weights of the nearest 18 neighbours of one atom while the crystal is stretched along one axis; they change without a jump and always add up to 12."}}
 from course_lib.teaching.figures.crystals import plot_neighbor_weights
 
 plot_neighbor_weights(rocksalt)
@@ -220,7 +220,7 @@ for ends, length, count, weight in zip(
 # %%
 measured("edges", f"{n_edges} edges")
 
-# %% mystnb={"image": {"alt": "Left: a rock salt crystal with lines from one atom to its neighbours, also to those outside the cell. Right: its graph, two nodes joined by an arc that stands for 6 edges, and a loop at each node that stands for 12."}}
+# %% mystnb={"image": {"alt": "Two pictures. A rock salt crystal with lines from one atom to its neighbours, also to those outside the cell. And its graph, two nodes joined by an arc that stands for 6 edges, and a loop at each node that stands for 12."}}
 from course_lib.teaching.figures.crystals import plot_crystal_and_graph
 
 plot_crystal_and_graph(rocksalt)
@@ -246,8 +246,8 @@ from course_lib.teaching.explorers.crystal import graph_explorer
 graph_explorer(rocksalt)
 
 # %% [markdown]
-# Move the slider with the mouse or the arrow keys. Left: the crystal and the sphere. Right: the number of neighbours
-# against the radius; the dotted line is at twelve.
+# Move the slider with the mouse or the arrow keys. One picture shows the crystal and the sphere, the other the number
+# of neighbours against the radius; the dotted line is at twelve.
 #
 # Nothing changes until the sphere reaches the next shell, and then a whole shell comes in at once. On average the
 # number of neighbours grows with the volume of the sphere, so every further ångström costs more edges than the one
@@ -292,7 +292,7 @@ measured("radius", f"{edges_per_atom(rocksalt, 2 * nearest):.0f} neighbours")
 #
 # $$ e_k(d) = \exp\!\left(-\frac{(d - \mu_k)^2}{w^2}\right), \qquad \mu_k = 0,\ 0.2,\ \dots,\ 8\ \text{Å}, \qquad w = 0.2\ \text{Å}. $$
 
-# %% mystnb={"image": {"alt": "Above: 41 Gaussian curves with centres from 0 to 8 angstrom. Below: three distances, each as a row of 41 grey cells; only the few cells with centres close to the distance are dark."}}
+# %% mystnb={"image": {"alt": "41 Gaussian curves with centres from 0 to 8 angstrom, and three distances, each as a row of 41 grey cells; only the few cells with centres close to the distance are dark."}}
 from course_lib.teaching.figures.features import plot_gaussian_basis
 
 plot_gaussian_basis([2.4, 2.8, 5.0])

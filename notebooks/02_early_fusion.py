@@ -328,8 +328,9 @@ best.rename(index=LABELS).round(3)
 
 # %% [markdown]
 # The hybrid needs more epochs and a lower learning rate than CGCNN, and that is what it got above: each method ran with
-# its own best setting. (For the hybrid that is the largest number of epochs tried, so still more might help.) On
-# the validation crystals it is behind all the same. We can rule out this suspect.
+# its own best setting. (For the hybrid that is the largest number of epochs tried, so still more might help.) On the
+# validation crystals it is behind all the same. So a worse choice among these settings is not the reason. What we have
+# not tested are settings outside this table, and other sizes of the network.
 #
 # ## Suspect 2: it memorises instead of learning
 #
@@ -458,9 +459,9 @@ for split in ("random", "formula"):
 measured("crossing", "; ".join(said))
 
 # %% [markdown]
-# How sure is the lead at each size? Move the slider from few crystals to many. The right panel shows each method's
-# error minus that of CGCNN, with its interval over the five folds. Watch the hybrid's interval: at which sizes does it
-# lie on one side of zero?
+# How sure is the lead at each size? Move the slider from few crystals to many. The panel with intervals shows each
+# method's error minus that of CGCNN, with its interval over the five folds. Watch the hybrid's interval: at which sizes
+# does it lie on one side of zero?
 
 # %%
 from course_lib.teaching.explorers.training_size import training_size_explorer
@@ -494,8 +495,14 @@ assert more.max() < 0.12, "close to the better parent"
 # training sets make the folds differ. At no size does the interval of the hybrid's lead over CGCNN lie above zero. So
 # the order of the means is what these runs suggest; more folds have to confirm it.
 #
-# So it was the third suspect, with the second as its accomplice: numbers that say nothing new can still be used to
-# memorise. The hybrid's mean error stays close to the better of its parents over the whole range. **Whether joining
+# What do these runs say about the three suspects? The first was tested within the settings that we tried, and does not
+# explain the result there. The second was observed: the hybrid fits its training crystals more closely. The third fits
+# the means: with all crystals no gain between formulas is shown, and on average the hybrid is ahead only with fewer
+# crystals. But that lead is not shown either, and the suspect was not tested directly. A test would need a control, for
+# example the same hybrid with 145 numbers that carry no chemistry. Whether overfitting or the lack of new information
+# is the cause, these runs cannot tell.
+#
+# The hybrid's mean error stays close to the better of its parents over the whole range. **Whether joining
 # helps need not be a property of the method. It can depend on the number of training crystals.**
 #
 # ## What we saw

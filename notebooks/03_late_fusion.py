@@ -34,7 +34,7 @@
 # - $\alpha$: the weight of the forest. With $\alpha = 0$ the blend is the network alone, with $\alpha = 1$ it is the
 #   forest alone.
 
-# %% mystnb={"image": {"alt": "Two rows. Above: composition, 145 Magpie features, random forest, prediction of the forest, times alpha. Below: crystal graph, CGCNN convolutions, mean and dense layers, prediction of the network, times one minus alpha. Both arrows meet in a sum, which is the prediction."}}
+# %% mystnb={"image": {"alt": "Two branches. The first: composition, 145 Magpie features, random forest, prediction of the forest, times alpha. The second: crystal graph, CGCNN convolutions, mean and dense layers, prediction of the network, times one minus alpha. Both arrows meet in a sum, which is the prediction."}}
 from course_lib.teaching.figures.late_fusion import plot_late_fusion
 
 plot_late_fusion()
@@ -176,9 +176,9 @@ pairs = {key: table[[FOREST, NETWORK]] for key, table in predictions.items()}
 alpha_explorer(y, pairs, unit="eV/atom")
 
 # %% [markdown]
-# Left: the error against $\alpha$ in steps of 0.01. The star marks its smallest value, and the dashed line belongs to
-# the other predictions. Right: one dot per crystal, for the blend, for CGCNN alone and for the forest alone. Only some
-# of the crystals are drawn; the errors are those of all.
+# One panel has the error against $\alpha$ in steps of 0.01. The star marks its smallest value, and the dashed line
+# belongs to the other predictions. The other panel has one dot per crystal, for the blend, for CGCNN alone and for the
+# forest alone. Only some of the crystals are drawn; the errors are those of all.
 #
 # 1. Training set, random folds: move to the star. What is its $\alpha$?
 # 2. Leave $\alpha$ there and switch to *out of fold*. What happens to the cloud of CGCNN, and to its error? How far
@@ -485,17 +485,18 @@ difference.round(4)
 #
 # ## A quest
 #
-# Two models predict the energies of three fluorides (made-up numbers, in eV/atom). Which $\alpha$, the weight of
-# `first`, gives the smallest mean absolute error?
+# Now blend two other models, early fusion of notebook 2 and CGCNN, for the crystals with fluorine. The table has their
+# energies in eV/atom: computed, and as recorded runs predict them for new formulas. Which $\alpha$, the weight of early
+# fusion, gives the smallest mean absolute error over these crystals?
 
 # %%
-fluorides = ["LiF", "NaF", "KF"]
-computed = pd.Series([-3.0, -2.9, -2.8], fluorides)
-first = pd.Series([-2.8, -2.7, -2.9], fluorides)
-second = pd.Series([-3.1, -3.0, -2.6], fluorides)
+from course_lib.teaching.checkers.quests import fluorides
+
+table = fluorides(crystals)
+print(table.round(2).head(3))
 alpha = ...  # your answer
 
 # %%
 from course_lib.teaching.checkers.quests import check_quest_3
 
-check_quest_3(alpha)
+check_quest_3(alpha, crystals)

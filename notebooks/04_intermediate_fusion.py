@@ -29,7 +29,7 @@
 # there are more places. Below is the same graph network four times; the part that makes the embedding is called the
 # *trunk*. An orange circle is where the composition comes in.
 
-# %% mystnb={"image": {"alt": "Four rows, each the same network: graph, three convolutions, mean, dense layers, prediction. Intermediate fusion: the composition enters before every convolution, as scale and shift of every atom. Early fusion: after the mean, side by side. Attention fusion: after the mean, as a sum with weights of this crystal. Late fusion: a forest and the network each predict, and the predictions are added with one weight for all crystals."}}
+# %% mystnb={"image": {"alt": "Four networks, each with the same parts: graph, three convolutions, mean, dense layers, prediction. Intermediate fusion: the composition enters before every convolution, as scale and shift of every atom. Early fusion: after the mean, side by side. Attention fusion: after the mean, as a sum with weights of this crystal. Late fusion: a forest and the network each predict, and the predictions are added with one weight for all crystals."}}
 from course_lib.teaching.figures.intermediate_fusion import plot_fusion_places
 
 plot_fusion_places()

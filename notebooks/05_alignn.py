@@ -246,7 +246,7 @@ assert share < 0.5
 #
 # (It is the *square* of the width that equals the spacing, as in the authors' code.)
 
-# %% mystnb={"image": {"alt": "Above: 40 Gaussian curves over the cosine from minus 1 to 1. Below: five angles, 60, 90, 109.5, 120 and 180 degrees, each as a row of 40 grey cells with a dark patch at its cosine."}}
+# %% mystnb={"image": {"alt": "40 Gaussian curves over the cosine from minus 1 to 1, and five angles, 60, 90, 109.5, 120 and 180 degrees, each as a row of 40 grey cells with a dark patch at its cosine."}}
 from course_lib.teaching.figures.angles import plot_angle_basis
 
 plot_angle_basis([60, 90, 109.47, 120, 180])
@@ -820,15 +820,17 @@ cost.rename(index=LABELS).round({"mae": 3, "seconds": 1})
 #
 # ## A quest
 #
-# In diamond each atom has four equal bonds, and any two of them meet at the same angle. What is its cosine?
+# In grey arsenic each atom has three equal bonds, and any two of them meet at the same angle. What is its cosine?
 
 # %%
 from pymatgen.core import Lattice, Structure
 
-diamond = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.567), ["C"], [[0, 0, 0]])
-graph = CrystalGraphs.from_structures([diamond], neighbors=4).batch([0])
+arsenic = Structure.from_spacegroup(
+    "R-3m", Lattice.hexagonal(3.760, 10.548), ["As"], [[0, 0, 0.2271]]
+)
+graph = CrystalGraphs.from_structures([arsenic], neighbors=3).batch([0])
 source, target = graph.edge_index
-vectors = graph.edge_vector  # of each edge, from source to target, in angstrom
+vectors = graph.edge_vector  # of each edge, from target to source, in angstrom
 cosine = ...  # your answer
 
 # %%

@@ -23,7 +23,7 @@
 # %% [markdown]
 # ## Nine methods, two views
 
-# %% mystnb={"image": {"alt": "Two ovals that overlap. Left, composition: random forest. Right, structure: CGCNN, ALIGNN simplified, ALIGNN (small), multi-task GAT. In the overlap the four hybrids: early, intermediate, attention and late fusion."}}
+# %% mystnb={"image": {"alt": "Two ovals that overlap. Composition: random forest. Structure: CGCNN, ALIGNN simplified, ALIGNN (small), multi-task GAT. In the overlap the four hybrids: early, intermediate, attention and late fusion."}}
 from course_lib.methods import KINDS, LABELS, METHODS, compared
 from course_lib.teaching.figures.comparison import plot_what_methods_read
 

@@ -29,7 +29,7 @@
 # the composition from its atoms. And the partner in late fusion, a forest that cannot tell polymorphs apart, was weak.
 # This page changes both. Here is where numbers about the elements can enter a graph:
 
-# %% mystnb={"image": {"alt": "Three copies of one small crystal graph of two elements. Left, once per crystal: the frame around the graph is coloured, 145 numbers of the formula, the same for all polymorphs. Middle, per atom: the atoms are coloured, 22 properties of its element on every atom. Right, per bond: the bonds are coloured, length over the sum of radii and difference of electronegativity."}}
+# %% mystnb={"image": {"alt": "Three copies of one small crystal graph of two elements. The first, once per crystal: the frame around the graph is coloured, 145 numbers of the formula, the same for all polymorphs. The second, per atom: the atoms are coloured, 22 properties of its element on every atom. The third, per bond: the bonds are coloured, length over the sum of radii and difference of electronegativity."}}
 from course_lib.teaching.figures.hybrids import plot_chemistry_places
 
 plot_chemistry_places()
@@ -168,7 +168,7 @@ relative_basis, distance_basis = GaussianBasis(0.6, 3.0, 25), GaussianBasis()
 by_library = relative_basis(torch.tensor(bonds["relative distance"].to_numpy()))
 assert np.allclose(by_library[0], of_salt, atol=1e-6)
 
-# %% mystnb={"image": {"alt": "Values of Gaussians for the bonds of NaCl, LiI and CsF, one row each, dark where large. Left, 41 Gaussians of the distance: the rows of LiI and CsF are the same. Right, 25 Gaussians of the relative distance: the rows of LiI and CsF are dark at different places."}}
+# %% mystnb={"image": {"alt": "Values of Gaussians for the bonds of NaCl, LiI and CsF, one row each, dark where large. With 41 Gaussians of the distance, the rows of LiI and CsF are the same. With 25 Gaussians of the relative distance, the rows of LiI and CsF are dark at different places."}}
 from course_lib.teaching.figures.hybrids import plot_bond_numbers
 
 
@@ -642,7 +642,7 @@ for element in ("F", "Ti"):
 columns = ["element", "method", "known", "new"]
 left_out = pd.DataFrame(rows, columns=columns)
 
-# %% mystnb={"image": {"alt": "Mean absolute error on crystals with fluorine, left, and with titanium, right, for the random forest and kernel ridge on environments and on both views: a mark for models that knew the element and one for models that did not, joined by a line. The lines are much longer for fluorine."}}
+# %% mystnb={"image": {"alt": "Mean absolute error on crystals with fluorine in one panel and with titanium in another, for the random forest and kernel ridge on environments and on both views: a mark for models that knew the element and one for models that did not, joined by a line. The lines are much longer for fluorine."}}
 from course_lib.teaching.figures.hybrids import plot_left_out
 
 plot_left_out(left_out, "eV/atom")

@@ -50,8 +50,8 @@ print("crystals, numbers for each:", pretrained.shape)
 pretrained.iloc[:3, :5].round(3)
 
 # %% [markdown]
-# 64 numbers cannot be drawn, but the two directions in which they differ most, their first two principal components,
-# can be. Then we ask of all 64 whether crystals with similar numbers are similar crystals:
+# 64 numbers cannot be drawn. We can draw the two directions in which they differ most, their first two principal
+# components. Then we ask whether crystals with similar embeddings, of all 64 numbers, are similar crystals:
 
 # %% mystnb={"image": {"alt": "Map of all bundled crystals: first against second principal component of the pretrained embedding, one dot per crystal, coloured by its most electronegative element: oxygen or another of its group, nitrogen or another of its group, a halogen, or another element. The right half holds almost only crystals of the last class; in the left half all classes overlap."}}
 from course_lib.teaching.figures.pretrained import plot_embedding_map
@@ -155,8 +155,8 @@ print(f"mean absolute error: {error:.3f} eV/atom, spread: {y[others].std():.2f}"
 assert error < y[others].std() / 3
 
 # %% [markdown]
-# Four numbers fitted, none of them about structure, and the energies of structures that were not fitted come out with a
-# small error: the differences between structures are CHGNet's work.
+# We fitted four numbers, none of them about structure. And yet the energies of structures that were not fitted come out
+# with a small error: the differences between structures are CHGNet's work.
 #
 # The library does the same for all elements (`DeltaLearning` without a model). It reads one row per crystal: the
 # energy, the shares of the elements and, later on, the features for a model. Here with the same four crystals:
@@ -201,8 +201,8 @@ print(f"{left:.2f} eV/atom with one reference per element")
 
 # %% [markdown]
 # The references are minus the energies of the elements, roughly: highest where the atoms of the pure element hold
-# together best, in the middle of the transition metals. What is physics in CHGNet's energies was hidden behind some
-# fifty constants. (This last error is on crystals that the constants were fitted to. From here on we judge on others.)
+# together best, in the middle of the transition metals. The physics in CHGNet's energies was hidden behind some fifty
+# constants. (This last error is on crystals that the constants were fitted to. From here on we judge on others.)
 #
 # ## Delta learning
 #
@@ -211,8 +211,8 @@ print(f"{left:.2f} eV/atom with one reference per element")
 #
 # $$ \hat y = E^\text{pre} + \sum_z x_z\, \mu_z + g(f) $$
 #
-# Here $g$ is a model of any features $f$ of the crystal. The estimate already knows most of the answer, so $g$ has to
-# learn small numbers, and for these few crystals may be enough.
+# Here $g$ is a model of any features $f$ of the crystal. The estimate already holds most of the answer, so $g$ learns
+# only small corrections. A few crystals may be enough for that.
 #
 # Our model is the kernel ridge regression of notebook 8: its prediction is a weighted sum over the training crystals, in
 # which those with similar features count most. The features are the two views of this course: Magpie for the composition, and the
@@ -352,8 +352,8 @@ measured("next_to", f"{abs(1 - ratio):.0%} {less_or_more} error than without Mag
 # %% [markdown]
 # (*Mean of the training crystals* is the error of always predicting this mean, averaged over the five folds.)
 #
-# The embedding alone is about as good as the two views of this course together, which took 303 numbers. Still, Magpie
-# next to it takes away much of the error on average. A likely reason: CHGNet knows the elements only as far as it
+# The embedding alone is about as good as the two views of this course together, which have 303 numbers. Still, Magpie
+# next to it lowers the error considerably on average. A likely reason: CHGNet knows the elements only as far as it
 # needs them for forces and for its own zero of energy, and the mean over the atoms keeps only a part of that.
 #
 # But a larger step is to use the energy in place of the embedding. With nothing but one constant per element it has a
@@ -399,7 +399,7 @@ gains.infer_objects().round(3)
 for name, row in gains[~gains["shown"].astype(bool)].iterrows():
     print(f"{name}: {row['mean']:.3f} eV/atom, not shown;")
     print(
-        f"  a gain of {row['detectable']:.3f} would have been seen four times of five"
+        f"  a gain of {row['detectable']:.3f} would have been shown four times out of five"
     )
 
 # %% [markdown]
@@ -409,7 +409,7 @@ for name, row in gains[~gains["shown"].astype(bool)].iterrows():
 #
 # ## Fifty crystals and a minute
 #
-# Delta learning should shine where crystals are few. Suppose that you have computed the energies of fifty. Is that
+# Delta learning should help most where crystals are few. Suppose that you have computed the energies of fifty. Is that
 # enough?
 #
 # > **Predict.** How many training crystals, of all kinds, does the pretrained energy with references need to beat the
@@ -474,8 +474,8 @@ assert hit > 0.1
 
 # %% [markdown]
 # There are more unknown references than crystals. An element that occurs in no training crystal has the reference 0,
-# which is wrong by as much as several electronvolts, and the others are not settled either, as with our four salts. A
-# kernel ridge has no such gaps: an element that it has not seen resembles others in its features.
+# which is wrong by as much as several electronvolts. The others are not settled either, as with our four salts. Kernel
+# ridge regression has no such gaps: an element that it has not seen resembles others in its features.
 #
 # So the number that counts is crystals *per element*. Few people compute fifty crystals of fifty elements. Suppose
 # that you study salts: alkali and alkaline-earth metals with oxygen, sulfur and their heavier relatives, and with
@@ -507,7 +507,7 @@ assert few.loc["delta_learning", 50] < by_size.loc["kernel_ridge", "all"]
 few.rename(index=LABELS).round(3)
 
 # %% [markdown]
-# Now fifty crystals, nearly three per element, are enough: delta learning leaves less than half of the error of the kernel
+# Now fifty crystals, nearly three per element, are enough: the error of delta learning is less than half that of kernel
 # ridge on both views. And the minute?
 
 # %%
@@ -534,8 +534,8 @@ assert seconds < 5
 #
 # ## Another property
 #
-# CHGNet was trained on energies. Our crystals also have a band gap, which it has never been asked for. There is no
-# pretrained gap to correct, but there is the embedding.
+# CHGNet was trained on energies, not on band gaps, which our crystals have as well. There is no pretrained gap to
+# correct, but there is the embedding.
 
 # %% mystnb={"image": {"alt": "Mean absolute error of the band gap against the number of training crystals, from 50 to all, on logarithmic axes, for four kernel ridges. All fall slowly. The embedding with composition is lowest at first; with all crystals composition with local environments is lowest, and the two that read a single view are highest."}}
 has_gap = curves[curves["split"].eq(ALL) & curves["gap"].notna()]
@@ -552,11 +552,11 @@ to_both["detectable"] = detectable_differences(all_gaps, "kernel_ridge")
 to_both.rename(LABELS).round(3)
 
 # %% [markdown]
-# The kernel ridges above were trained on the gap as well, since a second target costs them nothing. The table has the
+# The kernel ridge models above were trained on the gap as well, since a second target costs nothing. The table has the
 # error of each method minus that of kernel ridge on both views, in eV, with all training crystals and intervals for
-# three comparisons. With few crystals the embedding next to Magpie has the smallest mean error. With all of them
-# Magpie with the local environments has it. (Where an interval includes zero, the order of two methods is not shown.)
-# That fits what one expects: enough crystals teach a model what our own features say about gaps, while the embedding
+# three comparisons. With few crystals the embedding next to Magpie has the smallest mean error. With all of them Magpie
+# with the local environments has it. (Where an interval includes zero, the order of two methods is not shown.) That
+# fits what one expects: with enough crystals, a model learns what our own features say about gaps, while the embedding
 # was made for something else. A pretrained view is best at what it was trained for.
 #
 # ## What it may have seen
@@ -642,21 +642,21 @@ measured("match", f"{side} by {abs(less):.0%} on average, {shown}")
 
 # %% [markdown]
 # On average, the methods that use the pretrained energy are better on crystals with a match, while these crystals are
-# not easier for a model of the composition. How sure is that? The intervals are for six comparisons and wide, because
-# a fold has few crystals with a match. Where one includes zero, nothing is shown, and `detectable` says how large a
-# difference could have been detected.
+# not easier for a model of the composition. How sure is that? The intervals are for six comparisons. They are wide,
+# because a fold has few crystals with a match. Where one includes zero, nothing is shown, and `detectable` says how
+# large a difference could have been detected.
 #
 # A network that remembers its training crystals would look like this. But so would something else: crystals in a
 # database are mostly those that exist, many of them rock salts and zinc blendes, and CHGNet was trained on crystals
 # near their equilibrium, so it is at home there. These data cannot tell the two apart.
 #
-# The lower panel matters more for you: *without* a match the pretrained energy still leaves the models far behind
-# that read only our features. What it knows is not a list of crystals. If you want a number for the crystals that you
-# will invent, quote the error on crystals without a match.
+# The panel *without* a match matters more for you: there the pretrained energy still leaves the models far behind that
+# read only our features. What it knows is not a list of crystals. If you want a number for the crystals that you will
+# invent, quote the error on crystals without a match.
 #
-# And one test would be worthless: crystals of the Materials Project itself. There the network has seen the crystal *and*
-# the label. An error on them, however small, says how well it remembers. In notebook 7, ALIGNN and the others were
-# trained on such crystals from scratch, so for them it is a fair test. For CHGNet it is not.
+# One test would be worthless: a test on crystals of the Materials Project itself. There the network has seen the
+# crystal *and* the label. An error on them, however small, says how well it remembers. In notebook 7, ALIGNN and the
+# others were trained on such crystals from scratch, so for them it is a fair test. For CHGNet it is not.
 #
 # ## For your own crystals
 #
@@ -669,7 +669,44 @@ measured("match", f"{side} by {abs(less):.0%} on average, {shown}")
 # features = pretrained_features(structures)  # pymatgen structures: one row per crystal
 # ```
 #
-# gives a table with the 65 columns of `stored_features`. What to know before you rely on it:
+# gives a table with the 65 columns of `stored_features`.
+#
+# <details><summary>Has the Materials Project a match for my crystal?</summary>
+#
+# The stored matches are those of our crystals. For yours, apply the same rule: same formula, same space group, and
+# `StructureMatcher` fits, whatever the volume. The candidates come from the Materials Project itself, which needs the
+# internet and a free API key of its [website](https://next-gen.materialsproject.org/api):
+#
+# ```python
+# from pymatgen.analysis.structure_matcher import StructureMatcher
+# from pymatgen.core import Structure
+# from pymatgen.ext.matproj import MPRester
+#
+# matcher = StructureMatcher(ltol=0.1, stol=0.1, angle_tol=3)
+#
+#
+# def has_match(crystal, candidates):
+#     """Return whether one of the candidates has the structure of a crystal."""
+#     wanted = crystal.composition.reduced_formula, crystal.get_space_group_info()[0]
+#     for other in candidates:
+#         found = other.composition.reduced_formula, other.get_space_group_info()[0]
+#         if found == wanted and matcher.fit(crystal, other):
+#             return True
+#     return False
+#
+#
+# mine = Structure.from_file("my_crystal.cif")
+# with MPRester("YOUR_API_KEY") as project:
+#     candidates = project.get_structures(mine.composition.reduced_formula)
+# print(has_match(mine, candidates))
+# ```
+#
+# A match says that the crystal is in the database, so CHGNet may have seen it. No match is weaker evidence: the
+# database grows, and CHGNet was trained on an earlier release.
+#
+# </details>
+#
+# What to know before you rely on the pretrained features:
 
 # %%
 from course_lib import pretrained as about
@@ -706,7 +743,7 @@ else:
 #
 # | strengths | weaknesses |
 # |---|---|
-# | most of the physics is there before you train anything | somebody else chose the training data, and you cannot take any of it out |
+# | most of the physics is in it before you train anything | somebody else chose the training data, and you cannot take any of it out |
 # | few crystals are enough where every element occurs | an element without a training crystal is off by electronvolts |
 # | trains in a second, without a GPU | one more package, tied to one version |
 #
@@ -771,14 +808,20 @@ else:
 #
 # ## A quest
 #
-# A pretrained network gives MgCl2 an energy of −3.95 eV/atom (made-up numbers). The references are 1.60 eV/atom for Mg and
-# 1.90 eV/atom for Cl, and the model of the rest says −0.05 eV/atom. Which formation energy does delta learning predict?
+# The next cell fits references to three salts: KCl, MgS and K₂S. That is enough for a fourth salt, MgCl₂ in the
+# fluorite structure. Which formation energy do its pretrained energy and these references predict?
 
 # %%
-energy_of_mgcl2, of_mg, of_cl, of_model = -3.95, 1.60, 1.90, -0.05
+symbols = ["K", "Mg", "S", "Cl"]
+three = ["rocksalt-K-Cl", "rocksalt-Mg-S", "fluorite-S-K"]
+shift = y[three] - pretrained.loc[three, ENERGY]
+references = np.linalg.lstsq(shares(three), shift)[0]
+print(dict(zip(symbols, references.round(3).tolist(), strict=True)))
+energy_of_mgcl2 = pretrained.loc["fluorite-Mg-Cl", ENERGY]
+print(f"pretrained energy of MgCl2: {energy_of_mgcl2:.3f} eV/atom")
 predicted = ...  # your answer, in eV/atom
 
 # %%
 from course_lib.teaching.checkers.quests import check_quest_9
 
-check_quest_9(predicted)
+check_quest_9(predicted, crystals)

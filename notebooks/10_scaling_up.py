@@ -82,12 +82,12 @@ measured("winner", f"yes, small ones: {' and '.join(by_features)}")
 # %% [markdown]
 # The column *best* covers all entries of our copy, not only the five in the figure. With few crystals, selected
 # features win two of three tasks: no graph network is best there. With more than 10,000, a graph network wins every
-# time. The three largest tasks go to coGN, which has no line graph: angles are one way to improve a graph network,
-# but not the only one.
+# time. coGN, which has no line graph, is best on the three largest tasks: angles are one way to improve a graph
+# network, but not the only one.
 #
-# The forest comes closest to ALIGNN on two of the three smallest tasks. But size is not everything. On the third it
-# is far behind, and furthest on the perovskites, which are not the largest task. And `mp_e_form` and `mp_gap` are of
-# similar size, yet the distance between forest and ALIGNN is very different: the property matters as well.
+# The forest comes closest to ALIGNN on two of the three smallest tasks. But size is not everything. On the third it is
+# far behind. It is furthest behind on the perovskites, which are not the largest task. And `mp_e_form` and `mp_gap` are
+# of similar size, yet the distance between forest and ALIGNN is very different: the property matters as well.
 
 # %%
 gap = tasks["forest / ALIGNN"]
@@ -168,8 +168,8 @@ scores.round(3)
 # `from_file` refuses a file that was changed after it was written.
 #
 # The rules cannot check how you chose your settings. If you try ten networks on the test folds and submit the best, the
-# leaderboard will accept it, and it is wrong. `benchmark` sets aside one eighth of each training part to choose the
-# epoch. Choose everything else on other data, as this course does on its own crystals.
+# leaderboard will accept the result, although it is too optimistic. `benchmark` sets aside one eighth of each training
+# part to choose the epoch. Choose everything else on other data, as this course does on its own crystals.
 
 # %%
 fold = read.tasks_map[TASK].results["fold_0"].data
@@ -285,8 +285,8 @@ assert of_step["build from a stream"].max() < 500 < of_step["build in memory"].m
 # - no crystal is used twice (common loaders repeat some, to make all parts equally large);
 # - the **batch norm** {cite:p}`ioffe2015batchnorm` uses the mean and spread of the whole batch.
 #
-# The last one is easily forgotten. Without it, every process normalises by its own part, and the smaller the part,
-# the noisier its mean. Here are made-up features, normalised in parts and as a whole. (The mean difference is in
+# The last one is easily forgotten. Without it, every process normalises by its own part. The smaller the part, the
+# noisier its mean. Here are made-up features, normalised in parts and as a whole. (The mean difference is in
 # standard deviations.)
 
 # %%
@@ -351,15 +351,15 @@ assert difference < 1e-4
 measured("digits", f"{alone['mae'][0]:.6f} and {together['mae'][0]:.6f} eV/atom")
 
 # %% [markdown]
-# The first digits agree, the last need not: sums in another order round differently, and over many steps such
+# The first digits agree, but the last ones need not. Sums in another order round differently, and over many steps such
 # differences grow. The tests of this library do the same with every network of the course, and check that each
 # crystal is used once.
 #
 # ## Killed at night
 #
-# A cluster ends your job when its time is up. So the run writes a checkpoint after each epoch, first under a temporary
-# name and then, in one step, under its own: a half-written checkpoint never occurs. We start the same training run
-# again and kill it, with the signal that no program can catch, as soon as a checkpoint exists.
+# A cluster ends your job when its time is up. So the run writes a checkpoint after each epoch. It writes it under a
+# temporary name first and renames it in one step, so a half-written checkpoint never occurs. We start the same training
+# run again and kill it, with the signal that no program can catch, as soon as a checkpoint exists.
 
 # %%
 import time
@@ -436,7 +436,9 @@ cost
 
 # %%
 needed = 5 * 500 * sizes["mp_e_form"] * 4 / 5 * 7 / 8 / (7 * 24 * 3600)
-print(f"{needed:.0f} crystals a second, {needed / fastest['alignn']:.0f} times as many")
+print(
+    f"{needed:.0f} crystals per second, {needed / fastest['alignn']:.0f} times as many"
+)
 
 # %% [markdown]
 # **The tables hold what was measured, on the devices that the column `device` names. We do not guess how fast others
@@ -446,9 +448,9 @@ print(f"{needed:.0f} crystals a second, {needed / fastest['alignn']:.0f} times a
 # python tools/benchmarks/bench_device.py --record data/results/device.jsonl
 # ```
 #
-# It measures both networks with numbers of 32 bits and of 16 (`bf16`), with and without `torch.compile`, with batches
-# made in the loop and with batches that are already on the device. It also measures how the time of a step divides
-# into its parts. On the CPU they are, in percent of a step:
+# It measures both networks in 32-bit and in 16-bit precision (`bf16`), and with and without `torch.compile`. Batches
+# are made in the loop in one measurement, and are already on the device in another. It also measures how the time of a
+# step divides into its parts. On the CPU they are, in percent of a step:
 
 # %%
 parts = ["batch", "move", "forward", "backward", "optimizer"]
@@ -457,7 +459,7 @@ assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
 (100 * share).round(1)
 
 # %% [markdown]
-# How fast is the library for the work it does? We compare each network with a plain one of the same size, written as one
+# How fast is the library? We compare each network with a plain one of the same size, written as one
 # usually writes it with PyG. Both train in turn in one process, on one thread. The table says how many times as long
 # the plain network takes. It was recorded on two kinds of crystals: on the bundled ones, and on the same with all atoms
 # displaced by 0.1 Å. Symmetry makes many edges of the bundled crystals equivalent, and the library computes equivalent
@@ -475,9 +477,9 @@ assert (of_kind["bundled, atoms displaced"] < of_kind["bundled"]).all()
 of_kind
 
 # %% [markdown]
-# And where does the library's own time go on displaced crystals? Here it is in percent of a step. The last column is
-# not a share: it compares the library's matrix products with the product of two large matrices, which a processor does
-# about as fast as it can.
+# And where does the library's own time go on displaced crystals? The table has it in percent of a step. The last column
+# is not a share of the time: it compares the library's matrix products with the product of two large matrices, which a
+# processor does about as fast as it can.
 
 # %%
 kinds = ["matrix products", "exponentials", "gathers and sums by index", "other passes"]
@@ -605,15 +607,16 @@ low = recorded_speed[
 #
 # ## A quest
 #
-# Metal-organic frameworks are porous crystals with large cells. Take 20,000 of them, with 500 atoms each. About how
-# many gigabytes do the edges of their graphs take? Use the numbers of edges per atom and bytes per edge from the start
-# of *Where the memory goes*.
+# This page used the first of our crystals. The next cell builds the graphs of the last 200. Suppose that a database
+# holds five million crystals like these. How many gigabytes do their edges take, at 20 bytes per edge?
 
 # %%
-edges_per_atom = 400 / 30
-gigabytes = ...  # your answer
+crystals = load_dataset("pbe_prototypes")
+others = CrystalGraphs.from_structures(crystals["structure"].iloc[-200:])
+print(f"{len(others)} crystals, {len(others.vector):,} edges")
+gigabytes = ...  # your answer, in units of a billion bytes
 
 # %%
 from course_lib.teaching.checkers.quests import check_quest_10
 
-check_quest_10(gigabytes)
+check_quest_10(gigabytes, crystals)

@@ -338,7 +338,7 @@ measured(
 # - **Three times as many crystals**, with the same number of training steps, are shown to lower the error on test
 #   crystals. The two errors come closer as well.
 #
-# And your guess at the start? After the two curves part, the network learns what holds for its hundred crystals only.
+# And your guess at the start? Once the two curves diverge, the network learns what holds only for its hundred crystals.
 # Longer training drives them further apart, and more crystals bring them closer. But less overfitting is not the same
 # as a better model.
 #

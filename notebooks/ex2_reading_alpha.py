@@ -73,7 +73,7 @@ check_blended_prediction(blended)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# The weights of the two add up to one. The model with the larger weight pulls the blend closer to itself.
+# The two weights add up to one. The blend lies closer to the model with the larger weight.
 #
 # </details>
 
@@ -164,9 +164,9 @@ check_best_alpha(best_alpha)
 # $$ \alpha\, (s_a^2 + s_b^2 - 2 \rho s_a s_b) = s_b^2 - \rho s_a s_b $$
 #
 # The bracket is the variance of $e_a - e_b$, so it is positive unless the two models make exactly the same errors.
-# Hence this $\alpha$ gives a minimum, not a maximum. The numerator is negative where $\rho > s_b / s_a$: then a is so
-# much worse than b, and so similar to it, that the best blend would subtract it. With the weight clipped at zero, a is
-# left out.
+# Hence this $\alpha$ gives a minimum, not a maximum. The numerator is negative where $\rho > s_b / s_a$. Then model a
+# is so much worse than model b, and so similar to it, that the best blend would subtract it. With the weight clipped at
+# zero, model a is left out.
 
 # %% tags=["after"] mystnb={"image": {"alt": "How much smaller the spread of the blend's error is than that of the better model alone, against the correlation of the two errors, for two equally good models and for one that is 25 percent worse. Both curves fall; the second reaches zero at a correlation of 0.8."}}
 from IPython.display import display
@@ -303,8 +303,8 @@ check_fixed_alpha(fixed_alpha)
 
 # %% [markdown] tags=["solution"]
 # The line with `.to_numpy()` takes the ids away and puts the ids of `y` in their place: each prediction of CGCNN is now
-# compared with the energy of some other crystal. `optimal_alpha` matches the ids, and would have restored the order;
-# the conversion prevents that. And both models know the crystals of `training`, the forest nearly by heart. Each bug
+# compared with the energy of some other crystal. `optimal_alpha` matches the ids, so it would have restored the order.
+# The conversion prevents that. And both models know the crystals of `training`, the forest nearly by heart. Each bug
 # alone gives the forest too much weight:
 
 # %% tags=["solution"]

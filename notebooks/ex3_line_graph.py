@@ -270,7 +270,7 @@ check_straight_or_bent(statements)
 
 # %% [markdown] tags=["after"]
 # We let two networks try: 150 training steps on these two crystals only, with the targets 1 and −1. A network for
-# which both are the same must predict one number for both; the best it can do is 0, with a squared error of 1. So
+# which both are the same must predict the same number for both. The best it can do is 0, with a squared error of 1. So
 # where the error is near 0, the network tells the two crystals apart; where it is near 1, it does not. Which of your
 # answers does each of the four numbers confirm?
 
@@ -321,13 +321,13 @@ assert not apart[2, "CGCNN"]
 assert abs(table["squared error"][0] - 1) < 0.01, "CGCNN with 2 neighbours: blind"
 
 # %% [markdown] tags=["solution"]
-# With two neighbours CGCNN cannot learn the difference, however long it trains: for CGCNN the two crystals are
-# identical. ALIGNN reads the cosines and learns it. With twelve neighbours CGCNN sees longer distances, which depend on
-# the angle. So angles are not the only way to see a bend, but they are the most direct one. Notebook 5 has a pair of
-# crystals that distances cannot tell apart at the course's own setting of twelve neighbours.
+# With two neighbours, CGCNN cannot learn the difference, however long it trains: the two crystals look identical to it.
+# ALIGNN reads the cosines and learns it. With twelve neighbours CGCNN sees longer distances, which depend on the angle.
+# So angles are not the only way to see a bend, but they are the most direct one. Notebook 5 has a pair of crystals that
+# distances cannot tell apart at the course's own setting of twelve neighbours.
 #
 # Why three elements? In ALIGNN an angle decides how much *weight* a neighbour's message gets in a mean. In pure
-# selenium all messages are equal, and the mean of equal numbers does not depend on the weights: there the cosines are
+# selenium all messages are equal, and the mean of equal numbers does not depend on the weights. So the cosines are
 # computed, but they change nothing. We check this with a network that is not trained. Its predictions hardly depend on
 # the angles, but with 64-bit numbers we can see which of the two differences is real and which is rounding error:
 

@@ -123,7 +123,7 @@ assert quotient.idxmin() == cost["seconds"].idxmax()
 
 # %% tags=["answer"]
 def campaign_days(seconds, n_learned, n_crystals, n_trainings):
-    """Return the days that all trainings take, one after the other."""
+    """Return the days that all training runs take, one after the other."""
     # BEGIN SOLUTION
     one_training = seconds * n_crystals / n_learned
     return n_trainings * one_training / (24 * 60 * 60)

@@ -257,11 +257,11 @@ print(f"rank correlation of the two: {first.corr(second, method='spearman'):.2f}
 
 # %% [markdown] tags=["solution"]
 # The weights differ between crystals, so this is not a global $\alpha$: attention can weight the views of each crystal
-# differently. How much it does so depends on the network. Where all weights of a network lie near 0 or 1, one of its
-# views hardly enters the sum, and only the digits of the smallest and the largest show that the weights still differ.
-# So read the weights with care: they belong to a network, not to nature. As the figure shows, another seed may share
-# the work between the views differently {cite:p}`jain2019attention`. Exercise 8 asks how much each view *contributes*
-# to the predictions.
+# differently. By how much depends on the network. Where all weights of a network lie near 0 or 1, one of its views
+# hardly enters the sum, and only the digits of the smallest and the largest show that the weights still differ. So read
+# the weights with care: they belong to a network, not to nature. As the figure shows, another seed may share the work
+# between the views differently {cite:p}`jain2019attention`. Exercise 8 asks how much each view *contributes* to the
+# predictions.
 
 # %% [markdown]
 # ## A colleague's layer

@@ -28,7 +28,7 @@
 # In multi-task learning a shared trunk serves several heads. *Negative transfer* means that a task would have been
 # better off on its own.
 
-# %% mystnb={"image": {"alt": "Crystal graph, shared trunk and embedding in a row, then two heads, one for the energy and one for the band gap. Each head gives an error, multiplied by its weight; their sum is the loss."}}
+# %% mystnb={"image": {"alt": "Crystal graph, shared trunk and embedding, one after the other, then two heads, one for the energy and one for the band gap. Each head gives an error, multiplied by its weight; their sum is the loss."}}
 from course_lib.teaching.figures.multitask import plot_multi_task
 
 plot_multi_task()

@@ -138,7 +138,7 @@ check_shuffled(shuffled)
 # <details><summary>Answer to question 2</summary>
 #
 # - **Zeros** are a statement, too: an element with radius zero and electronegativity zero. The network has never seen
-#   such a crystal, and its answer there says nothing about what it uses.
+#   such a crystal, so its answer says nothing about which inputs it uses.
 # - **Separately shuffled columns** give rows in which the melting point of one element stands next to the mass of
 #   another. Whole rows keep together what belongs together.
 #
@@ -240,7 +240,7 @@ assert measured[0, 0] - measured[1, 0] > 3 * measured[:, 1].max(), "beyond the s
 assert abs(zeros - measured[0, 0]) > 2 * measured[0, 1], "zero is another loss"
 
 # %% [markdown] tags=["solution"]
-# The number for zeros is not the one for shuffling: it tells what the network predicts for a crystal that cannot
+# Zeros and shuffling give different numbers. With zeros, the network predicts the energy of a crystal that cannot
 # exist. It cannot be compared fairly with a shuffled structure. On the training crystals, the importance of a block
 # also includes what the network memorised.
 
@@ -409,7 +409,7 @@ pd.DataFrame(shared, columns=["mean", "std"], index=["first", "second"]).round(3
 # %% [markdown] tags=["solution"]
 # The second block holds the whole answer, and its importance is zero. Importance is what *this model takes from this
 # block*. The same holds for the network above: its graph, too, says which elements there are, but the composition
-# features hold the elements' properties ready-made, so it reads them there. And most of the differences between these
+# features hold the elements' properties directly, so it reads them there. And most of the differences between these
 # crystals' energies are differences between elements. For the differences between polymorphs, only the structure can
 # help.
 

@@ -53,6 +53,12 @@ interval = ...  # the result of the study, not known yet
 print(f"{len(crystals)} crystals; {TARGET} in {unit}")
 crystals[TARGET].describe()[["mean", "std", "min", "max"]].round(2)
 
+# %% [markdown]
+# > **Predict.** Five folds, one seed, 15 epochs, and band gaps of which most are zero. On new formulas, which of the
+# > two has the smaller mean error, and will that be shown?
+# >
+# > <!-- predict: study; the graph network, shown; the graph network, not shown; the forest, shown; the forest, not shown -->
+
 # %% [markdown] tags=["task"]
 # ## Task 1: What could you detect?
 #
@@ -268,6 +274,14 @@ if ready:
     found = by_role.pivot(index="fold", columns="method", values="mae")
     print(f"found {(found['second'] - found['first']).std():.3f} {unit}")
 
+# %% tags=["after"]
+from course_lib.teaching.predictions import measured
+
+if ready:
+    ahead = first if mean > 0 else second
+    verdict = "shown" if low > 0 or high < 0 else "not shown"
+    display(measured("study", f"{ahead}, by {abs(mean):.3f} {unit}, {verdict}"))
+
 # %% [markdown] tags=["task"]
 # ## Task 5: The report
 #
@@ -318,6 +332,8 @@ assert found.diff(axis=1)["second"].std() > 1.3 * spread, "more spread than expe
 # epochs, and most gaps are zero (notebook 6). The report says so, with the interval and the spread. The next study
 # has a new plan: the methods' own settings, three seeds, and the spread that was found here. What you must not do is
 # add folds to this study until its interval excludes zero.
+#
+# Compare this with your guess: it had two parts, and a method can be ahead without being shown to be better.
 
 # %% [markdown]
 # ## What to remember

@@ -10,6 +10,7 @@ import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 import jupytext
 import nbformat
@@ -26,18 +27,22 @@ from torch_geometric.utils import softmax
 
 from course_lib.composition import element_properties, magpie
 from course_lib.dataset_sources import matbench_tasks
-from course_lib.datasets import DATA, catalogue
+from course_lib.datasets import DATA, catalogue, load_dataset
 from course_lib.experiments.analysis import summarize_differences
+from course_lib.experiments.records import load_results
 from course_lib.graphs import CrystalGraphs
 from course_lib.late_fusion import alpha_from_errors, blended_error_variance, optimal_alpha
 from course_lib.losses import task_errors
 from course_lib.models import CGCNN, CrystalModel, IntermediateFusion, MultiTask
 from course_lib.models.line_graph import line_graph
-from course_lib.tabular import DeltaLearning
+from course_lib.pretrained import ENERGY as PRETRAINED
+from course_lib.pretrained import stored_features
 from course_lib.teaching import checkers
-from course_lib.teaching.checkers import choosing
+from course_lib.teaching.checkers import choosing, quests
+from course_lib.teaching.checkers.declarative import Part
 from course_lib.teaching.checkers.feedback import Feedback
 from course_lib.teaching.checkers.line_graphs import EDGES, WATER, along_chain, selenium, straightened
+from course_lib.teaching.checkers.quests import OF_CRYSTALS, told_apart
 from course_lib.teaching.checkers.reading_alpha import two_models
 from course_lib.teaching.checkers.task_weights import losses_on_page
 from course_lib.teaching.figures.block_importance import plot_block_orders, plot_block_values
@@ -219,6 +224,55 @@ def made_up(**worse_by) -> pd.DataFrame:
 
 
 RUNS = made_up(random_forest=0.2, cgcnn=0.01, early_fusion=0.0, late_fusion=0.0, megnet=0.0)
+CRYSTALS = load_dataset("pbe_prototypes")
+
+
+@cache
+def recorded(*methods: str) -> pd.DataFrame:
+    """Return recorded predictions for new formulas, one column per method and target, by crystal."""
+    runs = load_results(crystals=CRYSTALS, methods=methods)
+    runs = runs[(runs["split"] == "formula") & (runs["seed"] == 0)].explode(["ids", "predictions"])
+    table = runs.astype({"predictions": float}).pivot_table("predictions", "ids", ["method", "target"])
+    return table.reindex(CRYSTALS.index.intersection(table.index))
+
+
+def holding(symbol: str, table: pd.DataFrame) -> pd.Index:
+    """Return the crystals of a table whose name has this element."""
+    return table.index[[symbol in name.split("-")[1:] for name in table.index]]
+
+
+def best_alpha_of_fluorides() -> float:
+    """Return the answer of quest 3."""
+    table = recorded("early_fusion", "cgcnn").xs(TARGET, level="target", axis=1)
+    rows = holding("F", table)
+    return optimal_alpha(CRYSTALS.loc[rows, TARGET], *(table.loc[rows, name] for name in ("early_fusion", "cgcnn")))
+
+
+def loss_of_nitrides() -> torch.Tensor:
+    """Return the answer of quest 6."""
+    table = recorded("multitask_gat")["multitask_gat"]
+    rows = holding("N", table)
+    predicted = torch.from_numpy(table.loc[rows, [TARGET, "band_gap"]].to_numpy())
+    labels = torch.from_numpy(CRYSTALS.loc[rows, [TARGET, "band_gap"]].to_numpy())
+    mask = torch.stack([torch.ones(len(rows), dtype=torch.bool), labels[:, 1] > 0], dim=1)
+    return task_errors(predicted, labels, mask, "mae") @ torch.tensor([1, 0.5], dtype=predicted.dtype)
+
+
+def energy_of_mgcl2(of_mg: float = 1 / 3, of_cl: float = 2 / 3) -> float:
+    """Return the answer of quest 9, or that with other shares of the references."""
+    energy, y = stored_features(CRYSTALS)[PRETRAINED], CRYSTALS[TARGET]
+    three = ["rocksalt-K-Cl", "rocksalt-Mg-S", "fluorite-S-K"]
+    shares = np.array([[1, 0, 0, 1], [0, 1, 1, 0], [4 / 3, 0, 2 / 3, 0]]) / 2  # of K, Mg, S, Cl
+    _, mg, _, cl = np.linalg.pinv(shares) @ (y[three] - energy[three])
+    return float(energy["fluorite-Mg-Cl"] + of_mg * mg + of_cl * cl)
+
+
+def gigabytes_of_edges() -> float:
+    """Return the answer of quest 10."""
+    graphs = CrystalGraphs.from_structures(CRYSTALS["structure"].iloc[-200:])
+    return len(graphs.vector) / 200 * 20 * 5e6 / 1e9
+
+
 OXIDES = pd.DataFrame({"formula": ["MgO"] * 3 + ["CaO"], "formation_energy_per_atom": [-1.2, -1.1, -0.6, -3.0]})
 BOARD = pd.DataFrame({"mp_e_form (eV/atom)": [0.02, 0.03, 0.1]}, index=["ALIGNN", "CGCNN v2019", "RF-SCM/Magpie"])
 RIGHT = {
@@ -1385,16 +1439,27 @@ CASES: dict[str, Case] = {
         right=((3.0,), (np.float32(3.001),)), wrong={"some other": ((1.5,), "1.5 is not right")}, unfinished=((...,),)
     ),
     "check_quest_3": Case(
-        right=((1 / 3,), (0.333,)),
-        wrong={"a weight": ((0.2,), "With 0.2"), "none": ((1.2,), "between 0 and 1")},
+        right=((best_alpha_of_fluorides(),), (np.float32(best_alpha_of_fluorides() + 0.004),)),
+        wrong={
+            "none": ((1.2,), "between 0 and 1"),
+        },
         unfinished=((...,),),
+        given=(CRYSTALS,),
     ),
     "check_quest_4": Case(right=((384,),), wrong={"some other": ((145,), "145 is not right")}, unfinished=((...,),)),
-    "check_quest_5": Case(right=((-1 / 3,),), wrong={"some other": ((0.1,), "0.1 is not right")}, unfinished=((...,),)),
-    "check_quest_6": Case(
-        right=((0.7,), (torch.tensor(0.7),)),
-        wrong={"some other": ((0.9,), "0.9 is not right"), "missing spoils it": ((float("nan"),), "value missing")},
+    "check_quest_5": Case(
+        right=((-0.1153,), (np.cos(np.radians(96.62)),)),
+        wrong={"tetrahedron": ((-1 / 3,), "of a tetrahedron"), "some other": ((0.3,), "0.3 is not right")},
         unfinished=((...,),),
+    ),
+    "check_quest_6": Case(
+        right=((loss_of_nitrides(),), (loss_of_nitrides().item(),)),
+        wrong={
+            "some other": ((50.0,), "50 is not right"),
+            "missing spoils it": ((float("nan"),), "value missing"),
+        },
+        unfinished=((...,),),
+        given=(CRYSTALS,),
     ),
     "check_quest_7": Case(right=((0.132,),), wrong={"percent": ((13.2,), "percent")}, unfinished=((...,),)),
     "check_quest_8": Case(
@@ -1410,29 +1475,30 @@ CASES: dict[str, Case] = {
         unfinished=((...,),),
     ),
     "check_quest_9": Case(
-        right=((-2.2,), (np.float32(-2.2),)),
+        right=((energy_of_mgcl2(),), (np.float32(energy_of_mgcl2() + 1e-3),)),
         wrong={
-            "no model": ((-2.15,), "left the model"),
-            "minus the model": ((-2.1,), "you subtracted it"),
-            "minus the references": ((-5.8,), "They are added"),
-            "every atom": ((1.4,), "take the shares"),
-            "equal shares": ((-2.25,), "how many are chlorine"),
-            "exchanged": ((-2.3,), "exchanged the shares"),
-            "some other": ((-3.0,), "-3 is not right"),
+            "no references": ((energy_of_mgcl2(0, 0),), "left the references out"),
+            "every atom": ((energy_of_mgcl2(1, 2),), "take the shares"),
+            "equal shares": ((energy_of_mgcl2(1 / 2, 1 / 2),), "how many are chlorine"),
+            "exchanged": ((energy_of_mgcl2(2 / 3, 1 / 3),), "exchanged the shares"),
+            "some other": ((-30.0,), "-30 is not right"),
         },
         unfinished=((...,),),
+        given=(CRYSTALS,),
     ),
     "check_quest_10": Case(
-        right=((2.67,), (2.5,)),
+        right=((gigabytes_of_edges(),), (1.005 * gigabytes_of_edges(),)),
         wrong={
-            "megabytes": ((2667,), "in megabytes."),
-            "small crystals": ((0.16,), "not 30"),
-            "one crystal": ((0.133,), "one crystal"),
-            "atoms": ((0.2,), "counted atoms"),
-            "all pairs": ((100,), "every other one"),
-            "some other": ((50,), "50 GB is not right"),
+            "megabytes": ((1000 * gigabytes_of_edges(),), "in megabytes."),
+            "crystals of 30 atoms": ((40.0,), "400 edges"),
+            "no bytes": ((gigabytes_of_edges() / 20,), "How many bytes"),
+            "binary": ((gigabytes_of_edges() * (1000 / 1024) ** 3,), "steps of 1024"),
+            "sample": ((gigabytes_of_edges() * 200 / 5e6,), "How many of the same kind"),
+            "not per crystal": ((gigabytes_of_edges() * 200,), "for those of one crystal"),
+            "some other": ((77.0,), "77 GB is not right"),
         },
         unfinished=((...,),),
+        given=(CRYSTALS,),
     ),
 }  # fmt: skip
 
@@ -1442,6 +1508,15 @@ CHECKERS = public_functions(checkers, "check_")
 
 def ask(name: str, answer: tuple) -> Feedback:
     return CHECKERS[name](*answer, *CASES[name].given)
+
+
+@cache
+def parts_of(name: str) -> tuple[Part, ...]:
+    """Return the parts of a checker that is made of data, also where these depend on the crystals of its case."""
+    if name in OF_CRYSTALS:
+        question, _ = OF_CRYSTALS[name]
+        return (question(*CASES[name].given),)
+    return getattr(CHECKERS[name], "parts", ())
 
 
 each_checker = pytest.mark.parametrize("name", CASES)
@@ -1509,7 +1584,7 @@ def test_variants_of_one_mistake_get_its_hint(name, words, answer):
 @each_checker
 def test_known_mistakes_get_their_hints(name):
     """What the checkers' own tables hold: the right answers are accepted, and no two mistakes agree on everything."""
-    parts = getattr(CHECKERS[name], "parts", ())
+    parts = parts_of(name)
     right = [part.right for part in parts]
     assert not parts or ask(name, tuple(right))
     for k, part in enumerate(parts):
@@ -1522,7 +1597,7 @@ def test_known_mistakes_get_their_hints(name):
 @each_checker
 def test_each_mistake_has_a_hint_of_its_own(name):
     messages = {mistake: ask(name, answer).message for mistake, (answer, _) in CASES[name].wrong.items()}
-    known = [hint for part in getattr(CHECKERS[name], "parts", ()) for _, hint in part.known]
+    known = [hint for part in parts_of(name) for _, hint in part.known]
     assert len(set(messages.values())) == len(messages)
     assert len(messages) + len(known) >= 3
 
@@ -1647,33 +1722,131 @@ def test_the_quests_of_the_notebooks_have_the_answers_that_the_library_gives():
     )
     graph = CrystalGraphs.from_structures([perovskite]).batch([0])
     source, target = graph.species[graph.edge_index]
-    diamond = Structure.from_spacegroup("Fd-3m", Lattice.cubic(3.567), ["C"], [[0, 0, 0]])
-    bonds = CrystalGraphs.from_structures([diamond], neighbors=4).batch([0])
+    arsenic = Structure.from_spacegroup("R-3m", Lattice.hexagonal(3.760, 10.548), ["As"], [[0, 0, 0.2271]])
+    bonds = CrystalGraphs.from_structures([arsenic], neighbors=3).batch([0])
     first, second = bonds.edge_vector[bonds.edge_index[1] == 0][:2]
     number = magpie(["Li2O", "Na2O", "K2O"])["MagpieData mean Number"].to_numpy(float)
-    fluorides = pd.DataFrame({"y": [-3.0, -2.9, -2.8], "a": [-2.8, -2.7, -2.9], "b": [-3.1, -3.0, -2.6]}, list("lnk"))
     sulfide = Structure(Lattice.cubic(4.0), ["Zn", "S"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     sulfide = CrystalGraphs.from_structures([sulfide], composition=magpie).batch([0])
-    off_by = torch.tensor([[0.1, 0.5], [0.5, np.nan], [0.3, 1.1]])
     layered = pd.read_csv(DATA / "matbench_leaderboard.csv", index_col="model")["jdft2d (meV/atom)"]
-    salt = DeltaLearning()
-    salt.references_ = np.zeros(119)
-    salt.references_[[12, 17]] = [1.6, 1.9]
-    shares = np.eye(119)[[12, 17, 17]].mean(0)
     answers = {
         1: int(((source == 8) & (target == 22)).sum()),
         2: (number[2] - number[:2].mean()) / number[:2].std(),
-        3: optimal_alpha(fluorides["y"], fluorides["a"], fluorides["b"]),
         4: IntermediateFusion().eval().scale_and_shift(sulfide).numel(),
         5: first @ second / (first.norm() * second.norm()),
-        6: (torch.tensor([1, 0.5]) * task_errors(off_by, torch.zeros(3, 2), ~off_by.isnan(), "mae")).sum(),
         7: 1 - layered["ALIGNN"] / layered["RF-SCM/Magpie"],
         8: 5.42 * np.sqrt(3) / 4 / (element_properties().loc[["Cu", "Cl"], "CovalentRadius"].sum() / 100),
-        9: salt.predict(np.array([[-3.95, *shares]]))[0] - 0.05,
-        10: 400 / 30 * 500 * 20 * 20_000 / 1e9,
     }
     for k, answer in answers.items():
         assert CHECKERS[f"check_quest_{k}"](answer), k
+
+
+def quest_of(number: int, uses: str = "", **known: object) -> dict:
+    """Run the cell of a notebook that gives the data of its quest, after what it `uses`; return its variables."""
+    (name,) = (path.stem for path in NOTEBOOKS.glob(f"{number:02d}_*.py"))
+    cells = [cell.source for cell in source(name).cells if cell.cell_type == "code"]
+    variables = {"crystals": CRYSTALS, "np": np, **known}
+    exec(next((cell for cell in cells if uses and uses in cell), ""), variables)
+    exec(cells[-2], variables)
+    return variables
+
+
+def test_the_quests_about_our_crystals_are_answered_by_what_their_pages_give():
+    """As a reader would, from the variables of the page's cell and nothing else."""
+    table = quest_of(3)["table"]
+    alphas = np.linspace(0, 1, 10_001)
+    blends = alphas[:, None] * table["early_fusion"].to_numpy() + (1 - alphas[:, None]) * table["cgcnn"].to_numpy()
+    assert CHECKERS["check_quest_3"](alphas[np.abs(blends - table["computed"].to_numpy()).mean(1).argmin()], CRYSTALS)
+
+    energy, gap = quest_of(6)["off_by"].abs().mean()
+    assert CHECKERS["check_quest_6"](energy + 0.5 * gap, CRYSTALS)
+
+    known = {"y": CRYSTALS[TARGET], "pretrained": stored_features(CRYSTALS), "ENERGY": PRETRAINED}
+    cell = quest_of(9, uses="def shares(", **known)
+    _, magnesium, _, chlorine = cell["references"]
+    assert CHECKERS["check_quest_9"](cell["energy_of_mgcl2"] + magnesium / 3 + chlorine * 2 / 3, CRYSTALS)
+
+    graphs = quest_of(10, load_dataset=load_dataset, CrystalGraphs=CrystalGraphs)["others"]
+    assert CHECKERS["check_quest_10"](len(graphs.vector) / len(graphs) * 20 * 5_000_000 / 1e9, CRYSTALS)
+
+
+def test_mistakes_that_data_put_at_one_place_are_told_once():
+    """At the right answer they would be no mistake, and at an earlier one they would never be told."""
+    mistakes = (("a", 0.5, 0.2), ("b", 0.501), ("c", 0.9), ("d", 0.201), ("e", lambda value: True))
+    *kept, (last, _) = told_apart(0.5, mistakes, 0.01)
+    assert kept == [("a", 0.2), ("c", 0.9)]
+    assert last == "e"
+
+
+@pytest.fixture
+def made_up_runs(monkeypatch):
+    """Let quests read made-up predictions, so that no recorded number decides which mistakes can be told apart."""
+
+    def predicted(method: str, target: str) -> pd.Series:
+        rng = np.random.default_rng(len(method))
+        by, spread = {"early_fusion": (0.1, 0.3), "cgcnn": (0.0, 0.2)}.get(method, (-0.3, 0.5))
+        return CRYSTALS[target] + by + spread * rng.standard_t(3, len(CRYSTALS))
+
+    monkeypatch.setattr(quests, "_predicted", predicted)
+
+
+def test_mistakes_of_the_quest_on_a_blend_get_their_hints(made_up_runs):
+    table = quests.fluorides(CRYSTALS)
+    models = [table[name] for name in ("computed", "early_fusion", "cgcnn")]
+    alpha = optimal_alpha(*models)
+    check = CHECKERS["check_quest_3"]
+    assert check(alpha, CRYSTALS)
+    assert "the weight of CGCNN" in check(1 - alpha, CRYSTALS).message
+    assert "*squared* error" in check(optimal_alpha(*models, loss="mse"), CRYSTALS).message
+    assert "error of the best blend" in check(sum_of_blend(alpha, *models) / len(table), CRYSTALS).message
+    assert "plain mean" in check(0.5, CRYSTALS).message
+
+
+def sum_of_blend(alpha: float, y: pd.Series, a: pd.Series, b: pd.Series) -> float:
+    return float((y - alpha * a - (1 - alpha) * b).abs().sum())
+
+
+def test_mistakes_of_the_quest_on_a_loss_get_their_hints(made_up_runs):
+    off_by = quests.nitrides(CRYSTALS)
+    metals = CRYSTALS.loc[off_by.index, "band_gap"] == 0
+    assert off_by["band_gap"].isna().equals(metals)
+    (energy, gap), check = off_by.abs().mean(), CHECKERS["check_quest_6"]
+    assert check(energy + gap / 2, CRYSTALS)
+    for answer, words in (
+        (off_by.abs().fillna(0).mean() @ [1, 0.5], "an error of zero"),
+        (energy + gap, "left λ out"),
+        (energy / 2 + gap, "exchanged the two weights"),
+        (off_by.dropna().abs().mean() @ [1, 0.5], "dropped the metals"),
+        (energy, "energy's part alone"),
+        (gap / 2, "gap's part alone"),
+        (off_by.mean() @ [1, 0.5], "Errors of different sign"),
+        (off_by.abs().stack().mean(), "one mean over all labels"),
+        (off_by.abs().sum() @ [1, 0.5], "added the errors up"),
+    ):
+        assert words in check(answer, CRYSTALS).message, words
+
+
+def test_the_pages_say_which_way_the_vector_of_an_edge_points():
+    pair = Structure(Lattice.cubic(9), ["Na", "Cl"], [[0, 0, 0], [0.2, 0, 0]])
+    batch = CrystalGraphs.from_structures([pair], neighbors=1).batch([0])
+    position = torch.tensor(pair.cart_coords, dtype=torch.float32)
+    source_, target = position[batch.edge_index]
+    assert torch.allclose(batch.edge_vector, source_ - target, atol=1e-5)
+    told = [line for path in NOTEBOOKS.glob("*.py") for line in path.read_text("utf-8").splitlines()]
+    told = [line for line in told if re.search(r"edge_vector  #|vectors?\b.*\bfrom (?:its |source|target)", line)]
+    assert told
+    assert not [line for line in told if "from source to target" in line]
+
+
+def test_the_page_does_not_tell_the_answer_of_its_quest_on_angles():
+    """The cosine and the angle of grey arsenic are nowhere in the notebook, neither in texts nor in outputs."""
+    notebook = nbformat.read(NOTEBOOKS / "05_alignn.ipynb", as_version=4)
+    texts = [cell.source for cell in notebook.cells] + [str(cell.metadata) for cell in notebook.cells]
+    texts += [output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ())]
+    (part,) = parts_of("check_quest_5")
+    assert not re.search(r"0\.11[56]|96\.6", " ".join(texts))
+    assert f"{part.right:.3f}" == "-0.115"
+    assert not any(abs(part.right - np.cos(np.radians(angle))) < 0.05 for angle in (60, 90, 109.47, 120, 180))
 
 
 def test_what_is_worked_out_on_paper_is_what_the_functions_give():
@@ -1844,7 +2017,10 @@ def test_your_own_question_can_be_asked_of_a_folder_of_cif_files(tmp_path, capsy
     assert known["ready"]
     assert f"{len(crystals)} crystals; target in unknown" in capsys.readouterr().out
     assert list(known["errors"].groupby("role").size()) == [5, 5]
-    assert known["interval"][1] < known["interval"][0] < known["interval"][2]
+    mean, low, high = known["interval"]
+    assert low < mean < high
+    assert known["ahead"] == known["first" if mean > 0 else "second"]
+    assert known["verdict"] == ("not shown" if low <= 0 <= high else "shown")
 
 
 @pytest.mark.parametrize("name", EXERCISES)

@@ -16,6 +16,12 @@ def test_the_result_is_marked_with_the_name_of_its_prediction():
     assert "26 &lt; 30 neighbours" in html
 
 
+def test_every_notebook_and_exercise_asks_for_a_prediction():
+    lessons = [path for path in NOTEBOOKS if re.match(r"\d|ex\d", path.name)]
+    assert len(lessons) >= 20
+    assert [path.name for path in lessons if not BOX.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_every_box_is_a_form_and_has_its_result_below():
     """Its name is its own on the page, and it has two choices or more."""
     for notebook in NOTEBOOKS:

@@ -85,11 +85,18 @@ def shown(notebook: Path) -> Iterator[str]:
         yield cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
 
 
+def helpers(notebook: Path) -> Iterator[str]:
+    """Yield the docstrings of the functions in a notebook."""
+    for cell in jupytext.read(notebook).cells:
+        if cell.cell_type == "code":
+            yield from docstrings(cell.source)
+
+
 def texts() -> Iterator[tuple[str, str]]:
     for path in [*ROOT.glob("*.md"), *ROOT.glob("pages/*.md"), ROOT / "data/README.md"]:
         yield path.name, path.read_text(encoding="utf-8")
     for path in ROOT.glob("notebooks/*.py"):
-        yield from ((path.name, text) for text in shown(path))
+        yield from ((path.name, text) for text in (*shown(path), *helpers(path)))
     code = [
         ROOT / "course.py",
         *(path for part in ("course_lib", "tools", "data") for path in ROOT.glob(f"{part}/**/*.py")),
@@ -137,6 +144,25 @@ def test_plain_words_in_hints(pattern, all_texts):
 )
 def test_words_are_found(text, pattern):
     assert places(pattern, [("a.md", text)]) == [f"a.md: {text}"]
+
+
+PLACES = re.compile(
+    r"(?<!# )\b(?:Left|Right|Middle)[,:]|\b(?:Above|Below): [a-z0-9]|, (?:left|right|middle),"
+    r"|\b(?:Two|Three|Four) rows[.,]|\bin a row\b"
+    r"|\b(?:left|right|upper|lower|top|bottom)(?:most)? (?:panel|picture|figure)\b"
+)
+"""Places of a figure's panels. They hold for its wide form only: on a phone the panels are stacked."""
+
+
+@pytest.mark.parametrize("notebook", sorted(ROOT.glob("notebooks/*.py")), ids=lambda path: path.stem)
+def test_texts_tell_panels_apart_by_what_they_show(notebook):
+    """Those that stand for figures, and those that explain them."""
+    assert [text for text in shown(notebook) if PLACES.search(text)] == []
+
+
+@pytest.mark.parametrize("text", ["Left: a crystal.", "with F, left, and Ti", "Two rows. First", "The lower panel has"])
+def test_places_of_panels_are_found(text):
+    assert PLACES.search(text)
 
 
 def test_texts_of_a_file():

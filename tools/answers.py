@@ -40,9 +40,9 @@ def answers() -> dict[str, dict]:
         "check_claim": _claim(crystals["band_gap"].dropna()),
         "check_three_losses": _three_losses(),
         "check_variants": _without_end(feature_dimensions.variants_on_page(len(folds(crystals)[0][0]))),
-        "check_quest_0": _of_crystals(crystals),
         "check_choices": _choices(),
         "check_culprits": _culprits(),
+        **_quests(crystals),
     }
     for module in pkgutil.iter_modules(checkers.__path__):
         for name, check in vars(importlib.import_module(f"{checkers.__name__}.{module.name}")).items():
@@ -93,10 +93,13 @@ def _report() -> dict:
     return {"parts": [_as_json(judge) | {"legend": legend}], "shows": shows}
 
 
-def _of_crystals(crystals: pd.DataFrame) -> dict:
-    """Return the quest of notebook 0, whose answer depends on the bundled crystals."""
-    number = quests.largest_error(crystals)
-    return {"parts": [_as_json(number)], "shows": quests.check_quest_0(number.right, crystals).message}
+def _quests(crystals: pd.DataFrame) -> dict[str, dict]:
+    """Return the quests whose answers depend on the bundled crystals, or on recorded runs."""
+    found = {}
+    for name, (question, check) in quests.OF_CRYSTALS.items():
+        number = question(crystals)
+        found[name] = {"parts": [_as_json(number)], "shows": check(number.right, crystals).message}
+    return found
 
 
 def evidence() -> tuple[pd.DataFrame, pd.DataFrame]:

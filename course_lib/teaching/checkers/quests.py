@@ -1,11 +1,56 @@
-"""The quest at the end of each notebook: one number about crystals that the notebook has not used."""
+"""The quest at the end of each notebook: one number about crystals that the notebook has not used.
+
+Where the number depends on the bundled crystals or on recorded runs, a function makes the question of them, and its
+checker takes the crystals as well (`OF_CRYSTALS`).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
 import pandas as pd
 
-from course_lib.teaching.checkers.declarative import Number, asks
-from course_lib.teaching.checkers.feedback import checker
+from course_lib.teaching.checkers.declarative import Mistakes, Number, asks
+from course_lib.teaching.checkers.feedback import Feedback, checker
+
+ENERGY, GAP = "formation_energy_per_atom", "band_gap"
+
+
+def told_apart(right: float, mistakes: Mistakes, atol: float) -> tuple[tuple, ...]:
+    """Return mistakes without the values that are the right answer, or another mistake, for the data at hand."""
+    taken, kept = [right], []
+    for hint, *answers in mistakes:
+        own = [answer for answer in answers if callable(answer) or not _is_near(answer, taken, atol)]
+        taken += [answer for answer in own if not callable(answer)]
+        kept += [(hint, *own)] if own else []
+    return tuple(kept)
+
+
+def _is_near(value: float, others: list[float], atol: float) -> bool:
+    return any(abs(value - other) <= 1.01 * atol + 2e-6 * abs(value) for other in others)
+
+
+def _holds(crystals: pd.DataFrame, element: str) -> np.ndarray:
+    """Return which crystals hold an element."""
+    return np.array([element in structure.composition for structure in crystals["structure"]])
+
+
+@cache
+def _recorded() -> pd.DataFrame:
+    """Return the recorded runs on new formulas of the methods that quests ask about, with one seed."""
+    from course_lib.experiments.records import load_results
+
+    runs = load_results(methods=["early_fusion", "cgcnn", "multitask_gat"])
+    return runs[(runs["split"] == "formula") & (runs["seed"] == 0)]
+
+
+def _predicted(method: str, target: str) -> pd.Series:
+    """Return the recorded prediction for each crystal by its id; their mean where there are several."""
+    runs = _recorded()
+    runs = runs[(runs["method"] == method) & (runs["target"] == target)]
+    return pd.concat([pd.Series(run.predictions, run.ids) for run in runs.itertuples()]).groupby(level=0).mean()
 
 
 def largest_error(crystals: pd.DataFrame) -> Number:
@@ -83,17 +128,72 @@ check_quest_2 = asks(
     "fitted to.",
 )  # fmt: skip
 
-check_quest_3 = asks(
-    Number("alpha", 1 / 3, (
-        ("That makes the *squared* error smallest. The absolute error has its minimum elsewhere.", 4 / 9),
-        ("That is where the blend is right for the third crystal only, or the weight of the other model.", 2 / 3),
+
+def fluorides(crystals: pd.DataFrame) -> pd.DataFrame:
+    """Return the energies of the bundled fluorides for quest 3, computed and predicted, in eV/atom.
+
+    Parameters
+    ----------
+    crystals : DataFrame
+        The bundled crystals.
+
+    Returns
+    -------
+    DataFrame
+        One row per crystal with fluorine that recorded runs predict, with the columns ``computed`` and
+        ``early_fusion`` and ``cgcnn``: predictions by models that were trained on other formulas.
+    """
+    table = crystals.loc[_holds(crystals, "F"), [ENERGY]].rename(columns={ENERGY: "computed"})
+    predicted = {method: _predicted(method, ENERGY) for method in ("early_fusion", "cgcnn")}
+    return table.assign(**predicted).dropna()
+
+
+def best_weight(crystals: pd.DataFrame) -> Number:
+    """Return the question of quest 3, about a blend for the bundled fluorides, with the answer of recorded runs."""
+    from course_lib.late_fusion import alpha_from_errors, optimal_alpha
+
+    table = fluorides(crystals)
+    models = (table["computed"], table["early_fusion"], table["cgcnn"])
+    right = optimal_alpha(*models)
+    errors = table[["early_fusion", "cgcnn"]].sub(table["computed"], axis=0)
+    blend = right * errors["early_fusion"] + (1 - right) * errors["cgcnn"]
+    by_formula = float(alpha_from_errors(*errors.std(), errors.corr().iloc[0, 1]))
+    atol = 0.01  # what values in steps of 0.01 can be off by
+    return Number("alpha", right, told_apart(right, (
+        ("That is the weight of CGCNN. Which of the two models does alpha multiply?", 1 - right),
+        ("That makes the *squared* error smallest. The absolute error has its minimum elsewhere.",
+         optimal_alpha(*models, loss="mse"), by_formula),
+        ("That is the error of the best blend, in eV/atom. At which weight is it so small?",
+         float(blend.abs().mean())),
         ("The plain mean is not the best here. Try values to both sides of it.", 0.5),
         ("A weight lies between 0 and 1.", lambda value: not 0 <= value <= 1),
-        ("With {value:g} the mean absolute error is not smallest. It is made of pieces of straight lines: where does "
-         "one of the three errors become zero?", lambda value: True),
-    )),
-    shows="At one third the blend is right for two crystals at once. A weighted median finds it without trying.",
-)  # fmt: skip
+        ("With {value:g} the mean absolute error is not smallest. Which function of this page finds the best weight, "
+         "and in which order does it take the two models?", lambda value: True),
+    ), atol), atol)  # fmt: skip
+
+
+@checker
+def check_quest_3(answer: object, crystals: pd.DataFrame) -> str:
+    """Check the weight of early fusion in its best blend with CGCNN for the bundled fluorides.
+
+    Parameters
+    ----------
+    answer : float
+        Between 0 and 1.
+    crystals : DataFrame
+        The bundled crystals.
+
+    Returns
+    -------
+    Feedback
+    """
+    best_weight(crystals).check(answer)
+    table = fluorides(crystals)
+    return (
+        f"The best weight for these {len(table)} fluorides. It was chosen and judged on the same crystals; to report "
+        "the error of such a blend, take the weight from other folds."
+    )
+
 
 check_quest_4 = asks(
     Number("numbers", 384, (
@@ -108,34 +208,94 @@ check_quest_4 = asks(
     shows="384 numbers, and the same ones for zinc blende and wurtzite: what tells the two apart is the graph.",
 )  # fmt: skip
 
+_RHO, _HEIGHT = 3.760 / 3**0.5, (2 * 0.2271 - 1 / 3) * 10.548  # of a bond of grey arsenic: across its axis, along it
+_DOT, _SQUARE = _HEIGHT**2 - _RHO**2 / 2, _HEIGHT**2 + _RHO**2
+_ANGLE = float(np.degrees(np.arccos(_DOT / _SQUARE)))
+
 check_quest_5 = asks(
-    Number("cosine", -1 / 3, (
-        ("Where do your two vectors begin? Both must begin at the atom in the middle, or both end there.", 1 / 3),
-        ("That is the angle in degrees. Its cosine is asked for.", 109.47),
-        ("That is the angle in radians. Its cosine is asked for.", 1.9106),
-        ("That is the angle head to tail, in degrees, not its cosine.", 70.53),
+    Number("cosine", _DOT / _SQUARE, (
+        ("Where do your two vectors begin? Both must begin at the atom in the middle, or both end there.",
+         -_DOT / _SQUARE),
+        ("That is the angle in degrees. Its cosine is asked for.", _ANGLE),
+        ("That is the angle in radians. Its cosine is asked for.", float(np.radians(_ANGLE))),
+        ("That is the angle head to tail, in degrees, not its cosine.", 180 - _ANGLE),
         ("That is a bond with itself, or with its own reverse. Take two different bonds.", 1.0, -1.0),
-        ("You did not divide by the lengths of the bonds.", -0.7952, 0.7952),
+        ("You did not divide by the lengths of the bonds.", _DOT, -_DOT),
+        ("That is the angle of a tetrahedron. How many bonds does an arsenic atom have?", -1 / 3),
         ("{value:g} is not right. Do your two edges have one target? And by which lengths do you divide?",
          lambda value: True),
     )),
-    shows="All pairs of bonds of an atom in diamond have this one cosine: the angle of a tetrahedron, 109.5°.",
+    shows="All pairs of bonds of an atom in grey arsenic have this one cosine. Its angle of 96.6° is closer to the "
+    "right angle between p orbitals than to the angle of a tetrahedron.",
 )  # fmt: skip
 
-check_quest_6 = asks(
-    Number("loss", 0.7, (
-        ("You took the missing gap for an error of zero. How many gaps are known, and count in the mean?",
-         0.3 + 0.5 * 1.6 / 3),
-        ("You left λ out. Which of the two means does it multiply?", 1.1),
-        ("You dropped the crystal without a gap, and its energy with it.", 0.6),
-        ("That is the energy's part alone.", 0.3),
-        ("That is the gap's part alone.", 0.4, 0.8),
-        ("You added the errors up. Each task's error is a mean.", 1.7, 2.5),
+
+def nitrides(crystals: pd.DataFrame) -> pd.DataFrame:
+    """Return how far a recorded two-task network is off for the bundled nitrides, for quest 6.
+
+    Parameters
+    ----------
+    crystals : DataFrame
+        The bundled crystals.
+
+    Returns
+    -------
+    DataFrame
+        One row per crystal with nitrogen that recorded runs predict: prediction minus label of energy (eV/atom) and gap
+        (eV), by models that were trained on other formulas. The gap of a metal is masked: NaN.
+    """
+    labels = crystals.loc[_holds(crystals, "N"), [ENERGY, GAP]]
+    off_by = pd.DataFrame({task: _predicted("multitask_gat", task) for task in labels}).reindex(labels.index) - labels
+    off_by = off_by.dropna()
+    off_by[GAP] = off_by[GAP].where(labels[GAP] > 0)
+    return off_by
+
+
+def masked_loss(crystals: pd.DataFrame) -> Number:
+    """Return the question of quest 6, about two tasks with missing labels, with the answer of recorded runs."""
+    off_by = nitrides(crystals).to_numpy()
+    size, known = np.abs(off_by), ~np.isnan(off_by[:, 1])
+    energy, gap = np.nanmean(size, axis=0)
+    right, atol = float(energy + 0.5 * gap), 2e-3
+    return Number("loss", right, told_apart(right, (
+        ("You took a masked gap for an error of zero. How many gaps are known, and count in the mean?",
+         float(energy + 0.5 * np.nansum(size[:, 1]) / len(size))),
+        ("You left λ out. Which of the two means does it multiply?", float(energy + gap)),
+        ("You exchanged the two weights. Which of them belongs to the energy?", float(0.5 * energy + gap)),
+        ("You dropped the metals, and their energies with them.", float(size[known, 0].mean() + 0.5 * gap)),
+        ("That is the energy's part alone.", float(energy)),
+        ("That is the gap's part alone.", float(0.5 * gap), float(gap)),
+        ("Errors of different sign cancel in your means. Take the absolute values first.",
+         float(np.dot(np.nanmean(off_by, axis=0), [1, 0.5]))),
+        ("You took one mean over all labels. Each task has a mean of its own.", float(np.nanmean(size))),
+        ("You added the errors up. Each task's error is a mean.", float(np.dot(np.nansum(size, axis=0), [1, 0.5]))),
         ("{value:g} is not right. What is the mean error of each task, over the labels that it has? And its weight?",
          lambda value: True),
-    ), atol=2e-3),
-    shows="Each task is averaged over its own labels. The crystal without a gap still gives its energy.",
-)  # fmt: skip
+    ), atol), atol)  # fmt: skip
+
+
+@checker
+def check_quest_6(answer: object, crystals: pd.DataFrame) -> str:
+    """Check the loss of a two-task network on the bundled nitrides, with the gaps of metals masked.
+
+    Parameters
+    ----------
+    answer : float
+        With the weights 1 and 0.5.
+    crystals : DataFrame
+        The bundled crystals.
+
+    Returns
+    -------
+    Feedback
+    """
+    masked_loss(crystals).check(answer)
+    off_by = nitrides(crystals)
+    return (
+        f"Each task is averaged over its own labels: {len(off_by)} energies and {off_by[GAP].count()} gaps. A crystal "
+        "without a gap still gives its energy."
+    )
+
 
 check_quest_7 = asks(
     Number("less", 1 - 43.4244 / 50.0440, (
@@ -167,33 +327,114 @@ check_quest_8 = asks(
     shows="The bond is as long as the two radii together. Each atom has four neighbours here, not six as in rock salt.",
 )  # fmt: skip
 
-check_quest_9 = asks(
-    Number("predicted", -2.2, (
-        ("You left the model of the rest out. Delta learning adds it to energy and references.", -2.15),
-        ("The model says −0.05 eV/atom; you subtracted it.", -2.1),
-        ("You subtracted the references. They are added.", -3.95 - 1.8 - 0.05),
-        ("You added one reference for each atom of MgCl2. The energy is per atom, so take the shares of the elements.",
-         -3.95 + 1.6 + 2 * 1.9 - 0.05),
-        ("You gave both elements the same share. Of three atoms, how many are chlorine?",
-         -3.95 + 1.75 - 0.05, -3.95 + 3.5 - 0.05),
-        ("You exchanged the shares. Which of the two elements has more atoms?", -3.95 + 1.6 * 2 / 3 + 1.9 / 3 - 0.05),
-        ("{value:g} is not right. What does delta learning add to the pretrained energy, and how much per element?",
-         lambda value: True),
-    ), atol=2e-3),
-    shows="−4.00 from network and model, and 1.80 from the references: nearly half of the energy is a matter of where "
-    "zero is.",
-)  # fmt: skip
+SALTS, ASKED = ("rocksalt-K-Cl", "rocksalt-Mg-S", "fluorite-S-K"), "fluorite-Mg-Cl"
+"""Quest 9: crystals to which references are fitted, and the one to predict; each element of it is in one of them."""
 
-check_quest_10 = asks(
-    Number("gigabytes", 8 / 3, (
-        ("That is in megabytes.", lambda value: 2400 <= value <= 3000),
-        ("You took 400 edges for each crystal. These have 500 atoms, not 30.", lambda value: 0.15 < value <= 0.17),
-        ("That is for one crystal, in megabytes.", lambda value: 0.12 <= value <= 0.15),
-        ("You counted atoms, not edges. Each atom has some 13 of them.", lambda value: 0.19 <= value <= 0.21),
-        ("You joined every atom with every other one. An atom has edges to its nearest neighbours only.",
-         lambda value: 95 <= value <= 105),
+
+def with_references(crystals: pd.DataFrame) -> Number:
+    """Return the question of quest 9, about the energy of MgCl2, with the answer that these crystals give."""
+    from course_lib.pretrained import ENERGY as PRETRAINED
+    from course_lib.pretrained import stored_features
+
+    pretrained = stored_features(crystals)[PRETRAINED].astype(float)
+    computed, compositions = crystals[ENERGY], crystals["structure"].map(lambda structure: structure.composition)
+    symbols = sorted({element.symbol for name in SALTS for element in compositions[name]})
+    shares = [[compositions[name].get_atomic_fraction(symbol) for symbol in symbols] for name in SALTS]
+    shift = [computed[name] - pretrained[name] for name in SALTS]
+    of = dict(zip(symbols, map(float, np.linalg.lstsq(shares, shift)[0]), strict=True))
+    energy, mean = float(pretrained[ASKED]), of["Mg"] / 3 + of["Cl"] * 2 / 3
+    right, atol = energy + mean, 5e-3
+    return Number("predicted", right, told_apart(right, (
+        ("You left the references out. What is added to the pretrained energy?", energy),
+        ("You subtracted the references. They are added.", energy - mean),
+        ("That is the sum of the references. Where is the pretrained energy?", mean),
+        ("You added one reference for each atom of MgCl2. The energy is per atom, so take the shares of the elements.",
+         energy + 3 * mean),
+        ("You gave both elements the same share. Of three atoms, how many are chlorine?",
+         energy + (of["Mg"] + of["Cl"]) / 2, energy + of["Mg"] + of["Cl"]),
+        ("You exchanged the shares. Which of the two elements has more atoms?",
+         energy + of["Mg"] * 2 / 3 + of["Cl"] / 3),
+        ("That is the computed energy. What do the pretrained energy and the references predict?",
+         float(computed[ASKED])),
+        ("{value:g} is not right. What is added to the pretrained energy, and how much of each element's reference?",
+         lambda value: True),
+    ), atol), atol)  # fmt: skip
+
+
+@checker
+def check_quest_9(answer: object, crystals: pd.DataFrame) -> str:
+    """Check what a pretrained energy predicts for MgCl2, with references fitted to three other salts.
+
+    Parameters
+    ----------
+    answer : float
+        In eV/atom.
+    crystals : DataFrame
+        The bundled crystals.
+
+    Returns
+    -------
+    Feedback
+    """
+    predicted = with_references(crystals).check(answer)
+    off = predicted - crystals.loc[ASKED, ENERGY]
+    return (
+        f"The computed energy is {abs(off):.2f} eV/atom {'lower' if off > 0 else 'higher'}. None of the three crystals "
+        "is a magnesium chloride, and yet they settle what this formula needs."
+    )
+
+
+N_LAST, N_LIKE_THESE, BYTES_PER_EDGE = 200, 5_000_000, 20
+"""Quest 10: how many of the last bundled crystals to look at, and the size of the dataset to plan for."""
+
+
+def size_of_edges(crystals: pd.DataFrame) -> Number:
+    """Return the question of quest 10, about the memory of graphs, with the answer that these crystals give."""
+    from course_lib.graphs import CrystalGraphs
+
+    graphs = CrystalGraphs.from_structures(crystals["structure"].iloc[-N_LAST:])
+    edges = len(graphs.vector) / N_LAST
+    atoms = sum(map(len, crystals["structure"].iloc[-N_LAST:])) / N_LAST
+    unit = N_LIKE_THESE * BYTES_PER_EDGE / 1e9  # of one edge per crystal, in GB
+    right, atol = edges * unit, 0.01 * edges * unit
+    return Number("gigabytes", right, told_apart(right, (
+        ("That is in megabytes.", lambda value: 990 * right <= value <= 1010 * right),
+        ("You took 400 edges for each crystal. These are smaller: how many do they have?", 400 * unit),
+        ("That counts in steps of 1024. Here a gigabyte is a billion bytes.", right * 1e9 / 2**30),
+        ("Those are billions of edges. How many bytes does each take?", right / BYTES_PER_EDGE),
+        ("You counted atoms, not edges.", atoms * unit),
+        ("That is for the crystals of the cell alone. How many of the same kind are asked for?",
+         lambda value: abs(value - right * N_LAST / N_LIKE_THESE) < 1e-5),
+        ("You took all edges of the cell for those of one crystal.", lambda value: 190 * right <= value <= 210 * right),
         ("{value:g} GB is not right. How many edges has one of these crystals, and how many bytes does each take?",
          lambda value: True),
-    ), atol=0.3),
-    shows="Less than three gigabytes: such a dataset would even fit into the memory, and it need not.",
-)  # fmt: skip
+    ), atol), atol)  # fmt: skip
+
+
+@checker
+def check_quest_10(answer: object, crystals: pd.DataFrame) -> str:
+    """Check how much the edges of five million crystals like the last bundled ones take.
+
+    Parameters
+    ----------
+    answer : float
+        In GB.
+    crystals : DataFrame
+        The bundled crystals.
+
+    Returns
+    -------
+    Feedback
+    """
+    found = size_of_edges(crystals).check(answer)
+    return f"About {found:.0f} GB on the disk, for five million small crystals. A training step reads 64 of them."
+
+
+OF_CRYSTALS: dict[str, tuple[Callable[[pd.DataFrame], Number], Callable[..., Feedback]]] = {
+    "check_quest_0": (largest_error, check_quest_0),
+    "check_quest_3": (best_weight, check_quest_3),
+    "check_quest_6": (masked_loss, check_quest_6),
+    "check_quest_9": (with_references, check_quest_9),
+    "check_quest_10": (size_of_edges, check_quest_10),
+}
+"""Quests whose answers depend on the bundled crystals, each with what makes its question, and its checker."""
