@@ -373,6 +373,8 @@ def test_errors_on_what_is_left_out_by_hand():
     ]
     with pytest.raises(ValueError, match=r"crystal 'A1' has no test prediction of other on folds by formula\. Give"):
         left_out_errors(left_out.assign(method="other"), of_folds, crystals)
+    with pytest.raises(ValueError, match="there are runs on energy, gap; choose those on one"):
+        left_out_errors(left_out, pd.concat([of_folds, of_folds.assign(target="gap")]), crystals)
 
 
 def test_front_holds_what_nothing_beats():
