@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from time import perf_counter, process_time
@@ -17,6 +18,13 @@ KINDS = {
     "gathers and sums by index": ("index", "gather", "scatter"),
 }
 """Kinds of operations, by what their names in PyTorch hold; all else are other passes over the tables."""
+
+_ONLY_VIEWS = (
+    "view", "as_strided", "transpose", "aten::t", "slice", "select", "split", "chunk", "expand", "detach", "squeeze",
+    "empty", "alias", "permute", "narrow", "resize", "unbind", "item", "local_scalar", "clone", "contiguous",
+    "aten::to", "_to_copy",
+)  # fmt: skip
+"""Operations that read and write no table, or leave it to others."""
 
 
 def interleaved_ratio(
@@ -105,41 +113,63 @@ def compare(
     times.columns = ["times the cost", "lowest", "highest"]
     print(table[["microseconds"]].join(times).round(2).to_string())
     ours, *others = functions
-    shares, products = where_time_goes(functions[ours])
+    shares, products, passes = where_time_goes(functions[ours])
     listed = ", ".join(f"{kind} {share:.0%}" for kind, share in sorted(shares.items(), key=lambda item: -item[1]))
-    print(f"Of its time: {listed}. Its products run at {products:.0%} of the speed of a large product.", flush=True)
+    print(
+        f"Of its time: {listed}. Its products run at {products:.0%} of the speed of a large product, its passes at "
+        f"{passes:.0%} of the speed at which a large table can be read and written.",
+        flush=True,
+    )
     for other in others if file else ():
         row = {"network": network, "compared with": other, "crystals": crystals} | times.loc[other].round(2).to_dict()
         row["microseconds"] = round(table.loc[ours, "microseconds"])
-        row |= {kind: round(share, 3) for kind, share in shares.items()} | {"speed of products": round(products, 3)}
+        row |= {kind: round(share, 3) for kind, share in shares.items()}
+        row |= {"speed of products": round(products, 3), "speed of passes": round(passes, 3)}
         record(file, row | ran_on(), ("network", "compared with", "crystals"))
     return times["times the cost"].loc[others]
 
 
-def where_time_goes(function: Callable[[], int]) -> tuple[dict[str, float], float]:
-    """Return which share of the time each kind of operation takes, and how fast the products are.
+def where_time_goes(function: Callable[[], int]) -> tuple[dict[str, float], float, float]:
+    """Return which share of the time each kind of operation takes, and how fast products and other passes are.
 
-    They are compared with a product of two matrices of 1,024 rows and columns, which a processor does about as fast as
-    it can: what they lack to 1 is spent on reading and writing tables.
+    Products are compared with one of two matrices of 1,024 rows and columns, which a processor does about as fast as it
+    can: what they lack to 1 is spent on reading and writing tables. Passes (exponentials and those without a kind) are
+    compared with adding 1 to a table that fits into no cache, by the bytes that they read and write: near 1, only fewer
+    or smaller tables make them faster. They are above 1 where tables stay in the cache.
     """
-    large = torch.ones(1024, 1024)
-    seconds, flops = _operations(function)
-    _operations(lambda: large @ large)  # the first product starts the library
-    one, of_one = _operations(lambda: large @ large)
-    product = "matrix products"
+    large, table = torch.ones(1024, 1024), torch.ones(64, 1024, 1024)
+    seconds, flops, moved = _operations(function)
+    for reference in (lambda: large @ large, lambda: table + 1):
+        _operations(reference)  # the first call starts the library
+    one, of_one, _ = _operations(lambda: large @ large)
+    copy, _, copied = _operations(lambda: table + 1)
+    product, passes = "matrix products", ("exponentials", "other passes")
     return (
         {kind: time / sum(seconds.values()) for kind, time in seconds.items()},
         flops / seconds[product] / (of_one / one[product]),
+        moved / sum(map(seconds.get, passes)) / (copied / sum(map(copy.get, passes))),
     )
 
 
-def _operations(function: Callable[[], int]) -> tuple[dict[str, float], float]:
-    """Return the time (s) of each kind of operation in a call of the function, and the operations of its products."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True) as profile:
+def _operations(function: Callable[[], object]) -> tuple[dict[str, float], float, float]:
+    """Return the time (s) of each kind of operation in a call, the operations of its products, the bytes of passes."""
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True, record_shapes=True
+    ) as profile:
         function()
-    seconds, flops = dict.fromkeys([*KINDS, "other passes"], 0.0), 0
-    for event in profile.key_averages():
+    seconds, flops, moved = dict.fromkeys([*KINDS, "other passes"], 0.0), 0, 0
+    for event in profile.key_averages(group_by_input_shape=True):
         kind = next((kind for kind, parts in KINDS.items() if any(part in event.key for part in parts)), "other passes")
         seconds[kind] += event.self_cpu_time_total / 1e6
         flops += event.flops
-    return seconds, flops
+        if kind in ("exponentials", "other passes") and event.key.startswith("aten::"):
+            moved += event.count * _bytes(event.key, event.input_shapes)
+    return seconds, flops, moved
+
+
+def _bytes(name: str, shapes: list[list[int]]) -> int:
+    """Return what an operation reads and writes, in single precision: its tables, and one as large as the largest."""
+    sizes = [math.prod(shape) for shape in shapes if shape]
+    if not sizes or any(part in name for part in _ONLY_VIEWS):
+        return 0
+    return 4 * (sum(sizes) + (0 if name == "aten::copy_" else max(sizes)))
