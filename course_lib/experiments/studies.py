@@ -89,11 +89,16 @@ ADDED: dict[str, tuple[dict, ...]] = {
         {"epochs": 200, "learning_rate": 2e-2, "weight_decay": 1.0},
         {"epochs": 100, "learning_rate": 5e-4, "weight_decay": 1.0},
         {"epochs": 100, "learning_rate": 2e-4, "weight_decay": 1e-1},
+        {"epochs": 12, "learning_rate": 2e-2, "weight_decay": 1e-3},
+        {"epochs": 12, "learning_rate": 2e-3, "weight_decay": 1e-2},
+        {"epochs": 200, "learning_rate": 2e-2, "weight_decay": 10.0},
     ),
     "fusion": (
         {"epochs": 25, "learning_rate": 5e-3, "weight_decay": 1e-2, "dropout": 0.0},
         {"epochs": 25, "learning_rate": 5e-3, "weight_decay": 0.0, "dropout": 0.0},
         {"epochs": 100, "learning_rate": 2e-2, "weight_decay": 1.0, "dropout": 0.0},
+        {"epochs": 12, "learning_rate": 5e-3, "weight_decay": 1e-2, "dropout": 0.0},
+        {"epochs": 12, "learning_rate": 5e-3, "weight_decay": 0.0, "dropout": 0.0},
     ),
 }
 """By grid: settings that every method of it tries besides those drawn, because the best of one lay at an end."""
