@@ -747,12 +747,13 @@ measured(
 # did harm, and `gain` is the gain in percent of the twin's error. Compare `gain` with your guess from the beginning of
 # this page, and `verdict` with how sure you were.
 #
-# - **Gap, GAT.** Trained together with the energies, the gaps are predicted better in most training runs. But we
-#   make four comparisons, two tasks with two trunks, so each interval has the level $1 - 0.05/4 = 98.75$ %
-#   (Bonferroni's correction, notebook 2), and this one just reaches zero: the gain is not shown. If we had asked only this question,
-#   and had said so beforehand, the 95 % interval would have shown it. More folds would decide.
-# - **Gap, MEGNet.** The mean gain is much larger, and nearly all training runs were better. But it was large on some
-#   folds and small on others, so the interval is wide. That is "not shown", too. Do not read it as "no effect".
+# - **Gap, GAT.** Trained together with the energies, the gaps are predicted better in most training runs. But we make
+#   four comparisons, two tasks with two trunks, so each interval has the level $1 - 0.05/4 = 98.75$ % (Bonferroni's
+#   correction, notebook 2), and this one just reaches zero: the gain is not shown. If we had asked only this
+#   question, and had said so beforehand, the 95 % interval would have shown it. More folds would decide.
+# - **Gap, MEGNet.** The mean gain is much larger, and at least four of five training runs were better. But it was
+#   large on some folds and small on others, so the interval is wide. That is "not shown", too. Do not read it as "no
+#   effect".
 # - **Energy.** Neither is shown, with either trunk: the effect, if there is one, is smaller than what five folds can
 #   show. That is an answer, too. About half of the training runs were worse. A single run could have been reported as
 #   negative transfer or as positive transfer, each with a number.

@@ -133,12 +133,28 @@ def test_ties_are_no_matter_of_rounding(a):
         np.testing.assert_allclose(found, expected, atol=2e-5)
 
 
-def weights_of_an_atom(structure):
+def weights_of_an_atom(structure, neighbors=12):
     """The weights of the edges into the last atom, in order."""
-    batch = CrystalGraphs.from_structures([structure]).batch([0])
+    batch = CrystalGraphs.from_structures([structure], neighbors=neighbors).batch([0])
     mine = batch.bond_index[1] == len(structure) - 1
     each = (batch.bond_weight / batch.bond_count)[mine].repeat_interleave(batch.bond_count[mine])
     return each.sort()[0].numpy()
+
+
+def test_one_place_is_shared_by_a_whole_shell():
+    copper = Structure.from_spacegroup("Fm-3m", Lattice.cubic(3.61), ["Cu"], [[0, 0, 0]])
+    expected = [1 / 24] * 24 + [1] * 18  # 12 and 6 nearest neighbours, then 24
+    np.testing.assert_allclose(weights_of_an_atom(copper, 19), expected, atol=1e-6)
+
+
+def test_one_neighbour_is_enough():
+    pair = Structure(Lattice.cubic(30), ["H", "H"], [[0, 0, 0], [0, 0, 0.74 / 30]])
+    np.testing.assert_allclose(weights_of_an_atom(pair, 1), [1], atol=1e-6)
+
+
+def test_atoms_may_be_as_near_as_half_an_angstrom():
+    graphs = CrystalGraphs.from_structures([Structure(Lattice.cubic(0.5), ["He"], [[0, 0, 0]])])
+    assert float(graphs.batch([0]).bond_length.min()) == 0.5
 
 
 def test_a_shell_shares_the_places_left_in_rock_salt():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import module_from_spec
 
-from mutants import Mutated, mutants
+from mutants import EQUIVALENT, TESTS, Mutated, mutants, path_of
 
 
 def test_changes_of_a_small_module():
@@ -34,6 +34,15 @@ def test_large_numbers_double_and_what_is_free_stays():
     found = {mutant.source.decode() for mutant in mutants("small", source.encode())}
     changes = [("_MOST = 250", "_MOST = (500)"), ("_hash(x) + 3", "(_hash(x) - 3)"), ("_hash(x) + 3", "_hash(x) + (4)")]
     assert found == {source.replace(*change) for change in changes}
+
+
+def test_changes_that_change_nothing_are_left_out_and_still_in_the_code():
+    for part, put_there in EQUIVALENT:
+        modules = [module for module in TESTS if part in path_of(module).read_text(encoding="utf-8")]
+        assert modules, f"no line has {part!r}"
+        for module in modules:
+            left = mutants(module, path_of(module).read_bytes())
+            assert not any(part in one.change and one.change.endswith(f"-> {put_there}]") for one in left)
 
 
 def test_arrays_without_elements_are_not_filled_differently():
