@@ -92,6 +92,7 @@ ADDED: dict[str, tuple[dict, ...]] = {
         {"epochs": 12, "learning_rate": 2e-2, "weight_decay": 1e-3},
         {"epochs": 12, "learning_rate": 2e-3, "weight_decay": 1e-2},
         {"epochs": 200, "learning_rate": 2e-2, "weight_decay": 10.0},
+        {"epochs": 6, "learning_rate": 2e-2, "weight_decay": 1e-3},
     ),
     "fusion": (
         {"epochs": 25, "learning_rate": 5e-3, "weight_decay": 1e-2, "dropout": 0.0},
@@ -99,6 +100,18 @@ ADDED: dict[str, tuple[dict, ...]] = {
         {"epochs": 100, "learning_rate": 2e-2, "weight_decay": 1.0, "dropout": 0.0},
         {"epochs": 12, "learning_rate": 5e-3, "weight_decay": 1e-2, "dropout": 0.0},
         {"epochs": 12, "learning_rate": 5e-3, "weight_decay": 0.0, "dropout": 0.0},
+        {"epochs": 6, "learning_rate": 5e-3, "weight_decay": 0.0, "dropout": 0.0},
+    ),
+    "kernel_ridge": (
+        {"alpha": 1e-6, "reach": 1.0},
+        {"alpha": 1e-6, "reach": 4.0},
+        {"alpha": 1e-4, "reach": 0.125},
+    ),
+    "boosting": (
+        {"learning_rate": 0.2, "max_iter": 100, "max_leaf_nodes": 8, "l2_regularization": 100.0},
+        {"learning_rate": 0.2, "max_iter": 200, "max_leaf_nodes": 8, "l2_regularization": 1000.0},
+        {"learning_rate": 0.01, "max_iter": 800, "max_leaf_nodes": 8, "l2_regularization": 0.01},
+        {"learning_rate": 0.02, "max_iter": 800, "max_leaf_nodes": 8, "l2_regularization": 0.001},
     ),
 }
 """By grid: settings that every method of it tries besides those drawn, because the best of one lay at an end."""
