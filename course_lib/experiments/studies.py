@@ -106,6 +106,8 @@ ADDED: dict[str, tuple[dict, ...]] = {
         {"alpha": 1e-6, "reach": 1.0},
         {"alpha": 1e-6, "reach": 4.0},
         {"alpha": 1e-4, "reach": 0.125},
+        {"alpha": 1e-7, "reach": 1.0},
+        {"alpha": 1e-7, "reach": 4.0},
     ),
     "boosting": (
         {"learning_rate": 0.2, "max_iter": 100, "max_leaf_nodes": 8, "l2_regularization": 100.0},
