@@ -399,7 +399,8 @@ gains.infer_objects().round(3)
 for name, row in gains[~gains["shown"].astype(bool)].iterrows():
     print(f"{name}: {row['mean']:.3f} eV/atom, not shown;")
     print(
-        f"  a gain of {row['detectable']:.3f} would have been shown four times out of five"
+        f"  a gain of {row['detectable']:.3f} would have been shown "
+        "four times out of five"
     )
 
 # %% [markdown]
