@@ -36,7 +36,7 @@ from course_lib.experiments.analysis import (
     with_ensemble,
     with_late_fusion,
 )
-from course_lib.experiments.protocol import N_FOLDS, N_REPEATS, folds_of, with_fewer
+from course_lib.experiments.protocol import N_FOLDS, N_REPEATS, folds_of, set_aside, with_fewer
 from course_lib.experiments.records import load_results
 from course_lib.experiments.runs import run_study
 from course_lib.experiments.studies import (
@@ -52,7 +52,6 @@ from course_lib.experiments.studies import (
     at_an_end,
     few_crystals,
     trials,
-    tried_as,
     tuned,
 )
 from course_lib.graphs import CrystalGraphs
@@ -551,6 +550,15 @@ def test_tuning_reads_no_crystal_that_is_judged_elsewhere(crystals):
         assert not np.isin(seen, np.concatenate([fold.test for fold in folds_of(crystals, split)])).any()
 
 
+def test_the_check_of_the_tuning_tries_the_same_settings_with_all_other_crystals(crystals):
+    checked = STUDIES["tuning_check"].runs(crystals)
+    for name in ("cgcnn", "early_fusion"):
+        assert [dict(run.settings) for run in checked if run.method == name] == [*trials(name)]
+    (fold,) = folds_of(crystals, "check")
+    np.testing.assert_array_equal(np.sort(fold.test), np.flatnonzero(set_aside(crystals["formula"])))
+    np.testing.assert_array_equal(np.sort(np.concatenate(fold)), np.arange(len(crystals)))
+
+
 def test_every_method_gets_as_many_different_trials(crystals):
     tuned = pd.DataFrame(STUDIES["tuning"].runs(crystals))
     tuned["trial"] = tuned["settings"].map(str)
@@ -592,7 +600,7 @@ def test_methods_must_have_the_best_settings_of_the_tuning(monkeypatch):
     tried = [*trials("early_fusion")]
     best = next(k for k, trial in enumerate(tried) if not at_an_end({"early_fusion": trial}))
     tuning = pd.DataFrame([{"method": "early_fusion", "target": TARGET, "fold": 0}] * len(tried))
-    tuning["settings"] = [tried_as("early_fusion", trial) for trial in tried]
+    tuning["settings"] = [dict(trial) for trial in tried]
     tuning["mae"] = [0.1 if k == best else 0.2 for k in range(len(tried))]
     wanted = [Run(TARGET, name, "formula", 0) for name in ("cgcnn", "early_fusion")]
     with pytest.raises(ValueError, match=r"early_fusion has not the best settings .*Give it \{'epochs'"):
@@ -644,17 +652,22 @@ def test_few_crystals_have_all_that_late_fusion_is_explored_with(crystals):
 
 def test_sizes_of_ones_own_crystals_are_tuned_on_those_set_aside():
     """Settings come from the same size, or the largest below it, and make as many steps."""
-    formulas = [f"X{number}" for number in range(3000)]
+    formulas = [f"X{number}" for number in range(2250)]
     own = pd.DataFrame({"formula": formulas})
     tried = STUDIES["tuning_sizes"].runs(own)
     assert {(run.split, run.n_train) for run in tried} == {("tuning", 500)}
     assert {run.method for run in tried} == set(AT_SIZES)
     wanted = STUDIES["training_sizes"].runs(own)
-    assert {run.n_train for run in wanted} == {500, 2000, 2600}
-    assert len(wanted) == len(AT_SIZES) * 3 * N_FOLDS * 3
+    assert {run.n_train for run in wanted} == {500, 1950}
+    assert len(wanted) == len(AT_SIZES) * 2 * N_FOLDS * 3
 
     table = pd.DataFrame([{"method": run.method, "n_train": 500, "settings": dict(run.settings)} for run in tried])
     table["mae"] = np.random.default_rng(0).random(len(table))
+    drawn = [dict(run.settings) for run in tried if run.method == "cgcnn"]
+    assert drawn == [*trials("cgcnn", 8)]  # no more epochs where there are fewer crystals
+    large = STUDIES["tuning_sizes"].runs(pd.DataFrame({"formula": [f"X{number}" for number in range(15000)]}))
+    shorter = next(dict(run.settings) for run in large if run.method == "cgcnn" and run.n_train > 3000)
+    assert shorter["epochs"] == pytest.approx(drawn[0]["epochs"] * 1600 / 3333, abs=0.5)
     given = tuned(wanted, table)
     assert [replace(run, settings=()) for run in given] == wanted
     for run in given:
@@ -819,7 +832,7 @@ def test_command_line(small, capsys):
     assert len(load_results("small", "study")) == 40
     with pytest.raises(SystemExit):
         main(["nonsense"])
-    assert "unknown study 'nonsense'; the studies are tuning, comparison" in capsys.readouterr().err
+    assert "unknown study 'nonsense'; the studies are tuning, tuning_check, comparison" in capsys.readouterr().err
 
 
 RECORDED = [name for name in STUDIES if records.results_file("pbe_prototypes", name).is_file()]
@@ -864,17 +877,16 @@ def test_settings_are_the_best_of_the_recorded_tuning(crystals):
 
 
 def test_best_settings_have_the_smallest_relative_error():
-    """Of two targets in different units the smaller relative error decides; epochs are given for the full size."""
+    """Of two targets in different units the smaller relative error decides."""
     rows = []
     for number, trial in enumerate(trials("multitask_gat")):
         for target, unit in (("energy", 1.0), ("gap", 100.0)):
             error = unit * (1.0 + abs(number - 5) + (0.5 if (target, number) == ("energy", 5) else 0.0))
             rows.append({"method": "multitask_gat", "target": target, "mae": error, "fold": 0})
-            rows[-1]["settings"] = tried_as("multitask_gat", trial)
+            rows[-1]["settings"] = trial
     assert best_settings(pd.DataFrame(rows)) == {"multitask_gat": [*trials("multitask_gat")][5]}
     others = [
-        {"method": "cgcnn", "target": "energy", "mae": 1.0, "fold": 0, "settings": tried_as("cgcnn", trial)}
-        for trial in trials("cgcnn")
+        {"method": "cgcnn", "target": "energy", "mae": 1.0, "fold": 0, "settings": trial} for trial in trials("cgcnn")
     ]
     assert list(best_settings(pd.DataFrame(rows + others))) == ["multitask_gat", "cgcnn"]  # in the order of the runs
     flat = [
@@ -882,7 +894,6 @@ def test_best_settings_have_the_smallest_relative_error():
         for n, row in enumerate(rows)
     ]
     assert best_settings(pd.DataFrame(flat)) == {"multitask_gat": [*trials("multitask_gat")][5]}
-    assert rows[0]["settings"]["epochs"] > 4 * next(trials("multitask_gat"))["epochs"]
 
 
 def record_of(tmp_path, monkeypatch, **changes):

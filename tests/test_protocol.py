@@ -41,11 +41,11 @@ def test_each_crystal_is_judged_once_in_each_repeat(crystals, aside, split):
         assert trained == pytest.approx(share_trained_on(split), abs=0.02)
 
 
-@pytest.mark.parametrize("split", ["formula", "tuning", "prototype", "element"])
+@pytest.mark.parametrize("split", ["formula", "tuning", "check", "prototype", "element"])
 def test_no_formula_is_on_both_sides(crystals, split):
     formula = crystals["formula"].to_numpy()
     for fold in folds_of(crystals, split):
-        if split in ("formula", "tuning"):
+        if split in ("formula", "tuning", "check"):
             assert not set(formula[fold.test]) & set(formula[np.concatenate([fold.train, fold.validation])])
         assert not set(formula[fold.train]) & set(formula[fold.validation])
         assert min(map(len, fold)) > 0
@@ -53,7 +53,9 @@ def test_no_formula_is_on_both_sides(crystals, split):
 
 def test_tuning_stays_among_those_set_aside(crystals, aside):
     folds = folds_of(crystals, "tuning")
-    assert len(folds) == 2
+    assert len(folds) == 3
+    tests = np.concatenate([fold.test for fold in folds])
+    np.testing.assert_array_equal(np.sort(tests), np.flatnonzero(aside))
     for fold in folds:
         np.testing.assert_array_equal(np.sort(np.concatenate(fold)), np.flatnonzero(aside))
         trained = (len(fold.train) + len(fold.validation)) / len(crystals)
@@ -80,5 +82,5 @@ def test_an_element_or_prototype_that_is_left_out_is_nowhere_trained_on(crystals
 
 
 def test_an_unknown_split_is_named(crystals):
-    with pytest.raises(ValueError, match=r"unknown split 'time'; the splits are random, formula, tuning, element"):
+    with pytest.raises(ValueError, match=r"unknown split 'time'; the splits are random, formula, tuning"):
         folds_of(crystals, "time")

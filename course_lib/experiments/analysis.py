@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import stats
 
 from course_lib.experiments.protocol import N_FOLDS, SPLITS, members
-from course_lib.experiments.studies import trials, tried_as
+from course_lib.experiments.studies import trials
 from course_lib.late_fusion import stacked
 from course_lib.methods import METHODS, twins
 
@@ -393,7 +393,7 @@ def best_settings(tuning: pd.DataFrame) -> dict[str, dict]:
     -------
     dict of str to dict
         By method. Of several targets each error is divided by its mean over all runs of the method, so that they count
-        equally; the epochs are those for a training set of full size (`course_lib.experiments.studies.tried_as`).
+        equally.
 
     Raises
     ------
@@ -403,7 +403,7 @@ def best_settings(tuning: pd.DataFrame) -> dict[str, dict]:
     best = {}
     for name, runs in tuning.groupby("method", sort=False):
         relative = runs["mae"] / runs.groupby("target")["mae"].transform("mean")
-        errors = [relative[runs["settings"] == tried_as(name, trial)].mean() for trial in trials(name)]
+        errors = [relative[runs["settings"] == trial].mean() for trial in trials(name)]
         if np.isnan(errors).any():
             raise ValueError(
                 f"the tuning of {name} is not complete: {int(np.isnan(errors).sum())} of {len(errors)} settings lack "

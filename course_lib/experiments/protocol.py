@@ -14,8 +14,11 @@ from course_lib.datasets import MATBENCH_SEED, Fold, fold_of_test, folds
 
 SPLITS, N_FOLDS, N_REPEATS = ("random", "formula"), 5, 5
 
-TUNING = "tuning"
-"""The split of the crystals that are set aside: one half is judged, the other trained on."""
+TUNING, N_TUNING_FOLDS = "tuning", 3
+"""The split of the crystals that are set aside: a third of them is judged, the others are trained on."""
+
+CHECK = "check"
+"""The split that asks whether settings hold for more crystals: those set aside are judged, all others trained on."""
 
 LEFT_OUT = ("element", "prototype")
 """Splits in which all crystals with one element, or of one prototype, are judged."""
@@ -42,7 +45,7 @@ def set_aside(formulas: Sequence[str]) -> np.ndarray:
 def share_trained_on(split: str) -> float:
     """Return which share of all crystals is trained on, validation included, in a fold of the split."""
     if split == TUNING:
-        return 1 / _PARTS / 2
+        return 1 / _PARTS * (1 - 1 / N_TUNING_FOLDS)
     return 1 - (1 - 1 / _PARTS) / N_FOLDS
 
 
@@ -95,9 +98,9 @@ def folds_of(frame: pd.DataFrame, split: str) -> list[Fold]:
         With the column ``formula``, and ``prototype`` where that is the split.
     split : str
         One of `SPLITS`, five folds five times: the crystals that are not set aside are judged, each once in a repeat.
-        All others are trained on. `TUNING`: two folds of those set aside. One of `LEFT_OUT`: a fold for each element,
-        by atomic number, or for each prototype, by name, whose crystals that are not set aside are judged; nothing is
-        trained on with that element, or of that prototype.
+        All others are trained on. `TUNING`: three folds of those set aside. `CHECK`: those set aside are judged. One of
+        `LEFT_OUT`: a fold for each element, by atomic number, or for each prototype, by name, whose crystals that are
+        not set aside are judged; nothing is trained on with that element, or of that prototype.
 
     Raises
     ------
@@ -109,10 +112,12 @@ def folds_of(frame: pd.DataFrame, split: str) -> list[Fold]:
         seeds = range(MATBENCH_SEED, MATBENCH_SEED + N_REPEATS)
         return [_with(fold, np.flatnonzero(aside)) for seed in seeds for fold in _within(frame, ~aside, split, seed)]
     if split == TUNING:
-        return _within(frame, aside, "formula", MATBENCH_SEED, 2)
+        return _within(frame, aside, "formula", MATBENCH_SEED, N_TUNING_FOLDS)
+    if split == CHECK:
+        return [fold_of_test(frame[["formula"]], np.flatnonzero(aside))]
     if split in LEFT_OUT:
         return [_left_out(frame, has, aside) for has in members(frame, split).values()]
-    raise ValueError(f"unknown split {split!r}; the splits are {', '.join((*SPLITS, TUNING, *LEFT_OUT))}.")
+    raise ValueError(f"unknown split {split!r}; the splits are {', '.join((*SPLITS, TUNING, CHECK, *LEFT_OUT))}.")
 
 
 def _within(frame: pd.DataFrame, chosen: np.ndarray, kind: str, seed: int, n_splits: int = N_FOLDS) -> list[Fold]:

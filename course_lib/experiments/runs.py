@@ -105,7 +105,7 @@ def _run_missing(name: str, study: Study, dataset: str, frame: pd.DataFrame, n_j
     path, wanted = records.results_file(dataset, name), study.runs(frame)
     if study.tuned_by:
         wanted = tuned(wanted, records.load_results(dataset, study.tuned_by, crystals=frame))
-    elif name != "tuning" and records.results_file(dataset, "tuning").is_file():
+    elif name not in ("tuning", "tuning_check") and records.results_file(dataset, "tuning").is_file():
         _check_tuned(wanted, records.load_results(dataset, "tuning", crystals=frame))
     recorded = records.keep(path, wanted, frame.attrs["sha256"])
     missing = [run for run in wanted if run not in recorded]

@@ -13,9 +13,11 @@ import pandas as pd
 
 from course_lib.datasets import Fold
 from course_lib.experiments.protocol import (
+    CHECK,
     LEFT_OUT,
     N_FOLDS,
     N_REPEATS,
+    N_TUNING_FOLDS,
     SPLITS,
     TUNING,
     folds_of,
@@ -48,7 +50,7 @@ SIZES = (500, 2000, 8000)
 """Numbers of training crystals on which they are trained."""
 
 BUNDLED = 1600
-"""Training crystals of a fold of the bundled crystals, for which the epochs of `METHODS` are meant."""
+"""Training crystals of a fold of the bundled crystals. On more of your own, networks make as many steps as on these."""
 
 N_TRIALS = 16
 """Settings that are tried for each method."""
@@ -83,25 +85,8 @@ GRIDS: dict[str, dict[str, tuple]] = {
 GRIDS["fusion"] = GRIDS["network"] | {"dropout": (0.0, 0.1, 0.2, 0.4, 0.6)}
 
 ADDED: dict[str, tuple[dict, ...]] = {
-    "network": (
-        {"epochs": 25, "learning_rate": 2e-2, "weight_decay": 1e-3},
-        {"epochs": 25, "learning_rate": 2e-3, "weight_decay": 1e-2},
-        {"epochs": 200, "learning_rate": 2e-2, "weight_decay": 1.0},
-        {"epochs": 100, "learning_rate": 5e-4, "weight_decay": 1.0},
-        {"epochs": 100, "learning_rate": 2e-4, "weight_decay": 1e-1},
-        {"epochs": 12, "learning_rate": 2e-2, "weight_decay": 1e-3},
-        {"epochs": 12, "learning_rate": 2e-3, "weight_decay": 1e-2},
-        {"epochs": 200, "learning_rate": 2e-2, "weight_decay": 10.0},
-        {"epochs": 6, "learning_rate": 2e-2, "weight_decay": 1e-3},
-    ),
-    "fusion": (
-        {"epochs": 25, "learning_rate": 5e-3, "weight_decay": 1e-2, "dropout": 0.0},
-        {"epochs": 25, "learning_rate": 5e-3, "weight_decay": 0.0, "dropout": 0.0},
-        {"epochs": 100, "learning_rate": 2e-2, "weight_decay": 1.0, "dropout": 0.0},
-        {"epochs": 12, "learning_rate": 5e-3, "weight_decay": 1e-2, "dropout": 0.0},
-        {"epochs": 12, "learning_rate": 5e-3, "weight_decay": 0.0, "dropout": 0.0},
-        {"epochs": 6, "learning_rate": 5e-3, "weight_decay": 0.0, "dropout": 0.0},
-    ),
+    "network": ({"epochs": 200, "learning_rate": 2e-2, "weight_decay": 1.0},),
+    "fusion": ({"epochs": 100, "learning_rate": 2e-2, "weight_decay": 1.0, "dropout": 0.0},),
     "kernel_ridge": (
         {"alpha": 1e-6, "reach": 1.0},
         {"alpha": 1e-6, "reach": 4.0},
@@ -288,12 +273,25 @@ def tuning(crystals: pd.DataFrame) -> list[Run]:
     Methods that are to differ from another in one thing are not tuned: they have its settings.
     """
     return [
-        Run(target, name, TUNING, fold, settings=tuple(tried_as(name, trial).items()))
+        Run(target, name, TUNING, fold, settings=tuple(trial.items()))
         for name, method in trained().items()
         if method.tuned_as is None and _grid_of(name)
         for target in _targets(name)
         for trial in trials(name)
-        for fold in range(2)
+        for fold in range(N_TUNING_FOLDS)
+    ]
+
+
+def tuning_check(crystals: pd.DataFrame) -> list[Run]:
+    """Try all settings of CGCNN and early fusion with twice to three times as many crystals as the tuning has.
+
+    The crystals that are set aside are judged, all others are trained on. No setting is chosen by these runs: they tell
+    whether the ones that the tuning chose hold.
+    """
+    return [
+        Run(ENERGY, name, CHECK, 0, settings=tuple(trial.items()))
+        for name in ("cgcnn", "early_fusion")
+        for trial in trials(name)
     ]
 
 
@@ -321,12 +319,6 @@ def at_an_end(best: Mapping[str, dict]) -> list[tuple[str, str]]:
     return found
 
 
-def tried_as(method: str, trial: dict) -> dict:
-    """Return the settings with which a trial is run: as many steps as on the full training set, in more epochs."""
-    ratio = share_trained_on("formula") / share_trained_on(TUNING)
-    return dict(_equal_steps(method, ratio, trial))
-
-
 def _grid_of(name: str) -> str | None:
     """Return the name of a method's grid; None for a method without settings."""
     method = METHODS[name]
@@ -340,7 +332,7 @@ def tuning_sizes(crystals: pd.DataFrame) -> list[Run]:
     """On crystals of your own: try settings at every number of training crystals."""
     largest = int(share_trained_on(TUNING) * len(crystals))
     return [
-        Run(ENERGY, name, TUNING, 0, n_train=size, settings=_equal_steps(name, BUNDLED / size, trial))
+        Run(ENERGY, name, TUNING, 0, n_train=size, settings=_equal_steps(name, min(1, BUNDLED / size), trial))
         for size, name in product(_within(largest), AT_SIZES)
         if METHODS[name].tuned_as is None
         for trial in trials(name, _TRIALS_AT_SIZES)
@@ -411,6 +403,7 @@ class Study(NamedTuple):
 
 STUDIES = {
     "tuning": Study(tuning, predictions=False),
+    "tuning_check": Study(tuning_check, predictions=False),
     "comparison": Study(comparison),
     "repeats": Study(repeats),
     "controls": Study(controls, predictions=False),
