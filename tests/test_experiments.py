@@ -862,7 +862,18 @@ def test_what_the_pages_read_is_recorded():
 
 
 def test_settings_are_the_best_of_the_recorded_tuning(crystals):
-    runs._check_tuned(STUDIES["tuning"].runs(crystals), load_results("pbe_prototypes", "tuning"))
+    results = load_results("pbe_prototypes", "tuning")
+    if "code_sha256" in results:  # those without were made before the protocol
+        runs._check_tuned(STUDIES["tuning"].runs(crystals), results)
+        return
+    results["trial"] = [json.dumps(settings, sort_keys=True) for settings in results["settings"]]
+    scale = results.groupby("target")["mae"].transform("mean")
+    table = results.assign(error=results["mae"] / scale).groupby(["method", "trial"])["error"].mean()
+    tuned = {name: method for name, method in trained().items() if (method.tuned_as or name) in table}
+    assert len(tuned) > 10
+    for name, method in tuned.items():
+        expected = json.loads(table[method.tuned_as or name].idxmin())
+        assert method.settings == expected, name
 
 
 def test_best_settings_have_the_smallest_relative_error():
