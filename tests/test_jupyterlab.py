@@ -112,29 +112,32 @@ def choose(browser: Chrome, menu: str, command: str) -> None:
     found(browser, f".lm-Menu-item[data-command='{command}']").click()
 
 
+KERNEL = f"{PANEL}.sessionContext.session?.kernel"
+READY = f"{KERNEL}?.status === 'idle' && {KERNEL}.connectionStatus === 'connected'"  # else requests may be lost
 CELLS = f"""
 const cells = [...{PANEL}.content.model.cells].filter(c => c.type === "code" && c.sharedModel.getSource().trim());
 const outputs = cells.flatMap(cell => cell.outputs.toJSON());
 return {{
   counts: cells.map(cell => cell.executionCount),
   faults: outputs.filter(o => o.output_type === "error" || o.name === "stderr").map(o => o.evalue ?? o.text),
-  status: {PANEL}.sessionContext.session?.kernel?.status}}
+  status: {KERNEL}?.status,
+  connection: {KERNEL}?.connectionStatus}}
 """
 
 
 def run_all(browser: Chrome) -> None:
     """Run all cells from the menu, and wait until the kernel has finished without an error or a warning."""
-    wait_for(browser, f"return {PANEL}.sessionContext.session?.kernel?.status === 'idle'", "the kernel to start")
+    wait_for(browser, f"return {READY}", "the kernel to start")
     choose(browser, "Edit", "editmenu:clear-all")
     assert set(browser.execute_script(CELLS)["counts"]) == {None}
     choose(browser, "Run", "runmenu:run-all")
 
-    def finished(driver: Chrome) -> bool:
-        state = driver.execute_script(CELLS)
+    started, state = time.monotonic(), {"counts": [None]}
+    while None in state["counts"] or state["status"] != "idle":
+        assert time.monotonic() - started < RUNS, state
+        time.sleep(1)
+        state = browser.execute_script(CELLS)
         assert state["faults"] == []
-        return None not in state["counts"] and state["status"] == "idle"
-
-    WebDriverWait(browser, RUNS, poll_frequency=1).until(finished, message="the notebook to run")
     counts = browser.execute_script(CELLS)["counts"]
     assert counts == list(range(1, len(counts) + 1))
 
