@@ -23,6 +23,9 @@ CHECK = "check"
 LEFT_OUT = ("element", "prototype")
 """Splits in which all crystals with one element, or of one prototype, are judged."""
 
+ALL_SPLITS = (*SPLITS, TUNING, CHECK, *LEFT_OUT)
+"""Every split that has folds."""
+
 _PARTS = 3  # one of them is set aside
 
 
@@ -117,7 +120,7 @@ def folds_of(frame: pd.DataFrame, split: str) -> list[Fold]:
         return [fold_of_test(frame[["formula"]], np.flatnonzero(aside))]
     if split in LEFT_OUT:
         return [_left_out(frame, has, aside) for has in members(frame, split).values()]
-    raise ValueError(f"unknown split {split!r}; the splits are {', '.join((*SPLITS, TUNING, CHECK, *LEFT_OUT))}.")
+    raise ValueError(f"unknown split {split!r}; the splits are {', '.join(ALL_SPLITS)}.")
 
 
 def _within(frame: pd.DataFrame, chosen: np.ndarray, kind: str, seed: int, n_splits: int = N_FOLDS) -> list[Fold]:

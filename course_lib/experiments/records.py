@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from course_lib.datasets import DATA, Fold
-from course_lib.experiments.protocol import CHECK, LEFT_OUT, SPLITS, TUNING, with_fewer
+from course_lib.experiments.protocol import ALL_SPLITS, with_fewer
 from course_lib.experiments.provenance import code_sha256
 from course_lib.experiments.studies import Run
 from course_lib.files import CHECKSUM, locked, with_checksum, without_checksum, write_atomically
@@ -190,8 +190,7 @@ def write_folds(dataset: str, ids: list[str], folds: Mapping[str, Sequence[Fold]
 @cache
 def _read_folds(path: Path) -> dict:
     with named(path):
-        known = frozenset({"ids", *SPLITS, *LEFT_OUT, TUNING, CHECK})
-        return _checked(json.loads(path.read_text(encoding="utf-8")), known)
+        return _checked(json.loads(path.read_text(encoding="utf-8")), frozenset({"ids", *ALL_SPLITS}))
 
 
 @cache

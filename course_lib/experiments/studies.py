@@ -283,7 +283,7 @@ def tuning(crystals: pd.DataFrame) -> list[Run]:
 
 
 def tuning_check(crystals: pd.DataFrame) -> list[Run]:
-    """Try all settings of CGCNN and early fusion with twice to three times as many crystals as the tuning has.
+    """Try all settings of CGCNN and early fusion with three times as many crystals as the tuning has.
 
     The crystals that are set aside are judged, all others are trained on. No setting is chosen by these runs: they tell
     whether the ones that the tuning chose hold.
