@@ -174,7 +174,8 @@ def set_up(python, torch):
             file.write("relocatable = true\n")  # uv then writes scripts that work after the folder has moved
     pip = [VENV_PYTHON, "-m", "pip", "--disable-pip-version-check"]
     run(*pip, "install", "--quiet", UV)
-    install = [VENV_PYTHON, "-m", "uv", "pip", "install", "--quiet", "--python", VENV_PYTHON]
+    # Compiled once here, like pip does it; else every process compiles what it imports where nothing may be written.
+    install = [VENV_PYTHON, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", VENV_PYTHON]
     env = uv_settings(pip)
     build = torch or ("cpu" if sys.platform == "linux" and not has_nvidia_card() else None)
     if build:
