@@ -255,7 +255,9 @@ def test(options):
     python = environment(options)
     lint(options)
     build_site(python, None)
-    run(python, "-m", "pytest", "-n", options.jobs, "--dist", "loadfile", "--nbval-lax", "tests", "notebooks")
+    # Files in the order of their names: the ones with few tests, which would come last else, are the longest ones.
+    split = ["-n", options.jobs, "--dist", "loadfile", "--no-loadscope-reorder"]
+    run(python, "-m", "pytest", *split, "--nbval-lax", "tests", "notebooks")
 
 
 def check(options):
