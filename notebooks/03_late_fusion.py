@@ -53,7 +53,7 @@ print(f"{blended:.1f} eV/atom")
 # can be better than both.
 #
 # > **Predict.** CGCNN had the smaller error in notebook 1. Should the forest, the weaker model, get any weight at all?
-# > Choose an $\alpha$ for folds by formula.
+# > Choose an $\alpha$ for folds by formula. For random folds, would you take a larger or a smaller one?
 # >
 # > <!-- predict: weight; none; about a tenth; about a third; half -->
 
@@ -70,9 +70,6 @@ print(f"{blended:.1f} eV/atom")
 # Predictions are matched by the ids of their crystals, never by their place in a list. The loader of the training
 # batches shuffles, so its order is not that of the table. `course_lib.late_fusion` takes pandas Series and joins them
 # by id.
-#
-# In notebook 2 the forest was as good as CGCNN when both had a few hundred training crystals. That is where the weight
-# matters most. So we first take predictions of models that were trained on 300 crystals.
 
 # %%
 import pandas as pd
@@ -85,7 +82,8 @@ FOREST, NETWORK = "random_forest", "cgcnn"
 crystals = load_dataset("pbe_prototypes")
 y = crystals[TARGET]
 parents = {"crystals": crystals, "target": TARGET, "methods": [FOREST, NETWORK]}
-few = load_results(study="few_crystals", **parents)
+runs = load_results(**parents)
+memory = load_results(study="training_predictions", **parents)
 
 
 def by_crystal(rows):
@@ -96,23 +94,20 @@ def by_crystal(rows):
 # %%
 predictions = {}
 for split in ("random", "formula"):
-    for source, part in {"training set": "train", "out of fold": "test"}.items():
-        rows = few[(few["split"] == split) & (few["part"] == part)]
+    first = runs[(runs["split"] == split) & (runs["seed"] == 0)]
+    learned = memory[memory["split"] == split]
+    for source, rows in {"training set": learned, "out of fold": first}.items():
         predictions[split, source] = pd.DataFrame(
             {name: by_crystal(group) for name, group in rows.groupby("method")}
         )
 errors = pd.DataFrame(
-    {
-        key: table.sub(y[table.index], axis=0).abs().mean()
-        for key, table in predictions.items()
-    }
+    {key: table.sub(y, axis=0).abs().mean() for key, table in predictions.items()}
 )
 errors.T.round(3)
 
 # %% [markdown]
 # Mean absolute errors in eV/atom. *Training set* is that of the first fold; *out of fold* are the test crystals of
-# all five. (The crystals that are set aside for tuning are never test crystals.) Both models are better on their
-# training crystals than on others: they memorise.
+# all five. Both models are better on their training crystals than on others: they memorise.
 
 # %%
 for split in ("random", "formula"):
@@ -134,7 +129,7 @@ print(f"{floor:.3f} eV/atom")
 assert errors.loc[FOREST, ("random", "training set")] > floor
 
 # %% [markdown]
-# Second, its trees are not fully grown: a leaf holds at least TWO crystals. Third, each tree is grown on a
+# Second, its trees are not fully grown: a leaf holds at least three crystals. Third, each tree is grown on a
 # *bootstrap sample*, drawn with replacement, which leaves out about a third of the crystals; for these the tree
 # predicts as for new ones. We remove the reasons one after the other. The first one disappears if we keep one crystal
 # of each formula:
@@ -144,7 +139,7 @@ from course_lib.composition import magpie
 from course_lib.makers import make_learner
 from course_lib.methods import METHODS
 
-assert METHODS[FOREST].settings["min_samples_leaf"] == 2, "as told above"
+assert METHODS[FOREST].settings["min_samples_leaf"] == 3, "as told above"
 once = crystals.loc[seen].drop_duplicates("formula")
 features, remembered = magpie(once["structure"]), {}
 for name, settings in {
@@ -156,8 +151,8 @@ for name, settings in {
     forest.fit(features, once[TARGET])
     remembered[name] = (forest.predict(features) - once[TARGET]).abs().mean()
     print(f"{remembered[name]:.3f} eV/atom on the training set: {name}")
-leaves_of_two, leaves_of_one, all_crystals = remembered.values()
-assert leaves_of_two > leaves_of_one > 0.05
+leaves_of_three, leaves_of_one, all_crystals = remembered.values()
+assert leaves_of_three > leaves_of_one > 0.05
 assert all_crystals < 1e-3, "now it knows them by heart"
 
 # %% [markdown]
@@ -208,8 +203,7 @@ for (split, source), table in predictions.items():
     weight = optimal_alpha(y[table.index], table[FOREST], table[NETWORK])
     judged = predictions[split, "out of fold"]
     mixed = blend(weight, judged[FOREST], judged[NETWORK])
-    error = (mixed - y[mixed.index]).abs().mean()
-    rows.append((split, source, weight, error))
+    rows.append((split, source, weight, (mixed - y).abs().mean()))
 columns = ["split", "alpha from", "alpha", "error of the blend"]
 weights = pd.DataFrame(rows, columns=columns).set_index(["split", "alpha from"])
 weights.round(4)
@@ -248,15 +242,18 @@ measured(
 # %%
 from course_lib.late_fusion import cross_fitted
 
-tested = few[(few["split"] == "formula") & (few["part"] == "test")]
-tested = tested[tested["method"] == NETWORK]
-fold_of = pd.concat([pd.Series(run.fold, run.ids) for run in tested.itertuples()])
-out_of_fold = predictions["formula", "out of fold"]
-truth = y[out_of_fold.index]
-mixed, alpha_of_fold = cross_fitted(
-    truth, out_of_fold[FOREST], out_of_fold[NETWORK], fold_of
+one_start = runs[(runs["split"] == "formula") & (runs["seed"] == 0)]
+fold_of = pd.concat(
+    [
+        pd.Series(run.fold, run.ids)
+        for run in one_start[one_start["method"] == NETWORK].itertuples()
+    ]
 )
-print(f"error of the blend: {(mixed - truth).abs().mean():.3f} eV/atom")
+out_of_fold = predictions["formula", "out of fold"]
+mixed, alpha_of_fold = cross_fitted(
+    y, out_of_fold[FOREST], out_of_fold[NETWORK], fold_of
+)
+print(f"error of the blend: {(mixed - y).abs().mean():.3f} eV/atom")
 alpha_of_fold.round(3)
 
 # %% [markdown]
@@ -278,16 +275,14 @@ import numpy as np
 
 from course_lib.late_fusion import alpha_path
 
-rest = truth - out_of_fold[NETWORK]
+rest = y - out_of_fold[NETWORK]
 difference = out_of_fold[FOREST] - out_of_fold[NETWORK]
 points = pd.DataFrame({"point": rest / difference, "weight": difference.abs()})
 points = points.sort_values("point")
 right = weights.loc[("formula", "out of fold"), "alpha"]
 half = points["weight"].sum() / 2
 median = points["point"][points["weight"].cumsum() >= half].iloc[0]
-grid = alpha_path(
-    truth, out_of_fold[FOREST], out_of_fold[NETWORK], np.linspace(0, 1, 11)
-)
+grid = alpha_path(y, out_of_fold[FOREST], out_of_fold[NETWORK], np.linspace(0, 1, 11))
 print(f"weighted median {median:.4f}, optimal_alpha {right:.4f}")
 print(f"best of a grid of 11: {grid.loc[grid['mae'].idxmin(), 'alpha']:.1f}")
 assert abs(median - right) < 1e-6
@@ -304,8 +299,7 @@ assert abs(median - right) < 1e-6
 #
 # {cite:p}`bates1969combination`, clipped to the range from 0 to 1. [Exercise 2](ex2_reading_alpha.ipynb) derives it.
 #
-# > **Predict.** How similar are the errors of forest and CGCNN, trained on all crystals? Think of what each of them
-# > cannot see.
+# > **Predict.** How similar are the errors of forest and CGCNN? Think of what each of them cannot see.
 # >
 # > <!-- predict: correlation; hardly (correlation below 0.3); somewhat (0.3 to 0.7); very much (above 0.7) -->
 
@@ -313,7 +307,6 @@ assert abs(median - right) < 1e-6
 from course_lib.experiments.analysis import errors_by_crystal
 from course_lib.teaching.figures.late_fusion import plot_error_pairs
 
-runs = load_results(**parents)
 errors_of_both = {
     split: errors_by_crystal(runs, y, split).rename(
         columns={FOREST: "forest", NETWORK: "CGCNN"}
@@ -359,7 +352,7 @@ assert all(0 < gain < 0.02 for _, gain in found.values()), "little is left to ga
 #
 # ## Late fusion against its parents
 #
-# Now we use all training crystals, all folds and all seeds. Each blend takes its weight from the other folds.
+# Now we use all folds and all seeds, and each blend takes its weight from the other folds.
 
 # %%
 from course_lib.experiments.analysis import summarize_differences, with_late_fusion
@@ -411,30 +404,6 @@ difference.round(4)
 # weight, but little on both tests. **On these crystals late fusion is CGCNN with a pinch of forest.** It does no
 # harm: the weight from the other folds reflects that the forest has little to add. With two models that are equally
 # good and differ in their errors, it would gain more; [notebook 8](08_hybrids_that_win.ipynb) has such a pair.
-#
-# ## How much data?
-#
-# Between 300 crystals and all of them, the weight must move. Here are both parents and their blend, from 50 training
-# crystals to all, on folds by formula. Move the slider, and watch $\alpha$ in the last line of the numbers.
-
-# %%
-from course_lib.teaching.explorers.training_size import training_size_explorer
-
-fewer = load_results(study="learning_curves", **parents)
-curves = with_late_fusion(pd.concat([fewer, runs[runs["split"] == "formula"]]), y)
-training_size_explorer(curves, NETWORK)
-
-# %%
-from course_lib.experiments.analysis import training_set_size
-
-size = training_set_size(curves).round().astype(int)
-by_size = curves.groupby([size, "method"])["mae"].mean().unstack()
-alpha_of_size = curves.groupby(size)["alpha"].mean()
-gain = 1 - by_size["late_fusion"] / by_size[[FOREST, NETWORK]].min(axis=1)
-pd.DataFrame({"alpha": alpha_of_size, "gain over the better": gain}).round(3)
-
-# %% [markdown]
-# TO WRITE: what the curves show
 #
 # ## What we saw
 #

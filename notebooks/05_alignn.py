@@ -593,8 +593,7 @@ assert apart["ALIGNN (small)"] > rounding
 # ## Accuracy against cost
 #
 # Whether ALIGNN makes smaller *errors* is another question, which one short training run does not answer. So we turn to
-# the recorded runs: all crystals, five folds of both kinds, three seeds, each method with its best settings (notebook 2
-# says how they were chosen).
+# the recorded runs: all crystals, five folds of both kinds, three seeds, each method with the best of eight settings.
 #
 # > **Predict.** By how many percent is ALIGNN's error on new formulas smaller than that of CGCNN, if it is?
 # >

@@ -9,7 +9,7 @@
 # %% [markdown]
 # # All methods side by side
 #
-# **Question.** We have ten methods and one dataset. Which method should you use, and how sure can you be?
+# **Question.** We have nine methods and one dataset. Which method should you use, and how sure can you be?
 #
 # **You will learn to**
 #
@@ -21,14 +21,15 @@
 # **You need** notebooks 1 to 6. **Time to read:** 40 min. **Time to run:** at most 30 s on two cores.
 
 # %% [markdown]
-# ## Ten methods, two views
+# ## Nine methods, two views
 
-# %% mystnb={"image": {"alt": "Two ovals that overlap. Composition: random forest. Structure: CGCNN, ALIGNN simplified, ALIGNN (small), multi-task GAT. In the overlap the five hybrids: early fusion, the same on ALIGNN, intermediate, attention and late fusion."}}
-from course_lib.methods import KINDS, LABELS, METHODS, SIDE_BY_SIDE
+# %% mystnb={"image": {"alt": "Two ovals that overlap. Composition: random forest. Structure: CGCNN, ALIGNN simplified, ALIGNN (small), multi-task GAT. In the overlap the four hybrids: early, intermediate, attention and late fusion."}}
+from course_lib.methods import KINDS, LABELS, METHODS, compared
 from course_lib.teaching.figures.comparison import plot_what_methods_read
 
-TEN = [*SIDE_BY_SIDE, "late_fusion"]
-plot_what_methods_read(TEN)
+nine = [name for name in LABELS if name in {*compared(), "late_fusion"}]
+assert len(nine) == 9
+plot_what_methods_read(nine)
 
 # %% [markdown]
 # One oval holds the method that reads only the formula, the other those that read only the crystal graph. Where the
@@ -60,8 +61,9 @@ from course_lib.experiments.records import load_results
 
 TARGET = "formation_energy_per_atom"
 crystals = load_dataset("pbe_prototypes")
-recorded = load_results(crystals=crystals, target=TARGET, methods=SIDE_BY_SIDE)
+recorded = load_results(crystals=crystals, target=TARGET, methods=compared())
 runs = with_late_fusion(recorded, crystals[TARGET])
+assert set(runs["method"]) == set(nine)
 DIFFICULTY = {
     "random_forest": "easy",
     "cgcnn": "medium: a graph per crystal",
@@ -70,13 +72,12 @@ DIFFICULTY = {
     "attention_fusion": "medium: graphs and a score per view",
     "alignn_simple": "medium: a graph per crystal",
     "alignn": "hard: line graph",
-    "alignn_early_fusion": "hard: line graph and scaled features",
     "multitask_gat": "medium: labels joined by id",
     "late_fusion": "easy once both exist: out-of-fold runs",
 }
-assert set(DIFFICULTY) == set(TEN)
+assert set(DIFFICULTY) == set(nine)
 size = runs.groupby("method")[["seconds", "n_parameters"]].mean()
-size = size.loc[TEN].round(1)
+size = size.loc[nine].round(1)
 size["n_parameters"] = [f"{n:,.0f}" if n > 0 else "" for n in size["n_parameters"]]
 size.assign(**{"how hard to build": DIFFICULTY}).rename(index=LABELS)
 
@@ -93,7 +94,7 @@ plot_errors_by_kind(runs, "eV/atom")
 
 # %%
 table = runs.pivot_table(index="method", columns="split", values="mae", sort=False)
-table = table.loc[TEN].rename(index=LABELS)
+table = table.loc[nine].rename(index=LABELS)
 table.sort_values("formula").round(3)
 
 # %% [markdown]
@@ -106,7 +107,7 @@ from sklearn.metrics import r2_score
 y = crystals[TARGET]
 r2 = [r2_score(y[run.ids], run.predictions) for run in runs.itertuples()]
 r2 = runs.assign(r2=r2).pivot_table("r2", "method", "split", sort=False)
-r2 = r2.loc[TEN].rename(index=LABELS)
+r2 = r2.loc[nine].rename(index=LABELS)
 assert (r2.idxmax() == table.idxmin()).all()
 assert (r2.idxmin() == LABELS["random_forest"]).all()
 assert (table.idxmax() == LABELS["random_forest"]).all()
@@ -116,7 +117,7 @@ r2.sort_values("formula", ascending=False).round(3)
 from course_lib.teaching.predictions import measured
 
 place = table["formula"].rank().astype(int)
-of_hybrids = sorted(place[[LABELS[name] for name in TEN if KINDS[name] == "hybrid"]])
+of_hybrids = sorted(place[[LABELS[name] for name in nine if KINDS[name] == "hybrid"]])
 hybrids_at = ", ".join(map(str, of_hybrids))
 measured(
     "order", f"{place.idxmin()} is first; the hybrids have the places {hybrids_at}"
@@ -180,7 +181,7 @@ assert undecided["mean"].max() > by_method[best] / 4, "not shown, and yet far be
 # interval has the level $1 - 0.05/8$.
 
 # %%
-hybrids = [name for name in TEN if KINDS[name] == "hybrid"]
+hybrids = [name for name in nine if KINDS[name] == "hybrid"]
 family = runs[runs["method"].isin(["cgcnn", *hybrids])]
 gain = summarize_differences(family, "cgcnn")
 shown = [gain["high"] < 0, gain["low"] > 0]
@@ -237,8 +238,8 @@ plot_error_against_time(formula, "eV/atom")
 from course_lib.experiments.analysis import pareto_front
 
 on_front = pareto_front(cost, ["mae", "seconds"])
-print("on the front:", ", ".join(LABELS[name] for name in TEN if on_front[name]))
-networks = [name for name in TEN if METHODS[name].network]
+print("on the front:", ", ".join(LABELS[name] for name in nine if on_front[name]))
+networks = [name for name in nine if METHODS[name].network]
 epochs = pd.Series(
     {LABELS[name]: METHODS[name].settings["epochs"] for name in networks}
 )
@@ -264,13 +265,13 @@ assert on_front[best], "nothing is better"
 # %%
 from course_lib.experiments.analysis import training_set_size
 
-four = ["random_forest", "cgcnn", "early_fusion", "alignn"]
-fewer = load_results(study="learning_curves", crystals=crystals, methods=four)
-curves = pd.concat([fewer, recorded[recorded["method"].isin(four)]])
+three = ["random_forest", "cgcnn", "early_fusion"]
+fewer = load_results(study="learning_curves", crystals=crystals, methods=three)
+curves = pd.concat([fewer, recorded[recorded["method"].isin(three)]])
 curves = curves[curves["split"] == "formula"]
 curves = curves.assign(crystals=training_set_size(curves).round().astype(int))
 means = curves.pivot_table(index="crystals", columns="method", values="mae")
-means[four].rename(columns=LABELS).round(3)
+means[three].rename(columns=LABELS).round(3)
 
 # %%
 few, many = means.iloc[0], means.iloc[-1]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, product
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from course_lib.datasets import Fold
 from course_lib.experiments.protocol import (
     CHECK,
     LEFT_OUT,
@@ -19,9 +21,11 @@ from course_lib.experiments.protocol import (
     SPLITS,
     TUNING,
     folds_of,
+    n_validation,
     share_trained_on,
 )
 from course_lib.methods import METHODS, trained, twins
+from course_lib.training import FitConfig
 
 ENERGY, GAP = "formation_energy_per_atom", "band_gap"
 
@@ -81,17 +85,8 @@ GRIDS: dict[str, dict[str, tuple]] = {
 GRIDS["fusion"] = GRIDS["network"] | {"dropout": (0.0, 0.1, 0.2, 0.4, 0.6)}
 
 ADDED: dict[str, tuple[dict, ...]] = {
-    "random_forest": ({"max_features": 0.025, "min_samples_leaf": 1},),
-    "network": (
-        {"epochs": 200, "learning_rate": 2e-2, "weight_decay": 1.0},
-        {"epochs": 100, "learning_rate": 8e-2, "weight_decay": 0.0},
-        {"epochs": 100, "learning_rate": 2.5e-4, "weight_decay": 1e-5},
-        {"epochs": 200, "learning_rate": 1e-4, "weight_decay": 1e-5},
-    ),
-    "fusion": (
-        {"epochs": 100, "learning_rate": 2e-2, "weight_decay": 1.0, "dropout": 0.0},
-        {"epochs": 25, "learning_rate": 5e-3, "weight_decay": 1e-2, "dropout": 0.0},
-    ),
+    "network": ({"epochs": 200, "learning_rate": 2e-2, "weight_decay": 1.0},),
+    "fusion": ({"epochs": 100, "learning_rate": 2e-2, "weight_decay": 1.0, "dropout": 0.0},),
     "kernel_ridge": (
         {"alpha": 1e-6, "reach": 1.0},
         {"alpha": 1e-6, "reach": 4.0},
@@ -194,10 +189,11 @@ def controls(crystals: pd.DataFrame) -> list[Run]:
 
 
 def learning_curves(crystals: pd.DataFrame) -> list[Run]:
-    """Every family with fewer training crystals."""
+    """Every family with fewer training crystals, in equally many steps."""
     families = dict.fromkeys((*ONE_OF_EACH_KIND, *_FUSIONS, *PRIMARY, *_EMBEDDINGS))
+    whole = folds_of(crystals, "formula")[0]
     return [
-        Run(ENERGY, name, "formula", fold, seed, n_train=size)
+        _shorter(Run(ENERGY, name, "formula", fold, seed, n_train=size), whole)
         for fold, size, name in product(range(N_FOLDS), _SIZES, families)
         for seed in _seeds(name)
     ]
@@ -206,10 +202,32 @@ def learning_curves(crystals: pd.DataFrame) -> list[Run]:
 def few_crystals(crystals: pd.DataFrame) -> list[Run]:
     """Forest and CGCNN, which late fusion blends, with so few training crystals that neither is far ahead."""
     predicted = [*product(range(N_FOLDS), ["test"]), (0, "train")]
+    whole = {split: folds_of(crystals, split)[0] for split in SPLITS}
     return [
-        Run(ENERGY, name, split, fold, part=part, n_train=_FEW)
+        _shorter(Run(ENERGY, name, split, fold, part=part, n_train=_FEW), whole[split])
         for split, (fold, part), name in product(SPLITS, predicted, METHODS["late_fusion"].blends)
     ]
+
+
+def _shorter(run: Run, whole: Fold) -> Run:
+    """Give a run on fewer crystals as many steps as the whole fold has, in more epochs."""
+    share = len(whole.validation) / (len(whole.train) + len(whole.validation))
+    steps = _steps(run.n_train - n_validation(run.n_train, share))
+    return replace(run, settings=_equal_steps(run.method, _steps(len(whole.train)) / steps))
+
+
+def _steps(n_train: int) -> int:
+    """Return the number of steps in an epoch."""
+    return ceil(n_train / FitConfig.batch_size)
+
+
+def _equal_steps(method: str, ratio: float, settings: dict | None = None) -> tuple[tuple[str, object], ...]:
+    """Return settings with `ratio` times as many epochs, where the method has epochs."""
+    settings = settings or {}
+    if METHODS[method].network is not None:
+        epochs = (METHODS[method].settings | settings).get("epochs", FitConfig.epochs)
+        settings = settings | {"epochs": max(1, round(epochs * ratio))}
+    return tuple(settings.items())
 
 
 def band_gaps(crystals: pd.DataFrame) -> list[Run]:
@@ -314,7 +332,7 @@ def tuning_sizes(crystals: pd.DataFrame) -> list[Run]:
     """On crystals of your own: try settings at every number of training crystals."""
     largest = int(share_trained_on(TUNING) * len(crystals))
     return [
-        Run(ENERGY, name, TUNING, 0, n_train=size, settings=_shortened(trial, _share_of_epochs(size)))
+        Run(ENERGY, name, TUNING, 0, n_train=size, settings=_equal_steps(name, min(1, BUNDLED / size), trial))
         for size, name in product(_within(largest), AT_SIZES)
         if METHODS[name].tuned_as is None
         for trial in trials(name, _TRIALS_AT_SIZES)
@@ -335,17 +353,6 @@ def _within(largest: int) -> list[int]:
     return sorted({min(size, largest) for size in SIZES})
 
 
-def _share_of_epochs(n_train: int) -> float:
-    """Return which share of a network's epochs is made on a number of training crystals."""
-    return min(1, BUNDLED / n_train)
-
-
-def _shortened(settings: dict, ratio: float) -> tuple[tuple[str, object], ...]:
-    """Return settings with `ratio` times as many epochs, where there are any."""
-    epochs = {"epochs": max(1, round(settings["epochs"] * ratio))} if "epochs" in settings else {}
-    return tuple((settings | epochs).items())
-
-
 def tuned(wanted: list[Run], tuning: pd.DataFrame) -> list[Run]:
     """Give each run the best settings of its method, tried at the same number of crystals or the largest below it.
 
@@ -359,7 +366,7 @@ def tuned(wanted: list[Run], tuning: pd.DataFrame) -> list[Run]:
     Returns
     -------
     list of Run
-        The same runs with settings: as many epochs as those that were tried, or as many steps from `BUNDLED` on.
+        The same runs with settings, which make as many steps as those that were tried.
     """
     best = tuning.loc[tuning.groupby(["method", "n_train"])["mae"].idxmin()].set_index(["method", "n_train"])[
         "settings"
@@ -368,8 +375,7 @@ def tuned(wanted: list[Run], tuning: pd.DataFrame) -> list[Run]:
     def with_settings(run: Run) -> Run:
         name = METHODS[run.method].tuned_as or run.method
         tried = max(size for size in best[name].index if size <= run.n_train)
-        ratio = _share_of_epochs(run.n_train) / _share_of_epochs(tried)
-        return replace(run, settings=_shortened(best[name, tried], ratio))
+        return replace(run, settings=_equal_steps(name, tried / run.n_train, best[name, tried]))
 
     return [with_settings(run) for run in wanted]
 
