@@ -141,17 +141,15 @@ def published(hidden: int, n_layers: int) -> tuple[nn.Module, Callable]:
     return TwoDimensional(), graphs
 
 
-def training(model: nn.Module, inputs: list, targets: list[Tensor], flush: bool) -> Callable:
+def training(model: nn.Module, inputs: list, targets: list[Tensor]) -> Callable:
     """Return a function that trains one epoch and returns the number of crystals."""
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
     def epoch() -> int:
-        torch.set_flush_denormal(flush)
         for given, wanted in zip(inputs, targets, strict=True):
             optimizer.zero_grad()
             l1_loss(model(given), wanted).backward()
             optimizer.step()
-        torch.set_flush_denormal(False)
         return sum(map(len, targets))
 
     return epoch
@@ -168,11 +166,11 @@ def bench(
     plain = [plain_batch(batch) for batch in batches]
     wanted = [batch.y for batch in batches]
     torch.manual_seed(0)
-    epochs = {OURS: training(ALIGNN(1, hidden, n_layers, n_layers), batches, wanted, flush=True)}
-    epochs[PLAIN] = training(PlainNetwork(hidden, n_layers), plain, wanted, flush=False)
+    epochs = {OURS: training(ALIGNN(1, hidden, n_layers, n_layers), batches, wanted)}
+    epochs[PLAIN] = training(PlainNetwork(hidden, n_layers), plain, wanted)
     if find_spec("alignn") is not None:
         network, prepare = published(hidden, n_layers)
-        epochs[PUBLISHED] = training(network, [prepare(batch) for batch in batches], wanted, flush=False)
+        epochs[PUBLISHED] = training(network, [prepare(batch) for batch in batches], wanted)
     n_atoms, n_pairs = (sum(count) for count in zip(*((b.num_nodes, len(b.cosine)) for b in plain), strict=True))
     print(
         f"\n{crystals}: {len(graphs)} crystals of {n_atoms / len(graphs):.1f} atoms, {n_pairs / n_atoms:.0f} pairs per "

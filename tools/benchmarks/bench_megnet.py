@@ -141,9 +141,9 @@ def bench(crystals: str, structures: list[Structure], file: Path | None) -> pd.S
     ours, others = MEGNet(), {PLAIN: PlainNetwork()}
     if find_spec("matgl"):
         others[MATGL] = MatglNetwork()
-    functions = {OURS: training(ours, torch.optim.AdamW(ours.parameters(), fused=True), batches, flush=True)}
+    functions = {OURS: training(ours, torch.optim.AdamW(ours.parameters(), fused=True), batches)}
     for other, network in others.items():
-        functions[other] = training(network, torch.optim.Adam(network.parameters()), of_edges, flush=False)
+        functions[other] = training(network, torch.optim.Adam(network.parameters()), of_edges)
     describe(crystals, graphs)
     return compare("MEGNet", crystals, functions, REPEATS, file)
 

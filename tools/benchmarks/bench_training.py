@@ -60,16 +60,14 @@ def plain_batch(batch: Batch) -> Batch:
     )
 
 
-def training(model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Data], flush: bool) -> Callable:
+def training(model: nn.Module, optimizer: torch.optim.Optimizer, batches: list[Data]) -> Callable:
     """Return a function that trains one epoch and returns the number of crystals."""
 
     def epoch() -> int:
-        torch.set_flush_denormal(flush)
         for batch in batches:
             optimizer.zero_grad()
             l1_loss(model(batch), batch.y).backward()
             optimizer.step()
-        torch.set_flush_denormal(False)
         return sum(len(batch.y) for batch in batches)
 
     return epoch
@@ -97,8 +95,8 @@ def bench(
     plain, ours = plain_network(), network()
     plain_batches = [as_plain(batch) for batch in batches]
     epochs = {
-        OURS: training(ours, torch.optim.AdamW(ours.parameters(), fused=True), batches, flush=True),
-        PLAIN: training(plain, torch.optim.Adam(plain.parameters()), plain_batches, flush=False),
+        OURS: training(ours, torch.optim.AdamW(ours.parameters(), fused=True), batches),
+        PLAIN: training(plain, torch.optim.Adam(plain.parameters()), plain_batches),
     }
     describe(crystals, graphs)
     return compare(network.__name__, crystals, epochs, REPEATS, file)[PLAIN]
