@@ -482,8 +482,8 @@ of_kind
 
 # %% [markdown]
 # The ratio depends on the processor as well as on the crystals. (The processors were also measured differently. On the
-# first one, the plain networks computed with *denormal* numbers, the ones closest to zero. Some processors are very slow
-# with them, so on the second one they were rounded to zero for all, as the library always does.)
+# first one, the plain networks computed with numbers closer to zero than $10^{-38}$. Some processors are very slow with
+# such numbers, so on the second one they were rounded to zero for all, as the library always does.)
 #
 # And where does the library's own time go on displaced crystals? The table has it in percent of a step. The last two
 # columns are not shares of the time. The first of them compares the library's matrix products with the product of two
@@ -495,7 +495,8 @@ of_kind
 kinds = ["matrix products", "exponentials", "gathers and sums by index", "other passes"]
 low = with_pyg[with_pyg["crystals"] == "bundled, atoms displaced"]
 low = low.set_index(["network", "processor"])
-(100 * low[[*kinds, "speed of products", "speed of passes"]]).round().astype("Int64")
+shares = (100 * low[[*kinds, "speed of products", "speed of passes"]]).round()
+shares.astype("Int64").astype("string").fillna("")
 
 # %% [markdown]
 # `make bench` measures all this on your machine.
