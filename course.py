@@ -174,7 +174,7 @@ def set_up(python, torch):
             file.write("relocatable = true\n")  # uv then writes scripts that work after the folder has moved
     pip = [VENV_PYTHON, "-m", "pip", "--disable-pip-version-check"]
     run(*pip, "install", "--quiet", UV)
-    # Compiled once here, like pip does it; else every process compiles what it imports where nothing may be written.
+    # Compiled once, as pip does it. Otherwise, where nothing may be written, every process compiles what it imports.
     install = [VENV_PYTHON, "-m", "uv", "pip", "install", "--quiet", "--compile-bytecode", "--python", VENV_PYTHON]
     env = uv_settings(pip)
     build = torch or ("cpu" if sys.platform == "linux" and not has_nvidia_card() else None)
@@ -255,16 +255,20 @@ def test(options):
     python = environment(options)
     lint(options)
     build_site(python, None)
-    # Files in the order of their names: the ones with few tests, which would come last else, are the longest ones.
-    split = ["-n", options.jobs, "--dist", "loadfile", "--no-loadscope-reorder"]
-    run(python, "-m", "pytest", *split, "--nbval-lax", "tests", "notebooks")
+    run_tests(python, options.jobs, "--nbval-lax", "tests", "notebooks")
 
 
 def check(options):
     """Run the checks of style and the fast part of the tests, in less than two minutes."""
     lint(options)
     tests = [f"tests/test_{part}.py" for part in FAST]
-    run(environment(options), "-m", "pytest", "-n", options.jobs, "--dist", "loadfile", *tests)
+    run_tests(environment(options), options.jobs, *tests)
+
+
+def run_tests(python, jobs, *arguments):
+    """Run tests in several processes, each file in one of them."""
+    # Files in the order of their names: those with few tests, which would otherwise come last, are among the longest.
+    run(python, "-m", "pytest", "-n", jobs, "--dist", "loadfile", "--no-loadscope-reorder", *arguments)
 
 
 def lab(options):

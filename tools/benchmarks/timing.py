@@ -12,6 +12,8 @@ import pandas as pd
 import torch
 from recording import ran_on, record
 
+from course_lib.training import flush_denormals
+
 KINDS = {
     "matrix products": ("mm", "matmul", "linear"),
     "exponentials": ("softplus", "sigmoid", "silu", "exp", "log", "tanh"),
@@ -108,15 +110,15 @@ def compare(
     Series
         By the names of the others: how many times as long they take, as the median over the repeats.
     """
+    ours, *others = functions
     # As in the library's training. Else the tails of the Gaussians are denormal numbers in the plain networks, and some
     # processors are so slow with these that nothing else would be measured.
-    torch.set_flush_denormal(True)
-    table = interleaved_ratio(functions, repeats, clock=process_time)
+    with flush_denormals():
+        table = interleaved_ratio(functions, repeats, clock=process_time)
+        shares, products, passes = where_time_goes(functions[ours])
     times = 1 / table[["times faster", "highest", "lowest"]]
     times.columns = ["times the cost", "lowest", "highest"]
     print(table[["microseconds"]].join(times).round(2).to_string())
-    ours, *others = functions
-    shares, products, passes = where_time_goes(functions[ours])
     listed = ", ".join(f"{kind} {share:.0%}" for kind, share in sorted(shares.items(), key=lambda item: -item[1]))
     print(
         f"Of its time: {listed}. Its products run at {products:.0%} of the speed of a large product, its passes at "
