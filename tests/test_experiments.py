@@ -476,11 +476,7 @@ def small(monkeypatch, tmp_path):
     monkeypatch.setattr(runs, "load_dataset", lambda name: frame)
     monkeypatch.setattr(records, "RESULTS", tmp_path)
     monkeypatch.setitem(STUDIES, "study", Study(study))
-    records._ids.cache_clear()
-    records._ratio.cache_clear()
-    yield frame
-    records._ids.cache_clear()
-    records._ratio.cache_clear()
+    return frame
 
 
 def test_killed_study_goes_on_where_it_was(small, tmp_path, capsys):
@@ -1029,6 +1025,21 @@ def test_two_studies_share_the_file_of_folds(tmp_path, monkeypatch):
     records.write_folds("small", ids[::-1], {"random": [other]})  # other crystals
 
 
+def test_results_have_the_folds_of_their_own_folder_as_they_are_now(tmp_path, monkeypatch):
+    """A process that has read the folds of a dataset reads others in another folder, and new ones of other crystals."""
+    run = asdict(Run(TARGET, "random_forest", "random", 0))
+    record = run | {"mae": [0.3], "predictions": [[1.0]], "data_sha256": "data"}
+    fold = Fold(*np.split(np.arange(4), [2, 3]))
+    for folder, ids in (("one", "abcd"), ("another", "efgh"), ("another", "ijkl")):
+        monkeypatch.setattr(records, "RESULTS", tmp_path / folder)
+        records.RESULTS.mkdir(exist_ok=True)
+        records.write_folds("small", list(ids), {"random": [fold]})
+        records.results_file("small", "study").write_text(json.dumps(record) + "\n")
+        assert load_results("small", "study")["ids"].tolist() == [[ids[3]]]
+    records.write_folds("small", list("mnop"), {"random": [Fold(np.arange(2), np.arange(0), np.array([3]))]})
+    assert load_results("small", "study")["ratio"].tolist() == [1 / 2]
+
+
 @pytest.mark.parametrize("factor", [1e-19, 1.0, 1e19])
 def test_records_have_the_digits_of_any_unit(small, factor):
     inputs = inputs_of(small, "random_forest")
@@ -1049,8 +1060,7 @@ def test_every_flipped_bit_of_a_record_is_noticed_or_changes_nothing(small, tmp_
         bad = bytearray(good)
         bad[int(rng.integers(len(bad) - 1))] ^= 1 << int(rng.integers(8))  # not the end of the last line
         path.write_bytes(bad)
-        records._ids.cache_clear()
-        records._read_folds.cache_clear()
+        records._forget_folds()
         said = ""
         try:
             found = load_results("small", "study")
@@ -1061,7 +1071,6 @@ def test_every_flipped_bit_of_a_record_is_noticed_or_changes_nothing(small, tmp_
             assert name in said
         else:
             pd.testing.assert_frame_equal(found, reference)
-    records._read_folds.cache_clear()
     assert noticed > 40
 
 

@@ -121,7 +121,7 @@ def load_results(
             outdated.add(record["method"])
         of_run, errors = record["target"].split("+"), record.pop("mae")
         predictions = record.pop("predictions")
-        place = (dataset, record["split"], record["fold"])
+        place = (_folds_file(dataset), record["split"], record["fold"])
         ids = None if predictions is None else _ids(*place, record["part"], record["n_train"])
         shared = record | {"task": record["target"], "settings": dict(record["settings"]), "ids": ids}
         shared["ratio"] = _ratio(*place)
@@ -173,7 +173,7 @@ def write_folds(dataset: str, ids: list[str], folds: Mapping[str, Sequence[Fold]
     """
     path = _folds_file(dataset)
     with locked(path.with_name(f".{path.name}.lock"), f"the folds in {path}", PATIENCE):
-        _read_folds.cache_clear()  # another study may have written it
+        _forget_folds()  # another study may have written it
         before = _read_folds(path) if path.is_file() else {}
         content = before if before.get("ids") == ids else {"ids": ids}
         for split, parts in folds.items():
@@ -184,7 +184,7 @@ def write_folds(dataset: str, ids: list[str], folds: Mapping[str, Sequence[Fold]
                     "together with the results on this dataset, and run the studies again."
                 )
         write_atomically(path, json.dumps(with_checksum(content)) + "\n")
-        _read_folds.cache_clear()
+        _forget_folds()
 
 
 @cache
@@ -194,21 +194,26 @@ def _read_folds(path: Path) -> dict:
 
 
 @cache
-def _ids(dataset: str, split: str, fold: int, part: str, n_train: int | None) -> list[str]:
-    recorded = _read_folds(_folds_file(dataset))
+def _ids(path: Path, split: str, fold: int, part: str, n_train: int | None) -> list[str]:
+    recorded = _read_folds(path)
     whole = Fold(**{name: np.array(rows) for name, rows in recorded[split][fold].items()})
     return [recorded["ids"][row] for row in getattr(with_fewer(whole, n_train, fold), part)]
 
 
 @cache
-def _ratio(dataset: str, split: str, fold: int) -> float:
+def _ratio(path: Path, split: str, fold: int) -> float:
     """Return the size of the test set over that of all other parts of a fold; NaN where it is not recorded."""
-    path = _folds_file(dataset)
     parts = _read_folds(path).get(split) if path.is_file() else None
     if parts is None:
         return nan
     sizes = {part: len(rows) for part, rows in parts[fold].items()}
     return sizes["test"] / (sizes["train"] + sizes["validation"])
+
+
+def _forget_folds() -> None:
+    """Drop what this process remembers of files of folds."""
+    for function in (_read_folds, _ids, _ratio):
+        function.cache_clear()
 
 
 def keep(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
