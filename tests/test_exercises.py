@@ -1514,8 +1514,7 @@ def ask(name: str, answer: tuple) -> Feedback:
 def parts_of(name: str) -> tuple[Part, ...]:
     """Return the parts of a checker that is made of data, also where these depend on the crystals of its case."""
     if name in OF_CRYSTALS:
-        question, _ = OF_CRYSTALS[name]
-        return (question(*CASES[name].given),)
+        return (OF_CRYSTALS[name].question(*CASES[name].given),)
     return getattr(CHECKERS[name], "parts", ())
 
 

@@ -96,8 +96,8 @@ def _report() -> dict:
 def _quests(crystals: pd.DataFrame) -> dict[str, dict]:
     """Return the quests whose answers depend on the bundled crystals, or on recorded runs."""
     found = {}
-    for name, (question, check) in quests.OF_CRYSTALS.items():
-        number = question(crystals)
+    for name, check in quests.OF_CRYSTALS.items():
+        number = check.question(crystals)
         found[name] = {"parts": [_as_json(number)], "shows": check(number.right, crystals).message}
     return found
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
+import pandas as pd
 
 from course_lib.teaching.checkers.feedback import (
     Feedback,
@@ -72,6 +73,27 @@ def asks(*parts: Part, shows: str | Callable[..., str], on_paper: Sequence[Part]
 
     check.parts = parts
     check.on_page = (*on_paper, *(part for part in parts if isinstance(part, Judge | Choose | Number)))
+    return check
+
+
+def asks_of_crystals(
+    question: Callable[[pd.DataFrame], Part], shows: Callable[[object, pd.DataFrame], str]
+) -> Callable[..., Feedback]:
+    """Return a checker of an answer that depends on crystals: it takes the answer and the crystals.
+
+    Parameters
+    ----------
+    question : callable
+        Makes the question of the crystals.
+    shows : callable
+        Makes the text about a right answer of what the question returns and the crystals.
+    """
+
+    @checker
+    def check(answer: object, crystals: pd.DataFrame) -> str:
+        return shows(question(crystals).check(answer), crystals)
+
+    check.question = question
     return check
 
 

@@ -12,8 +12,8 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from course_lib.teaching.checkers.declarative import Mistakes, Number, asks
-from course_lib.teaching.checkers.feedback import Feedback, checker
+from course_lib.teaching.checkers.declarative import Mistakes, Number, asks, asks_of_crystals
+from course_lib.teaching.checkers.feedback import Feedback
 
 ENERGY, GAP = "formation_energy_per_atom", "band_gap"
 
@@ -76,26 +76,13 @@ def largest_error(crystals: pd.DataFrame) -> Number:
     ), atol=2e-3)  # fmt: skip
 
 
-@checker
-def check_quest_0(answer: object, crystals: pd.DataFrame) -> str:
-    """Check the smallest error that one number for all polymorphs of MgO can have at its worst.
-
-    Parameters
-    ----------
-    answer : float
-        In eV/atom.
-    crystals : DataFrame
-        The bundled crystals.
-
-    Returns
-    -------
-    Feedback
-    """
-    error = largest_error(crystals).check(answer)
-    return (
+check_quest_0 = asks_of_crystals(
+    largest_error,
+    lambda error, crystals: (
         f"Whatever one number she gives, it is off by {error:.2f} eV/atom or more for at least one of the crystals: "
         "half of the distance between the lowest and the highest energy."
-    )
+    ),
+)
 
 
 check_quest_1 = asks(
@@ -172,27 +159,13 @@ def best_weight(crystals: pd.DataFrame) -> Number:
     ), atol), atol)  # fmt: skip
 
 
-@checker
-def check_quest_3(answer: object, crystals: pd.DataFrame) -> str:
-    """Check the weight of early fusion in its best blend with CGCNN for the bundled fluorides.
-
-    Parameters
-    ----------
-    answer : float
-        Between 0 and 1.
-    crystals : DataFrame
-        The bundled crystals.
-
-    Returns
-    -------
-    Feedback
-    """
-    best_weight(crystals).check(answer)
-    table = fluorides(crystals)
-    return (
-        f"The best weight for these {len(table)} fluorides. It was chosen and judged on the same crystals; to report "
-        "the error of such a blend, take the weight from other folds."
-    )
+check_quest_3 = asks_of_crystals(
+    best_weight,
+    lambda weight, crystals: (
+        f"The best weight for these {len(fluorides(crystals))} fluorides. It was chosen and judged on the same "
+        "crystals; to report the error of such a blend, take the weight from other folds."
+    ),
+)
 
 
 check_quest_4 = asks(
@@ -274,27 +247,15 @@ def masked_loss(crystals: pd.DataFrame) -> Number:
     ), atol), atol)  # fmt: skip
 
 
-@checker
-def check_quest_6(answer: object, crystals: pd.DataFrame) -> str:
-    """Check the loss of a two-task network on the bundled nitrides, with the gaps of metals masked.
-
-    Parameters
-    ----------
-    answer : float
-        With the weights 1 and 0.5.
-    crystals : DataFrame
-        The bundled crystals.
-
-    Returns
-    -------
-    Feedback
-    """
-    masked_loss(crystals).check(answer)
+def _labels_of_nitrides(loss: float, crystals: pd.DataFrame) -> str:
     off_by = nitrides(crystals)
     return (
         f"Each task is averaged over its own labels: {len(off_by)} energies and {off_by[GAP].count()} gaps. A crystal "
         "without a gap still gives its energy."
     )
+
+
+check_quest_6 = asks_of_crystals(masked_loss, _labels_of_nitrides)
 
 
 check_quest_7 = asks(
@@ -361,27 +322,15 @@ def with_references(crystals: pd.DataFrame) -> Number:
     ), atol), atol)  # fmt: skip
 
 
-@checker
-def check_quest_9(answer: object, crystals: pd.DataFrame) -> str:
-    """Check what a pretrained energy predicts for MgCl2, with references fitted to three other salts.
-
-    Parameters
-    ----------
-    answer : float
-        In eV/atom.
-    crystals : DataFrame
-        The bundled crystals.
-
-    Returns
-    -------
-    Feedback
-    """
-    predicted = with_references(crystals).check(answer)
+def _compared_with_computed(predicted: float, crystals: pd.DataFrame) -> str:
     off = predicted - crystals.loc[ASKED, ENERGY]
     return (
         f"The computed energy is {abs(off):.2f} eV/atom {'lower' if off > 0 else 'higher'}. None of the three crystals "
         "is a magnesium chloride, and yet they settle what this formula needs."
     )
+
+
+check_quest_9 = asks_of_crystals(with_references, _compared_with_computed)
 
 
 N_LAST, N_LIKE_THESE, BYTES_PER_EDGE = 200, 5_000_000, 20
@@ -411,30 +360,19 @@ def size_of_edges(crystals: pd.DataFrame) -> Number:
     ), atol), atol)  # fmt: skip
 
 
-@checker
-def check_quest_10(answer: object, crystals: pd.DataFrame) -> str:
-    """Check how much the edges of five million crystals like the last bundled ones take.
-
-    Parameters
-    ----------
-    answer : float
-        In GB.
-    crystals : DataFrame
-        The bundled crystals.
-
-    Returns
-    -------
-    Feedback
-    """
-    found = size_of_edges(crystals).check(answer)
-    return f"About {found:.0f} GB on the disk, for five million small crystals. A training step reads 64 of them."
+check_quest_10 = asks_of_crystals(
+    size_of_edges,
+    lambda gigabytes, crystals: (
+        f"About {gigabytes:.0f} GB on the disk, for five million small crystals. A training step reads 64 of them."
+    ),
+)
 
 
-OF_CRYSTALS: dict[str, tuple[Callable[[pd.DataFrame], Number], Callable[..., Feedback]]] = {
-    "check_quest_0": (largest_error, check_quest_0),
-    "check_quest_3": (best_weight, check_quest_3),
-    "check_quest_6": (masked_loss, check_quest_6),
-    "check_quest_9": (with_references, check_quest_9),
-    "check_quest_10": (size_of_edges, check_quest_10),
+OF_CRYSTALS: dict[str, Callable[..., Feedback]] = {
+    "check_quest_0": check_quest_0,
+    "check_quest_3": check_quest_3,
+    "check_quest_6": check_quest_6,
+    "check_quest_9": check_quest_9,
+    "check_quest_10": check_quest_10,
 }
-"""Quests whose answers depend on the bundled crystals, each with what makes its question, and its checker."""
+"""The quests whose answers depend on the bundled crystals, by the name of their checker."""
