@@ -527,7 +527,9 @@ def _train_with(options: argparse.Namespace, sizes: dict, settings: dict, output
 
     from course_lib import predictors
     from course_lib.datasets import Fold
+    from course_lib.files import check_folder
 
+    check_folder(options.folder)
     if not options.resume:
         predictors.check_free(options.folder)
     graphs = predictors.open_graphs(options.dataset, n_jobs=options.jobs)
@@ -745,8 +747,10 @@ def _data_check(options: argparse.Namespace, output: object) -> int:
 def _data_build(options: argparse.Namespace, output: object) -> int:
     import pandas as pd
 
+    from course_lib.files import check_folder
     from course_lib.predictors import check_free, open_graphs
 
+    check_folder(options.folder)
     check_free(options.folder)
     graphs = open_graphs(options.dataset, folder=options.folder, n_jobs=options.jobs)
     size = sum(file.stat().st_size for file in Path(options.folder).iterdir()) / 1e6

@@ -9,6 +9,7 @@ import platform
 import re
 import secrets
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -41,6 +42,21 @@ def writing(what: object) -> Iterator[None]:
 
 
 # --- writing ------------------------------------------------------------------------------------------------------
+
+
+def check_folder(folder: str | os.PathLike) -> None:
+    """Raise ``OSError`` unless files can be written into the folder, or it can be made; nothing is left behind."""
+    path = Path(folder).absolute()
+    there = next(one for one in (path, *path.parents) if os.path.lexists(one))
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there} is not a folder. Choose another folder than {folder}.")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"{folder}: nothing can be written in {there}: {error.strerror}. Choose another folder."
+        ) from error
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -20,7 +20,15 @@ from sklearn.metrics import roc_auc_score
 
 from course_lib import __version__, predictors
 from course_lib.datasets import catalogue
-from course_lib.files import CHECKSUM, locked, replacing, with_checksum, without_checksum, write_atomically
+from course_lib.files import (
+    CHECKSUM,
+    check_folder,
+    locked,
+    replacing,
+    with_checksum,
+    without_checksum,
+    write_atomically,
+)
 from course_lib.graph_files import META
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import check_settings, method_named
@@ -99,6 +107,8 @@ def benchmark(
         `folder` holds another benchmark.
     FileExistsError
         If `folder` holds a run of another kind.
+    OSError
+        If nothing can be written into `folder`.
     ConnectionError
         If the dataset must be downloaded and cannot be.
     """
@@ -117,6 +127,7 @@ def benchmark(
     with named("sizes and settings"):
         run = json.loads(json.dumps(run | {"version": __version__}, default=plain))  # as it is read again
     folder = Path(os.path.expanduser(folder))
+    check_folder(folder)
     with together(n_processes):
         _begin(folder / BENCHMARK, run, config)
         graphs = _graphs(task, folder, n_jobs)

@@ -23,7 +23,7 @@ from course_lib import __version__, training
 from course_lib.composition import feature_groups, magpie
 from course_lib.datasets import Folds, folds, stream_dataset
 from course_lib.features import features_of
-from course_lib.files import CHECKSUM, sha256_of, with_checksum, without_checksum, write_atomically
+from course_lib.files import CHECKSUM, check_folder, sha256_of, with_checksum, without_checksum, write_atomically
 from course_lib.flat_models import FlatForest, FlatKernelRidge, FlatModel
 from course_lib.graphs import CrystalGraphs
 from course_lib.makers import SETTINGS, all_settings, make_config, make_learner, make_network, method_named
@@ -261,6 +261,8 @@ def train(
     ------
     FileExistsError
         If `folder` holds a run and `resume` is false, or holds something else.
+    OSError
+        If nothing can be written into `folder`.
     TimeoutError
         If another training run is active in `folder`.
     ValueError
@@ -268,6 +270,7 @@ def train(
         the two differ in their targets or features; or if the run to continue is another one.
     """
     folder, seed = _path(folder), plain(seed)
+    check_folder(folder)
     if method_named(method).reads_pretrained:
         raise ValueError(
             f"{method} reads what a pretrained network makes of the crystals, which graphs do not hold. Use "

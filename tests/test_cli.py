@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import json
@@ -27,7 +28,7 @@ from local_server import FileServer, in_matbench_format, serve_as
 from pymatgen.core import Element, Lattice, Structure
 from sklearn.ensemble import RandomForestRegressor
 
-from course_lib import cli, datasets, predictors
+from course_lib import cli, datasets, files, predictors
 from course_lib.composition import magpie
 from course_lib.datasets import load_dataset
 from course_lib.files import locked
@@ -124,6 +125,30 @@ def test_the_entry_point_is_there(root):
 
 
 # --- train ---
+
+
+@pytest.mark.parametrize("name", ["file", "file/run", "nowhere/run"])
+@pytest.mark.parametrize("command", ["train", "train --resume", "data build", "benchmark"])
+def test_a_folder_that_cannot_be_one_is_refused_before_anything_is_read(run, tmp_path, monkeypatch, command, name):
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    monkeypatch.setattr(predictors, "open_graphs", lambda *arguments, **options: pytest.fail("the data were read"))
+    first = {"data build": ["pbe_prototypes"], "benchmark": ["--task", "matbench_phonons"]}.get(command, [])
+    code, _, messages = run(*command.split(), *first, "--folder", tmp_path / name)
+    assert code == 2
+    there = tmp_path / name.split("/")[0]
+    assert f"{there} is not a folder. Choose another folder than {tmp_path / name}." in messages
+
+
+def test_a_folder_in_which_nothing_can_be_written_is_refused(tmp_path, monkeypatch):
+    def full(**options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", full)
+    folder = tmp_path / "new" / "run"
+    with pytest.raises(OSError, match=rf"run: nothing can be written in {tmp_path}: No space left .*Choose another"):
+        files.check_folder(folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_train_prints_errors_and_keeps_everything(run, small, tmp_path):
