@@ -327,6 +327,13 @@ def test_only_store_changes_what_git_tracks(workplace, monkeypatch, options, cha
     assert (workplace / "runs" / "a.ipynb").exists() != changed
 
 
+def test_the_longest_run_first(workplace, monkeypatch):
+    monkeypatch.setattr(run_notebooks, "RUN_TIMES", workplace / "times.json")
+    assert run_notebooks.longest_first(["a", "b"]) == ["a", "b"]
+    run_notebooks.record_times({"a": (3.0, ""), "b": (20.0, ""), "c": (7.0, "")})
+    assert run_notebooks.longest_first(["a", "b", "c", "new"]) == ["new", "b", "c", "a"]
+
+
 class InThisProcess(Executor):
     """A pool that sees what a test has patched; new processes on macOS and Windows do not."""
 

@@ -86,10 +86,21 @@ def write_learners_copy(name: str) -> None:
         write_atomically(copies / f"{name}.ipynb", nbformat.writes(learners_copy(source)) + "\n")
 
 
+def recorded_times() -> dict[str, dict]:
+    """Return what ``RUN_TIMES`` holds, by notebook."""
+    return json.loads(RUN_TIMES.read_text(encoding="utf-8")) if RUN_TIMES.exists() else {}
+
+
+def longest_first(names: list[str]) -> list[str]:
+    """Return the notebooks in the order in which no process waits long for the last one; unknown ones come first."""
+    recorded = recorded_times()
+    return sorted(names, key=lambda name: recorded[name]["seconds"] if name in recorded else float("inf"), reverse=True)
+
+
 def record_times(measured: dict[str, tuple[float, str]]) -> None:
     """Put the run times of ``measured`` into ``RUN_TIMES``, and keep those of the other notebooks."""
     with locked(RUN_TIMES.with_name(f".{RUN_TIMES.name}.lock"), RUN_TIMES.name, 60):
-        recorded = json.loads(RUN_TIMES.read_text(encoding="utf-8")) if RUN_TIMES.exists() else {}
+        recorded = recorded_times()
         for name, (seconds, digest) in measured.items():
             recorded[name] = {"seconds": round(seconds, 1), "cores": os.cpu_count(), "code_sha256": digest}
         write_atomically(RUN_TIMES, json.dumps(recorded, indent=1, sort_keys=True) + "\n")
@@ -113,7 +124,7 @@ def main() -> int:
 
     measured, failed = {}, []
     with ProcessPoolExecutor(max_workers=arguments.jobs) as pool:
-        futures = {pool.submit(run, name, folder): name for name in names}
+        futures = {pool.submit(run, name, folder): name for name in longest_first(names)}
         for future in as_completed(futures):
             name = futures[future]
             try:
