@@ -25,7 +25,7 @@ import yaml
 from course_lib import __version__
 from course_lib.commands import BAD_INPUT, first_process, run_command, say
 from course_lib.files import writing
-from course_lib.methods import trained
+from course_lib.methods import METHODS, trained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -192,7 +192,8 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
       torchrun --nnodes 2 --nproc-per-node 4 --rdzv-backend c10d --rdzv-endpoint HOST:PORT -m course_lib train ...
 
 Prints a table: mean absolute error (mae) of each target on the validation set, by which a network's epoch is chosen,
-and on the test set if there is one.
+and on the test set if there is one. A regressor on features is trained on the validation crystals as well, so its error
+on them ("validation, trained on") says nothing about new crystals: use --fold for a test set.
 """
         + _METHOD_TEXT,
     )
@@ -553,12 +554,12 @@ def _train_with(options: argparse.Namespace, sizes: dict, settings: dict, output
         progress=sys.stderr.isatty(),
         config=_config_of(options),
     )
-    rows = []
-    for name in ("validation", "test"):
+    rows, learner = [], METHODS[options.method].learner
+    for name, part in (("validation", "validation, trained on" if learner else "validation"), ("test", "test")):
         if len(sets[name]):
             errors = np.abs(predictor.predict(sets[name]).to_numpy() - sets[name].targets)
             for target, error in zip(graphs.target_names, np.nanmean(errors, axis=0), strict=True):
-                rows.append((options.method, name, target, len(sets[name]), error, predictor.units[target]))
+                rows.append((options.method, part, target, len(sets[name]), error, predictor.units[target]))
     columns = ["method", "part", "target", "crystals", "mae", "unit"]
     _print([pd.DataFrame(rows, columns=columns)], options.format, output)
     say(f"the model is in {options.folder}; to use it: course-lib predict --model {options.folder} FILE ...")

@@ -18,10 +18,21 @@ def _composition(graphs: CrystalGraphs, pretrained: pd.DataFrame | None) -> np.n
     return graphs.features
 
 
+def check_all_there(graphs: CrystalGraphs, pretrained: pd.DataFrame) -> None:
+    """Raise ``ValueError`` unless there are pretrained features of every crystal, by its id."""
+    lacking = [str(name) for name in graphs.names if name not in pretrained.index]
+    if lacking:
+        raise ValueError(
+            f"the pretrained features lack crystal {lacking[0]!r}, the first of {len(lacking)}. Make them with the ids "
+            "of the graphs."
+        )
+
+
 def _of_pretrained(columns: Callable[[str], bool]) -> Callable[[CrystalGraphs, pd.DataFrame | None], np.ndarray]:
     def select(graphs: CrystalGraphs, pretrained: pd.DataFrame | None) -> np.ndarray:
         if pretrained is None:
             raise ValueError("pretrained features are missing. Give those of course_lib.pretrained.")
+        check_all_there(graphs, pretrained)
         return pretrained.loc[list(graphs.names), [name for name in pretrained if columns(name)]].to_numpy()
 
     return select
@@ -58,9 +69,11 @@ def features_of(graphs: CrystalGraphs, parts: Sequence[str], pretrained: pd.Data
     Raises
     ------
     ValueError
-        If a part is unknown, or its source is missing.
+        If a part is unknown, or its source is missing or lacks a crystal.
     """
     unknown = [part for part in parts if part not in PARTS]
-    if unknown or not parts:
+    if unknown:
         raise ValueError(f"unknown features {', '.join(unknown)!r}; choose from {', '.join(PARTS)}.")
+    if not parts:
+        raise ValueError(f"no features are asked for; choose from {', '.join(PARTS)}.")
     return np.hstack([PARTS[part](graphs, pretrained) for part in parts])

@@ -93,7 +93,7 @@ class FlatKernelRidge(FlatModel):
     offset : numpy.ndarray of float64, shape (n_targets,)
         The mean b of the targets.
     gamma : numpy.ndarray of float64, shape ()
-        One over the reach of the kernel.
+        One over the reach of the kernel times the number of features.
     """
 
     center: np.ndarray
@@ -216,7 +216,7 @@ class FlatForest(FlatModel):
         )
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Return the mean over the trees, (B, n_targets), for composition features (B, n_features)."""
+        """Return the mean over the trees, (B, n_targets), for features (B, n_features)."""
         features = np.asarray(features, dtype=np.float32)  # as scikit-learn compares them
         total = np.zeros((len(features), self.value.shape[1]))
         rows = np.arange(len(features))

@@ -28,11 +28,22 @@ def method_named(name: str) -> Method:
     Raises
     ------
     ValueError
-        If the method is unknown.
+        If the method is unknown, or a blend.
     """
+    if name in tuple(METHODS) and METHODS[name].blends:
+        raise ValueError(f"{name} is not trained: it blends {' and '.join(METHODS[name].blends)}. Train these.")
     if name not in tuple(trained()):
         raise ValueError(f"unknown method {name!r}; choose one of {', '.join(trained())}.")
     return METHODS[name]
+
+
+def check_trained_from_graphs(method: str) -> None:
+    """Raise ``ValueError`` for a method that reads what graphs do not hold."""
+    if method_named(method).reads_pretrained:
+        raise ValueError(
+            f"{method} reads what a pretrained network makes of the crystals, which graphs do not hold. Use "
+            "course_lib.pretrained and course_lib.tabular."
+        )
 
 
 def check_settings(
@@ -42,13 +53,14 @@ def check_settings(
     sizes: Mapping[str, object] | None = None,
     settings: Mapping[str, object] | None = None,
 ) -> int:
-    """Raise ``ValueError`` when a method, a size or a setting is not known, or out of range.
+    """Raise ``ValueError`` unless the method can be trained from graphs, with these sizes and settings.
 
     Returns
     -------
     int
         How many processes train together with these settings.
     """
+    check_trained_from_graphs(method)
     if method_named(method).network is None:
         make_learner(method, 1000, seed=seed, sizes=sizes, settings=settings)
         return 1
@@ -79,7 +91,8 @@ def make_network(
     """
     check_seed(seed)
     torch.manual_seed(seed)
-    with named(f"sizes of {method}"):
+    settings = [name for name in sizes or {} if name in SETTINGS]
+    with named(f"sizes of {method}", f"A setting is given as such (--set): {', '.join(settings)}." if settings else ""):
         return method_named(method).network(n_targets=n_targets, **_plain(sizes))
 
 
@@ -104,7 +117,10 @@ def make_config(method: str, settings: Mapping[str, object] | None = None, **our
         wanted = method_named(method).settings | _plain(settings)
     for name in wanted:
         if name not in SETTINGS:
-            raise ValueError(f"unknown setting {name!r} of a network; the settings are {', '.join(SETTINGS)}.")
+            raise ValueError(
+                f"unknown setting {name!r} of {method}; the settings are {', '.join(SETTINGS)}. Arguments of the "
+                "network itself, such as hidden or dropout, are sizes (--size)."
+            )
     return FitConfig(**wanted, **ours)
 
 

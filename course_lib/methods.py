@@ -40,7 +40,7 @@ class Network:
     arguments: dict = field(default_factory=dict)
 
     def __call__(self, **arguments: object) -> CrystalModel:
-        """Make the network; the arguments go before those of the entry."""
+        """Make the network; arguments given here override those of the entry."""
         made = {key: value() if isinstance(value, Network) else value for key, value in self.arguments.items()}
         return self.load()(**made | arguments)
 
@@ -102,7 +102,7 @@ class Method:
         The kinds of folds on which it is compared with the others.
     blends : tuple of str
         For a method that is not trained: the methods whose recorded predictions it blends; of two, the first gets the
-        weight alpha.
+        weight alpha. One method twice is the mean of two of its seeds.
     """
 
     label: str

@@ -26,7 +26,15 @@ from course_lib.features import features_of
 from course_lib.files import CHECKSUM, check_folder, sha256_of, with_checksum, without_checksum, write_atomically
 from course_lib.flat_models import FlatForest, FlatKernelRidge, FlatModel
 from course_lib.graphs import CrystalGraphs
-from course_lib.makers import SETTINGS, all_settings, make_config, make_learner, make_network, method_named
+from course_lib.makers import (
+    SETTINGS,
+    all_settings,
+    check_trained_from_graphs,
+    make_config,
+    make_learner,
+    make_network,
+    method_named,
+)
 from course_lib.methods import METHODS, trained
 from course_lib.models import describe
 from course_lib.parallel import started_as, together
@@ -36,6 +44,11 @@ from course_lib.validation import check_jobs, check_number, named, plain
 
 RUN = "run.json"
 _NETWORK, _FOREST, _KERNEL_RIDGE = "best.ckpt", "forest.npz", "kernel_ridge.npz"
+_FLAT = {
+    "random_forest": (FlatForest.of, _FOREST),
+    "boosting": (FlatForest.of_boosting, _FOREST),
+    "kernel_ridge": (FlatKernelRidge.of, _KERNEL_RIDGE),
+}  # how a fitted regressor is kept, by the function that makes it: what flattens it, and its file
 _MODELS = (_NETWORK, _FOREST, _KERNEL_RIDGE)
 CONFIG = "config.yaml"
 _KNOWN_OF_A_MODEL = ("method", "units", "training_range")  # what ``run.json`` must say to predict with a model,
@@ -73,11 +86,11 @@ class TrainingRange:
             raise ValueError("a training range must have as many smallest values as largest.")
 
     @classmethod
-    def of(cls, graphs: CrystalGraphs) -> TrainingRange:
-        """Return the range of some crystals."""
-        features = graphs.features
-        elements = set().union(*(graphs.species_of(row).tolist() for row in range(len(graphs))))
-        return cls(sorted(elements), features.min(axis=0).tolist(), features.max(axis=0).tolist())
+    def of(cls, *parts: CrystalGraphs) -> TrainingRange:
+        """Return the range of the crystals of all these parts."""
+        features = np.concatenate([graphs.features for graphs in parts])
+        species = (graphs.species_of(row).tolist() for graphs in parts for row in range(len(graphs)))
+        return cls(sorted(set().union(*species)), features.min(axis=0).tolist(), features.max(axis=0).tolist())
 
     def outside(self, graphs: CrystalGraphs) -> list[str]:
         """Describe for each crystal what is out of domain; an empty text if nothing is."""
@@ -234,8 +247,8 @@ def train(
     method : str
         As `method_named` takes it, but for those that read what a pretrained network makes of the crystals.
     train, validation : CrystalGraphs
-        With composition features. The validation set chooses the best epoch of a network; a forest or a kernel ridge
-        regression is also trained on it.
+        With composition features. The validation set chooses the best epoch of a network. A regressor on features
+        is trained on it as well, so its error there says nothing about new crystals.
     folder : path
         Where the run is kept; ``~`` is the home folder.
     seed : int, default 0
@@ -271,13 +284,11 @@ def train(
     """
     folder, seed = _path(folder), plain(seed)
     check_folder(folder)
-    if method_named(method).reads_pretrained:
-        raise ValueError(
-            f"{method} reads what a pretrained network makes of the crystals, which graphs do not hold. Use "
-            "course_lib.pretrained and course_lib.tabular."
-        )
+    check_trained_from_graphs(method)
     _check_parts(train, validation)
     if method_named(method).network is None:
+        if (kind := METHODS[method].learner.name) not in _FLAT:
+            raise ValueError(f"no file holds a {kind}, which {method} trains. Add it to _FLAT in {__file__}.")
         wanted = all_settings(method, settings, seed=seed, sizes=sizes)
         _check_labels(method, train, validation)
         parts, n_processes = None, 1
@@ -288,6 +299,7 @@ def train(
         how = make_config(method, settings, seed=seed, folder=folder, resume=resume, progress=progress)
         parts, n_processes = describe(model), how.n_processes
         wanted = {name: getattr(how, name) for name in SETTINGS}
+    learned_from = (train, validation) if parts is None else (train,)
     about = {
         "method": method,
         "network": parts,
@@ -299,7 +311,7 @@ def train(
         "n_train": len(train),
         "n_validation": len(validation),
         "version": __version__,
-        "training_range": asdict(TrainingRange.of(train)),
+        "training_range": asdict(TrainingRange.of(*learned_from)),
     }
     with together(n_processes), training.alone_in(folder):
         before = _begin(folder, about, resume, config)
@@ -353,12 +365,8 @@ def _fit_learner(
     targets = np.concatenate([train.targets, validation.targets])
     learner = make_learner(method, features.shape[1], seed=seed, settings=settings)
     learner.fit(features, targets[:, 0] if targets.shape[1] == 1 else targets)
-    kind = METHODS[method].learner.name
-    if kind == "kernel_ridge":
-        flat, path = FlatKernelRidge.of(learner, names, reads), folder / _KERNEL_RIDGE
-    else:
-        make = FlatForest.of if kind == "random_forest" else FlatForest.of_boosting
-        flat, path = make(learner, names, reads), folder / _FOREST
+    make, file = _FLAT[METHODS[method].learner.name]
+    flat, path = make(learner, names, reads), folder / file
     with named(f"{method} with these settings"):
         flat.check()
     flat.save(path)

@@ -1,4 +1,4 @@
-"""Embeddings and energies of CHGNet, a network that was trained elsewhere, and models that use them.
+"""Embeddings and energies of CHGNet, a network that was trained elsewhere, and where they are stored.
 
 CHGNet (Deng et al., Nat. Mach. Intell. 5, 1031 (2023), https://doi.org/10.1038/s42256-023-00716-3) was trained on 1.5
 million structures from relaxations of the Materials Project. Its weights come with the package ``chgnet`` (BSD

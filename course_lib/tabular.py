@@ -79,11 +79,12 @@ def boosting(
     n_features : int
         Columns of the table; the trees take any number.
     seed : int, default 0
-        Seed of the bins.
+        Seed of what is drawn with more than 10,000 crystals; without effect on fewer.
     learning_rate : float, default 0.06
         How much of each tree is added.
     max_iter : int, default 400
-        Number of trees.
+        Number of trees. With more than 10,000 crystals it is the largest number: scikit-learn then sets a tenth of them
+        aside, and stops when the error on these no longer falls.
     max_leaf_nodes : int, default 16
         Leaves of each tree, at most.
     l2_regularization : float, default 1

@@ -127,6 +127,29 @@ def test_the_entry_point_is_there(root):
 # --- train ---
 
 
+def test_an_error_on_crystals_that_were_trained_on_is_called_so(run, small, tmp_path):
+    arguments = ("--dataset", small, "--fold", 0, "--method", "random_forest", "--set", "n_estimators=2")
+    code, output, _ = run("train", *arguments, "--folder", tmp_path / "run")
+    assert code == 0
+    assert list(table(output)["part"]) == ["validation, trained on", "test"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "late_fusion"], "late_fusion is not trained: it blends random_forest and cgcnn. Train these."),
+        (["--method", "delta_learning"], "delta_learning reads what a pretrained network makes of the crystals"),
+        (["--method", "early_fusion", "--set", "dropout=0.2"], "such as hidden or dropout, are sizes (--size)"),
+        (["--size", "epochs=3"], "argument 'epochs'. A setting is given as such (--set): epochs."),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_read(run, tmp_path, monkeypatch, arguments, message):
+    monkeypatch.setattr(predictors, "open_graphs", lambda *arguments, **options: pytest.fail("the data were read"))
+    code, _, messages = run("train", *arguments, "--folder", tmp_path / "run")
+    assert code == 2
+    assert message in messages
+
+
 @pytest.mark.parametrize("name", ["file", "file/run", "nowhere/run"])
 @pytest.mark.parametrize("command", ["train", "train --resume", "data build", "benchmark"])
 def test_a_folder_that_cannot_be_one_is_refused_before_anything_is_read(run, tmp_path, monkeypatch, command, name):
@@ -662,7 +685,7 @@ def test_data_build_of_a_bad_folder(run, tmp_path):
         (["train", "--folder", "{}", "--set", "task_weights={}"], "task_weights is .*; choose one of"),
         (["train", "--folder", "{}", "--set", "epochs=" + "9" * 5000], "--set epochs: .*digits"),
         (["train", "--folder", "{}", "--size", "n_conv=0"], "sizes of cgcnn: n_conv is 0; it must be at least 1"),
-        (["train", "--folder", "{}", "--method", "late_fusion"], "unknown method 'late_fusion'; choose one of"),
+        (["train", "--folder", "{}", "--method", "my_fusion"], "unknown method 'my_fusion'; choose one of"),
         (["train", "--folder", "{}", "--seed", "-1"], "seed is -1; it must be at least 0"),
         (["train", "--folder", "{}", "--seed", "1_0"], "argument --seed: '1_0' is not a whole number"),
         (["train", "--folder", "{}", "--jobs", "1000000"], "n_jobs is 1000000; it must be at most"),
@@ -674,7 +697,7 @@ def test_data_build_of_a_bad_folder(run, tmp_path):
         (["train", "--folder", "{}", "--set", "epochs"], "--set epochs: write NAME=VALUE"),
         (
             ["train", "--folder", "{}", "--set", "epoch=1"],
-            "unknown setting 'epoch' of a network; the settings are epochs",
+            "unknown setting 'epoch' of cgcnn; the settings are epochs",
         ),
         (["train", "--folder", "{}", "--set", "epochs=0"], "epochs is 0; it must be at least 1"),
         (["train", "--folder", "{}", "--size", "hiden=1"], "sizes of cgcnn: .*'hiden'"),

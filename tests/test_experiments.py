@@ -291,14 +291,16 @@ def test_a_blend_needs_all_its_parts():
     blended = with_late_fusion(some, y, "alignn_kernel_ridge")
     assert set(blended.loc[blended["method"] == "alignn_kernel_ridge", "fold"]) == set(range(5))
     alone = results[(results["method"] == "alignn") & (results["fold"] == 0)]
-    assert len(with_late_fusion(alone, y, "alignn_kernel_ridge")) == len(alone)
+    with pytest.raises(ValueError, match=r"needs runs of kernel_ridge and alignn .*runs of alignn\."):
+        with_late_fusion(alone, y, "alignn_kernel_ridge")
 
 
 def test_folds_that_are_no_cross_validation_are_not_blended():
     """A crystal of two elements is judged twice where elements are left out."""
     results, y = of_five({"kernel_ridge": 0.5, "alignn": 0.3})
     elements = results.assign(split="element", ids=[list(y.index[:10])] * len(results))
-    assert len(with_late_fusion(elements, y, "alignn_kernel_ridge")) == len(elements)
+    with pytest.raises(ValueError, match="on the same folds of a cross-validation"):
+        with_late_fusion(elements, y, "alignn_kernel_ridge")
 
 
 def test_ensemble_is_the_mean_over_the_seeds():
@@ -870,6 +872,33 @@ def test_settings_are_the_best_of_the_recorded_tuning(crystals):
     for name, method in tuned.items():
         expected = json.loads(table[method.tuned_as or name].idxmin())
         assert method.settings == expected, name
+
+
+def test_a_blend_says_what_it_lacks(crystals):
+    y = crystals[TARGET]
+    forest = load_results(crystals=crystals, target=TARGET, methods=["random_forest"])
+    with pytest.raises(ValueError, match=r"needs runs of random_forest and cgcnn .*runs of random_forest\."):
+        with_late_fusion(forest, y)
+    for method in ("cgcnn", "alignn_ensemble"):
+        with pytest.raises(ValueError, match=f"{method} is no blend of different methods"):
+            with_late_fusion(forest, y, method)
+
+
+def test_a_candidate_without_a_cost_is_refused():
+    table = pd.DataFrame({"mae": [1.0, 2.0], "weights": [10.0, np.nan]}, index=["network", "forest"])
+    with pytest.raises(ValueError, match="'forest' has no 'weights', so nothing says what beats it"):
+        pareto_front(table, ["mae", "weights"])
+
+
+def test_runs_of_a_method_that_is_gone_are_dropped(tmp_path, monkeypatch):
+    path = tmp_path / "study_small.jsonl"
+    lines = records.results_file("pbe_prototypes", "comparison").read_text().splitlines()[:1]
+    path.write_text(lines[0] + "\n")
+    (record,) = (record for _, record in records._read_records(path))
+    monkeypatch.delitem(METHODS, record["method"])
+    assert records.keep(path, [], record["data_sha256"]) == set()
+    assert path.read_text() == ""
+    assert path.with_name(f"{path.name}.dropped").read_text() == lines[0] + "\n"
 
 
 def test_best_settings_have_the_smallest_relative_error():

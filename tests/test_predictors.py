@@ -282,11 +282,11 @@ def test_a_run_file_that_is_not_read(tmp_path, text):
     [
         ("cgcn", {}, "unknown method 'cgcn'; choose one of random_forest, cgcnn, .*alignn"),
         ("cgcnn", {"sizes": {"hiden": 3}}, "sizes of cgcnn: .*'hiden'"),
-        ("cgcnn", {"settings": {"epoch": 3}}, "unknown setting 'epoch' of a network; the settings are epochs"),
+        ("cgcnn", {"settings": {"epoch": 3}}, "unknown setting 'epoch' of cgcnn; the settings are epochs"),
         ("cgcnn", {"settings": {"epochs": 0}}, "epochs is 0"),
         ("cgcnn", {"settings": {"epochs": "ten"}}, "epochs is 'ten', not a whole number"),
-        ("cgcnn", {"settings": {"folder": "x"}}, "unknown setting 'folder' of a network"),
-        ("cgcnn", {"settings": {"seed": 3}}, "unknown setting 'seed' of a network"),
+        ("cgcnn", {"settings": {"folder": "x"}}, "unknown setting 'folder' of cgcnn"),
+        ("cgcnn", {"settings": {"seed": 3}}, "unknown setting 'seed' of cgcnn"),
         ("cgcnn", {"sizes": {"hidden": -1}}, "sizes of cgcnn: hidden is -1; it must be at least 1"),
         ("cgcnn", {"sizes": {"n_conv": 0}}, "sizes of cgcnn: n_conv is 0; it must be at least 1"),
         ("cgcnn", {"sizes": {"n_targets": 2}}, "sizes of cgcnn: .*n_targets"),
@@ -390,6 +390,7 @@ def test_training_range():
 def test_the_range_is_that_of_the_view():
     graphs = graphs_of(["Na", "Cl"], ["K", "Br"])
     assert TrainingRange.of(graphs.subset([1])).elements == [19, 35]
+    assert TrainingRange.of(graphs.subset([0]), graphs.subset([1])) == TrainingRange.of(graphs.subset([0, 1]))
     assert TrainingRange.of(graphs.subset([1])).outside(graphs.subset([0, 1])) == ["element Na, Cl", ""]
 
 
@@ -447,6 +448,22 @@ def test_every_flipped_bit_of_a_model_is_noticed_or_changes_nothing(tmp_path, me
                 assert found.training_range == reference.training_range  # what the column `outside` comes from
         path.write_bytes(good)
     assert noticed > 20
+
+
+@pytest.mark.parametrize(("method", "settings"), [("cgcnn", QUICK), ("random_forest", FOREST)])
+def test_the_range_is_that_of_all_crystals_trained_on(tmp_path, method, settings):
+    learn, validate, _ = parts()
+    found = train(method, learn, validate, tmp_path / "run", settings=settings).training_range
+    expected = (learn,) if method == "cgcnn" else (learn, validate)
+    assert found == TrainingRange.of(*expected) != TrainingRange.of(learn.subset([0, 1]))
+
+
+def test_a_regressor_that_no_file_holds_is_refused_before_it_is_trained(tmp_path, monkeypatch):
+    learn, validate, _ = parts()
+    monkeypatch.delitem(predictors._FLAT, "boosting")
+    monkeypatch.setattr(predictors, "_fit_learner", lambda *arguments: pytest.fail("it was trained"))
+    with pytest.raises(ValueError, match=r"no file holds a boosting, which boosting_composition trains\. Add it"):
+        train("boosting_composition", learn, validate, tmp_path / "run")
 
 
 @pytest.mark.parametrize(("method", "settings"), [("cgcnn", QUICK), ("random_forest", FOREST)])

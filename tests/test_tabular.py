@@ -41,6 +41,10 @@ def test_features_that_cannot_be_made():
         features_of(graphs, ["composition", "all"])
     with pytest.raises(ValueError, match="pretrained features are missing"):
         features_of(graphs, ["energy"])
+    with pytest.raises(ValueError, match="no features are asked for; choose from composition"):
+        features_of(graphs, [])
+    with pytest.raises(ValueError, match=f"lack crystal '{graphs.names[1]}', the first of {len(graphs) - 1}"):
+        features_of(graphs, ["energy"], pd.DataFrame({ENERGY: [0.0]}, index=graphs.names[:1]))
     bare = CrystalGraphs.from_structures(bundled(24)["structure"])
     assert features_of(bare, ["environments"]).shape == (24, 158)
     with pytest.raises(ValueError, match="no composition features"):

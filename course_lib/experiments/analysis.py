@@ -217,7 +217,7 @@ def with_late_fusion(runs: pd.DataFrame, y: pd.Series, method: str = "late_fusio
     """Add a blend of recorded methods, as if it were a method of its own: late fusion of the forest and CGCNN.
 
     The test predictions of the five folds together are predictions for all crystals by models that did not learn from
-    them. The weights of the blend in one fold come from the other four (`course_lib.late_fusion.stacked`).
+    them. The weights of the blend in one fold come from the others (`course_lib.late_fusion.stacked`).
 
     Parameters
     ----------
@@ -226,17 +226,24 @@ def with_late_fusion(runs: pd.DataFrame, y: pd.Series, method: str = "late_fusio
     y : Series
         The true values by crystal id.
     method : str, default "late_fusion"
-        Which entry of `METHODS` with ``blends``.
+        Which entry of `METHODS` that blends different methods.
 
     Returns
     -------
     DataFrame
-        `runs`, and one row more with this method for every fold, seed and size that all blended methods have, where
-        the folds are those of a cross-validation. Its ``seconds`` are those of all of them together, its ``alpha`` is
-        the weight of the first; NaN in all others.
+        `runs`, and one row more with this method for every fold of each repeat, seed and size in which all blended
+        methods have the same number of folds. Its ``seconds`` are those of all of them together, its ``alpha`` is the
+        weight of the first; NaN in all others.
+
+    Raises
+    ------
+    ValueError
+        If the method does not blend different methods, or if nowhere all of them have runs on the same folds.
     """
     _check_one_target(runs)
     names = METHODS[method].blends
+    if len(set(names)) < 2:
+        raise ValueError(f"{method} is no blend of different methods. For the mean of several seeds: with_ensemble.")
     parents = runs[runs["method"].isin(names) & runs["split"].isin(SPLITS)]
     rows = []
     for _, group in parents.groupby(
@@ -253,6 +260,12 @@ def with_late_fusion(runs: pd.DataFrame, y: pd.Series, method: str = "late_fusio
             _joint_run(of_fold, method, blended, y) | {"alpha": float(weights.loc[fold, names[0]])}
             for fold, of_fold in group.groupby("fold")
         ]
+    if not rows:
+        found = ", ".join(runs["method"].unique())
+        raise ValueError(
+            f"{method} needs runs of {' and '.join(names)} on the same folds of a cross-validation; given are runs of "
+            f"{found}."
+        )
     return pd.concat([runs, pd.DataFrame(rows)], ignore_index=True)
 
 
@@ -426,7 +439,16 @@ def pareto_front(table: pd.DataFrame, costs: Sequence[str]) -> pd.Series:
     Returns
     -------
     Series of bool
+
+    Raises
+    ------
+    ValueError
+        If a cost is missing.
     """
+    missing = table[list(costs)].isna()
+    if missing.any(axis=None):
+        row, column = missing.stack().idxmax()
+        raise ValueError(f"{row!r} has no {column!r}, so nothing says what beats it. Drop the row or the column.")
     values = table[list(costs)].to_numpy()
     not_worse = (values[:, None] <= values).all(2)  # [a, b]: a is nowhere worse than b
     better = (values[:, None] < values).any(2)
@@ -463,7 +485,7 @@ def negative_transfer(runs: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     runs : DataFrame
-        As from `load_results`.
+        As from `load_results`, on kinds of folds that both networks have: those by formula.
 
     Returns
     -------

@@ -95,8 +95,9 @@ def load_results(
         The columns of `Run`, with one ``target`` in each row and ``task``, the targets of the run as recorded; ``mae``
         (in the target's unit); ``configuration``, all settings that differ from the defaults; ``seconds``, CPU time of
         the training; ``n_parameters``; ``best_epoch``; ``n_learned``, training crystals, validation included; ``ids``
-        and ``predictions``, the predicted crystals and their predictions; ``data_sha256`` and ``version``; ``commit``
-        and ``code_sha256``, the code that made the run (missing where it was not recorded).
+        and ``predictions``, the predicted crystals and their predictions; ``ratio``, the size of the test set over that
+        of the rest of the fold, by which intervals are corrected; ``data_sha256`` and ``version``; ``commit`` and
+        ``code_sha256``, the code that made the run (missing where it was not recorded).
 
     Warns
     -----
@@ -227,10 +228,11 @@ def keep(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
     wanted, runs, kept, dropped = set(wanted), set(), [], []
     for line, record in _read_records(path):
         run = key_of(record)
-        same = record["data_sha256"] == sha256 and record["configuration"] == _as_json(configuration(run))
+        same = run in wanted and record["data_sha256"] == sha256  # first, for a method that is no longer there
+        same = same and record["configuration"] == _as_json(configuration(run))
         # Runs from before hashes were recorded are kept: nothing says which code made them.
         same = same and record.get("code_sha256") in (None, code_of(run.method))
-        if not (same and run in wanted):
+        if not same:
             dropped.append(line)
         elif run not in runs:
             runs.add(run)
