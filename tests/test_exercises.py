@@ -344,7 +344,7 @@ def follows_the_crystal(layer, v):
     )
 
 
-def pooling(summarise, weigh, asks=True):
+def pooling(summarise, weigh, asks=True, sums_up=True):
     """Return a class whose forward pass takes its summary and its weights from these functions."""
 
     class Layer(torch.nn.Module):
@@ -354,11 +354,17 @@ def pooling(summarise, weigh, asks=True):
             self.answer = torch.nn.Linear(32, 32)
 
         def forward(self, atoms, composition, crystal):
-            question = asks * self.ask(composition) + self.summary(summarise(atoms, crystal))
+            question = asks * self.ask(composition)
+            if sums_up:
+                question = question + self.summary(summarise(atoms, crystal))
             weights = weigh((question[crystal] * self.answer(atoms)).mean(1), crystal)
             return sums(weights[:, None] * atoms, crystal)
 
     return Layer
+
+
+def first_atoms(rows, crystal):
+    return torch.stack([rows[crystal == k][0] for k in crystal.unique()])
 
 
 def sums(rows, crystal):
@@ -381,6 +387,12 @@ class Empty(pooling(averages, uniform)):
     """Has the stub's forward pass."""
 
     def forward(self, atoms, composition, crystal): ...
+
+
+class Unattentive(pooling(averages, uniform)):
+    def forward(self, atoms, composition, crystal):
+        average = averages(atoms, crystal)
+        return average + self.ask(composition) + self.summary(average)
 
 
 class Pruned(torch.nn.Module):
@@ -472,6 +484,11 @@ def share_embedding(first, second):
 
 def share_last(first, second):
     second.trunk.convs[2] = first.trunk.convs[2]
+    second.trunk.crystal_embedding = first.trunk.crystal_embedding
+
+
+def share_first_and_last(first, second):
+    share_first(first, second)
     second.trunk.crystal_embedding = first.trunk.crystal_embedding
 
 
@@ -943,7 +960,7 @@ CASES: dict[str, Case] = {
             "agreement": ((lambda d: 1 - other_sign(d),), "*agrees* with the mean. Return"),
             "count": ((lambda d: other_sign(d) * d.size,), "count them"),
             "percent": ((lambda d: 100 * other_sign(d),), "percent"),
-            "against the first": ((lambda d: (d * d[0, 0] < 0).mean(),), "another single run"),
+            "against the first": ((lambda d: (d * d[0, 0] < 0).mean(),), "another single pair"),
             "constant": ((lambda d: 0.4,), "How many of these"),
         },
         unfinished=((...,), (empty_stub,)),
@@ -1006,6 +1023,7 @@ CASES: dict[str, Case] = {
             "forgotten return": ((pair_of_networks(join=empty_stub),), "Is a `return` missing"),
             "last layers": ((pair_of_networks(share_last),), "come *first*"),
             "all but the heads": ((pair_of_networks(share_all_but_heads),), "Only the heads"),
+            "first and last": ((pair_of_networks(share_first_and_last),), "You share later layers as well"),
             "one head": ((lambda n_tasks: CGCNN(n_targets=n_tasks, hidden=8, embedding=8),), "up to the last one"),
             "plain list": ((pair_of_networks(holder=list),), "`nn.ModuleList`"),
             "squeeze": ((pair_of_networks(join=lambda p: torch.stack(p, dim=-1).squeeze(),),), "squeeze()"),
@@ -1158,10 +1176,11 @@ CASES: dict[str, Case] = {
     "check_contenders": Case(
         right=(
             (lambda r: hold(new_ones(r)),),
-            (lambda r: set(hold(new_ones(r))),),
             (lambda r: [m for m in "abcdefghi" if m in hold(new_ones(r))],),
         ),
         wrong={
+            "set": ((lambda r: set(hold(new_ones(r))),), "A set has no order"),
+            "best last": ((lambda r: hold(new_ones(r))[::-1],), "come first in a list"),
             "mean only": ((lambda r: [first(new_ones(r))],), "only the one with the smallest mean"),
             "random folds": ((lambda r: hold(r[r["split"] == "random"]),), "read the random folds"),
             "mean on random folds": ((lambda r: [first(r[r["split"] == "random"])],), "one mean alone"),
@@ -1317,6 +1336,9 @@ CASES: dict[str, Case] = {
                 (pooling(averages, lambda s, c: within_crystals(s * torch.bincount(c)[c], c)),), "`supercell` is broken"
             ),
             "another class": ((Pruned,), "three layers"),
+            "first atom": ((pooling(first_atoms, within_crystals),), "`order of atoms` is broken"),
+            "no summary at all": ((pooling(averages, within_crystals, sums_up=False),), "instead of removing it"),
+            "no pooling": ((Unattentive,), "does not depend on the scores"),
             "no composition": ((pooling(averages, within_crystals, asks=False),), "query comes from the composition"),
             "no crystals given": ((pooling(averages, lambda s, c: softmax(s)),), "stopped with NotImplementedError"),
             "dim instead of crystals": (
@@ -1377,7 +1399,7 @@ CASES: dict[str, Case] = {
             "nothing to validate": (changed_fold(validation=[]), "is empty"),
         },
         unfinished=((...,), ([...],)),
-        given=(NINE,),
+        given=(NINE, 3),
     ),
     "check_comparison": Case(
         right=((gain_with_interval,), (lambda e, m: list(gain_with_interval(e.sample(frac=1, random_state=3), m)),)),
@@ -1519,6 +1541,11 @@ def parts_of(name: str) -> tuple[Part, ...]:
 
 
 each_checker = pytest.mark.parametrize("name", CASES)
+
+
+def test_as_many_folds_as_the_claim_was_checked_for():
+    found = CHECKERS["check_folds"](WHOLE_FORMULAS, NINE)
+    assert "`my_folds` has 3 folds, but your claim was checked for 5" in found.message
 
 
 def test_every_checker_has_cases():

@@ -439,6 +439,18 @@ def _check_forward(layer: nn.Module) -> str:
         )
     if not same(forward(atoms.repeat(2, 1), composition, crystal.repeat(2)), value):
         raise Hint("With every atom twice, as in a supercell, the vector is different. `supercell` is broken.")
+    if not same(forward(atoms.flip(0), composition.flip(0), 2 - crystal.flip(0))[::-1], value):
+        raise Hint("With the atoms in another order, the vectors are different. `order of atoms` is broken.")
+    for name, hint in (
+        ("answer", "The result does not depend on the scores, so it is not attention any more. Keep them."),
+        ("summary", "It no longer reads a summary of the crystal. Fix the summary instead of removing it."),
+    ):
+        kept = getattr(layer, name).weight.clone()
+        getattr(layer, name).weight.neg_()
+        unchanged = same(forward(atoms, composition, crystal), value)
+        getattr(layer, name).weight.copy_(kept)
+        if unchanged:
+            raise Hint(hint)
     if same(forward(atoms, composition.flip(0), crystal), value):
         raise Hint("With another composition it returns the same. The query comes from the composition: keep it.")
     return (

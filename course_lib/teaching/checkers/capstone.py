@@ -137,7 +137,7 @@ def check_claim(claim: object, spread: float, n_folds: int, targets: pd.Series) 
     gain = _at_least(effect, targets).check(answer["at_least"])
     return (
         f"A claim that can fail. With {n_folds} folds a difference of {effect:.3g} is shown four times out of five; "
-        f"you ask for {gain:g}. From now on it is not changed."
+        f"you ask for {gain:g}. Do not change it from now on."
     )
 
 
@@ -202,7 +202,7 @@ _PARTS = ("training", "validation", "test")
 
 
 @checker
-def check_folds(answer: object, crystals: pd.DataFrame) -> str:
+def check_folds(answer: object, crystals: pd.DataFrame, n_folds: int = 5) -> str:
     """Check folds for leaks: a formula's structures in training and test, and crystals that are tested twice or never.
 
     Parameters
@@ -211,6 +211,8 @@ def check_folds(answer: object, crystals: pd.DataFrame) -> str:
         Row positions, as `course_lib.datasets.folds` gives them.
     crystals : DataFrame
         With the column ``structure``, as from `course_lib.datasets.load_dataset`.
+    n_folds : int, default 5
+        How many folds the claim was checked for.
 
     Returns
     -------
@@ -236,6 +238,8 @@ def check_folds(answer: object, crystals: pd.DataFrame) -> str:
                 f"{times.sum()} of {len(tested)} crystals: row {int(np.argmax(times))}, for example, {words}. In "
                 "cross-validation each crystal is tested exactly once."
             )
+    if len(answer) != n_folds:
+        raise Hint(f"`my_folds` has {len(answer)} folds, but your claim was checked for {n_folds}. Make {n_folds}.")
     return (
         f"{len(answer)} folds, {len(tested)} crystals, each tested once; no formula is on both sides of a test. The "
         "folds share training crystals, so the interval needs its correction."
@@ -278,13 +282,13 @@ def _check_overlaps(parts: dict[str, np.ndarray], formula: np.ndarray, number: i
         both = np.intersect1d(formula[parts[one]], formula[parts[other]])
         if len(both):
             reads = (
-                "the epoch is then chosen for formulas that were trained on"
+                "the best epoch is then chosen on formulas that the model was trained on"
                 if other == "validation"
-                else "the test then asks for formulas that the model has met"
+                else "the formulas of the test are then not new"
             )
             raise Hint(
                 f"Fold {number}: {len(both)} formulas have structures in {one} and {other}, {both[0]} for example; "
-                f"{reads}. Deal out whole formulas."
+                f"{reads}. Put all structures of a formula into one part."
             )
 
 

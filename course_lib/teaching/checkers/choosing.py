@@ -303,6 +303,14 @@ def _chosen(returned: object, shown: str) -> np.ndarray:
     named = list(returned)
     if not all(isinstance(name, str) and name in _METHODS for name in named):
         raise Hint("`contenders` returns something that is not in the column `method`. Return names of methods.")
+    right = contenders(made_up_runs())
+    if isinstance(returned, set | frozenset):
+        raise Hint("A set has no order. Return a list, with the method of the smallest mean error first.")
+    if set(named) == set(right) and named[0] != right[0]:
+        raise Hint(
+            "The method with the smallest mean error should come first in a list: the next cell compares the others "
+            "with it."
+        )
     return np.array([float(method in named) for method in _METHODS])
 
 
@@ -324,8 +332,8 @@ def _about_one_contender(found: Found) -> str:
 
 check_contenders = asks(
     Function("contenders", contenders, lambda: [(made_up_runs(),)], _CONTENDERS, _about_one_contender, read=_chosen),
-    shows="Of nine made-up methods, six remain: the best, and five that the folds cannot tell from it. Their order is "
-    "no result.",
+    shows="Of nine made-up methods, six remain: the best, and five that the folds cannot tell from it. The order of "
+    "these five means nothing.",
 )
 
 # --- three situations -----------------------------------------------------------------------------------------------

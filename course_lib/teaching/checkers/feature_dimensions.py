@@ -54,7 +54,7 @@ check_dimensions = asks(
     shows=lambda inputs, weights: (
         f"{N_COMPOSITION} + {N_EMBEDDING} = {inputs:g} inputs, and {weights:,.0f} numbers to learn in the first layer "
         f"alone: {weights / BASELINE['n_crystals']:.0f} for each of the {BASELINE['n_crystals']} crystals that it will "
-        "learn from. Room enough to memorise them."
+        "learn from. That is enough to memorise them."
     ),
 )
 
@@ -117,8 +117,8 @@ def variants_on_page(available: int) -> tuple[Number, ...]:
 def _check_n_crystals(value: object, available: int) -> None:
     if not _is_whole(value):
         raise Hint(
-            "`n_crystals` counts crystals, and the next cell takes so many of a list: write a whole number, without "
-            "quotes, decimal point or exponent."
+            "`n_crystals` counts crystals, and the next cell takes that many from a list. Write a whole number, "
+            "without quotes, decimal point or exponent."
         )
     _n_crystals(available).check(value)
 
@@ -141,7 +141,7 @@ def check_variants(first: object, second: object, available: int) -> str:
     changed = [_changed_setting(first, "first", available), _changed_setting(second, "second", available)]
     if changed[0] == changed[1]:
         raise Hint(f"Both change `{changed[0]}`. Choose a different setting for the second.")
-    return f"Two different ways, `{changed[0]}` and `{changed[1]}`, each alone. What they do, the next cell measures."
+    return f"Two remedies, `{changed[0]}` and `{changed[1]}`, each on its own. The next cell measures what they do."
 
 
 def _changed_setting(answer: object, name: str, available: int) -> str:
@@ -305,7 +305,7 @@ check_conclusions = asks(
         "smaller gap": (False, "A model that guesses the mean for every crystal has hardly any gap between training "
          "and test error. Is it good?"),
         "not shown": (False, "Look at the width of your intervals. How large an effect could hide in one of them?"),
-        "one seed": (True, "A gain is not shown where the single gains scatter so much that their mean may be zero. "
+        "one seed": (True, "Where neither is shown, the single gains scatter so much that their mean may be zero. "
          "What may one of them, alone, look like?"),
         "early stopping": (True, "Which epoch's weights does the trainer keep (notebook 2), and how does that "
          "resemble stopping there?"),

@@ -29,22 +29,22 @@ def _contradictions(d: np.ndarray) -> float:
 _SHARES = (
     ("That is the share that *agrees* with the mean. Return the share of the others.",
      lambda d: (np.sign(d) == np.sign(d.mean())).mean()),
-    ("You count them. The share is their number divided by the number of all training runs.",
+    ("You count them. The share is their number divided by the number of all pairs.",
      lambda d: (np.sign(d) != np.sign(d.mean())).sum()),
-    ("You compare all training runs with the first one. That is just another single run: compare with the mean over "
-     "all.",
+    ("You compare all pairs of training runs with the first one. That is just another single pair: compare with the "
+     "mean over all.",
      lambda d: (np.sign(d) != np.sign(d.flat[0])).mean()),
-    ("You averaged the seeds of each fold first. Somebody with time for one training run has no mean over seeds: look "
-     "at every run separately.", lambda d: (np.sign(d.mean(axis=1)) != np.sign(d.mean())).mean()),
+    ("You averaged the seeds of each fold first. Somebody with time for one pair of training runs has no mean over "
+     "seeds: look at every pair separately.", lambda d: (np.sign(d.mean(axis=1)) != np.sign(d.mean())).mean()),
     ("That is the share in which sharing was worse. Where the mean itself is above zero, these are the ones that "
      "*agree* with it.", lambda d: (d > 0).mean()),
     ("That is the share in which sharing was better. Where the mean itself is below zero, these are the ones that "
      "*agree* with it.", lambda d: (d < 0).mean()),
     ("You take the side of the majority. A few large differences can put the mean on the other side: compare with "
      "the sign of the *mean*.", lambda d: min((d > 0).mean(), (d < 0).mean())),
-    ("You count the training runs below the mean. A run contradicts it when it lies on the other side of *zero*.",
+    ("You count the pairs below the mean. A pair contradicts it when it lies on the other side of *zero*.",
      lambda d: (d < d.mean()).mean()),
-    ("You count what is far from the mean. A run contradicts it when it lies on the other side of *zero*.",
+    ("You count what is far from the mean. A pair contradicts it when it lies on the other side of *zero*.",
      lambda d: (np.abs(d - d.mean()) > d.std()).mean()),
 )  # fmt: skip
 
@@ -74,7 +74,8 @@ check_contradictions = asks(
         _SHARES,
         _about_one_share,
     ),
-    shows="So often would somebody with time for one training run have reported the opposite of what the mean says.",
+    shows="This is how often somebody with time for a single pair of training runs would have reported the opposite of "
+    "what the mean says.",
 )
 
 # --- many runs ------------------------------------------------------------------------------------------------------
@@ -359,8 +360,8 @@ check_partners = asks(
         "noise": (True, "These labels have nothing to do with the crystals. The only way to lower their error is to "
          "memorise each training crystal. Whose layers are used for that?"),
     }),
-    shows="The size of the correlation is what can be known beforehand. What sharing does is found by training: next "
-    "cell.",
+    shows="Before training, you know only the size of the correlation. The next cell trains, and shows what sharing "
+    "does.",
 )  # fmt: skip
 
 
@@ -537,6 +538,12 @@ def _check_sharing(network: nn.Module, moved: list[dict[int, Tensor]], turn: dic
         raise Hint(
             "A convolution is shared, but only after one that each task has for itself. The shared layers should be "
             "those that come *first*: `trunk.convs[0]`."
+        )
+    own_from = first_turn([*own[0], *own[1]])
+    if any(turn[id(parameter)] > own_from for parameter in shared):
+        raise Hint(
+            "You share later layers as well, such as the last one. After the first convolution each task should have "
+            "its own layers."
         )
 
 

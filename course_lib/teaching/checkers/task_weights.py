@@ -289,7 +289,7 @@ def check_three_losses(answer: object, targets: np.ndarray, all_targets: np.ndar
             loss.check(ratio)
         except Hint as hint:
             raise Hint(f"`{name}`: {hint}", hint.answer) from None
-    return "Three losses that differ in one ratio. What it does to the two errors, the next cell measures."
+    return "Three losses that differ in one ratio. The next cell measures how it changes the two errors."
 
 
 check_weight_statements = asks(
@@ -298,13 +298,13 @@ check_weight_statements = asks(
          "absolute errors were ten times as large?"),
         "units": (True, "Look at the row for the gap in meV. The crystals, the network and the physics are the same; "
          "what else changed?"),
-        "must exist": (False, "Does anything guarantee it? Each error alone has a λ at which it is smallest; must "
-         "the two be the same one? And what would a single table prove about *any* two tasks?"),
+        "must exist": (False, "Does anything guarantee it? Each error is smallest for some ratio of the weights. Must "
+         "it be the same ratio for both? And what would a single table prove about *any* two tasks?"),
         "common factor": (True, "If both weights are doubled, the loss doubles, and so does its slope everywhere. "
          "Where is it smallest then? (AdamW also divides each step by the size of the slopes it has seen.)"),
         "always": (False, "Compare `one each` with `inverse scale` in your table, and the standard deviations of the "
          "two targets, printed above it. When must the two losses be nearly the same?"),
     }),
-    shows="Weights without units in mind are chosen by the units. Inverse scales take the units out, and leave the "
-    "rest.",
+    shows="If nobody thinks about the units, the units choose the weights. Inverse scales remove the units, and "
+    "nothing else.",
 )  # fmt: skip
