@@ -36,8 +36,7 @@
 # > **Predict.** A colleague proposes something simpler: learn two weights directly, and use them for all crystals. What
 # > can attention do that this cannot?
 # >
-# > <!-- predict: colleague; give each crystal weights of its own; make the weights add up to one; leave a view out;
-# > nothing -->
+# > <!-- predict: colleague; give each crystal weights of its own; make the weights add up to one; leave a view out; nothing -->
 
 # %% [markdown] tags=["task"]
 # ## Task 1: Two weights for each crystal
@@ -361,8 +360,7 @@ check_culprits(culprits)
 # %% [markdown] tags=["task"]
 # ## Task 5: Fix it
 #
-# 1. Write `forward` again: copy the colleague's version, and change only what is wrong. It should remain attention: the
-#    weights still come from the scores, and the query from the composition and a summary of the crystal.
+# 1. Write `forward` again: copy the colleague's version, and change only what is wrong. It should remain attention.
 # 2. Run the tests again. Are *all* rows at rounding error now?
 
 # %% tags=["answer"]

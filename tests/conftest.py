@@ -13,6 +13,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from local_server import FileServer
 from selenium.common.exceptions import WebDriverException
@@ -35,6 +36,12 @@ def pages_of_the_book() -> list[str]:
         return named + [file for child in below for file in files(child)]
 
     return files(contents)
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    """Start every test with the same initial weights, whatever was drawn before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

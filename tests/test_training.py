@@ -158,7 +158,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, fusi
 def child():
     """Return what starts `go_on` in a process of its own, in which all that takes long is imported already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["course_lib.graphs", "course_lib.training", "pytest"])
+    context.set_forkserver_preload(["course_lib.graphs", "course_lib.lightning_parts", "pytest"])
 
     def start(*arguments: object) -> multiprocessing.Process:
         process = context.Process(target=go_on, args=arguments)
