@@ -54,6 +54,7 @@ from course_lib.experiments.studies import (
     trials,
     tuned,
 )
+from course_lib.files import with_checksum
 from course_lib.graphs import CrystalGraphs
 from course_lib.late_fusion import optimal_alpha, optimal_weights
 from course_lib.methods import METHODS, trained, twins
@@ -890,15 +891,14 @@ def test_a_candidate_without_a_cost_is_refused():
         pareto_front(table, ["mae", "weights"])
 
 
-def test_runs_of_a_method_that_is_gone_are_dropped(tmp_path, monkeypatch):
-    path = tmp_path / "study_small.jsonl"
-    lines = records.results_file("pbe_prototypes", "comparison").read_text().splitlines()[:1]
-    path.write_text(lines[0] + "\n")
-    (record,) = (record for _, record in records._read_records(path))
-    monkeypatch.delitem(METHODS, record["method"])
-    assert records.keep(path, [], record["data_sha256"]) == set()
+def test_runs_of_a_method_that_is_gone_are_dropped(small, tmp_path):
+    path, sha256 = tmp_path / "study_small.jsonl", small.attrs["sha256"]
+    run = Run(TARGET, "gone", "random", 0)
+    line = json.dumps(with_checksum(asdict(run) | {"data_sha256": sha256, "configuration": {}})) + "\n"
+    path.write_text(line)
+    assert records.keep(path, [], sha256) == set()
     assert path.read_text() == ""
-    assert path.with_name(f"{path.name}.dropped").read_text() == lines[0] + "\n"
+    assert path.with_name(f"{path.name}.dropped").read_text() == line
 
 
 def test_best_settings_have_the_smallest_relative_error():

@@ -783,7 +783,7 @@ def test_statements_are_judged_on_the_page(browser, address):
     for row in rows:
         key = row.find_element(By.TAG_NAME, "code").text
         row.find_elements(By.TAG_NAME, "input")[f"{key}: False" in answer].send_keys(Keys.SPACE)
-    assert press(form, "Check").startswith("All right. Weights without units")
+    assert press(form, "Check").startswith("All right. If nobody thinks about the units")
 
 
 def test_check_yourself_is_answered_on_the_page(browser, address):
