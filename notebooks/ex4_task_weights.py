@@ -45,10 +45,10 @@ plot_task_shares({"λ₁ = λ₂ = 1": error})
 # %% [markdown] tags=["task"]
 # ## Task 1: Value and slope
 #
-# Training follows the *slope* of the loss, not its value. Take $L_1 = 0.03$ eV/atom, $L_2 = 0.18$ eV and both weights
-# 1. The network works with standardised numbers: head $k$ gives $z_k$, and the prediction is $m_k + s_k z_k$ with the
-# mean $m_k$ and the standard deviation $s_k$ of the training targets, here $s_1 = 1.5$ eV/atom and $s_2 = 2.0$ eV. A
-# task acts on the trunk through $z_k$.
+# Training follows the *slope* of the loss, not its value. Take $L_1 = 0.03$ eV/atom, $L_2 = 0.18$ eV and both weights 1.
+# The network works with standardised numbers: head $k$ gives $z_k$, and the prediction is $m_k + s_k z_k$ with the mean
+# $m_k$ and the standard deviation $s_k$ of the training targets, here $s_1 = 1.5$ eV/atom and $s_2 = 2.0$ eV. A task
+# acts on the trunk through $z_k$.
 #
 # 1. `share_loss`: what share of the loss comes from the band gap? Give a number between 0 and 1.
 # 2. `share_absolute`: take one crystal whose predictions are off by $r_1 = 0.03$ eV/atom and $r_2 = 0.18$ eV. How
@@ -303,8 +303,8 @@ if check_three_losses(task_weights, train.targets, graphs.targets):
 #
 # - `larger error`: with absolute errors and weights of 1, the task with the larger error changes the trunk more.
 # - `units`: with weights of 1, the choice of units decides which property is learned well.
-# - `must exist`: for any two tasks there are weights with which both errors are as small as they can be.
-# - `common factor`: if both weights are multiplied by 10, the same network still has the smallest loss.
+# - `must exist`: for any two tasks there is a $\lambda$ for which each of the two errors is as small as it can be.
+# - `common factor`: if both weights are multiplied by 10, the same network is still the best one.
 # - `always`: inverse scales give clearly different results from weights of 1.
 
 # %% tags=["answer"]
