@@ -182,8 +182,7 @@ check_yourself_4 = asks(
         {
             "a": "They do, by the softmax. What would show that the network *needs* the structure?",
             "b": (
-                "Even a clear contrast may come from how this one network scales its two vectors. Would another seed "
-                "agree?"
+                "Even a clear contrast may belong to this one network. Would one with another seed agree?"
             ),
         },
     ),
@@ -228,7 +227,7 @@ check_yourself_5 = asks(
         "question 3",
         "a",
         {
-            "b": "CGCNN's bonds are distances, however many there are. Between which atoms do they differ?",
+            "b": "CGCNN reads distances only, however many edges there are. What else does it read of a neighbour?",
             "c": (
                 "The number of weights does not depend on the number of neighbours. What do the added edges lead to?"
             ),
