@@ -24,7 +24,7 @@ import yaml
 
 from course_lib import __version__
 from course_lib.commands import BAD_INPUT, first_process, run_command, say
-from course_lib.files import writing
+from course_lib.files import check_folder, writing
 from course_lib.methods import METHODS, trained
 
 if TYPE_CHECKING:
@@ -528,7 +528,6 @@ def _train_with(options: argparse.Namespace, sizes: dict, settings: dict, output
 
     from course_lib import predictors
     from course_lib.datasets import Fold
-    from course_lib.files import check_folder
 
     check_folder(options.folder)
     if not options.resume:
@@ -748,7 +747,6 @@ def _data_check(options: argparse.Namespace, output: object) -> int:
 def _data_build(options: argparse.Namespace, output: object) -> int:
     import pandas as pd
 
-    from course_lib.files import check_folder
     from course_lib.predictors import check_free, open_graphs
 
     check_folder(options.folder)

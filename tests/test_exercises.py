@@ -42,7 +42,7 @@ from course_lib.teaching.checkers import choosing, quests
 from course_lib.teaching.checkers.declarative import Part
 from course_lib.teaching.checkers.feedback import Feedback
 from course_lib.teaching.checkers.line_graphs import EDGES, WATER, along_chain, selenium, straightened
-from course_lib.teaching.checkers.quests import OF_CRYSTALS, told_apart
+from course_lib.teaching.checkers.quests import told_apart
 from course_lib.teaching.checkers.reading_alpha import two_models
 from course_lib.teaching.checkers.task_weights import losses_on_page
 from course_lib.teaching.figures.block_importance import plot_block_orders, plot_block_values
@@ -1535,8 +1535,8 @@ def ask(name: str, answer: tuple) -> Feedback:
 @cache
 def parts_of(name: str) -> tuple[Part, ...]:
     """Return the parts of a checker that is made of data, also where these depend on the crystals of its case."""
-    if name in OF_CRYSTALS:
-        return (OF_CRYSTALS[name].question(*CASES[name].given),)
+    if hasattr(CHECKERS[name], "question"):
+        return (CHECKERS[name].question(*CASES[name].given),)
     return getattr(CHECKERS[name], "parts", ())
 
 

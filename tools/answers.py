@@ -24,7 +24,7 @@ from course_lib.experiments.analysis import with_late_fusion
 from course_lib.experiments.records import load_results
 from course_lib.methods import compared
 from course_lib.teaching import checkers
-from course_lib.teaching.checkers import attention, capstone, choosing, feature_dimensions, quests, task_weights
+from course_lib.teaching.checkers import attention, capstone, choosing, feature_dimensions, task_weights
 from course_lib.teaching.checkers.declarative import Choose, Judge, Match, Number
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
@@ -42,11 +42,13 @@ def answers() -> dict[str, dict]:
         "check_variants": _without_end(feature_dimensions.variants_on_page(len(folds(crystals)[0][0]))),
         "check_choices": _choices(),
         "check_culprits": _culprits(),
-        **_quests(crystals),
     }
     for module in pkgutil.iter_modules(checkers.__path__):
         for name, check in vars(importlib.import_module(f"{checkers.__name__}.{module.name}")).items():
-            if name.startswith("check_") and (parts := getattr(check, "on_page", ())):
+            if name.startswith("check_") and (question := getattr(check, "question", None)):
+                number = question(crystals)
+                found[name] = {"parts": [_as_json(number)], "shows": check(number.right, crystals).message}
+            elif name.startswith("check_") and (parts := getattr(check, "on_page", ())):
                 complete = parts == getattr(check, "parts", None)
                 shows = check(*(part.right for part in parts)).message if complete else ""
                 found[name] = {"parts": [_as_json(part) for part in parts], "shows": shows}
@@ -91,15 +93,6 @@ def _report() -> dict:
     legend = f"True or false, by the interval of this page, from {low:g} to {high:g}, with a claim of {claimed:g}?"
     shows = capstone.check_report(judge.right, (mean, low, high), claimed).message
     return {"parts": [_as_json(judge) | {"legend": legend}], "shows": shows}
-
-
-def _quests(crystals: pd.DataFrame) -> dict[str, dict]:
-    """Return the quests whose answers depend on the bundled crystals, or on recorded runs."""
-    found = {}
-    for name, check in quests.OF_CRYSTALS.items():
-        number = check.question(crystals)
-        found[name] = {"parts": [_as_json(number)], "shows": check(number.right, crystals).message}
-    return found
 
 
 def evidence() -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -534,13 +534,13 @@ def _check_sharing(network: nn.Module, moved: list[dict[int, Tensor]], turn: dic
     def first_turn(parameters: list[Tensor]) -> int:
         return min(turn[id(parameter)] for parameter in parameters if _is_convolution(parameter))
 
-    if first_turn(shared) > first_turn([*own[0], *own[1]]):
+    apart_from = first_turn([*own[0], *own[1]])
+    if first_turn(shared) > apart_from:
         raise Hint(
             "A convolution is shared, but only after one that each task has for itself. The shared layers should be "
             "those that come *first*: `trunk.convs[0]`."
         )
-    own_from = first_turn([*own[0], *own[1]])
-    if any(turn[id(parameter)] > own_from for parameter in shared):
+    if any(turn[id(parameter)] > apart_from for parameter in shared):
         raise Hint(
             "You share later layers as well, such as the last one. After the first convolution each task should have "
             "its own layers."

@@ -1,19 +1,17 @@
 """The quest at the end of each notebook: one number about crystals that the notebook has not used.
 
 Where the number depends on the bundled crystals or on recorded runs, a function makes the question of them, and its
-checker takes the crystals as well (`OF_CRYSTALS`).
+checker takes the crystals as well (`asks_of_crystals`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
 import pandas as pd
 
 from course_lib.teaching.checkers.declarative import Mistakes, Number, asks, asks_of_crystals
-from course_lib.teaching.checkers.feedback import Feedback
 
 ENERGY, GAP = "formation_energy_per_atom", "band_gap"
 
@@ -366,13 +364,3 @@ check_quest_10 = asks_of_crystals(
         f"About {gigabytes:.0f} GB on the disk, for five million small crystals. A training step reads 64 of them."
     ),
 )
-
-
-OF_CRYSTALS: dict[str, Callable[..., Feedback]] = {
-    "check_quest_0": check_quest_0,
-    "check_quest_3": check_quest_3,
-    "check_quest_6": check_quest_6,
-    "check_quest_9": check_quest_9,
-    "check_quest_10": check_quest_10,
-}
-"""The quests whose answers depend on the bundled crystals, by the name of their checker."""
