@@ -1810,7 +1810,7 @@ def made_up_runs(monkeypatch):
 
     def predicted(method: str, target: str) -> pd.Series:
         rng = np.random.default_rng(len(method))
-        by, spread = {"early_fusion": (0.1, 0.3), "cgcnn": (0.0, 0.2)}.get(method, (-0.3, 0.5))
+        by, spread = {"early_fusion": (0.1, 0.6), "cgcnn": (0.0, 0.4)}.get(method, (-0.3, 0.5))
         off = by + spread * rng.standard_t(3, len(CRYSTALS))
         gap = CRYSTALS["band_gap"]
         return CRYSTALS[target] + off * (2 if target == gap.name else 1.5 - 0.5 * (gap == 0))
