@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Hybrids that win
 #
-# **Question.** In notebook 7 no hybrid was shown to beat the network that it contains. Where must chemistry enter, and
-# what kind of partner does a network need, so that joining two views pays?
+# **Question.** In notebook 7 no hybrid was shown to beat CGCNN. Where must chemistry enter, and what kind of partner
+# does a network need, so that joining two views pays?
 #
 # **You will learn to**
 #
@@ -42,39 +42,37 @@ plot_chemistry_places()
 #
 # ## The rules first
 #
-# The more comparisons we ask for, the wider each interval must be (notebook 2). So the comparisons were named before
-# the runs were made, in a file that we call *the protocol*: `data/results/PROTOCOL.md`. It has six, and no other result
-# of this page is called *shown*:
+# The more comparisons we ask for, the wider each interval must be (notebook 2). So we name the comparisons of this page
+# first, and call no other result *shown*. Explorations suggested them, on these crystals and on an earlier version of
+# them. That makes a result here weaker than that of a new experiment, whose rules are fixed before anybody has
+# looked. (Kernel ridge, a learner that reads tables of features, is explained further down.)
 
 # %%
 from course_lib.experiments.analysis import level_of_each
-from course_lib.experiments.primary import COMPARISONS
-from course_lib.methods import LABELS
 
-NAMES = {
-    **LABELS,
-    "alignn_ensemble": "two seeds of ALIGNN (small)",
-    "the better view": "kernel ridge on the better view",
-}
-for first, second in COMPARISONS:
-    print(f"{NAMES[first]} − {NAMES[second]}")
+COMPARISONS = (
+    ("kernel ridge on both", "on composition"),
+    ("kernel ridge on both", "on environments"),
+    ("CGCNN and kernel ridge", "two seeds of CGCNN"),
+    ("ALIGNN and kernel ridge", "two seeds of ALIGNN"),
+)
 LEVEL = level_of_each(len(COMPARISONS))
-print(f"{len(COMPARISONS)} comparisons, each with a {LEVEL:.1%} interval")
+print(f"{len(COMPARISONS)} comparisons, each with a {LEVEL:.2%} interval")
 
 # %% [markdown]
-# (Kernel ridge, a learner that reads tables of features, is explained further down; delta learning is the subject of
-# notebook 9.) The other rules:
+# The other rules:
 #
-# - formation energies, on folds by formula, the same test crystals for both sides of a comparison;
-# - five folds, five times, each time with other folds: 25 test sets for each method;
-# - a third of the crystals is never tested. On them the settings were chosen, 16 drawn for each method and a few added;
-# - the weight of a blend for one fold comes from the other four of its repeat (notebook 3);
+# - formation energies, five folds by formula, the same test crystals for both sides of a comparison;
+# - the networks' predictions are the recorded ones of notebook 7. Kernel ridge regression is trained here, on the same
+#   training crystals (a network uses some of them for validation), with the library's default settings. Nothing is
+#   tuned on this page;
+# - the weight of a blend for one fold comes from the other four (notebook 3);
 # - every blend has a control of two models: two seeds of the same network, averaged;
 # - *shown* means that the interval excludes zero. Each interval is listed with its *detectable difference*: if the
 #   true difference were that large, the interval would exclude zero in 80 % of such studies.
 #
-# Explorations suggested these comparisons, on an earlier version of the crystals. That makes a result here weaker than
-# one on crystals that nobody had looked at.
+# Five folds can detect only large differences. A larger comparison, with 25 folds and tuned settings, has its rules
+# in `data/results/PROTOCOL.md`; we call it *the protocol*. It decides; this page explains.
 
 # %%
 import numpy as np
@@ -82,6 +80,7 @@ import pandas as pd
 
 from course_lib.composition import magpie
 from course_lib.datasets import load_dataset
+from course_lib.experiments.protocol import N_FOLDS
 from course_lib.experiments.records import load_results
 from course_lib.graphs import CrystalGraphs
 
@@ -94,14 +93,9 @@ graphs = CrystalGraphs.from_structures(
     composition=magpie,
     targets=crystals[[TARGET]],
 )
-recorded = {"crystals": crystals, "target": TARGET}
-comparison, repeats = (
-    load_results(**recorded),
-    load_results(study="repeats", **recorded),
-)
-new_formulas = comparison[comparison["split"] == "formula"]
 wanted = ["random_forest", "cgcnn", "alignn"]
-runs = new_formulas[new_formulas["method"].isin(wanted)]
+runs = load_results(crystals=crystals, target=TARGET, methods=wanted)
+runs = runs[(runs["split"] == "formula") & (runs["fold"] < N_FOLDS)]
 RATIO = runs["ratio"].mean()  # of the sizes of test and training set
 runs.groupby("method", sort=False)["mae"].agg(["mean", "std", "size"]).round(3)
 
@@ -241,12 +235,11 @@ measured("place", f"per bond: q is {q_of['LiI']:.2f} in LiI, {q_of['CsF']:.2f} i
 #
 # ## Chemistry in the graph
 #
-# `ChemicalCGCNN` is CGCNN with more inputs: the first layer of the atoms and all three convolutions are larger. Each
-# atom carries 22 standardised element properties, in addition to its 92 bits; each bond carries 25 Gaussians of $q$ and
-# 17 of the difference of electronegativity, in addition to the 41 of the distance. All scales are constants of the
-# element tables: nothing is fitted. `ChemicalALIGNN` does the same to ALIGNN, whose distances have 80 Gaussians; there
-# only the first layers are larger. Here are the numbers of all bonds of a made-up crystal, step by step. (It has `N`
-# atoms and `M` bonds.)
+# `ChemicalCGCNN` is CGCNN with larger first layers. Each atom carries 22 standardised element properties, in addition
+# to its 92 bits; each bond carries 25 Gaussians of $q$ and 17 of the difference of electronegativity, in addition to
+# the 41 of the distance. All scales are constants of the element tables: nothing is fitted.
+# `ChemicalALIGNN` does the same to ALIGNN. Here are the numbers of all bonds of a made-up crystal, step by step. (It has
+# `N` atoms and `M` bonds.)
 
 # %%
 from course_lib.models.chemistry import ChemicalCGCNN
@@ -290,11 +283,13 @@ print("atoms:", tuple(atoms_read.shape), " bonds:", tuple(bonds_read.shape))
 
 # %% [markdown]
 # Does it help? Here are both networks on **one fold, with one seed and few epochs**. This is a demonstration, and
-# *no verdict*: notebook 2 showed how much single runs scatter.
+# *no verdict*: notebook 2 showed how much single runs scatter. The protocol decides. It also has the ablations:
+# atoms, radii or electronegativities alone, and the element properties permuted among the elements.
 
 # %%
 from course_lib.datasets import folds
 from course_lib.makers import make_config, make_network
+from course_lib.methods import LABELS
 from course_lib.training import fit, predict
 
 fold = folds(crystals, "formula")[0]
@@ -316,78 +311,7 @@ from course_lib.teaching.figures.results import plot_history
 plot_history(histories, f"val_mae_{TARGET}", "eV/atom")
 
 # %% [markdown]
-# The chemistry adds some 20 % of weights, and hardly any time. What it is worth, one run cannot say. The recorded runs
-# can, and they have two kinds of controls:
-#
-# - **ablations**: atoms alone, radii alone, electronegativities alone;
-# - **elements permuted**: each element has the properties of another one, drawn at random. The network has equally many
-#   inputs and weights, but the numbers mean nothing.
-#
-# These comparisons are not among the six. Where an interval excludes zero we say better or worse, but not *shown*.
-#
-# > **Predict.** CGCNN with permuted elements: is it better or worse than plain CGCNN, which has none of these numbers?
-# >
-# > <!-- predict: permuted; better; worse; too close to tell -->
-
-# %% mystnb={"image": {"alt": "Difference in mean absolute error to CGCNN on the same test crystals, on folds by formula: one dot per fold, mean and corrected interval, and a line at zero, for CGCNN with chemistry, with atoms, radii and electronegativities alone, and with permuted elements. TO WRITE."}}
-from course_lib.teaching.figures.results import plot_paired_differences
-
-kinds = [
-    "cgcnn",
-    "cgcnn_chemistry",
-    "cgcnn_atoms",
-    "cgcnn_radii",
-    "cgcnn_electronegativity",
-]
-ablations = new_formulas[new_formulas["method"].isin(kinds)]
-controls = load_results(study="controls", **recorded)
-permuted = controls[controls["method"] == "cgcnn_chemistry"]
-permuted = permuted.assign(method="chemistry, elements permuted")
-ablations = pd.concat([ablations, permuted])
-plot_paired_differences(ablations, "cgcnn", "eV/atom")
-
-# %%
-from course_lib.experiments.analysis import (
-    detectable_differences,
-    summarize_differences,
-)
-
-of_ablations = summarize_differences(ablations, "cgcnn").xs("formula")
-of_ablations["detectable"] = detectable_differences(ablations, "cgcnn").xs("formula")
-of_ablations.rename(index=LABELS).round(3)
-
-# %%
-
-of_permuted = of_ablations.loc["chemistry, elements permuted"]
-said = np.select(
-    [of_permuted["low"] > 0, of_permuted["high"] < 0],
-    ["worse", "better"],
-    "too close to tell",
-)
-measured("permuted", f"{said}: {of_permuted['mean']:+.3f} eV/atom")
-
-# %% [markdown]
-# TO WRITE: what the ablations show
-#
-# One more ablation is about the graph itself. The weight of a neighbour fades over 0.3 Å (notebook 1), so that a small
-# strain cannot move a prediction by much. In CGCNN and ALIGNN as published it ends at once. Here are the errors with
-# weights that end at once, minus those with weights that fade, with intervals for two comparisons:
-
-# %%
-ending = load_results(study="neighbor_weights", **recorded)
-cost = {}
-for name in ("cgcnn", "alignn"):
-    at_once = ending[ending["method"] == name].assign(method="at once")
-    fading = new_formulas[new_formulas["method"] == name]
-    fading = fading[fading["seed"].isin(at_once["seed"])]
-    difference = summarize_differences(
-        pd.concat([fading, at_once]), name, level_of_each(2)
-    )
-    cost[LABELS[name]] = difference.loc[("formula", "at once")]
-pd.DataFrame(cost).T.round(3)
-
-# %% [markdown]
-# TO WRITE: what fading costs
+# The chemistry adds some 20 % of weights, and hardly any time. What it is worth, one run cannot say.
 #
 # ## A partner of equal strength
 #
@@ -404,14 +328,12 @@ pd.DataFrame(cost).T.round(3)
 #
 # - $\bar y$: the mean of the training targets;
 # - $x_m$: feature $m$ of crystal $x$, standardised; $n$: the number of features;
-# - $\ell$: the mean distance per feature over which the similarity falls to 1/e. Tuning chose $\ell = 1$ for all three
-#   tables below;
+# - $\ell = 4$: the mean distance per feature over which the similarity falls to 1/e;
 # - $c_j$: a coefficient for each training crystal. They solve one linear system, $(K + \lambda I)\, c = y - \bar y$,
 #   with the matrix $K$ of the similarities of all pairs of training crystals, the unit matrix $I$, and a penalty
 #   $\lambda$ on large coefficients (not the task weight of notebook 6).
 #
-# By hand, for three made-up crystals with one feature, with $\ell = 4$ and $\lambda = 0.003$, and a new crystal at 0.5.
-# (The tuned penalties are much smaller.)
+# By hand, for three made-up crystals with one feature, $\lambda = 0.003$ and a new crystal at 0.5:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -536,8 +458,8 @@ assert np.isclose(blended_error_variance(by_formula, s_a, s_b, rho) ** 0.5, spre
 # seeds of one network are the extreme case: equally good, and highly correlated. That is the **control** of every
 # blend: averaging two seeds also costs two models, and it gains something without any second view.
 #
-# > **Predict.** CGCNN is blended with kernel ridge on both views. What is the gain over the better of the two, compared
-# > with what averaging two seeds of CGCNN gains over the better seed?
+# > **Predict.** CGCNN is blended with kernel ridge on both views. What is the gain over CGCNN alone, compared with that
+# > of a second seed of CGCNN?
 # >
 # > <!-- predict: partner; none; less than half as large; half to twice as large; more than twice as large -->
 
@@ -629,206 +551,168 @@ measured("partner", f"{share:.1f} times as large as that of a second seed")
 # errors that are just as different, but the weaker the partner, the less it helps. **A partner pays if it is about as
 # strong *and* errs differently.** In notebook 3 the partner was wrong, not the idea.
 #
-# ## The six comparisons
+# ## The four comparisons
 #
-# Now the comparisons of the protocol. A row is the error of the first minus that of the second; negative is better for
-# the first. (The protocol counts the other way round.) The grey bars are the detectable differences, to either side of
-# zero.
-#
-# > **Predict.** How many of the six are shown?
-# >
-# > <!-- predict: six; at most one; two or three; four or five; all six -->
+# Now the comparisons that were announced. A row is the error of the first minus that of the second; negative is
+# better for the first. The grey bars are the detectable differences, to either side of zero.
 
-# %% mystnb={"image": {"alt": "Six comparisons, one row each: dots for 25 folds, mean and corrected interval, and a grey bar for differences too small to be detected. TO WRITE."}}
-from course_lib.experiments.primary import primary_differences
+# %%
+stacks = {
+    name: cross_fitted(truth, out_of_fold["kernel_ridge"], out_of_fold[name], fold_of)
+    for name in NETWORKS
+}
+sides = (
+    (out_of_fold["kernel_ridge"], out_of_fold["kernel_ridge_composition"]),
+    (out_of_fold["kernel_ridge"], out_of_fold["kernel_ridge_structure"]),
+    *((stacks[name][0], averaged[name]) for name in NETWORKS),
+)
+labels = ["\n− ".join(pair) for pair in COMPARISONS]
+by_fold = pd.DataFrame(
+    {
+        label: ((one - truth).abs() - (other - truth).abs()).groupby(fold_of).mean()
+        for label, (one, other) in zip(labels, sides, strict=True)
+    }
+)
+
+# %% mystnb={"image": {"alt": "Four comparisons, one row each: dots for five folds, mean and corrected interval, and a grey bar for differences too small to be detected. Kernel ridge on both views against each view alone, and blends of CGCNN and of ALIGNN with it against two seeds of the same network. The means of all four lie on the side where the first is better; that of ALIGNN is closest to zero."}}
 from course_lib.teaching.figures.hybrids import plot_comparisons
 
-differences = primary_differences(pd.concat([comparison, repeats]), y)
-ALL_FOLDS = repeats["ratio"].mean()
-differences.columns = [
-    f"{NAMES[first]}\n− {NAMES[second]}" for first, second in COMPARISONS
-]
-plot_comparisons(differences, "eV/atom", ALL_FOLDS)
+plot_comparisons(by_fold, "eV/atom", RATIO)
 
 # %%
 from course_lib.experiments.primary import summarize_comparisons
 
-summary = summarize_comparisons(differences, ALL_FOLDS)
+summary = summarize_comparisons(by_fold, RATIO)
 summary.index = [label.replace("\n", " ") for label in summary.index]
-shown = (summary["verdict"] != "not shown").sum()
-measured("six", f"{shown} of {len(summary)}")
+assert (summary["mean"] < 0).all()
+assert (summary["verdict"].iloc[:2] == "shown better").all()
+assert (summary["verdict"].iloc[2:] == "not shown").all()
+assert (by_fold.iloc[:, 2] < 0).all(), "CGCNN and kernel ridge: ahead in every fold"
+assert (summary["mean"].abs() < summary["detectable"]).iloc[2:].all()
 summary.round(4)
 
-# %% [markdown]
-# TO WRITE: what the six show
-#
-# ## How much data?
-#
-# > **Predict.** With 100 training crystals, which of these methods has the smallest error?
-# >
-# > <!-- predict: fewest; random forest; CGCNN; CGCNN with chemistry; ALIGNN (small); kernel ridge on both -->
-
-# %% mystnb={"image": {"alt": "Mean absolute error against the number of training crystals, on logarithmic axes, one line for each family of methods. All lines fall. With few crystals kernel ridge on both views and its blend with ALIGNN are lowest; with many, ALIGNN and the blend, and the forest is by far the highest."}}
-from course_lib.experiments.analysis import training_set_size, with_late_fusion
-from course_lib.teaching.figures.comparison import plot_learning_curves
-
-FAMILIES = [
-    "random_forest",
-    "cgcnn",
-    "early_fusion",
-    "cgcnn_chemistry",
-    "kernel_ridge",
-    "alignn",
-    "alignn_chemistry",
-]
-fewer = load_results(study="learning_curves", **recorded)
-curves = pd.concat([fewer, new_formulas])
-curves = curves[curves["method"].isin(FAMILIES) & (curves["seed"] == 0)]
-curves = with_late_fusion(curves, y, "alignn_kernel_ridge")
-plot_learning_curves(curves, "eV/atom")
-
 # %%
-curves = curves.assign(crystals=training_set_size(curves).round().astype(int))
-by_size = curves.pivot_table("mae", "method", "crystals", sort=False)
-offered = ["random_forest", "cgcnn", "cgcnn_chemistry", "alignn", "kernel_ridge"]
-few = by_size.loc[offered, 100].sort_values()
-measured("fewest", f"{LABELS[few.index[0]]}, {few.iloc[0]:.3f} eV/atom")
-by_size.rename(index=LABELS).round(3)
-
-# %%
-blend = by_size.loc["alignn_kernel_ridge"]
-single = by_size.drop("alignn_kernel_ridge")
-assert (single[[100, 200, 400]].idxmin() == "kernel_ridge").all()
-assert (single.loc[:, 800:].idxmin() == "alignn").all()
-assert (blend / single.min() - 1)[:400].abs().max() < 0.02, "few crystals: kernel ridge"
-assert (blend / single.min())[800] < 0.93
-saved = pd.DataFrame(
-    {
-        "CGCNN": 1 - by_size.loc["cgcnn_chemistry"] / by_size.loc["cgcnn"],
-        "ALIGNN": 1 - by_size.loc["alignn_chemistry"] / by_size.loc["alignn"],
-    }
-)
-assert (saved.loc[100:, "CGCNN"] > 0.05).all()
-assert saved["CGCNN"].idxmax() == 400
-assert (saved.loc[:400, "ALIGNN"] > 0.05).all()
-assert (saved.loc[800:, "ALIGNN"] < 0).all()
-saved.map("{:.0%}".format).rename_axis("saved by chemistry in the graph")
+weights = pd.DataFrame({LABELS[name]: stacks[name][1] for name in NETWORKS})
+weights = weights.rename_axis("weight of kernel ridge, by fold")
+three = out_of_fold[["kernel_ridge", *NETWORKS]]
+lowest = {"kernel ridge, CGCNN and ALIGNN": three.mean(axis=1)}
+lowest |= {f"{LABELS[name]} and kernel ridge": stacks[name][0] for name in NETWORKS}
+lowest |= {f"two seeds of {LABELS[name]}": averaged[name] for name in NETWORKS}
+lowest = pd.DataFrame(lowest).sub(truth, axis=0).abs().mean().sort_values()
+assert weights.gt(0.2).all(axis=None), "the partner is used in every fold"
+print(lowest.round(3).to_string())
+weights.round(2)
 
 # %% [markdown]
-# Up to 400 crystals kernel ridge on both views has the smallest error of the single methods. From 800 on ALIGNN has it.
-# The blend of the two follows the better one, and gains most where they are about equally good.
+# Kernel ridge on both views is shown to be better than on either view alone. So the idea of joining two views is sound.
+# Neither table says what the other says, whereas a graph network has the elements of the crystal already.
 #
-# Chemistry in the graph helps CGCNN from 100 crystals on, most at 400. It helps ALIGNN as well, but only up to 400.
-# With 800 and more ALIGNN is better without it. So what prepared numbers are worth depends on the network *and* on the
-# number of crystals: a network can learn them from examples, if it has enough of these and can make use of them. (The
-# runs on fewer crystals have one seed, and none of this was among the six comparisons.)
+# Neither blend is shown to be better than two seeds, although that of CGCNN is ahead in every single fold, and every
+# fold gives kernel ridge more than a fifth of the weight. The control makes the question hard. It is not "better than
+# CGCNN", but "better than what a second CGCNN would have given". And the differences are smaller than what five folds
+# can detect with four questions asked: compare the columns `mean` and `detectable`. "Not shown" describes this
+# experiment, not the blends. This is why the protocol has 25 folds. Until they are recorded, the figure of gains is a
+# good reason to try such a partner, but no proof.
 #
 # ## New elements
 #
 # Folds by formula ask for new combinations of known elements. A harder question is a new *element*: nothing in the
-# training set contains it. A model then depends on what its features say about the element. Each element was left out
-# in turn, and the crystals with it predicted. First two of them, fluorine and titanium.
+# training set contains it. A model then depends on what its features say about the element. We leave out all crystals
+# with fluorine, and then all with titanium.
 #
-# > **Predict.** For which of the two do the errors grow less when it is left out?
+# > **Predict.** Without which of the two do the errors grow less?
 # >
-# > <!-- predict: element; fluorine; titanium -->
-
-# %% mystnb={"image": {"alt": "Mean absolute error on crystals with fluorine and on crystals with titanium, in a panel each, for six methods: a mark for models that knew the element and one for models that did not, joined by a line. Without fluorine all errors are more than twice as large, and those of CGCNN with and without chemistry are the largest. Without titanium all errors grow far less; those of the two networks stay the smallest."}}
-from course_lib.experiments.analysis import left_out_errors
-from course_lib.teaching.figures.hybrids import plot_left_out
-
-left_out_runs = load_results(study="left_out", **recorded)
-left_out = left_out_errors(left_out_runs, new_formulas, crystals)
-of_elements = left_out[left_out["split"] == "element"].rename(
-    columns={"name": "element"}
-)
-both = of_elements[of_elements["element"].isin(["F", "Ti"])]
-plot_left_out(both, "eV/atom")
+# > <!-- predict: element; fluorine; titanium; no difference -->
 
 # %%
-growth = (both["new"] - both["known"]).groupby(both["element"]).median()
-growth = growth.rename({"F": "fluorine", "Ti": "titanium"}).sort_values()
-(easier, least), (harder, most) = growth.items()
+LEARNERS = {
+    "random_forest": ("composition", {"n_estimators": 40}),
+    "kernel_ridge_structure": ("environments", {}),
+    "kernel_ridge": ("both", {}),
+}
+new_errors, rows = {}, []
+for element in ("F", "Ti"):
+    has = [element in structure.symbol_set for structure in crystals["structure"]]
+    ids = crystals.index[has]
+    for method, (view, settings) in LEARNERS.items():
+        new = (predicted(method, view, ids, **settings) - y[ids]).abs()
+        known = errors.loc[ids, method].abs()
+        new_errors[element, method] = new
+        rows.append((element, method, known.mean(), new.mean()))
+columns = ["element", "method", "known", "new"]
+left_out = pd.DataFrame(rows, columns=columns)
+
+# %% mystnb={"image": {"alt": "Mean absolute error on crystals with fluorine in one panel and with titanium in another, for the random forest and kernel ridge on environments and on both views: a mark for models that knew the element and one for models that did not, joined by a line. The lines are much longer for fluorine."}}
+from course_lib.teaching.figures.hybrids import plot_left_out
+
+plot_left_out(left_out, "eV/atom")
+
+# %%
+growth = left_out.set_index(["element", "method"])
+growth = (growth["new"] - growth["known"]).unstack("element")
+assert (growth["F"] > growth["Ti"]).all()
+assert (growth["F"] > 0.1).all()
+without_f = left_out[left_out["element"] == "F"].set_index("method")
+assert without_f["known"].idxmin() == "kernel_ridge"
+assert without_f["new"].idxmin() != "kernel_ridge", "the best is another one"
+print(growth.rename(index=LABELS).round(3).to_string())
+middle = growth.median().rename({"F": "fluorine", "Ti": "titanium"}).sort_values()
+(easier, least), (harder, most) = middle.items()
 measured(
     "element",
     f"without {easier} the error grows by {least:.2f} eV/atom, "
     f"without {harder} by {most:.2f} eV/atom",
 )
 
-# %%
-unknown = both.pivot(index="method", columns="element", values="new")
-times = unknown / both.pivot(index="method", columns="element", values="known")
-networks = ["cgcnn", "cgcnn_chemistry"]
-others = unknown.drop(networks)
-assert (times["F"] > 2).all(), "more than twice the error"
-assert (times.loc[networks, "F"] > 5).all(), "more than five times"
-assert unknown.loc[networks, "F"].min() > others["F"].max(), "the networks are worst"
-assert (times["Ti"] < times["F"]).all()
-assert unknown.loc[networks, "Ti"].max() < others["Ti"].min(), "the networks are best"
-times.rename(LABELS).round(1).rename_axis("error, times that with the element known")
-
 # %% [markdown]
 # (The models that know the element are those of the folds: there, the *formulas* are new, but not the elements. The
-# networks that do not know it have one seed.)
+# forest without the element has 40 trees in place of 100, to save time.)
 #
-# Without titanium, both networks stay ahead of the other methods. Without fluorine they are the worst of all, with more
-# than five times the error. A likely reason: titanium lies in the middle of the periodic table, with zirconium, scandium
-# and niobium around it, and most of its properties lie between theirs. Fluorine is at the edge: no element has a larger
-# electronegativity, and fluorides have the most negative energies. A model that has never seen such values has to
-# extrapolate, whatever it reads.
+# All three models lose more without fluorine than without titanium. A likely reason: titanium lies in the middle of
+# the periodic table, with zirconium, scandium and vanadium around it, and most of its properties lie between theirs.
+# Fluorine is at the edge: no element has a larger electronegativity, and fluorides have the most negative energies. A
+# model that has never seen such values has to extrapolate, whatever it reads. And the best model on known elements is
+# not the best here: without fluorine, kernel ridge on both views falls behind a simpler one.
 #
-# ## New prototypes, and all of them
+# ## New prototypes
 #
-# The other way to be new is a new structure. All crystals of one prototype were left out, whatever their elements.
+# The other way to be new is a new structure. We leave out all perovskites, and then all wurtzites, whatever their
+# elements.
 #
-# > **Predict.** One kernel ridge on both views was trained without any wurtzite. Those of the folds were trained on
-# > other
-# > wurtzites, but on no polymorph of the tested formula. Which has the smaller error on wurtzites?
+# > **Predict.** A model that knew no wurtzite at all is compared with the models of the folds, which knew others of
+# > them, but no polymorph of the tested formula. Which has the smaller error on wurtzites?
 # >
-# > <!-- predict: prototype; the one that knew no wurtzite; those of the folds -->
-
-# %% mystnb={"image": {"alt": "By which factor the error grows, one dot for each element left out and, in a second panel, for each prototype, on a logarithmic axis, with the median of each method. For elements the dots reach from just below 1 to more than 6, and the medians of the two CGCNNs are the largest. For prototypes many dots lie below 1, and the medians lie between 1 and 1.3."}}
-from course_lib.teaching.figures.hybrids import plot_left_out_ratios
-
-plot_left_out_ratios(left_out)
+# > <!-- predict: prototype; the one that knew no wurtzite; those of the folds; no difference -->
 
 # %%
-prototypes = left_out[left_out["split"] == "prototype"]
-grows = prototypes.assign(ratio=prototypes["new"] / prototypes["known"])
-grows = grows.pivot(index="name", columns="method", values="ratio")
-wurtzite = prototypes[prototypes["name"] == "wurtzite"].set_index("method")
-of_folds, without = wurtzite.loc["kernel_ridge", ["known", "new"]]
-better = "the one that knew no wurtzite" if without < of_folds else "those of the folds"
-low, high = sorted([of_folds, without])
-measured(
-    "prototype",
-    f"{better}: {low:.3f} against {high:.3f} eV/atom (kernel ridge on both)",
-)
+rows = {}
+for prototype in ("perovskite", "wurtzite"):
+    ids = crystals.index[crystals["prototype"] == prototype]
+    off = predicted("kernel_ridge", "both", ids) - y[ids]
+    known = errors.loc[ids, "kernel_ridge"].abs().mean()
+    rows[prototype] = (known, off.abs().mean(), off.mean())
+columns = ["error: known", "error: left out", "mean of prediction − truth"]
+unseen = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+grows = unseen["error: left out"] / unseen["error: known"]
+assert grows["perovskite"] > 1.5
+assert grows["wurtzite"] < 0.8
 formulas = crystals.groupby("prototype")["formula"].agg(set)
 assert formulas["wurtzite"] <= formulas["zincblende"], "each has a near twin"
-grows.rename(columns=LABELS).round(2).sort_values(LABELS["kernel_ridge"])
+unseen.round(3)
 
 # %%
-growth = left_out.assign(ratio=left_out["new"] / left_out["known"])
-typical = growth.pivot_table("ratio", "method", "split", aggfunc="median", sort=False)
-by_kind = growth.groupby(["split", "method"])["new"].mean().unstack("method")
-assert typical.loc[networks, "element"].min() > typical["element"].drop(networks).max()
-assert (by_kind[networks].max(axis=1) < by_kind["random_forest"]).all(), "still ahead"
-assert typical["prototype"].between(0.95, 1.3).all()
-assert without < of_folds / 2, "wurtzite: less than half of the error"
-assert grows.loc["perovskite", "kernel_ridge"] > 2, "perovskite: more than twice"
-assert grows["pretrained_references"].between(0.9, 1.1).all()
-typical.rename(LABELS).round(2).rename_axis("median of the factors")
+of_folds, without = unseen.loc["wurtzite"].iloc[:2]
+better = "the one that knew no wurtzite" if without < of_folds else "those of the folds"
+low, high = sorted([of_folds, without])
+measured("prototype", f"{better}: {low:.3f} against {high:.3f} eV/atom")
 
 # %% [markdown]
-# The networks lose most where an element is new, and yet they stay ahead of the forest on average. A new prototype
-# costs less than a new element. One method does not notice it at all: the pretrained energy with its references, which
-# learns nothing from our crystals but one number per element.
-#
-# The table for single prototypes has both extremes. Without perovskites, the error of kernel ridge on them more than
-# doubles. Without wurtzites, it is less than half as large. Every wurtzite here has a polymorph with nearly the same
+# Without perovskites the errors grow, and most have one sign: the model has no example of how much energy this structure
+# is worth. Without wurtzites the error *falls*. Every wurtzite here has a polymorph with nearly the same
 # surroundings, the zinc blende of the same formula. Now this zinc blende is in the training set; in the folds by
 # formula it was not. So a prototype that is left out is not always new: ask what the training set still knows of it.
+#
+# The protocol leaves out every element and every prototype in turn, for the networks as well.
 #
 # ## How sure?
 #
@@ -940,20 +824,12 @@ print(
 # And calibration holds only for crystals like those it was made with. We take the 80 % width of kernel ridge from the
 # folds, and apply it to crystals of an element that was left out:
 
-
 # %%
-def new_error(element):
-    """Absolute errors of kernel ridge on both, on the crystals of an element it never saw."""
-    row = of_elements.query("element == @element and method == 'kernel_ridge'").index
-    run = left_out_runs.loc[row].iloc[0]
-    return (pd.Series(run["predictions"], run["ids"]) - y[run["ids"]]).abs()
-
-
 by_ridge = errors["kernel_ridge"].abs()
 width = by_ridge.quantile(0.8)
 holds = {"all crystals of the folds": (by_ridge <= width).mean()}
 for element in ("F", "Ti"):
-    holds[f"{element} left out"] = (new_error(element) <= width).mean()
+    holds[f"{element} left out"] = (new_errors[element, "kernel_ridge"] <= width).mean()
 assert holds["F left out"] < 0.6
 pd.Series(holds, name="share inside the 80 % interval").round(2)
 
@@ -968,8 +844,8 @@ pd.Series(holds, name="share inside the 80 % interval").round(2)
 #   local environments.
 # - A blend gains most if the partner is about as strong and errs differently. The formula of the best blend says how
 #   much.
-# - The control of a blend is the mean of two seeds, not the network alone. Without it, the gain of averaging is taken
-#   for a gain of the second view. The fourth of the six comparisons has this control.
+# - The control of a blend is a second seed, not the network alone. Without it, the gain of averaging is taken for a gain
+#   of the second view. Against this control, five folds could not show a gain.
 # - Fluorine, at the edge of the periodic table, is harder to do without than titanium. Perovskites are harder to do
 #   without than wurtzites, each of which has a near twin.
 # - The spread of seeds is not an error bar. It can be calibrated, for crystals like those that we have.
@@ -989,7 +865,7 @@ pd.Series(holds, name="share inside the 80 % interval").round(2)
 # ## Check yourself
 #
 # 1. Two models have equally large errors with correlation 0.5. By how many percent does the best blend reduce the
-#    spread? (A number with one decimal.)
+#    spread? (A number.)
 # 2. A paper blends its network with a forest and reports 5 % less error than the network alone. What do you ask first?
 #    - `a` How many trees does the forest have?
 #    - `b` How much does averaging two seeds of the network give?
@@ -1017,7 +893,7 @@ pd.Series(holds, name="share inside the 80 % interval").round(2)
 #
 # <details><summary>Answers</summary>
 #
-# 1. By $1 - \sqrt{(1 + 0.5) / 2}$, which is 13.4 %. With correlation 0.9 it is only 2.5 %.
+# 1. By $1 - \sqrt{(1 + 0.5) / 2}$, which is 13 %; at 0.9 by less than 3 %.
 # 2. How much two seeds of the network gain when they are averaged, which settings were tuned on what, and how large the
 #    interval of the difference is.
 # 3. Magpie reads only how much there is of each element. Local environments read who is next to whom and how far away,

@@ -24,15 +24,14 @@
 # %% [markdown]
 # ## What a pretrained network gives
 #
-# All models so far were trained by us, on crystals that we chose. CHGNet {cite:p}`deng2023chgnet` is a graph network
-# that was trained on the energies, forces, stresses and magnetic moments of 1.5 million structures. They are steps of
+# All models so far were trained by us, on crystals that we chose. CHGNet {cite:p}`deng2023chgnet` is a graph network that was
+# trained on the energies, forces, stresses and magnetic moments of 1.5 million structures. They are steps of
 # *relaxations* in the Materials Project {cite:p}`jain2013materialsproject`, in which the atoms are moved until the
-# forces on them vanish. A network that others have trained before, on other data, is called a *pretrained network*. We
-# do not train it further: it is *frozen*. We let it read our crystals and take two things from it:
+# forces on them vanish. A network that others have trained before, on other data, is called a *pretrained network*.
+# We do not train it further: it is *frozen*. We let it read our crystals and take two things from it:
 #
 # - its **energy** per atom, in eV/atom;
-# - its **embedding**: the 64 numbers per atom from which it computes the energy, averaged over the atoms of the
-#   crystal.
+# - its **embedding**: the 64 numbers per atom from which it computes the energy, averaged over the atoms of the crystal.
 #
 # Both are stored with the course for the bundled crystals, so this page needs neither the network nor the internet.
 
@@ -76,17 +75,15 @@ embedding = pretrained.drop(columns=ENERGY)
 plot_embedding_map(embedding, classes, "most electronegative element")
 
 # %%
-from sklearn.metrics import pairwise_distances
+from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
-distance = pairwise_distances(StandardScaler().fit_transform(embedding))
-formula = crystals["formula"].to_numpy()
-distance[formula[:, None] == formula] = np.inf  # polymorphs have the same elements
-nearest = distance.argmin(1)
+points = StandardScaler().fit_transform(embedding)
+nearest = NearestNeighbors(n_neighbors=2).fit(points).kneighbors(points)[1][:, 1]
 same_class = (classes.to_numpy()[nearest] == classes.to_numpy()).mean()
 by_chance = (classes.value_counts(normalize=True) ** 2).sum()
 print(
-    f"nearest of another formula, same class: {same_class:.0%}, by chance: {by_chance:.0%}"
+    f"nearest crystal in the same class: {same_class:.0%}, by chance: {by_chance:.0%}"
 )
 apart = (y - y.to_numpy()[nearest]).abs().median()
 of_pairs = (y - y.sample(frac=1, random_state=0).to_numpy()).abs().median()
@@ -96,8 +93,8 @@ assert apart < of_pairs / 2
 
 # %% [markdown]
 # Two directions show only part of it, and the classes overlap on the map. In all 64 numbers they hardly do: the nearest
-# crystal of another formula is mostly of the same class and has a similar formation energy, although CHGNet was trained
-# on neither classes nor our formation energies. The embedding has chemistry in it.
+# crystal is almost always of the same class and has a similar formation energy, although CHGNet was trained on neither
+# classes nor our formation energies. The embedding has chemistry in it.
 #
 # ## Another zero of energy
 #
@@ -112,7 +109,7 @@ plot_parity(y, {"pretrained energy as it is": pretrained[ENERGY]})
 # It is off by several electronvolts. CHGNet predicts a *total* energy, whose zero is a convention of the code that
 # computed its training data; a formation energy is measured from the pure elements. On top of that, the Materials
 # Project shifts the energies of some elements, oxygen and fluorine among them, to agree better with experiment
-# {cite:p}`wang2021corrections`. Both differences have nearly the same form: a fixed amount for each atom, which depends
+# {cite:p}`wang2021corrections`. Both differences have nearly one form: a fixed amount for each atom, which depends
 # only on its element. So
 #
 # $$ E_\text{ours} \approx E^\text{pre} + \sum_z x_z\, \mu_z $$
@@ -122,8 +119,7 @@ plot_parity(y, {"pretrained energy as it is": pretrained[ENERGY]})
 # - $\mu_z$: the **reference of an element**, in eV/atom, the same in all crystals. It is unknown, and we fit it by
 #   least squares.
 #
-# By hand, with four crystals of four elements: NaF, Na₂O, CaO and CaF₂. (In `fluorite-O-Na` the two elements have
-# changed places: it is Na₂O.)
+# By hand, with four crystals that hold four elements:
 
 # %%
 fitted = ["rocksalt-Na-F", "fluorite-O-Na", "rocksalt-Ca-O", "fluorite-Ca-F"]
@@ -218,13 +214,13 @@ print(f"{left:.2f} eV/atom with one reference per element")
 # Here $g$ is a model of any features $f$ of the crystal. The estimate already holds most of the answer, so $g$ learns
 # only small corrections. A few crystals may be enough for that.
 #
-# Our model is the kernel ridge regression of notebook 8: its prediction is a weighted sum over the training crystals,
-# in which those with similar features count most. The features are the two views of this course: Magpie for the
-# composition, and the local environments of the atoms, from the crystal graph, for the structure.
+# Our model is the kernel ridge regression of notebook 8: its prediction is a weighted sum over the training crystals, in
+# which those with similar features count most. The features are the two views of this course: Magpie for the composition, and the
+# local environments of the atoms, from the crystal graph, for the structure.
 #
 # First the rules. The folds are by formula: the first five of the protocol (`data/results/PROTOCOL.md`). A third of
-# the formulas is set aside for tuning: models are trained on them, but never judged on them. On this page nothing more
-# is tuned. Each method has the settings that were tuned on the formulas set aside.
+# the formulas is set aside for tuning: models are trained on them, but never judged on them. On this page nothing is
+# tuned. All methods have the settings of the library.
 
 # %%
 from course_lib.experiments.protocol import N_FOLDS, folds_of
@@ -244,7 +240,6 @@ print(len(train), "training crystals,", len(test), "test crystals in the first f
 # By hand:
 
 # %%
-from course_lib.methods import METHODS
 from course_lib.tabular import kernel_ridge
 
 views = features_of(graphs, ("composition", "environments"))
@@ -252,8 +247,7 @@ energy, fractions = energy_and_shares[:, 0], energy_and_shares[:, 1:]
 true = y.to_numpy()
 mu = np.linalg.lstsq(fractions[train], (true - energy)[train])[0]
 rest = true - energy - fractions @ mu
-settings = METHODS["delta_learning"].settings  # as tuned
-g = kernel_ridge(views.shape[1], **settings).fit(views[train], rest[train])
+g = kernel_ridge(views.shape[1]).fit(views[train], rest[train])
 delta_by_hand = energy[test] + fractions[test] @ mu + g.predict(views[test])
 print(f"to be learned without the pretrained energy: {true[train].std():.2f} eV/atom")
 print(f"to be learned with it and its references:    {rest[train].std():.2f} eV/atom")
@@ -294,13 +288,13 @@ assert np.abs(delta.predict(table[test]) - delta_by_hand).max() < 0.01
 # %%
 from course_lib.methods import LABELS, METHODS
 
-ON_THE_ENERGY = ["pretrained_references", "delta_learning"]
 names = [
     "kernel_ridge_composition",
     "kernel_ridge",
     "embedding",
     "embedding_composition",
-    *ON_THE_ENERGY,
+    "pretrained_references",
+    "delta_learning",
 ]
 tables = {
     name: features_of(graphs, METHODS[name].learner.reads, pretrained) for name in names
@@ -480,9 +474,9 @@ assert n_elements > 50
 assert hit > 0.1
 
 # %% [markdown]
-# An element that occurs in no training crystal has the reference 0, which is wrong by as much as several electronvolts.
-# For the other elements there are hardly more crystals than references, so these are badly settled. Kernel ridge
-# regression has no such gaps: an element that it has not seen resembles others in its features.
+# There are more unknown references than crystals. An element that occurs in no training crystal has the reference 0,
+# which is wrong by as much as several electronvolts. The others are not settled either, as with our four salts. Kernel
+# ridge regression has no such gaps: an element that it has not seen resembles others in its features.
 #
 # So the number that counts is crystals *per element*. Few people compute fifty crystals of fifty elements. Suppose
 # that you study salts: alkali and alkaline-earth metals with oxygen, sulfur and their heavier relatives, and with
@@ -531,9 +525,9 @@ print(
 assert seconds < 5
 
 # %% [markdown]
-# Training takes a fraction of a second. Most of the minute goes to CHGNet: about 30 ms per crystal on one core of a
-# laptop, so a minute is enough for the pretrained features of two thousand crystals. What takes longer is not on this
-# page: the fifty energies, each a calculation with density-functional theory.
+# Training takes a fraction of a second. Most of the minute goes to CHGNet: about 30 ms per crystal on one core of a laptop,
+# so a minute is enough for the pretrained features of two thousand crystals. What takes longer is not on this page: the
+# fifty energies, each a calculation with density-functional theory.
 #
 # **With fifty crystals and a minute you can have a model for one family of compounds, if each of its elements occurs
 # several times among the fifty.** For all kinds of crystals, fifty are too few for this, and the embedding with Magpie
@@ -568,9 +562,9 @@ to_both.rename(LABELS).round(3)
 #
 # ## What it may have seen
 #
-# The models of notebooks 1 to 8 cannot have seen a test crystal: we decided what they were trained on. CHGNet's
-# training data were chosen by others. Its makers took relaxations of the Materials Project, and many of our simple
-# crystals are in that database: rock salt is rock salt. For a pretrained model, "unseen" can mean three things:
+# The models of notebooks 1 to 8 cannot have seen a test crystal: we decided what they were trained on. CHGNet's training
+# data were chosen by others. Its makers took relaxations of the Materials Project, and many of our simple crystals are
+# in that database: rock salt is rock salt. For a pretrained model, "unseen" can mean three things:
 #
 # 1. *this label was not seen*: true here, since our energies were computed for this course, with another code. But
 #    they are PBE energies, and so are most of those that CHGNet was trained on. (Oxides and fluorides of some
@@ -581,10 +575,9 @@ to_both.rename(LABELS).round(3)
 #
 # Our folds by formula hide a formula from the model that *we* train. They cannot hide it from the pretrained network.
 # So we look at the second meaning. A crystal of ours *has a match* if the Materials Project holds one with the same
-# formula and space group whose structure is the same by pymatgen's `StructureMatcher`, which compares the positions of
-# the atoms whatever the orientation and the volume. We searched only the crystals that the CGCNN paper
-# {cite:p}`xie2018cgcnn` lists, a part of the database. So a match shows that the crystal is there, but "no match" does
-# not show that CHGNet has not seen it.
+# formula and space group whose structure pymatgen's `StructureMatcher` fits. We searched only the crystals that the
+# CGCNN paper {cite:p}`xie2018cgcnn` lists, a part of the database. So a match shows that the crystal is there, but
+# "no match" does not show that CHGNet has not seen it.
 
 # %%
 from course_lib.matches import stored_matches
@@ -602,59 +595,40 @@ print(crystals.loc[has_match, "prototype"].value_counts().head(3).to_string())
 # > <!-- predict: match; better with a match; no difference; better without -->
 
 
-# %% [markdown]
-# A fold has few crystals with a match. So we take the recorded predictions of the protocol, on 25 folds: those of four
-# of our methods.
-
-# %% mystnb={"image": {"alt": "Mean absolute error of four methods in two panels, for test crystals with and without a match in the Materials Project, one dot per fold, with mean and standard deviation. TO WRITE."}}
-from course_lib.experiments.records import load_results
-
-four = ["kernel_ridge_composition", "kernel_ridge", *ON_THE_ENERGY]
-wanted = {"crystals": crystals, "target": TARGET, "methods": four}
-recorded = pd.concat([load_results(**wanted), load_results(study="repeats", **wanted)])
-recorded = recorded[(recorded["split"] == "formula") & (recorded["seed"] == 0)]
-
-
+# %% mystnb={"image": {"alt": "Mean absolute error of six methods in two panels, for test crystals with and without a match in the Materials Project, one dot per fold, with mean and standard deviation. In both panels the order of the methods is the same. The errors of pretrained energy with references and of delta learning are smaller for crystals with a match; that of kernel ridge on composition is not."}}
 def split_by_match(runs):
-    """Each run as two rows: its error on test crystals with, and without, a match."""
-    for run in runs.itertuples():
-        error = (
-            pd.Series(run.predictions, run.ids) - crystals.loc[run.ids, TARGET]
-        ).abs()
-        known = error.index.isin(matched.index)
-        for label, part in (
-            ("with a match", error[known]),
-            ("without a match", error[~known]),
-        ):
-            about = {"method": run.method, "fold": run.fold, "seed": 0, "split": label}
-            yield about | {"mae": part.mean(), "n_test": len(part)}
+    """Each row as two: its error on test crystals with, and without, a match."""
+    for row in runs.to_dict("records"):
+        for label, wanted in (("with a match", True), ("without a match", False)):
+            part = row["errors"][has_match[row["errors"].index] == wanted]
+            yield row | {"split": label, "mae": part.mean(), "n_test": len(part)}
 
 
-by_match = pd.DataFrame(split_by_match(recorded))
+by_match = pd.DataFrame(split_by_match(full))
 plot_errors(by_match, "eV/atom")
 
 # %%
 from course_lib.experiments.analysis import corrected_interval, detectable_difference
 
+in_test = by_match.groupby("split", sort=False)["n_test"].sum() // len(names)
+print("test crystals:", in_test.to_dict())
 wide = by_match.pivot(index=["method", "fold"], columns="split", values="mae")
 lead = wide["without a match"] - wide["with a match"]
-ratio, level = recorded["ratio"].mean(), level_of_each(len(four))
+ratio, level = full["ratio"].mean(), level_of_each(len(names))
 leads = pd.DataFrame(
     {
         name: [lead[name].mean(), *corrected_interval(lead[name], level, ratio)]
-        for name in four
+        for name in names
     },
     index=["without minus with", "low", "high"],
 ).T
-leads["detectable"] = [detectable_difference(lead[name], level, ratio) for name in four]
-print(
-    by_match.groupby("split", sort=False)["n_test"].mean().round().to_dict(),
-    "test crystals in a fold",
-)
+leads["detectable"] = [
+    detectable_difference(lead[name], level, ratio) for name in names
+]
 leads.rename(LABELS).round(3)
 
 # %%
-using = ON_THE_ENERGY
+using = ["pretrained_references", "delta_learning"]
 without = wide["without a match"].groupby("method").mean()
 assert (leads["without minus with"][using] > 0).all()
 assert leads["without minus with"]["kernel_ridge_composition"] < 0.01
@@ -669,22 +643,21 @@ measured("match", f"{side} by {abs(less):.0%} on average, {shown}")
 
 # %% [markdown]
 # On average, the methods that use the pretrained energy are better on crystals with a match, while these crystals are
-# not easier for a model of the composition. How sure is that? We make four comparisons, so each interval has the level
-# $1 - 0.05/4$. They are wide, because a fold has few crystals with a match. Where one includes zero, nothing is shown,
-# and `detectable` says how large a difference could have been detected.
+# not easier for a model of the composition. How sure is that? The intervals are for six comparisons. They are wide,
+# because a fold has few crystals with a match. Where one includes zero, nothing is shown, and `detectable` says how
+# large a difference could have been detected.
 #
 # A network that remembers its training crystals would look like this. But so would something else: crystals in a
 # database are mostly those that exist, many of them rock salts and zinc blendes, and CHGNet was trained on crystals
 # near their equilibrium, so it is at home there. These data cannot tell the two apart.
 #
-# The panel *without* a match matters more for you: there, too, the pretrained energy is far better than the models that
+# The panel *without* a match matters more for you: there the pretrained energy still leaves the models far behind that
 # read only our features. What it knows is not a list of crystals. If you want a number for the crystals that you will
 # invent, quote the error on crystals without a match.
 #
 # One test would be worthless: a test on crystals of the Materials Project itself. There the network has seen the
-# crystal *and* the label. An error on them, however small, says how well it remembers. The networks on the
-# Matbench leaderboard (notebook 7) were trained from scratch on such crystals, without those of the test fold. So for
-# them it is a fair test. For CHGNet it is not.
+# crystal *and* the label. An error on them, however small, says how well it remembers. In notebook 7, ALIGNN and the
+# others were trained on such crystals from scratch, so for them it is a fair test. For CHGNet it is not.
 #
 # ## For your own crystals
 #
@@ -699,7 +672,7 @@ measured("match", f"{side} by {abs(less):.0%} on average, {shown}")
 #
 # gives a table with the 65 columns of `stored_features`.
 #
-# <details><summary>Does the Materials Project have a match for my crystal?</summary>
+# <details><summary>Has the Materials Project a match for my crystal?</summary>
 #
 # The stored matches are those of our crystals. For yours, apply the same rule: same formula, same space group, and
 # `StructureMatcher` fits, whatever the volume. The candidates come from the Materials Project itself, which needs the
@@ -748,8 +721,8 @@ else:
     print("It is installed here.")
 
 # %% [markdown]
-# - **Version.** The weights come with the package. Another version may have other weights and give other numbers.
-#   So the version is pinned, and the stored table names it.
+# - **Version.** The weights come with the package. Another version has other weights and gives other numbers, so it is
+#   pinned, and the stored table names it.
 # - **Installation.** There are ready-made wheels for Python 3.11 and 3.12 only. On a newer Python it is built from
 #   source, which needs a C compiler.
 # - **Licence.** BSD: you may use and pass on network and weights, also commercially, with its copyright notice. Data of
@@ -776,8 +749,8 @@ else:
 # | trains in a second, without a GPU | one more package, tied to one version |
 #
 # **When this stops being true.** For elements, pressures or bonds that the Materials Project hardly has, the pretrained
-# network is as lost as any. For a property unlike an energy it is just one more table of features. And the more
-# crystals of your own you have, the less there is to gain: draw the learning curves again.
+# network is as lost as any. For a property unlike an energy it is just one more table of features. And the more crystals of
+# your own you have, the less there is to gain: draw the learning curves again.
 #
 # ## Check yourself
 #
@@ -811,16 +784,13 @@ else:
 #
 # <details><summary>Answers</summary>
 #
-# 1. By the same 5 eV/atom: with references both give pure tungsten the same formation energy, 0. They count the energy
-#    from
+# 1. By the same 5 eV/atom: with references both give pure tungsten the same formation energy, 0. They count the energy from
 #    different zeros.
 # 2. A change of all references in proportion to the ions' charges leaves every neutral formula as it is, the fifth as
 #    well.
-# 3. Whether that tenth was taken out before the training, with all polymorphs and all relaxation steps of its crystals.
-#    If
+# 3. Whether that tenth was taken out before the training, with all polymorphs and all relaxation steps of its crystals. If
 #    not, the error says how well the network remembers.
-# 4. With hardly more than one crystal per metal, references are not settled, and kernel ridge on the embedding with
-#    Magpie
+# 4. With hardly more than one crystal per metal, references are not settled, and kernel ridge on the embedding with Magpie
 #    needs none. More nitrides of the same metals settle them. (References from this course would be wrong for energies
 #    that were computed in another way.)
 #
@@ -833,8 +803,8 @@ else:
 #
 # ## Further reading
 #
-# The network: {cite:t}`deng2023chgnet`. Learning differences: {cite:t}`ramakrishnan2015delta`, where a model lifts
-# cheap energies of molecules to the level of expensive ones. The corrections of the Materials Project:
+# The network: {cite:t}`deng2023chgnet`. Learning differences: {cite:t}`ramakrishnan2015delta`, where a model lifts cheap
+# energies of molecules to the level of expensive ones. The corrections of the Materials Project:
 # {cite:t}`wang2021corrections`.
 #
 # ## A quest
