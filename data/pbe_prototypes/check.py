@@ -24,14 +24,17 @@ import numpy as np
 
 from data.pbe_prototypes.compute import (
     CUTOFF,
+    NEXT,
     RAW,
     append_line,
     calculator,
     converged_gap,
     crystal,
     even_mesh,
+    first_results,
     lattice_constants,
     read_lines,
+    recorded_mesh,
     reference_energy,
     single_point,
     slope,
@@ -104,7 +107,7 @@ def recorded(ids: list[str], folder: Path) -> list[dict]:
 
 
 def _rows(folder: Path) -> dict[str, dict]:
-    return {row["id"]: row for row in read_lines(folder.glob("crystals-*.jsonl"))}
+    return {row["id"]: row for row in first_results(folder)}
 
 
 # --- the checks ---------------------------------------------------------------------------------------------------
@@ -112,7 +115,8 @@ def _rows(folder: Path) -> dict[str, dict]:
 
 def check_row(row: dict) -> dict:
     """Compute a crystal again at its recorded cell and settings; return by how much energy (eV/atom) and gap differ."""
-    point = single_point(PROTOTYPES[row["prototype"]], row["species"], _constants(row), tuple(row["mesh"]))
+    mesh, cutoff = recorded_mesh(row), row.get("ecut", CUTOFF)
+    point = single_point(PROTOTYPES[row["prototype"]], row["species"], _constants(row), mesh, cutoff)
     return {
         "energy": round((point.energy - row["energy"]) / len(row["numbers"]), 5),
         "gap": round(converged_gap(point.calculator) - row["gap"], 4),
@@ -144,7 +148,7 @@ def check_spin(row: dict) -> dict:
     """
     atoms = crystal(PROTOTYPES[row["prototype"]], row["species"], _constants(row))
     atoms.set_initial_magnetic_moments([float(number in (*range(21, 31), *range(39, 49))) for number in atoms.numbers])
-    atoms.calc = calculator(tuple(row["mesh"]), spin=True)
+    atoms.calc = calculator(recorded_mesh(row), spin=True)
     energy = (float(atoms.get_potential_energy()) - row["energy"]) / len(atoms)
     return {"energy": round(energy, 5), "moment": round(float(atoms.get_magnetic_moment()), 3)}
 
@@ -261,7 +265,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=["row", "finer", "spin", "volumes", "gaps"])
     parser.add_argument("ids", nargs="*", help="names such as rocksalt-Na-Cl")
-    parser.add_argument("--folder", type=Path, default=RAW, help="folder of the raw results (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default=NEXT, help="folder of the raw results (default: %(default)s)")
     arguments = vars(parser.parse_args())
     if arguments["kind"] == "row" and not arguments["ids"]:
         parser.error("row needs ids, such as rocksalt-Na-Cl")
