@@ -63,9 +63,8 @@ def code_sha256(modules: Iterable[str], package: Path = PACKAGE) -> str:
         name = waiting.pop()
         if name in seen:
             continue
-        tree = ast.parse(_file(name, package).read_text(encoding="utf-8"))
-        waiting += [found for found in _imported(tree, package) if found not in seen]
-        seen[name] = ast.dump(_OnlyResults(package.name).visit(tree))
+        imported, seen[name] = _parsed(_file(name, package).read_text(encoding="utf-8"), package.name)
+        waiting += [found for found in imported if found not in seen and _has_code(_file(found, package))]
     return hashlib.sha256("\n".join(f"{name} {seen[name]}" for name in sorted(seen)).encode()).hexdigest()
 
 
@@ -81,8 +80,19 @@ def _file(module: str, package: Path) -> Path:
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
-def _imported(tree: ast.Module, package: Path) -> set[str]:
-    """Return the modules of the package that a file imports anywhere."""
+def _has_code(file: Path) -> bool:
+    return file.is_file() and file.name != "__init__.py"
+
+
+@cache  # many methods depend on the same modules
+def _parsed(text: str, package: str) -> tuple[frozenset[str], str]:
+    """Return what the text of a module may import from the package, and what of its code can change a result."""
+    tree = ast.parse(text)
+    return _imported(tree, package), ast.dump(_OnlyResults(package).visit(tree))
+
+
+def _imported(tree: ast.Module, package: str) -> frozenset[str]:
+    """Return names of the package that a file imports anywhere, of modules or of what is in them."""
     names = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -90,10 +100,8 @@ def _imported(tree: ast.Module, package: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             # `from course_lib import graphs` names a module, `from course_lib.graphs import batch` something in one.
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-    counted = {name for name in names if name.split(".")[0] == package.name}
-    counted -= {f"{package.name}.{module}" for module in CHANGES_NO_RESULT}
-    files = {name: _file(name, package) for name in counted}
-    return {name for name, file in files.items() if file.is_file() and file.name != "__init__.py"}
+    counted = {name for name in names if name.split(".")[0] == package}
+    return frozenset(counted - {f"{package}.{module}" for module in CHANGES_NO_RESULT})
 
 
 class _OnlyResults(ast.NodeTransformer):
