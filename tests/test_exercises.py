@@ -535,12 +535,6 @@ def columns_shuffled(block, rng):
     return np.stack([rng.permutation(column) for column in block.T], axis=1)
 
 
-def two_rows_swapped(block, rng):
-    block, (i, j) = block.copy(), rng.choice(len(block), 2, replace=False)
-    block[[i, j]] = block[[j, i]]
-    return block
-
-
 def shuffled_in_place(block, rng):
     rng.shuffle(block)
     return block
@@ -1030,9 +1024,6 @@ CASES: dict[str, Case] = {
             "last layers": ((pair_of_networks(share_last),), "come *first*"),
             "all but the heads": ((pair_of_networks(share_all_but_heads),), "Only the heads"),
             "first and last": ((pair_of_networks(share_first_and_last),), "You share later layers as well"),
-            "both for one task": (
-                (pair_of_networks(join=lambda p: torch.cat([p[0], p[0] + p[1]], dim=1)),), "Everything that task 1 uses"
-            ),
             "one head": ((lambda n_tasks: CGCNN(n_targets=n_tasks, hidden=8, embedding=8),), "up to the last one"),
             "plain list": ((pair_of_networks(holder=list),), "`nn.ModuleList`"),
             "squeeze": ((pair_of_networks(join=lambda p: torch.stack(p, dim=-1).squeeze(),),), "squeeze()"),
@@ -1067,8 +1058,6 @@ CASES: dict[str, Case] = {
             "noise": ((lambda b, r: r.normal(size=b.shape),), "belong to no crystal"),
             "turned round": ((lambda b, r: b[::-1],), "whichever generator"),
             "chance of its own": ((lambda b, r: np.random.default_rng().permutation(b),), "Draw only from `rng`"),
-            "two rows": ((two_rows_swapped,), "still have their own row"),
-            "moved on": ((lambda b, r: np.roll(b, r.integers(1, len(b)), axis=0),), "same number of places"),
             "row numbers": ((lambda b, r: r.permutation(len(b)),), "`block[order]`"),
             "fewer rows": ((lambda b, r: r.permutation(b)[1:],), "as before"),
             "list": ((lambda b, r: r.permutation(b).tolist(),), "is a list"),
@@ -1345,9 +1334,6 @@ CASES: dict[str, Case] = {
             ),
             "number of atoms in the score": (
                 (pooling(averages, lambda s, c: within_crystals(s * torch.bincount(c)[c], c)),), "`supercell` is broken"
-            ),
-            "not normalised": (
-                (pooling(averages, lambda s, c: s.sigmoid() / torch.bincount(c)[c]),), "do not add up to one"
             ),
             "another class": ((Pruned,), "three layers"),
             "first atom": ((pooling(first_atoms, within_crystals),), "`order of atoms` is broken"),
