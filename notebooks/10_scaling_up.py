@@ -35,8 +35,7 @@
 #
 # The units differ from task to task. So each error is divided by that of a *dummy* that always predicts the mean.
 #
-# > **Predict.** Divide the forest's error by ALIGNN's. On which two of the eight tasks is this
-# > ratio smallest? (Small tasks have fewer than 5,000 crystals.)
+# > **Predict.** On which two of the eight tasks is the forest closest to ALIGNN? (Small: fewer than 5,000 crystals.)
 # >
 # > <!-- predict: closest; two small ones; two large ones; one of each -->
 
@@ -155,7 +154,7 @@ from course_lib.matbench_tasks import benchmark
 
 forest = {"n_estimators": 20, "n_jobs": 1}
 scores = benchmark(TASK, "random_forest", "stand_in", settings=forest)
-logging.getLogger("matbench").setLevel(logging.ERROR)  # it logs every step
+logging.getLogger("matbench").setLevel(logging.ERROR)  # it tells each of its steps
 read = MatbenchBenchmark.from_file("stand_in/results.json.gz")
 assert read.is_recorded
 assert read.is_valid
@@ -187,9 +186,8 @@ assert len(fold) + sum(map(len, others)) == len(graphs), "and none is left out"
 # > <!-- predict: disk; about 10 MB; about 100 MB; about 1 GB; about 10 GB -->
 
 # %% [markdown]
-# > **Predict.** One process trains a network on graphs from a folder with 1,000 such crystals. Another opens a folder
-# > with
-# > 130,000 and trains on 20,000 of them, to save time. How much memory does the second need, compared with the first?
+# > **Predict.** One process trains a network on graphs from a folder with 1,000 such crystals, another on graphs from a
+# > folder with 130,000. How much memory does the second need, compared with the first?
 # >
 # > <!-- predict: memory; less than twice as much; 2 to 10 times as much; more than 10 times as much -->
 
@@ -255,11 +253,11 @@ sizes_in_mb = f"{own.iloc[-1]:.0f} MB and {own.iloc[0]:.0f} MB"
 measured("memory", f"{times:.1f} times as much ({sizes_in_mb})")
 
 # %% [markdown]
-# All sizes are in megabytes. `disk_mb` answers your first prediction: 130,000 times 400 edges times 20 bytes are about
-# 1 GB, and what belongs to atoms and crystals adds a little. `own_mb` answers the second, and is the line in the
-# figure; `all_mb` also includes the pieces of the mapped files. For training, `own_mb` hardly grows with the number of
-# crystals: most of it is Python, its libraries and the network. The machine was also doing other work, so take the
-# seconds as a rough guide.
+# All sizes are in megabytes. `disk_mb` answers your first prediction: 130,000 times 400 edges times 20 bytes are
+# about 1 GB, and what belongs to atoms and crystals adds a little. `own_mb` answers the second, and is the line in
+# the figure; `all_mb` also includes the pieces of the mapped files. For training, `own_mb` hardly
+# grows with the number of crystals: most of it is Python, its libraries and the network. To save time, training used
+# at most 20,000 crystals of a folder. The machine was also doing other work, so take the seconds as a rough guide.
 #
 # A straight line through the last two points of building from a stream estimates what 400,000 crystals would take:
 
@@ -280,12 +278,10 @@ assert of_step["build from a stream"].max() < 500 < of_step["build in memory"].m
 #
 # With several GPUs, each gets its part of every batch. Each computes the gradient of its part; the gradients are
 # averaged; all take the same step {cite:p}`li2020ddp`. This is *data-parallel training*, DDP in PyTorch. For a step
-# to be the same as on one device with the whole batch, four things must hold:
+# to be the same as on one device with the whole batch, three things must hold:
 #
 # - the batch size counts all devices together. Eight devices with 64 crystals each make a batch of 512: a different
 #   training run, which needs a different learning rate {cite:p}`goyal2017minibatch`;
-# - each crystal has the same weight. Parts can differ in size, as in the last batch of an epoch. So each process
-#   divides its sum of errors by the size of the whole batch, not by that of its part;
 # - no crystal is used twice (common loaders repeat some, to make all parts equally large);
 # - the **batch norm** {cite:p}`ioffe2015batchnorm` uses the mean and spread of the whole batch.
 #
@@ -356,8 +352,8 @@ measured("digits", f"{alone['mae'][0]:.6f} and {together['mae'][0]:.6f} eV/atom"
 
 # %% [markdown]
 # The first digits agree, but the last ones need not. Sums in another order round differently, and over many steps such
-# differences grow. The tests of this library do the same with every network of the course, without dropout, and check
-# that each crystal is used once. (Each process draws its own dropout, so with dropout the steps are not the same.)
+# differences grow. The tests of this library do the same with every network of the course, and check that each
+# crystal is used once.
 #
 # ## Killed at night
 #
@@ -518,9 +514,9 @@ columns = [*kinds, "speed of products", "speed of passes"]
 # set: {epochs: 300, batch_size: 64, accelerator: gpu, devices: 4, num_nodes: 2, precision: bf16-mixed}
 # ```
 #
-# Build the graphs once, on any machine: `course-lib data build matbench_mp_e_form --folder graphs/e_form --jobs -1`.
-# All processes of all machines then map the same folder. With SLURM, start one task per GPU. The first line of the
-# script is `#!/bin/bash`, followed by:
+# Build the graphs once, on any machine: `course-lib data build matbench_mp_e_form --folder graphs/e_form --jobs -1`. All
+# processes of all machines then map the same folder. With SLURM, start one task per GPU. The first line of the script
+# is `#!/bin/bash`, followed by:
 #
 # ```bash
 # #SBATCH --nodes=2
@@ -543,8 +539,7 @@ columns = [*kinds, "speed of products", "speed of passes"]
 #
 # ## Submit a result
 #
-# 1. Run `course-lib benchmark --task matbench_mp_gap --method alignn --config gap.yaml --folder runs/gap`, with sizes
-#    and
+# 1. Run `course-lib benchmark --task matbench_mp_gap --method alignn --config gap.yaml --folder runs/gap`, with sizes and
 #    settings in `gap.yaml`. Folds can run at the same time, in one folder: `--folds 0`, `--folds 1` and so on.
 # 2. Write `info.json`: authors, description of the algorithm, references.
 # 3. Put it into a folder with `results.json.gz` and your code (a notebook or script), and open a pull request at the
@@ -555,8 +550,7 @@ columns = [*kinds, "speed of products", "speed of passes"]
 # - On two of the three small tasks selected features win; on all large ones graph networks win, with line graphs and
 #   without.
 # - Memory need not grow with the number of crystals: whatever a step does not need stays on the disk.
-# - Without dropout, several processes take the same steps as one, if batch size, weights of the crystals, shuffling and
-#   batch norm refer to the whole batch.
+# - Several processes take the same steps as one, if batch size, shuffling and batch norm refer to the whole batch.
 # - A run that can be killed at any time is worth more than a fast one.
 # - Crystals per second and the number of epochs tell you before the start whether a run will finish in time.
 #
@@ -611,8 +605,8 @@ columns = [*kinds, "speed of products", "speed of passes"]
 #
 # ## Exercises
 #
-# [Exercise 5: Choosing a method](ex5_choosing_a_method.ipynb) asks which method fits which situation, among them one
-# with 100,000 crystals and several GPUs. In JupyterLab, work in the copy in `work/exercises`, which has no solutions.
+# [Exercise 5: Choosing a method](ex5_choosing_a_method.ipynb) asks which method fits which situation, among them one with
+# 100,000 crystals and several GPUs. In JupyterLab, work in the copy in `work/exercises`, which has no solutions.
 #
 # ## Further reading
 #

@@ -274,7 +274,7 @@ print(f"weight of the forest: {colleagues_alpha(training, out_of_fold):.2f}")
 
 # %% tags=["answer"]
 def fixed_alpha(training, out_of_fold):
-    """Return the weight of the forest."""
+    """Return the forest's weight, fitted on the right crystals in the right order."""
     # BEGIN SOLUTION
     y, forest, cgcnn = out_of_fold
     return optimal_alpha(y, forest, cgcnn[y.index])

@@ -49,8 +49,8 @@ plot_chains(chains)
 # %% [markdown] tags=["task"]
 # ## Task 1: The cosine of an angle
 #
-# Three atoms sit at $\mathbf a$, $\mathbf b$ and $\mathbf c$. The angle $\theta$ at $\mathbf b$ lies between the
-# vectors from $\mathbf b$ to the other two:
+# Three atoms sit at $\mathbf a$, $\mathbf b$ and $\mathbf c$. The angle $\theta$ at $\mathbf b$ lies between the vectors
+# from $\mathbf b$ to the other two:
 #
 # $$ \cos\theta = \frac{\mathbf u \cdot \mathbf v}{|\mathbf u|\,|\mathbf v|} $$
 #

@@ -360,8 +360,7 @@ check_culprits(culprits)
 # %% [markdown] tags=["task"]
 # ## Task 5: Fix it
 #
-# 1. Write `forward` again: copy the colleague's version, and change only what is wrong. It should remain attention: the
-#    weights still come from the scores, and the query from the composition and a summary of the crystal.
+# 1. Write `forward` again: copy the colleague's version, and change only what is wrong. It should remain attention.
 # 2. Run the tests again. Are *all* rows at rounding error now?
 
 # %% tags=["answer"]

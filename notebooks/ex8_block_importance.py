@@ -58,7 +58,7 @@ fold = folds(crystals)[0]
 train = graphs.subset(np.random.default_rng(0).permutation(fold.train)[:600])
 validation, test = graphs.subset(fold.validation), graphs.subset(fold.test)
 torch.manual_seed(0)
-fitted = fit(EarlyFusion(), train, validation, FitConfig(epochs=20)).model
+fitted = fit(EarlyFusion(), train, validation, FitConfig(epochs=30)).model
 
 
 # %% [markdown]
@@ -102,8 +102,7 @@ print(f"{len(y)} test crystals, error {np.abs(predicted - y).mean():.2f} eV/atom
 # A network has no switch for "composition not known". We need other numbers in its place. They should say nothing about
 # the crystal, but still be numbers of the kind that the network knows.
 #
-# 1. Write `shuffled(block, rng)`: it returns the rows of `block` in random order. Each row is used once, so nearly
-#    every crystal gets the row of another one. `block` has one row per
+# 1. Write `shuffled(block, rng)`: each crystal gets the row of another one, drawn at random. `block` has one row per
 #    crystal, `rng` is a NumPy generator, such as `np.random.default_rng(0)`. Leave `block` itself as it is.
 # 2. What would be wrong with zeros? And with shuffling each column by itself?
 
@@ -124,15 +123,14 @@ check_shuffled(shuffled)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# You need two things: the row numbers in random order, and the rows picked in that order. NumPy's generators have a
-# method for the first.
+# `rng.permutation(n)` gives the numbers from 0 to n − 1 in random order, and `block[order]` picks rows.
 #
 # </details>
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# `rng.permutation(n)` gives the numbers from 0 to n − 1 in random order, and `block[order]` picks rows.
+# `rng.permutation(block)` does both at once, along the first axis, and returns a new array.
 #
 # </details>
 
@@ -202,8 +200,7 @@ check_importance(importance, measured, model, parts)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# With a list of pairs, `np.mean(pairs, axis=0)` is the mean of each of the two over the repeats, and `np.std` its
-# spread.
+# With a list of pairs, `np.mean(pairs, axis=0)` is the mean of each of the two over the repeats, and `np.std` its spread.
 #
 # </details>
 
@@ -229,8 +226,8 @@ if check_importance(importance, measured, model, parts):  # once your answer is 
     display(predictions.measured("harm", result))
 
 # %% [markdown] tags=["solution"]
-# Was your prediction near this quotient of the two bars? Now two other ways to measure: what if the composition had
-# been set to zero, and only the structure shuffled? And what if both had been measured on the training crystals?
+# Was your prediction near this quotient of the two bars? Now two other ways to measure: what if the composition had been
+# set to zero, and only the structure shuffled? And what if both had been measured on the training crystals?
 
 # %% tags=["solution"]
 as_it_is = np.abs(model(composition, structure) - y).mean()
@@ -260,8 +257,7 @@ assert abs(zeros - measured[0, 0]) > 2 * measured[0, 1], "zero is another loss"
 #
 # 1. With pencil and paper: how much does the composition lower the error if it comes first? If it comes second? What is
 #    its value?
-# 2. Write `shapley(error)`. `error` is a dict with the keys `"neither"`, `"composition"`, `"structure"` and `"both"`;
-#    they
+# 2. Write `shapley(error)`. `error` is a dict with the keys `"neither"`, `"composition"`, `"structure"` and `"both"`; they
 #    say which blocks the model *has*. It returns the values of composition and structure, in this order.
 
 
@@ -366,7 +362,7 @@ for table in tables.values():
 #
 # - `adds up`: the two Shapley values always add up to the whole gain from both blocks together.
 # - `importances too`: so do the two permutation importances.
-# - `zero is ignorance`: a block with importance zero holds no information about the energy.
+# - `zero is ignorance`: a block with importance zero knows nothing about the energy.
 # - `this model`: another network, trained on the same crystals, may have other values.
 # - `structure is minor`: the values prove that a crystal's energy depends mainly on its composition, so the arrangement
 #   of the atoms can be left out.
@@ -412,10 +408,10 @@ pd.DataFrame(shared, columns=["mean", "std"], index=["first", "second"]).round(3
 
 # %% [markdown] tags=["solution"]
 # The second block holds the whole answer, and its importance is zero. Importance is what *this model takes from this
-# block*. The same may hold for the network above. Its graph, too, says which elements there are. But the composition
-# features hold the elements' properties directly, so the network may read them there. And most of the differences
-# between these crystals' energies are differences between elements. For the differences between polymorphs, only the
-# structure can help.
+# block*. The same holds for the network above: its graph, too, says which elements there are, but the composition
+# features hold the elements' properties directly, so it reads them there. And most of the differences between these
+# crystals' energies are differences between elements. For the differences between polymorphs, only the structure can
+# help.
 
 # %% [markdown]
 # ## What to remember
@@ -427,8 +423,7 @@ pd.DataFrame(shared, columns=["mean", "std"], index=["first", "second"]).round(3
 # - Shapley values share the whole gain, and add up to it.
 # - Both describe the model. What is *in* a block, and what matters in nature, are different questions.
 #
-# Further reading: permutation importance for any model {cite:p}`fisher2019importance`; why shuffled pairs can mislead
-# {cite:p}`hooker2021permute`; Shapley values {cite:p}`shapley1953value`, of a model's error {cite:p}`covert2020sage`.
+# Further reading: permutation importance for any model {cite:p}`fisher2019importance`; why shuffled pairs can
+# mislead {cite:p}`hooker2021permute`; Shapley values {cite:p}`shapley1953value`, of a model's error {cite:p}`covert2020sage`.
 #
-# Back to [notebook 4, *Intermediate fusion*](04_intermediate_fusion.ipynb); on to
-# [exercise 9, *Your own question*](ex9_your_own_question.ipynb).
+# Back to [notebook 4, *Intermediate fusion*](04_intermediate_fusion.ipynb).

@@ -17,7 +17,7 @@ from course_lib.experiments import records, runs, studies
 from course_lib.experiments.protocol import N_FOLDS
 from course_lib.experiments.provenance import code_sha256
 from course_lib.graphs import CrystalGraphs
-from course_lib.methods import BOTH_SPLITS, KINDS, LABELS, METHODS, Method, Network, trained, twins
+from course_lib.methods import BOTH_SPLITS, KINDS, LABELS, METHODS, Method, Network, compared, trained, twins
 
 TARGET = "formation_energy_per_atom"
 CLASS = """
@@ -118,6 +118,7 @@ def test_an_added_network_predicts_by_the_command_line(mean_species, crystals, t
 def test_an_added_network_stands_in_tables_and_figures(mean_species):
     assert LABELS[mean_species] == "mean species"
     assert KINDS[mean_species] == "composition"
+    assert mean_species in compared()
     assert "mean_species" in trained()
 
 

@@ -43,7 +43,7 @@ from course_lib.experiments.records import load_results
 from course_lib.interpret import shapley_values
 from course_lib.invariance import BATCH, TRANSFORMATIONS
 from course_lib.late_fusion import alpha_path, optimal_alpha
-from course_lib.methods import LABELS, SIDE_BY_SIDE
+from course_lib.methods import LABELS, compared
 from course_lib.models.atom_features import ATOM_FEATURE_BLOCKS, atom_features
 from course_lib.teaching import figures
 from course_lib.teaching.figures.crystals import shells_of
@@ -998,10 +998,10 @@ def test_on_a_phone_the_names_of_methods_are_above_the_figure_of_error_and_time(
 
 
 def test_names_of_recorded_methods_do_not_touch_each_other():
-    recorded = load_results(target="formation_energy_per_atom", methods=SIDE_BY_SIDE)
+    recorded = load_results(target="formation_energy_per_atom", methods=compared())
     figure = plots.plot_error_against_time(recorded[recorded["split"] == "formula"], "eV/atom")
     names = figure.axes[0].texts
-    assert len(names) == len(SIDE_BY_SIDE)
+    assert len(names) == len(compared())
     assert not overlaps(names)
 
 
@@ -1332,7 +1332,7 @@ def test_a_method_has_one_colour_whatever_stands_beside_it(names):
 
 
 def test_no_method_is_drawn_in_the_colour_of_another():
-    assert {*SIDE_BY_SIDE, "late_fusion"} <= set(METHOD_COLORS)
+    assert {*compared(), "late_fusion"} <= set(METHOD_COLORS)
     assert len({*METHOD_COLORS.values(), *FREE_COLORS}) == len(METHOD_COLORS) + len(FREE_COLORS)
     for method, label in LABELS.items():
         for name in (method, label):

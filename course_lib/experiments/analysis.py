@@ -130,7 +130,7 @@ def level_of_each(n_comparisons: int) -> float:
 
 
 def summarize_differences(runs: pd.DataFrame, reference: str, level: float | None = None) -> pd.DataFrame:
-    """Return mean, confidence interval and `detectable_difference` of `paired_differences`, by split and method.
+    """Return mean and confidence interval of `paired_differences`, one row for each split and method.
 
     Parameters
     ----------
@@ -142,25 +142,22 @@ def summarize_differences(runs: pd.DataFrame, reference: str, level: float | Non
     Returns
     -------
     DataFrame
-        Indexed by ``split`` and ``method``; columns ``mean``, ``low``, ``high`` (`corrected_interval`) and
-        ``detectable``.
+        Indexed by ``split`` and ``method``; columns ``mean``, ``low`` and ``high`` (see `corrected_interval`).
     """
     compared = [*_by_method(runs, reference)]
     level = level_of_each(len(compared)) if level is None else level
-    rows = {key: summarize(values, level, ratio) for key, values, ratio in compared}
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(SUMMARY))
+    rows = {key: (values.mean(), *corrected_interval(values, level, ratio)) for key, values, ratio in compared}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
     table.index = pd.MultiIndex.from_tuples(table.index, names=["split", "method"])
     return table
 
 
-SUMMARY = ("mean", "low", "high", "detectable")
-"""What is said of the differences of one comparison."""
-
-
-def summarize(differences: np.ndarray, level: float, ratio: float | None = None) -> tuple[float, float, float, float]:
-    """Return `SUMMARY` of the differences of one comparison, with arguments as for `corrected_interval`."""
-    interval = corrected_interval(differences, level, ratio)
-    return float(np.mean(differences)), *interval, detectable_difference(differences, level, ratio)
+def detectable_differences(runs: pd.DataFrame, reference: str, level: float | None = None) -> pd.Series:
+    """Return the `detectable_difference` of each row of `summarize_differences`, which takes the same arguments."""
+    compared = [*_by_method(runs, reference)]
+    level = level_of_each(len(compared)) if level is None else level
+    found = {key: detectable_difference(values, level, ratio) for key, values, ratio in compared}
+    return pd.Series(found, name="detectable").rename_axis(["split", "method"])
 
 
 def _by_method(runs: pd.DataFrame, reference: str) -> Iterator[tuple[tuple[str, str], np.ndarray, float | None]]:
@@ -414,19 +411,18 @@ def best_settings(tuning: pd.DataFrame) -> dict[str, dict]:
     Raises
     ------
     ValueError
-        If one of a method's settings was not tried as often as the others.
+        If one of a method's settings was not tried.
     """
     best = {}
     for name, runs in tuning.groupby("method", sort=False):
         relative = runs["mae"] / runs.groupby("target")["mae"].transform("mean")
-        of_settings = [relative[runs["settings"] == trial] for trial in trials(name)]
-        n_runs = np.array([*map(len, of_settings)])
-        if (n_runs < n_runs.max()).any():
+        errors = [relative[runs["settings"] == trial].mean() for trial in trials(name)]
+        if np.isnan(errors).any():
             raise ValueError(
-                f"the tuning of {name} is not complete: {(n_runs < n_runs.max()).sum()} of {len(n_runs)} settings lack "
+                f"the tuning of {name} is not complete: {int(np.isnan(errors).sum())} of {len(errors)} settings lack "
                 "a run. Run it: python -m course_lib.experiments tuning."
             )
-        best[name] = [*trials(name)][int(np.argmin([errors.mean() for errors in of_settings]))]
+        best[name] = [*trials(name)][int(np.argmin(errors))]
     return best
 
 
@@ -494,8 +490,8 @@ def negative_transfer(runs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by ``trunk``, ``target`` and ``split``; the columns of `summarize_differences`, of the error of the
-        multi-task network minus that of the twin, in the target's unit: positive is negative transfer.
+        Indexed by ``trunk``, ``target`` and ``split``; ``mean``, ``low`` and ``high`` of the error of the multi-task
+        network minus that of the twin (`summarize_differences`), in the target's unit: positive is negative transfer.
         ``share_worse`` is the share of the training runs in which the multi-task network was worse. The level of
         the intervals is `level_of_each` of the number of rows.
 

@@ -45,6 +45,13 @@ def set_aside(formulas: Sequence[str]) -> np.ndarray:
     return np.array([int(hashlib.sha256(name.encode()).hexdigest(), 16) % _PARTS == 0 for name in formulas])
 
 
+def share_trained_on(split: str) -> float:
+    """Return which share of all crystals is trained on, validation included, in a fold of the split."""
+    if split == TUNING:
+        return 1 / _PARTS * (1 - 1 / N_TUNING_FOLDS)
+    return 1 - (1 - 1 / _PARTS) / N_FOLDS
+
+
 def n_validation(n_learned: int, share: float) -> int:
     """Return how many of fewer training crystals are validation crystals.
 

@@ -44,8 +44,6 @@ def code_of(method: str) -> str:
     """Return the hash of the code that the results of a method depend on, and of the arguments that make it.
 
     Arguments that are tuned are part of the `configuration` instead: the tuning itself was run without the best ones.
-    Not part of it is `course_lib.experiments.runs`, which also makes the controls: after a change there, delete the
-    runs that it concerns.
     """
     network, learner = METHODS[method].network, METHODS[method].learner
     if network is None:

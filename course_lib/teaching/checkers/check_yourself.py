@@ -181,7 +181,10 @@ check_yourself_4 = asks(
         "c",
         {
             "a": "They do, by the softmax. What would show that the network *needs* the structure?",
-            "b": ("Even a clear contrast may belong to this one network. Would one with another seed agree?"),
+            "b": (
+                "Even a clear contrast may come from how this one network scales its two vectors. Would another seed "
+                "agree?"
+            ),
         },
     ),
     shows=_ALL,
@@ -225,7 +228,7 @@ check_yourself_5 = asks(
         "question 3",
         "a",
         {
-            "b": "CGCNN reads distances only, however many edges there are. What else does it read of a neighbour?",
+            "b": "CGCNN's bonds are distances, however many there are. Between which atoms do they differ?",
             "c": (
                 "The number of weights does not depend on the number of neighbours. What do the added edges lead to?"
             ),

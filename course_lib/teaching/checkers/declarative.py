@@ -296,11 +296,7 @@ def _common(name: str, answer: str, values: list[np.ndarray], right: list[np.nda
     if all(value.size == 1 and value == values[0] for value in values) and len(values) > 1:
         return  # one number whatever is asked
     for digits in range(6, 0, -1):
-        half = 0.5 * 10.0**-digits  # at which one may round up or down
-        if all(
-            close(value, np.round(wanted, digits)) and np.all(np.abs(value - wanted) < half * (1 - 1e-6))
-            for value, wanted in zip(values, right, strict=True)
-        ):
+        if all(close(value, np.round(wanted, digits)) for value, wanted in zip(values, right, strict=True)):
             raise Hint(
                 f"`{name}` is right to {digits} {'digit' if digits == 1 else 'digits'} after the decimal point. Do you "
                 "round, or try values in steps? Give more digits, as the formula gives them.",

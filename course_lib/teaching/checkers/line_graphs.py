@@ -94,8 +94,7 @@ def _about_one_angle(found: Found) -> str:
     (a, b, c), value, wanted = found.first()
     return (
         f"For a = {a.tolist()}, b = {b.tolist()}, c = {c.tolist()} yours gives {value:.9g}, where the cosine is "
-        f"{wanted:.6f}. Between which two directions is the angle, and what is the scalar product of two vectors of "
-        "length one?"
+        f"{wanted:.6f}. Take the vectors from b to a and from b to c, scale both to length one, and multiply them."
     )
 
 

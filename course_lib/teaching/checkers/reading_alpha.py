@@ -52,7 +52,6 @@ _BLENDS = (
     ("You weighted CGCNN, but took the forest's prediction whole. What is its weight?", FOREST + (1 - ALPHA) * CGCNN),
     ("Both models predict a negative energy: which sign must a mean of the two have?",
      -(ALPHA * FOREST + (1 - ALPHA) * CGCNN)),
-    ("That is the prediction of one model alone. Each of the two has a weight.", CGCNN, FOREST),
     ("{value:g} does not lie between the two predictions, and a weighted mean always does.",
      lambda value: not CGCNN <= value <= FOREST),
     ("{value:g} lies between the two predictions, as it must. α says how far it is from CGCNN's to the forest's: put "

@@ -230,7 +230,7 @@ def plot_convergence(cells: pd.DataFrame, published: pd.Series, finer: pd.Series
     left.set_yticks(rows, cells.index)
     left.set_ylim(len(cells) - 0.5, -0.5)
     left.set_xlabel("off the lowest energy (%)")
-    top.hist(published, bins=np.arange(-1, 1.75, 0.1), color=COLORS[0], edgecolor="white", linewidth=0.5)
+    top.hist(published, bins=np.linspace(-1, 1, 21), color=COLORS[0], edgecolor="white", linewidth=0.5)
     top.axvline(0, color=INK, linewidth=1.0)
     top.set_xlabel("off published lattice constant (%)")
     top.set_ylabel("crystals")

@@ -231,7 +231,7 @@ def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> 
     for axes, split in zip(panels, errors["split"].unique(), strict=True):
         for row, method in enumerate(others):
             mine = differences[(differences["split"] == split) & (differences["method"] == method)]["difference"]
-            mean, low, high, _ = summary.loc[(split, method)]
+            mean, low, high = summary.loc[(split, method)]
             _draw_row(axes, row, colors[method], mine, (high - low) / 2, f"{mean:+.3f}".replace("-", "−"))
         axes.axvline(0, color=INK, linewidth=1.2)
     name = LABELS.get(reference, reference)
