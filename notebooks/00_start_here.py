@@ -87,7 +87,7 @@ share = crystals["formula"].duplicated(keep=False).mean()
 measured(
     "experts",
     "the one who reads the formula; "
-    f"{share:.0%} of our crystals share their formula with another crystal",
+    f"{share:.0%} of our crystals have the same formula as another",
 )
 
 # %% [markdown]
@@ -121,8 +121,8 @@ print("Everything is installed." if missing.empty else missing["fix"].to_string(
 #    again.
 #
 # Two promises hold on every page. *Every number was computed*, either by a cell on the page or by a recorded run in
-# `data/results/` that one command repeats. *Every claim about our crystals is tested*: where a page says that one model
-# beats another on them, a cell checks this, and stops with an error if it is not true.
+# `data/results/` that one command repeats. *Every claim is tested*: where a page says that one model beats another, a
+# cell checks this, and stops with an error if it is not true.
 #
 # If a cell fails, look at the usual causes in `README.md` or on the website's page *When something fails*.
 
@@ -130,8 +130,8 @@ print("Everything is installed." if missing.empty else missing["fix"].to_string(
 # ## What we saw
 #
 # - A hybrid model reads the formula and the structure of a crystal together.
-# - A model that reads only the formula must give all crystals with the same formula the same answer. Most of our
-#   crystals share their formula with another.
+# - A model that reads only the formula must give all crystals with this formula the same answer. Most of our crystals
+#   share their formula with another.
 # - Your computer is ready, or you know what it lacks.
 #
 # Next: *Two views of a crystal*.

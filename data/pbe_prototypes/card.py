@@ -19,7 +19,6 @@ from course_lib.datasets import DATA
 from course_lib.files import write_atomically
 from course_lib.teaching.figures.dataset import plot_convergence
 from data.pbe_prototypes import check, compute, validate
-from data.pbe_prototypes.validate import GAP_TOLERANCE
 
 TEMPLATE = Path(__file__).with_name("card.md")
 PICTURE = "convergence.png"
@@ -62,7 +61,6 @@ def _settings() -> dict:
         "finer_cutoff": check.FINER_CUTOFF,
         "finer_mesh": check.FINER_MESH,
         "outlier": f"{1000 * validate.OUTLIER:.0f}",
-        "lattice_outlier": f"{validate.LATTICE_OUTLIER:g}",
     }
 
 
@@ -105,17 +103,13 @@ def _convergence(validation: dict) -> dict:
         "lattice_bias": _signed(published["mean"]),
         "lattice_largest": f"{abs(published['largest']['difference']):.2f}",
         "lattice_worst": published["largest"]["id"],
-        "lattice_outliers": table(
-            ["crystal", "difference (%)", "why"],
-            [[row["id"], _signed(row["difference"]), row["reason"]] for row in published["outliers"]],
-        ),
     }
 
 
 def _comparison(validation: dict) -> dict:
     energy, volume = validation["formation_energy_ev_per_atom"], validation["volume_ratio"]
     plain, shifted, gap = energy["without_correction"], energy["with_correction"], validation["band_gap_ev"]
-    differences, others, gap = gap["by_crystal"], gap["all_other_insulators"], gap["either_insulates"]
+    differences, gap = gap["by_crystal"], gap["either_insulates"]
     return {
         "gaps": table(
             ["crystal", "gap (eV)", "ours on a mesh without Gamma (eV)", "difference from the Materials Project (eV)"],
@@ -133,9 +127,6 @@ def _comparison(validation: dict) -> dict:
         "shifted_bias": _mev(shifted["mean"], "+"),
         "n_gap": gap["n"],
         "gap": f"{gap['mean_absolute']:.2f}",
-        "n_other_gap": others["n"],
-        "other_gap": f"{others.get('mean_absolute', 0):.2f}",
-        "gap_tolerance": GAP_TOLERANCE,
         "gap_bias": _signed(gap["mean"]),
         "volume": f"{volume['percentile_50']:.3f}",
         "volume_5": f"{volume['percentile_5']:.2f}",

@@ -24,14 +24,17 @@ import numpy as np
 
 from data.pbe_prototypes.compute import (
     CUTOFF,
+    NEXT,
     RAW,
     append_line,
     calculator,
     converged_gap,
     crystal,
     even_mesh,
+    first_results,
     lattice_constants,
     read_lines,
+    recorded_mesh,
     reference_energy,
     single_point,
     slope,
@@ -64,7 +67,7 @@ _EV_PER_CUBIC_ANGSTROM = 160.21766  # in GPa
 
 
 def random_ids(rows: dict[str, dict], number: int = 10) -> list[str]:
-    """Return ids by the order of their SHA-256 hashes: at random, and the same for the same rows."""
+    """Return ids by the order of their SHA-256 hashes: at random, the same every time, whatever rows come later."""
     return sorted(rows, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:number]
 
 
@@ -104,7 +107,7 @@ def recorded(ids: list[str], folder: Path) -> list[dict]:
 
 
 def _rows(folder: Path) -> dict[str, dict]:
-    return {row["id"]: row for row in read_lines(folder.glob("crystals-*.jsonl"))}
+    return {row["id"]: row for row in first_results(folder)}
 
 
 # --- the checks ---------------------------------------------------------------------------------------------------
@@ -112,7 +115,8 @@ def _rows(folder: Path) -> dict[str, dict]:
 
 def check_row(row: dict) -> dict:
     """Compute a crystal again at its recorded cell and settings; return by how much energy (eV/atom) and gap differ."""
-    point = single_point(PROTOTYPES[row["prototype"]], row["species"], _constants(row), tuple(row["mesh"]))
+    mesh, cutoff = recorded_mesh(row), row.get("ecut", CUTOFF)
+    point = single_point(PROTOTYPES[row["prototype"]], row["species"], _constants(row), mesh, cutoff)
     return {
         "energy": round((point.energy - row["energy"]) / len(row["numbers"]), 5),
         "gap": round(converged_gap(point.calculator) - row["gap"], 4),
@@ -138,13 +142,13 @@ def check_finer(row: dict, change_of_element: Callable[[str], float]) -> dict:
 
 
 def check_spin(row: dict) -> dict:
-    """Compute a crystal with spin, from one Bohr magneton on every atom of a 3d or 4d metal.
+    """Compute a crystal with spin, from one Bohr magneton on every atom of a d metal.
 
     Return its energy (eV/atom) relative to that without spin, and the moment of its cell (Bohr magnetons).
     """
     atoms = crystal(PROTOTYPES[row["prototype"]], row["species"], _constants(row))
     atoms.set_initial_magnetic_moments([float(number in (*range(21, 31), *range(39, 49))) for number in atoms.numbers])
-    atoms.calc = calculator(tuple(row["mesh"]), spin=True)
+    atoms.calc = calculator(recorded_mesh(row), spin=True)
     energy = (float(atoms.get_potential_energy()) - row["energy"]) / len(atoms)
     return {"energy": round(energy, 5), "moment": round(float(atoms.get_magnetic_moment()), 3)}
 
@@ -261,7 +265,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=["row", "finer", "spin", "volumes", "gaps"])
     parser.add_argument("ids", nargs="*", help="names such as rocksalt-Na-Cl")
-    parser.add_argument("--folder", type=Path, default=RAW, help="folder of the raw results (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default=NEXT, help="folder of the raw results (default: %(default)s)")
     arguments = vars(parser.parse_args())
     if arguments["kind"] == "row" and not arguments["ids"]:
         parser.error("row needs ids, such as rocksalt-Na-Cl")

@@ -280,10 +280,7 @@ class Number:
         told = next(hint for hint, *answers in self.mistakes if any(self._is(value, wrong) for wrong in answers))
         general = callable(told) or "{" in told
         if general and not isinstance(self.right, tuple):
-            may_be_share = abs(self.right) <= 1
-            _common(
-                self.name, self.answer, [np.asarray(value)], [np.asarray(self.right)], 100 * self.atol, may_be_share
-            )
+            _common(self.name, self.answer, [np.asarray(value)], [np.asarray(self.right)], 100 * self.atol)
         raise Hint(told(value) if callable(told) else told.format(value=value), self.answer)
 
     def _is(self, value: float, wanted: float | tuple[float, float] | Callable[[float], bool]) -> bool:
@@ -292,25 +289,14 @@ class Number:
         return wanted(value) if callable(wanted) else abs(value - wanted) <= self.atol + 1e-6 * abs(wanted)
 
 
-def _common(
-    name: str,
-    answer: str,
-    values: list[np.ndarray],
-    right: list[np.ndarray],
-    atol: float = 1e-9,
-    may_be_share: bool = True,
-) -> None:
+def _common(name: str, answer: str, values: list[np.ndarray], right: list[np.ndarray], atol: float = 1e-9) -> None:
     """Raise `Hint` for an answer that is right except for rounding, or for being in percent."""
-    if may_be_share and all(close(value, 100 * wanted, atol=atol) for value, wanted in zip(values, right, strict=True)):
+    if all(close(value, 100 * wanted, atol=atol) for value, wanted in zip(values, right, strict=True)):
         raise Hint(f"`{name}` is 100 times too large: right in percent. Give the number itself.", answer)
     if all(value.size == 1 and value == values[0] for value in values) and len(values) > 1:
         return  # one number whatever is asked
     for digits in range(6, 0, -1):
-        half = 0.5 * 10.0**-digits  # at which one may round up or down
-        if all(
-            close(value, np.round(wanted, digits)) and np.all(np.abs(value - wanted) < half * (1 - 1e-6))
-            for value, wanted in zip(values, right, strict=True)
-        ):
+        if all(close(value, np.round(wanted, digits)) for value, wanted in zip(values, right, strict=True)):
             raise Hint(
                 f"`{name}` is right to {digits} {'digit' if digits == 1 else 'digits'} after the decimal point. Do you "
                 "round, or try values in steps? Give more digits, as the formula gives them.",

@@ -44,7 +44,6 @@ METHOD_COLORS = {
     "alignn_simple": COLORS[6],
     "alignn_no_angles": "#e78ac3",
     "alignn_published_size": "#8b6b4b",
-    "alignn_early_fusion": "#10b010",
     "multitask_gat": "#8c510a",
     "multitask_megnet": "#7869ff",
     "cgcnn_chemistry": "#c63997",
