@@ -21,6 +21,7 @@ from html import unescape
 from html.parser import HTMLParser
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -121,6 +122,28 @@ def open_page(browser: Chrome, address: str, page: str, width: int = 1280) -> No
     wait_for(browser, f"return document.querySelectorAll('.widget-subarea > *').length >= {views}", "the widgets")
 
 
+class Opened(NamedTuple):
+    """A page in the browser, and what the browser noted while it was opened."""
+
+    page: str
+    messages: list[dict]
+    events: list[dict]
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def opened(request, browser, address) -> Opened:
+    """Open a page once for all tests that only look at it; pytest runs those of a page in a row."""
+    open_page(browser, address, request.param)
+    return Opened(request.param, browser.get_log("browser"), browser.get_log("performance"))
+
+
+@pytest.fixture(scope="module", params=PAGES)
+def opened_on_a_phone(request, browser, address) -> str:
+    """Open a page as narrow as on a phone, once for all tests that only look at it."""
+    open_page(browser, address, request.param, width=NARROW)
+    return request.param
+
+
 # --- without a browser ------------------------------------------------------------------------------
 
 
@@ -188,15 +211,12 @@ def test_favicon_and_social_card_are_there(site):
 # --- in the browser ---------------------------------------------------------------------------------
 
 in_browser = pytest.mark.browser
-every_page = pytest.mark.parametrize("page", PAGES)
 
 
 @in_browser
-@every_page
-def test_page_opens_cleanly_and_asks_no_other_host(browser, address, page):
-    open_page(browser, address, page)
-    errors = [entry["message"] for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+def test_page_opens_cleanly_and_asks_no_other_host(address, opened):
+    errors = [entry["message"] for entry in opened.messages if entry["level"] == "SEVERE"]
+    events = [json.loads(entry["message"])["message"] for entry in opened.events]
     asked = [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
     assert asked, "the performance log is empty, so it tells nothing"
     assert errors == []
@@ -204,21 +224,17 @@ def test_page_opens_cleanly_and_asks_no_other_host(browser, address, page):
 
 
 @in_browser
-@every_page
-def test_page_is_light(browser, address, site, page):
-    open_page(browser, address, page)
+def test_page_is_light(browser, address, site, opened):
     asked = browser.execute_script("return performance.getEntries().map(entry => entry.name)")
     files = {site / url.removeprefix(f"{address}/").split("?")[0] for url in asked if url.startswith(f"{address}/")}
-    assert site / f"{page}.html" in files
+    assert site / f"{opened.page}.html" in files
     # Web servers compress text on its way, GitHub Pages too.
     weights = {file.name: len(gzip.compress(file.read_bytes())) for file in files}
     assert sum(weights.values()) < HEAVIEST, sorted(weights.items(), key=lambda item: -item[1])[:5]
 
 
 @in_browser
-@every_page
-def test_every_picture_has_alt_text(browser, address, page):
-    open_page(browser, address, page)
+def test_every_picture_has_alt_text(browser, opened):
     pictures = browser.execute_script("return [...document.images].map(i => [i.getAttribute('src'), i.alt])")
     # Sphinx puts the file's name where an alt text is missing.
     nameless = [src[:80] for src, alt in pictures if not alt.strip() or re.search(r"_images/|\.(png|svg|jpe?g)$", alt)]
@@ -226,11 +242,9 @@ def test_every_picture_has_alt_text(browser, address, page):
 
 
 @in_browser
-@every_page
-def test_page_fits_a_narrow_screen(browser, address, page):
-    open_page(browser, address, page, width=NARROW)
+def test_page_fits_a_narrow_screen(browser, opened_on_a_phone):
     assert browser.execute_script("return document.documentElement.scrollWidth") <= NARROW
-    stored = ROOT / f"{page}.ipynb"
+    stored = ROOT / f"{opened_on_a_phone}.ipynb"
     forms = list(narrow_forms(stored.read_text(encoding="utf-8"))) if stored.exists() else []
     pictures = "[...document.querySelectorAll('.cell_output picture img')]"
     shown = f"return {pictures}.map(image => [image.currentSrc, image.getBoundingClientRect().right])"
@@ -238,35 +252,59 @@ def test_page_fits_a_narrow_screen(browser, address, page):
     assert all(source.endswith("-narrow.png") and right <= NARROW for source, right in images)
 
 
-@in_browser
-@every_page
-def test_code_of_notebooks_fits_a_laptop(browser, address, page):
-    open_page(browser, address, page, width=1280)
-    cells = "[...document.querySelectorAll('.cell_input pre')]"
-    cut = f"return {cells}.filter(pre => pre.scrollWidth > pre.clientWidth).map(pre => pre.textContent)"
-    assert browser.execute_script(cut) == []
+def cut_off(browser: Chrome, selector: str) -> list[str]:
+    """Return the texts that are wider than the box they stand in, among those of a selector."""
+    script = "[...document.querySelectorAll(arguments[0])].filter(pre => pre.scrollWidth > pre.clientWidth)"
+    return browser.execute_script(f"return {script}.map(pre => pre.textContent)", selector)
 
 
 @in_browser
-@every_page
-def test_no_output_and_no_command_is_cut(browser, address, page):
-    """The library's code, printed by a cell or shown in the text, breaks where a line is too long."""
-    for width in (NARROW, 1280):
-        open_page(browser, address, page, width=width)
-        shown = "[...document.querySelectorAll('.bd-article pre')].filter(pre => !pre.closest('.cell_input'))"
-        cut = f"return {shown}.filter(pre => pre.scrollWidth > pre.clientWidth).map(pre => pre.textContent)"
-        assert browser.execute_script(cut) == [], width
+def test_code_of_notebooks_fits_a_laptop(browser, opened):
+    assert cut_off(browser, ".cell_input pre") == []
+
+
+OUTPUTS = ".bd-article pre:not(.cell_input pre)"  # what cells and the text show, the code of the library too
 
 
 @in_browser
-@every_page
-def test_formulas_and_widgets_are_drawn_once(browser, address, page):
-    open_page(browser, address, page)
+def test_no_output_and_no_command_is_cut(browser, opened):
+    assert cut_off(browser, OUTPUTS) == []
+
+
+@in_browser
+def test_no_output_and_no_command_is_cut_on_a_phone(browser, opened_on_a_phone):
+    assert cut_off(browser, OUTPUTS) == []
+
+
+@in_browser
+def test_formulas_and_widgets_are_drawn_once(browser, opened):
     selectors = ["span.math, div.math", ".math mjx-container", WIDGET_VIEWS, ".widget-subarea"]
     formulas, drawn, views, widgets = (len(browser.find_elements(By.CSS_SELECTOR, s)) for s in selectors)
     assert drawn >= formulas
     assert widgets == views
     assert browser.find_elements(By.CSS_SELECTOR, "mjx-merror, .jp-RenderedText[data-mime-type$=stderr]") == []
+
+
+@in_browser
+def test_every_question_of_check_yourself_has_a_form(browser, opened):
+    notebook = ROOT / f"{opened.page}.py"
+    asked = notebook.exists() and "check_yourself_" in notebook.read_text(encoding="utf-8")
+    questions = browser.find_elements(By.CSS_SELECTOR, "section[id=check-yourself] > ol > li")
+    assert all(len(question.find_elements(By.CSS_SELECTOR, ".answer-form")) == 1 for question in questions if asked)
+    assert len(questions) >= 3 * asked
+
+
+@in_browser
+def test_axe_finds_nothing_to_improve(browser, opened):
+    """axe-core: names, roles, landmarks, headers of tables and contrast, in light and dark mode."""
+    browser.execute_script(
+        "document.head.insertAdjacentHTML('beforeend', '<style>* {transition: none !important}</style>')"
+    )
+    for mode, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):  # in which nothing else differs
+        browser.execute_script("document.documentElement.dataset.theme = arguments[0]", mode)
+        violations = Axe().run(browser, options={"resultTypes": ["violations"]} | rules)["violations"]
+        found = [(one["id"], node["html"][:200]) for one in violations for node in one["nodes"]]
+        assert not found, mode
 
 
 @in_browser
@@ -286,21 +324,6 @@ def test_menu_works_on_a_narrow_screen(browser, address):
     )
     link.click()
     wait_for(browser, f"return location.pathname.endsWith('/{PAGES[1]}.html')", "the link to be followed")
-
-
-@in_browser
-@pytest.mark.parametrize("page", PAGES)
-def test_axe_finds_nothing_to_improve(browser, address, page):
-    """axe-core: names, roles, landmarks, headers of tables and contrast, in light and dark mode."""
-    open_page(browser, address, page)
-    browser.execute_script(
-        "document.head.insertAdjacentHTML('beforeend', '<style>* {transition: none !important}</style>')"
-    )
-    for mode, rules in (("light", {}), ("dark", {"runOnly": ["color-contrast"]})):  # in which nothing else differs
-        browser.execute_script("document.documentElement.dataset.theme = arguments[0]", mode)
-        violations = Axe().run(browser, options={"resultTypes": ["violations"]} | rules)["violations"]
-        found = [(one["id"], node["html"][:200]) for one in violations for node in one["nodes"]]
-        assert not found, mode
 
 
 @in_browser
@@ -804,13 +827,3 @@ def test_check_yourself_is_answered_on_the_page(browser, address):
     choices[1].find_element(By.TAG_NAME, "input").send_keys(Keys.SPACE)
     assert press(scaling, "Check") == "Right."
     assert not browser.find_elements(By.XPATH, "//summary[contains(., 'JupyterLab')]")
-
-
-@every_page
-def test_every_question_of_check_yourself_has_a_form(browser, address, page):
-    notebook = ROOT / f"{page}.py"
-    asked = notebook.exists() and "check_yourself_" in notebook.read_text(encoding="utf-8")
-    open_page(browser, address, page)
-    questions = browser.find_elements(By.CSS_SELECTOR, "section[id=check-yourself] > ol > li")
-    assert all(len(question.find_elements(By.CSS_SELECTOR, ".answer-form")) == 1 for question in questions if asked)
-    assert len(questions) >= 3 * asked
