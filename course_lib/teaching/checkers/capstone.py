@@ -64,7 +64,7 @@ def _normal(spread: float, n_folds: int, n_comparisons: int) -> float:
 _EFFECTS = (
     ("Your standard error is that of independent folds, s over the root of k. Folds share training crystals: what "
      "stands under the root besides 1/k?", lambda s, k, m: detectable(s, k, m, shared=0)),
-    ("That is half the width of the interval. A true difference of just this size would be shown only half of the "
+    ("That is half the width of the interval. A true difference of just this size would be shown only every second "
      "time. Which second quantile makes that four times out of five?", lambda s, k, m: detectable(s, k, m, power=0.5)),
     ("You leave out the number of comparisons. With more of them, each interval is wider, and less can be detected.",
      lambda s, k, m: detectable(s, k, 1)),

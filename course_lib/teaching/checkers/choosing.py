@@ -151,7 +151,7 @@ def contenders(runs: pd.DataFrame) -> list[str]:
     Parameters
     ----------
     runs : DataFrame
-        As from `course_lib.experiments.records.load_results`, on one target.
+        As from `course_lib.experiments.load_results`, on one target.
 
     Returns
     -------
@@ -322,7 +322,7 @@ def _about_one_contender(found: Found) -> str:
     wrong = next(
         name for name, own, wanted in zip(_METHODS, value, right, strict=True) if own != wanted and name != best
     )
-    mean, low, high, _ = summarize_differences(_of("formula", runs), best).loc[("formula", wrong)]
+    mean, low, high = summarize_differences(_of("formula", runs), best).loc[("formula", wrong)]
     return (
         f"For the made-up runs yours returns {[name for name, own in zip(_METHODS, value, strict=True) if own]}. Look "
         f"at {wrong!r}: on new formulas its difference to the best is {mean:.3f}, with an interval from {low:.3f} to "
