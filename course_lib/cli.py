@@ -29,7 +29,6 @@ from course_lib.methods import METHODS, trained
 
 if TYPE_CHECKING:
     import pandas as pd
-    from pymatgen.core import Structure
 
     from course_lib.graphs import CrystalGraphs
 
@@ -131,10 +130,7 @@ class _Several(argparse._AppendAction):
 
 def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--config",
-        type=_path,
-        help="YAML or JSON file with any of these options; the command line takes precedence, or adds to an option "
-        "that may be given several times",
+        "--config", type=_path, help="YAML or JSON file with any of these options; the command line takes precedence"
     )
 
 
@@ -246,7 +242,7 @@ Prints one row per file, model and target:
   file, formula
   target, prediction, unit   the unit is "unknown" where the dataset had none
   model, method              the path as given, and how the model was made
-  out_of_domain              whether the composition is outside what the model was trained on: "no"; the elements that
+  outside                    whether the composition is outside what the model was trained on: "no"; the elements that
                              no training crystal has; the first of the 145 composition features whose value is smaller
                              or larger than in any training crystal; or "unknown". Predictions out of domain are
                              guesses. "no" promises little: structures may differ from all that was seen.
@@ -535,7 +531,7 @@ def _train_with(options: argparse.Namespace, sizes: dict, settings: dict, output
 
     check_folder(options.folder)
     if not options.resume:
-        predictors.check_free(options.folder, predictors.OR_RESUME)
+        predictors.check_free(options.folder)
     graphs = predictors.open_graphs(options.dataset, n_jobs=options.jobs)
     graphs = _with_chosen_targets(graphs, options.target, options.dataset)
     if options.fold is None:  # one eighth chooses the epoch, as in a fold
@@ -645,7 +641,7 @@ def _prediction_tables(names: Iterator[str], models: dict, bad: list[str]) -> It
 
     from course_lib.predictors import formulas
 
-    columns = ["file", "formula", "target", "prediction", "unit", "model", "method", "out_of_domain"]
+    columns = ["file", "formula", "target", "prediction", "unit", "model", "method", "outside"]
     yield pd.DataFrame(columns=columns)
     for files, graphs in _graphs_of_files(names, bad):
         rows = []
@@ -653,49 +649,38 @@ def _prediction_tables(names: Iterator[str], models: dict, bad: list[str]) -> It
         for path, predictor in models.items():
             values = predictor.predict(graphs)
             known = predictor.training_range
-            out_of_domain = ["unknown"] * len(files) if known is None else known.out_of_domain(graphs)
+            outside = ["unknown"] * len(files) if known is None else known.outside(graphs)
             for number, file in enumerate(files):
                 for target, unit in predictor.units.items():
                     value = f"{values[target].iloc[number]:.12g}"  # differences may be small compared with the value
-                    about = (path, predictor.method, out_of_domain[number] or "no")
+                    about = (path, predictor.method, outside[number] or "no")
                     rows.append((number, file, made_of[number], target, value, unit, *about))
         rows.sort(key=lambda row: row[0])  # file by file; within a file, the models as given
         yield pd.DataFrame([row[1:] for row in rows], columns=columns)
 
 
 def _graphs_of_files(names: Iterator[str], bad: list[str]) -> Iterator[tuple[list[str], CrystalGraphs]]:
-    """Yield files and their graphs, a few hundred at a time; where there are so many, all cores read them."""
-    from joblib import Parallel, delayed
-
-    from course_lib.composition import magpie
-    from course_lib.graphs import CrystalGraphs
-
-    some = list(islice(names, FILES_AT_A_TIME))
-    with Parallel(n_jobs=-1 if len(some) == FILES_AT_A_TIME else 1) as parallel:
-        while some:
-            found = parallel(delayed(_read_alone)(name) for name in some)
-            bad += [one for one in found if isinstance(one, str)]
-            read = [(name, one) for name, one in zip(some, found, strict=True) if not isinstance(one, str)]
-            if read:
-                files, structures = map(list, zip(*read, strict=True))
-                yield files, CrystalGraphs.from_structures(structures, composition=magpie)
-            some = list(islice(names, FILES_AT_A_TIME))
-
-
-def _read_alone(name: str) -> Structure | str:
-    """Return the crystal in a file of which a graph can be made, or what is wrong with it."""
+    """Yield files and their graphs, a few hundred at a time."""
     from course_lib.composition import magpie
     from course_lib.datasets import read_structure
     from course_lib.graphs import CrystalGraphs
     from course_lib.validation import named
 
-    try:
-        with named(name):
-            structure = read_structure(name)
-            CrystalGraphs.from_structures([structure], ids=[name], composition=magpie)
-    except (OSError, ValueError) as error:
-        return str(error)
-    return structure
+    while some := list(islice(names, FILES_AT_A_TIME)):
+        files, structures = [], []
+        for name in some:
+            try:
+                with named(name):
+                    structure = read_structure(name)
+                    # Alone: an error in it does not stop the others.
+                    CrystalGraphs.from_structures([structure], ids=[name], composition=magpie)
+            except (OSError, ValueError) as error:
+                bad.append(str(error))
+            else:
+                files.append(name)
+                structures.append(structure)
+        if files:
+            yield files, CrystalGraphs.from_structures(structures, composition=magpie)
 
 
 def _benchmark(options: argparse.Namespace, output: object) -> int:
@@ -744,12 +729,12 @@ def _data_fetch(options: argparse.Namespace, output: object) -> int:
 def _data_check(options: argparse.Namespace, output: object) -> int:
     import pandas as pd
 
-    from course_lib.datasets import catalogue, fetch_dataset
+    from course_lib.datasets import catalogue, check_dataset
 
     rows = []
     for name, file in catalogue().query("exists")["file"].items():
         try:
-            fetch_dataset(name)
+            check_dataset(name)
         except ValueError as error:
             rows.append((name, file, "wrong"))
             say(f"error: {error}")

@@ -18,14 +18,7 @@ from joblib import Parallel, delayed
 from course_lib.id_prop import read_id_prop
 from course_lib.json_frames import read_json_frame
 from course_lib.structure_files import read_structure, structure_from_dict
-from course_lib.validation import (
-    NUMBER,
-    check_in_file,
-    check_structure,
-    check_targets,
-    check_unique_ids,
-    describe_row,
-)
+from course_lib.validation import NUMBER, check_structure, check_targets, check_unique_ids, describe_row
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -115,10 +108,10 @@ def stream_json(path: Path, attrs: dict | None = None) -> Stream:
 def _checked(path: Path, table: pd.DataFrame, structures: Iterator[Structure], attrs: dict | None = None) -> Stream:
     """Return the stream; raise ``ValueError`` for a repeated id or a target that is not finite."""
     ids = list(table.index)
-    check_in_file(path, check_unique_ids, ids)
+    check_unique_ids(ids)
     attrs = _user_attrs(path, table) if attrs is None else attrs
     for name in attrs["targets"]:
-        check_in_file(path, check_targets, table[name].to_numpy(), name, ids)
+        check_targets(table[name].to_numpy(), name, ids)
     return Stream(table, structures, attrs)
 
 
@@ -189,8 +182,8 @@ def _read_structures(path: Path, ids: list[str]) -> Iterator[Structure]:
         try:
             structure = structure_from_dict(cells[column])
         except ValueError as error:
-            raise ValueError(f"{path}: {describe_row(row, ids)}: {error}") from error
-        check_in_file(path, check_structure, structure, row, ids)
+            raise ValueError(f"{describe_row(row, ids)}: {error}") from error
+        check_structure(structure, row, ids)
         yield structure
 
 

@@ -144,6 +144,11 @@ def fetch_dataset(name: str) -> Path:
     return SOURCES[name].fetch()
 
 
+def check_dataset(name: str) -> None:
+    """Raise ``ValueError`` if the file of a dataset has the wrong hash; a missing file is fetched."""
+    fetch_dataset(name)
+
+
 def _stream_path(path: str | os.PathLike) -> Stream:
     """Open the user's own files."""
     if not Path(path).exists():

@@ -42,7 +42,7 @@ class ForestResult:
 class Forest(RandomForestRegressor):
     """A random forest (Breiman, 2001) that learns targets of any size and on any offset as well.
 
-    scikit-learn stops splitting where the variance is below 2e-16, in whatever unit, and rounding hides small
+    scikit-learn stops to split where the variance is below 2e-16, in whatever unit, and rounding hides small
     differences on a large offset. So it gets the targets in units of about their standard deviation; a setting such as
     ``min_impurity_decrease`` is in the square of that. The unit is a power of two, and the offset is left where it is
     small: then nothing is rounded, and the trees are those that scikit-learn grows.

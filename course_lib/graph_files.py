@@ -228,7 +228,7 @@ def _read_array(file: BinaryIO, kind: _Kind, sha256: str) -> np.ndarray:
 
 
 def _check_shape(name: str, arrays: dict[str, np.ndarray], about: dict) -> None:
-    """Raise ``ValueError`` when an array lacks a row per crystal, atom, bond or edge, or has other columns."""
+    """Raise ``ValueError`` when an array has not one row per crystal, atom, bond or edge, or not the right columns."""
     array, per, n_crystals = arrays[name], _KINDS[name].per, len(about["ids"])
     whole = {"crystal": n_crystals, "offset": n_crystals + 1}
     length = whole[per] if per in whole else int(arrays[f"{per}_offset"][-1])

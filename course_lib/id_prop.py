@@ -1,7 +1,7 @@
 """The table ``id_prop.csv`` next to structure files, in the format of CGCNN and ALIGNN.
 
-Each line is ``id,target[,target...]``. The id is the name of a file in the folder, with or without the ending that says
-its kind: ``c0`` for ``c0.cif.gz`` or ``POSCAR-c0``. What can be read in two ways is an error that names the line.
+Each line is ``id,target[,target...]``. The id is the name of a file in the folder, with what says its kind or without:
+``c0`` for ``c0.cif.gz`` or ``POSCAR-c0``. What can be read in two ways is an error that names the line.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def _file(where: str, folder: Path, name: str, files_of: Callable[[Path], dict[s
         hint = f" The folder has {near!r}, whose name a spreadsheet may have changed in the table." if near else ""
         others = [file for names in files.values() for file in names if Path(file).stem == name]
         if others:
-            hint = f" By its name, {others[0]} is not one of these."
+            hint = f" By its name, {others[0]} is none of these."
         raise FileNotFoundError(
             f"{where}: {folder / name}.cif is missing, and no other CIF, POSCAR or JSON file has this name.{hint} Add "
             "the file or leave out the line."

@@ -23,7 +23,7 @@ from course_lib.validation import check_number, check_seed
 
 
 def rotated(structure: Structure, rng: np.random.Generator) -> Structure:
-    """Return the crystal in another orientation, in half of the cases as its mirror image."""
+    """Return the crystal in another orientation, every second time as its mirror image."""
     rotation = Rotation.random(rng=rng).as_matrix() * rng.choice([-1, 1])
     return _written_again(structure, structure.lattice.matrix @ rotation.T, structure.cart_coords @ rotation.T)
 

@@ -32,8 +32,7 @@ def _plain(pairs: list[tuple[str, object]]) -> dict:
         module = str(plain.get("@module"))
         if "@callable" in plain or module.partition(".")[0] not in _DATA_MODULES:
             raise ValueError(
-                f"it names the Python module {module!r}; only plain values and data of pymatgen, numpy and datetime "
-                "are read"
+                f"it names the Python module {module!r}; only pymatgen structures and plain values are read"
             )
     return plain
 
@@ -69,7 +68,7 @@ def read_json_frame(path: Path) -> JSONFrame:
     ValueError
         If the file is not such a table, ends in the middle or continues after its end, repeats a key or the name of a
         column, has rows that are too long or do not fit the index and the columns, or names a Python module other
-        than pymatgen, numpy and datetime.
+        than pymatgen.
     """
     text = _Text(path)
     head = {}

@@ -128,8 +128,7 @@ def cross_fitted(
 ) -> tuple[pd.Series, pd.Series]:
     """Blend out-of-fold predictions, with a weight for each fold that comes from all the other folds.
 
-    So no crystal helps directly to choose the weight of its own prediction. (Indirectly it does, by a little: the
-    models that predict the other folds were trained on it.)
+    So no crystal helps to choose the weight of its own prediction, and the error of the result is unbiased by it.
     Wolpert, "Stacked generalization", Neural Networks 5, 241 (1992), https://doi.org/10.1016/S0893-6080(05)80023-1.
 
     Parameters
@@ -264,7 +263,7 @@ def _not_negative_least_squares(errors: np.ndarray) -> np.ndarray:
 def alpha_path(y: pd.Series, a: pd.Series, b: pd.Series, alphas: np.ndarray | None = None) -> pd.DataFrame:
     """Return the mean absolute error of the blend for many weights.
 
-    The error is a convex, piecewise linear function of alpha, with kinks where a crystal is predicted exactly.
+    The error is a convex function of alpha, made of straight pieces that meet where a crystal is predicted exactly.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ def local_environments(graphs: CrystalGraphs) -> pd.DataFrame:
 
     For each atom the means over its neighbours, by their weight in the graph, of
 
-    - the absolute difference from the neighbour in each of Magpie's 22 element properties (*local difference*),
+    - the difference to the neighbour in each of Magpie's 22 element properties (*local difference*),
     - the distance, and its mean absolute deviation divided by it (*neighbor distance variation*),
     - the distance over the sum of the two covalent radii (*relative distance*).
 

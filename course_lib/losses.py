@@ -189,7 +189,7 @@ class FixedWeights(TaskWeights):
 
     @property
     def relative_weights(self) -> Tensor:
-        """The factors w_k in front of the errors of standardised targets, (T,), with mean one."""
+        """The factors w_k in front of the errors of standardised targets, (T,): in the mean one."""
         return self.relative
 
     @property

@@ -31,11 +31,7 @@ def method_named(name: str) -> Method:
         If the method is unknown, or a blend.
     """
     if name in tuple(METHODS) and METHODS[name].blends:
-        parts = dict.fromkeys(METHODS[name].blends)
-        does = "averages several seeds of" if len(parts) == 1 else "blends"
-        raise ValueError(
-            f"{name} is not trained: it {does} {' and '.join(parts)}. Train {'it' if len(parts) == 1 else 'these'}."
-        )
+        raise ValueError(f"{name} is not trained: it blends {' and '.join(METHODS[name].blends)}. Train these.")
     if name not in tuple(trained()):
         raise ValueError(f"unknown method {name!r}; choose one of {', '.join(trained())}.")
     return METHODS[name]
@@ -94,8 +90,6 @@ def make_network(
         If an argument is unknown or out of range.
     """
     check_seed(seed)
-    if method_named(method).network is None:
-        raise ValueError(f"{method} is not a network. Make it with make_learner.")
     torch.manual_seed(seed)
     settings = [name for name in sizes or {} if name in SETTINGS]
     with named(f"sizes of {method}", f"A setting is given as such (--set): {', '.join(settings)}." if settings else ""):
@@ -185,8 +179,6 @@ def all_settings(
     if sizes:
         raise ValueError(f"sizes of {method}: only a network has them. Give {sorted(sizes)[0]!r} as a setting.")
     learner = method_named(method).learner
-    if learner is None:
-        raise ValueError(f"{method} is a network. Make it with make_network.")
     with named(f"settings of {method}"):
         given = method_named(method).settings | _plain(settings)
     if {"seed", "random_state"} & given.keys():

@@ -102,7 +102,7 @@ class Method:
         The kinds of folds on which it is compared with the others.
     blends : tuple of str
         For a method that is not trained: the methods whose recorded predictions it blends; of two, the first gets the
-        weight alpha. One method several times is the mean of as many of its seeds.
+        weight alpha. One method twice is the mean of two of its seeds.
     """
 
     label: str
@@ -129,11 +129,11 @@ class Method:
 
 
 # Networks that are to differ in one thing have the same settings.
-_ALIGNN = {"epochs": 200, "learning_rate": 0.02, "weight_decay": 0.1}
-_GAT = {"epochs": 200, "learning_rate": 0.005, "weight_decay": 0.01}
-_MEGNET = {"epochs": 200, "learning_rate": 0.001, "weight_decay": 0.0}
-_CHEMICAL_CGCNN = {"epochs": 100, "learning_rate": 0.04, "weight_decay": 0.0}
-_ATTENTION = {"epochs": 100, "learning_rate": 0.005, "weight_decay": 1e-5}
+_ALIGNN = {"epochs": 100, "learning_rate": 0.01}
+_GAT = {"epochs": 100, "learning_rate": 0.001}
+_MEGNET = {"epochs": 200, "learning_rate": 0.002}
+_CGCNN = {"epochs": 100, "learning_rate": 0.01}
+_ATTENTION = {"epochs": 200, "learning_rate": 0.005}
 _FUSION, _CHEMISTRY = "course_lib.models.fusion", "course_lib.models.chemistry"
 
 
@@ -181,45 +181,42 @@ METHODS: dict[str, Method] = {
         "random forest",
         "composition",
         learner=Learner("course_lib.forest", "random_forest", ("composition",)),
-        settings={"max_features": 0.05, "min_samples_leaf": 1},
+        settings={"max_features": 0.5, "min_samples_leaf": 3},
     ),
     "cgcnn": Method(
         "CGCNN",
         "structure",
         Network("course_lib.models.cgcnn", "CGCNN"),
-        settings={"epochs": 200, "learning_rate": 0.02, "weight_decay": 0.01},
+        settings=_CGCNN,
     ),
     "early_fusion": Method(
-        "early fusion",
-        "hybrid",
-        Network(_FUSION, "EarlyFusion", {"dropout": 0.0}),
-        settings={"epochs": 100, "learning_rate": 0.02, "weight_decay": 0.1},
+        "early fusion", "hybrid", Network(_FUSION, "EarlyFusion"), settings={"epochs": 200, "learning_rate": 0.002}
     ),
     "intermediate_fusion": Method(
         "intermediate fusion",
         "hybrid",
-        Network(_FUSION, "IntermediateFusion", {"dropout": 0.1}),
-        settings={"epochs": 100, "learning_rate": 0.001, "weight_decay": 1e-5},
+        Network(_FUSION, "IntermediateFusion"),
+        settings={"epochs": 200, "learning_rate": 0.002},
     ),
     "attention_fusion": Method(
         "attention fusion",
         "hybrid",
-        Network(_FUSION, "AttentionFusion", {"dropout": 0.1}),
+        Network(_FUSION, "AttentionFusion"),
         settings=_ATTENTION,
     ),
     "attention_fusion_equal": Method(
         "attention fusion, equal weights",
         "hybrid",
-        Network("course_lib.models.ablations", "EqualWeightFusion", {"dropout": 0.1}),
+        Network("course_lib.models.ablations", "EqualWeightFusion"),
         settings=_ATTENTION,
         tuned_as="attention_fusion",
-        compared=("formula",),
+        compared=(),
     ),
     "alignn_simple": Method(
         "ALIGNN simplified",
         "structure",
         Network("course_lib.models.alignn", "ALIGNNSimple"),
-        settings={"epochs": 200, "learning_rate": 0.001, "weight_decay": 0.0},
+        settings={"epochs": 200, "learning_rate": 0.005},
     ),
     "alignn": Method("ALIGNN (small)", "structure", _small_alignn(), settings=_ALIGNN),
     "alignn_no_angles": Method(
@@ -260,116 +257,83 @@ METHODS: dict[str, Method] = {
         "CGCNN with chemistry",
         "hybrid",
         Network(_CHEMISTRY, "ChemicalCGCNN"),
-        settings=_CHEMICAL_CGCNN,
+        settings=_CGCNN,
+        compared=(),
     ),
     "cgcnn_atoms": Method(
-        "CGCNN with chemical atoms",
-        "hybrid",
-        _only("atoms"),
-        settings=_CHEMICAL_CGCNN,
-        tuned_as="cgcnn_chemistry",
-        compared=("formula",),
+        "CGCNN with chemical atoms", "hybrid", _only("atoms"), settings=_CGCNN, tuned_as="cgcnn_chemistry", compared=()
     ),
     "cgcnn_radii": Method(
-        "CGCNN with radii",
-        "hybrid",
-        _only("radii"),
-        settings=_CHEMICAL_CGCNN,
-        tuned_as="cgcnn_chemistry",
-        compared=("formula",),
+        "CGCNN with radii", "hybrid", _only("radii"), settings=_CGCNN, tuned_as="cgcnn_chemistry", compared=()
     ),
     "cgcnn_electronegativity": Method(
         "CGCNN with electronegativity",
         "hybrid",
         _only("electronegativity"),
-        settings=_CHEMICAL_CGCNN,
+        settings=_CGCNN,
         tuned_as="cgcnn_chemistry",
-        compared=("formula",),
+        compared=(),
     ),
     "alignn_chemistry": Method(
         "ALIGNN with chemistry",
         "hybrid",
         Network(_CHEMISTRY, "ChemicalALIGNN", _SMALL_ALIGNN),
-        settings={"epochs": 200, "learning_rate": 0.02, "weight_decay": 0.01},
+        settings=_ALIGNN,
+        compared=(),
     ),
     "alignn_early_fusion": Method(
         "early fusion on ALIGNN",
         "hybrid",
-        Network(_FUSION, "EarlyFusion", {"trunk": _small_alignn(), "dropout": 0.0}),
-        settings={"epochs": 50, "learning_rate": 0.005, "weight_decay": 0.01},
+        Network(_FUSION, "EarlyFusion", {"trunk": _small_alignn()}),
+        settings=_ALIGNN,
+        compared=(),
     ),
     "kernel_ridge_composition": Method(
-        "kernel ridge on composition",
-        "composition",
-        learner=_kernel_ridge("composition"),
-        settings={"alpha": 1e-5, "reach": 1.0},
+        "kernel ridge on composition", "composition", learner=_kernel_ridge("composition"), compared=()
     ),
     "kernel_ridge_structure": Method(
-        "kernel ridge on environments",
-        "structure",
-        learner=_kernel_ridge("environments"),
-        settings={"alpha": 1e-6, "reach": 1.0},
+        "kernel ridge on environments", "structure", learner=_kernel_ridge("environments"), compared=()
     ),
-    "kernel_ridge": Method(
-        "kernel ridge on both", "hybrid", learner=_kernel_ridge(*_BOTH), settings={"alpha": 1e-6, "reach": 1.0}
-    ),
+    "kernel_ridge": Method("kernel ridge on both", "hybrid", learner=_kernel_ridge(*_BOTH), compared=()),
     "boosting_composition": Method(
-        "boosting on composition",
-        "composition",
-        learner=_boosting("composition"),
-        settings={"learning_rate": 0.2, "max_iter": 200, "max_leaf_nodes": 8, "l2_regularization": 1.0},
+        "boosting on composition", "composition", learner=_boosting("composition"), compared=()
     ),
     "boosting_structure": Method(
-        "boosting on environments",
-        "structure",
-        learner=_boosting("environments"),
-        settings={"learning_rate": 0.05, "max_iter": 200, "max_leaf_nodes": 32, "l2_regularization": 0.01},
+        "boosting on environments", "structure", learner=_boosting("environments"), compared=()
     ),
-    "boosting": Method(
-        "boosting on both",
-        "hybrid",
-        learner=_boosting(*_BOTH),
-        settings={"learning_rate": 0.2, "max_iter": 200, "max_leaf_nodes": 8, "l2_regularization": 100.0},
-    ),
+    "boosting": Method("boosting on both", "hybrid", learner=_boosting(*_BOTH), compared=()),
     "embedding": Method(
-        "kernel ridge on pretrained embedding",
-        "structure",
-        learner=_kernel_ridge("embedding"),
-        settings={"alpha": 1e-6, "reach": 4.0},
+        "kernel ridge on pretrained embedding", "structure", learner=_kernel_ridge("embedding"), compared=()
     ),
     "embedding_composition": Method(
         "kernel ridge on embedding and composition",
         "hybrid",
         learner=_kernel_ridge("embedding", "composition"),
-        settings={"alpha": 1e-6, "reach": 4.0},
+        compared=(),
     ),
     "pretrained_references": Method(
         "pretrained energy and references",
         "structure",
         learner=_delta_learning(name="references_alone"),
+        compared=(),
     ),
-    "delta_learning": Method(
-        "delta learning", "hybrid", learner=_delta_learning(*_BOTH), settings={"alpha": 1e-4, "reach": 0.25}
-    ),
+    "delta_learning": Method("delta learning", "hybrid", learner=_delta_learning(*_BOTH), compared=()),
     "late_fusion": Method("late fusion", "hybrid", blends=("random_forest", "cgcnn")),
     "alignn_kernel_ridge": Method("ALIGNN and kernel ridge", "hybrid", blends=("kernel_ridge", "alignn")),
     "three_blended": Method("three blended", "hybrid", blends=("kernel_ridge", "cgcnn_chemistry", "alignn")),
-    "cgcnn_ensemble": Method("two CGCNN averaged", "structure", blends=("cgcnn", "cgcnn")),
     "alignn_ensemble": Method("two ALIGNN averaged", "structure", blends=("alignn", "alignn")),
-    "alignn_three": Method("three ALIGNN averaged", "structure", blends=("alignn", "alignn", "alignn")),
 }
 """Every method by name, in the order of tables and figures."""
-
-SIDE_BY_SIDE = (
-    "random_forest", "cgcnn", "alignn_simple", "alignn", "multitask_gat", "early_fusion", "alignn_early_fusion",
-    "intermediate_fusion", "attention_fusion",
-)  # fmt: skip
-"""The trained methods that notebook 7 and exercise 5 set side by side, with late fusion, which blends two of them."""
 
 
 def trained() -> dict[str, Method]:
     """Return the methods that are trained; the others blend what these predict."""
     return {name: method for name, method in METHODS.items() if not method.blends}
+
+
+def compared() -> list[str]:
+    """Return the trained methods that the course sets side by side, on both kinds of folds."""
+    return [name for name, method in trained().items() if set(method.compared) == set(BOTH_SPLITS)]
 
 
 def twins() -> dict[str, str]:

@@ -49,14 +49,12 @@ _FLAT = {
     "boosting": (FlatForest.of_boosting, _FOREST),
     "kernel_ridge": (FlatKernelRidge.of, _KERNEL_RIDGE),
 }  # how a fitted regressor is kept, by the function that makes it: what flattens it, and its file
-_FLAT_OF_FILE = {file: flatten.__self__ for flatten, file in _FLAT.values()}
-_MODELS = (_NETWORK, *_FLAT_OF_FILE)
+_MODELS = (_NETWORK, _FOREST, _KERNEL_RIDGE)
 CONFIG = "config.yaml"
 _KNOWN_OF_A_MODEL = ("method", "units", "training_range")  # what ``run.json`` must say to predict with a model,
 _KNOWN_OF_A_RUN = (*_KNOWN_OF_A_MODEL, "network", "settings", "seed", "checksums", "version")  # to resume a run,
 _OBJECTS = ("units", "network", "settings", "checksums", "files", "training_range")  # and its mappings
 _WHERE = ("accelerator", "devices", "num_nodes", "n_jobs", "verbose")  # settings that may change when a run is resumed
-OR_RESUME = " Or continue that run: --resume, or resume=True in Python."
 _ROUNDING = 1e-6  # a feature is beyond its range by more than this share of it
 
 
@@ -94,7 +92,7 @@ class TrainingRange:
         species = (graphs.species_of(row).tolist() for graphs in parts for row in range(len(graphs)))
         return cls(sorted(set().union(*species)), features.min(axis=0).tolist(), features.max(axis=0).tolist())
 
-    def out_of_domain(self, graphs: CrystalGraphs) -> list[str]:
+    def outside(self, graphs: CrystalGraphs) -> list[str]:
         """Describe for each crystal what is out of domain; an empty text if nothing is."""
         from pymatgen.core import Element
 
@@ -301,7 +299,7 @@ def train(
         how = make_config(method, settings, seed=seed, folder=folder, resume=resume, progress=progress)
         parts, n_processes = describe(model), how.n_processes
         wanted = {name: getattr(how, name) for name in SETTINGS}
-    trained_on = (train, validation) if parts is None else (train,)
+    learned_from = (train, validation) if parts is None else (train,)
     about = {
         "method": method,
         "network": parts,
@@ -313,7 +311,7 @@ def train(
         "n_train": len(train),
         "n_validation": len(validation),
         "version": __version__,
-        "training_range": asdict(TrainingRange.of(*trained_on)),
+        "training_range": asdict(TrainingRange.of(*learned_from)),
     }
     with together(n_processes), training.alone_in(folder):
         before = _begin(folder, about, resume, config)
@@ -353,13 +351,8 @@ def _check_parts(train: CrystalGraphs, validation: CrystalGraphs) -> None:
 
 
 def _check_labels(method: str, *parts: CrystalGraphs) -> None:
-    for graphs in parts:
-        rows, columns = np.nonzero(np.isnan(graphs.targets))
-        if len(rows):
-            raise ValueError(
-                f"{method} cannot be trained on missing labels: crystal {graphs.ids[rows[0]]!r} has no "
-                f"{graphs.target_names[columns[0]]} ({len(rows)} such labels). Drop these crystals, or train a network."
-            )
+    if any(np.isnan(graphs.targets).any() for graphs in parts):
+        raise ValueError(f"{method} cannot be trained on missing labels. Drop these crystals, or train a network.")
     if parts[0].targets.shape[1] > 1 and METHODS[method].learner.name == "boosting":
         raise ValueError(f"{method} predicts one property, not {', '.join(parts[0].target_names)}. Choose one target.")
 
@@ -388,13 +381,10 @@ def holds_run(folder: str | os.PathLike) -> bool:
     return any(Path(folder, name).exists() for name in ("last.ckpt", *_MODELS))
 
 
-def check_free(folder: str | os.PathLike, advice: str = "") -> None:
-    """Raise ``FileExistsError`` when the folder holds a run, or something else that must not be mixed with one.
-
-    What else can be done about a run is the `advice`.
-    """
+def check_free(folder: str | os.PathLike) -> None:
+    """Raise ``FileExistsError`` when the folder holds a run, or something else that must not be mixed with one."""
     if holds_run(folder):
-        raise FileExistsError(f"{folder} holds a run. Choose another folder.{advice}")
+        raise FileExistsError(f"{folder} holds a run. Choose another folder, or continue that run (--resume).")
     for name, what in (("benchmark.json", "a benchmark"), ("meta.json", "graphs")):
         if Path(folder, name).exists():
             raise FileExistsError(f"{folder} holds {what} ({name}). Choose another folder.")
@@ -410,7 +400,7 @@ def _begin(folder: Path, about: dict, resume: bool, config: str | None) -> dict:
         before = _read_run(folder, _KNOWN_OF_A_RUN)
         _check_same_run(folder, before, about)
         return before
-    check_free(folder, OR_RESUME)
+    check_free(folder)
     if config is None:
         (folder / CONFIG).unlink(missing_ok=True)  # of a run that failed
     else:
@@ -537,4 +527,4 @@ def _load_of_run(path: Path, about: dict) -> Predictor:
 def _load_model(path: Path) -> CrystalRegressor | FlatModel:
     if path.suffix != ".npz":
         return training.load(path)
-    return _FLAT_OF_FILE.get(path.name, FlatForest).load(path)
+    return (FlatKernelRidge if path.name == _KERNEL_RIDGE else FlatForest).load(path)

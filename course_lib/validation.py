@@ -7,7 +7,7 @@ import re
 import reprlib
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from functools import cache
 from numbers import Real
@@ -18,8 +18,6 @@ import numpy as np
 from course_lib.files import add_name
 
 if TYPE_CHECKING:
-    import os
-
     from pymatgen.core import Composition, Structure
 
 CLOSEST = 0.5
@@ -75,15 +73,9 @@ def named(what: object, advice: str = "") -> Iterator[None]:
             if isinstance(error, OSError):
                 add_name(error, what)
             raise
-        lines = str(error).strip().splitlines() or ["no further message"]
+        lines = str(error).strip().splitlines() or ["no further word"]
         message = f"{what}: {'' if clear else f'{type(error).__name__}: '}{lines[0][:300]}"
         raise ValueError(f"{message}. {advice}" if advice else message) from error
-
-
-def check_in_file(path: str | os.PathLike, check: Callable[..., None], *given: object) -> None:
-    """Check what comes from a file; the error then names the file."""
-    with named(path):
-        check(*given)
 
 
 def check_number(
@@ -119,7 +111,7 @@ def check_number(
         raise ValueError(f"{name} is {value!r}, not a {'whole ' if whole else ''}number.")
     if is_whole and not -_WHOLE < value < _WHOLE:
         about = f"{'-' if value < 0 else ''}1e{(int(value).bit_length() - 1) * math.log10(2):.0f}"
-        raise ValueError(f"{name} is about {about}; whole numbers must lie between -9.2e18 and 9.2e18.")
+        raise ValueError(f"{name} is about {about}; whole numbers must be below 9.2e18 here.")
     if not np.isfinite(float(value)):
         raise ValueError(f"{name} is {value}; it must be finite.")
     limits = (
@@ -175,7 +167,7 @@ def check_positions(name: str, positions: object, n_rows: int) -> None:
 
 
 def check_given_ids(ids: Iterable[object] | None) -> None:
-    """Raise ``ValueError`` naming the first row without an id: None, NaN or blank text."""
+    """Raise ``ValueError`` naming the first row without an id: None, NaN or no letter."""
     import pandas as pd
 
     for row, one in enumerate(() if ids is None else ids):
@@ -357,7 +349,7 @@ def check_composition(composition: Composition, row: int, ids: Sequence[str] | N
 
 
 def check_structure(structure: Structure, row: int, ids: Sequence[str] | None = None) -> None:
-    """Raise ``ValueError`` when ``structure`` is not an ordered crystal of elements with a possible number of atoms."""
+    """Raise ``ValueError`` when ``structure`` is no crystal, empty, too large, disordered or not made of elements."""
     from pymatgen.core import IStructure
 
     where = describe_row(row, ids)

@@ -37,15 +37,12 @@
 # octahedron. He thinks about distances and neighbours. This is the **structure view**. In this course a *graph neural
 # network* takes this view: atoms are nodes, and edges join neighbours.
 #
-# A **hybrid model** uses both. The course asks when that pays off, by how much, and where the two views should meet. It
-# starts with three obvious ways to join them:
+# A **hybrid model** uses both. The course asks when that pays off, by how much, and which of three ways to join them is
+# best:
 #
 # - **early fusion** joins the two descriptions, then one model predicts;
 # - **late fusion** lets two models predict, then averages their answers;
 # - **intermediate fusion** mixes the two inside the network, before it predicts.
-#
-# Later it tries others: properties of the elements on each atom and bond, two models of equal strength, and a network
-# that was trained on a million structures elsewhere.
 #
 # > **Predict.** Two crystals have the same formula, but their atoms are arranged differently. Which of the two
 # > experts must give both crystals the same answer? The answer is below, under the first table.
@@ -90,7 +87,7 @@ share = crystals["formula"].duplicated(keep=False).mean()
 measured(
     "experts",
     "the one who reads the formula; "
-    f"{share:.0%} of our crystals share their formula with another crystal",
+    f"{share:.0%} of our crystals have the same formula as another",
 )
 
 # %% [markdown]
@@ -117,15 +114,15 @@ print("Everything is installed." if missing.empty else missing["fix"].to_string(
 # ## How to work through the course
 #
 # 1. Read a notebook from top to bottom, and run each cell with <kbd>Shift</kbd>+<kbd>Enter</kbd>.
-# 2. When you meet a box that says **Predict**, stop. Choose an answer before you go on. A wrong guess that you remember
-#    teaches more than a right answer that you only read.
+# 2. When you meet a box that says **Predict**, stop. Commit to a number or a sentence before you go on. A wrong guess
+#    that you remember teaches more than a right answer that you only read.
 # 3. Change something and run the cell again. You cannot break anything: `make lab` opens copies of the notebooks, in
 #    the folder `work`. To get notebook 2 back as it was, delete `work/02_early_fusion.ipynb` and run `make lab`
 #    again.
 #
 # Two promises hold on every page. *Every number was computed*, either by a cell on the page or by a recorded run in
-# `data/results/` that one command repeats. *Every claim about our crystals is tested*: where a page says that one model
-# beats another on them, a cell checks this, and stops with an error if it is not true.
+# `data/results/` that one command repeats. *Every claim is tested*: where a page says that one model beats another, a
+# cell checks this, and stops with an error if it is not true.
 #
 # If a cell fails, look at the usual causes in `README.md` or on the website's page *When something fails*.
 
@@ -133,8 +130,8 @@ print("Everything is installed." if missing.empty else missing["fix"].to_string(
 # ## What we saw
 #
 # - A hybrid model reads the formula and the structure of a crystal together.
-# - A model that reads only the formula must give all crystals with the same formula the same answer. Most of our
-#   crystals share their formula with another.
+# - A model that reads only the formula must give all crystals with this formula the same answer. Most of our crystals
+#   share their formula with another.
 # - Your computer is ready, or you know what it lacks.
 #
 # Next: *Two views of a crystal*.

@@ -88,11 +88,9 @@ print(f"half of the features: below {composition.abs().median().median():.1f}")
 #
 # $$ \tilde c = \frac{c - \mu}{s} $$
 #
-# with its mean $\mu$ and its standard deviation $s$ (with $n$, not $n - 1$, in the denominator). Over which crystals?
-# **Over the training set only.** The test crystals stand for crystals that nobody has seen yet. If they influence $\mu$
-# and $s$, the test is no longer honest. The effect may be small, but the habit matters. (The fusion networks do one
-# thing more: they first *clip* each value to the range of the training set, that is, they move an outlier to the
-# nearest end.)
+# with its mean $\mu$ and its standard deviation $s$ (divided by $n$, not by $n - 1$). Over which crystals? **Over the
+# training set only.** The test crystals stand for crystals that nobody has seen yet. If they influence $\mu$ and $s$,
+# the test is no longer honest. The effect may be small, but the habit matters.
 
 # %% mystnb={"image": {"alt": "Two panels with the range of each of the 145 composition features. Raw, on a logarithmic axis, they differ by factors of thousands. Standardised, most bars reach from about minus 2 to 3."}}
 import torch
@@ -122,7 +120,7 @@ plot_feature_scales(composition, scaled)
 from torch.nn.functional import l1_loss
 
 
-def train_by_hand(network, epochs=8, batch_size=32, learning_rate=3e-3):
+def train_by_hand(network, epochs=12, batch_size=32, learning_rate=3e-3):
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate)
     target = Standardize(1).fit(torch.from_numpy(train.targets))  # targets too
     everything = validation.batch(range(len(validation)))
@@ -146,7 +144,7 @@ def train_by_hand(network, epochs=8, batch_size=32, learning_rate=3e-3):
 # %% [markdown]
 # We run it twice from the same initial weights: once with the features as they are, once standardised.
 #
-# > **Predict.** How much larger is the error without scaling, averaged over the last four epochs?
+# > **Predict.** How much larger is the error at the end without scaling?
 # >
 # > <!-- predict: scaling; hardly; by about a tenth; by about a half; by a factor of two or more -->
 
@@ -179,9 +177,9 @@ more = last["raw features"] / last["standardised features"] - 1
 measured("scaling", f"without scaling the error is {more:.0%} larger at the end")
 
 # %% [markdown]
-# Without scaling the network learns worse. The architecture, the crystals and the initial weights are the same. Only
-# the preprocessing differs: the scaling, and with it the clipping to the training range. (Another learning rate might
-# narrow the gap.) This is one seed only, so compare the gap in the figure with the fluctuations of the curves.
+# Without scaling it learns worse. The network, the crystals and the initial weights are the same, so the scaling
+# makes the difference. This is one seed only, so look at the size of the gap: it is far larger than the fluctuations
+# of the curves.
 #
 # ## The library's trainer
 #
@@ -194,7 +192,7 @@ measured("scaling", f"without scaling the error is {more:.0%} larger at the end"
 from course_lib.training import FitConfig, fit, predict
 
 torch.manual_seed(0)
-hybrid = fit(EarlyFusion(), train, validation, FitConfig(epochs=25))
+hybrid = fit(EarlyFusion(), train, validation, FitConfig(epochs=50))
 prediction = predict(hybrid.model, test)[TARGET]
 truth = crystals[TARGET].iloc[fold.test]
 print(f"trained in {hybrid.seconds:.1f} s")
@@ -222,8 +220,8 @@ plot_parity(truth, {"early fusion": prediction})
 #
 # One run is an anecdote, and this one was short. The table below summarises many longer ones, made with `python -m
 # course_lib.experiments`: three methods, five folds, three seeds, and both kinds of test of notebook 1. All methods
-# get the same training crystals. The networks set about one in thirteen of them aside to choose the best
-# epoch; the forest is trained on all of them.
+# get the same training crystals. The networks set an eighth of them aside to choose the best epoch; the forest is
+# trained on all of them.
 
 # %%
 from course_lib.experiments.analysis import summarize_differences
@@ -262,11 +260,11 @@ plot_errors(runs, "eV/atom")
 # than others, for every method. So we compare on equal terms again: on the same test crystals, the error of the
 # parent minus that of the hybrid. Where it is positive, the hybrid is better.
 #
-# These are four comparisons: two parents on two tests. If each interval had the level 95 %, the chance that at least
-# one of them misses the true value would be more than 5 %. So each gets the level $1 - 0.05/4 = 98.75$ %. This is
-# *Bonferroni's correction*: 0.05 is divided by the number of comparisons in a table. All notebooks follow this rule.
+# These are four comparisons: two parents on two tests. If each interval had the level 95 %, the chance that at least one
+# of them misses the true value would be more than 5 %. So each gets the level $1 - 0.05/4 = 98.75$ %. This is
+# *Bonferroni's correction*: 0.05 is divided by the number of comparisons. All notebooks follow this rule.
 
-# %% mystnb={"image": {"alt": "Mean absolute error minus that of early fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot per fold, mean and corrected interval, and a line at zero. Against the forest, early fusion is far better on every fold. Against CGCNN all means lie close to zero, on the side where CGCNN is better."}}
+# %% mystnb={"image": {"alt": "Difference in mean absolute error to early fusion on the same test crystals, for random forest and CGCNN on both kinds of folds: one dot per fold, mean and corrected interval, and a line at zero. Against the forest, early fusion is far better on every fold. Against CGCNN all means lie close to zero, on the side where CGCNN is better."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 plot_paired_differences(runs, "early_fusion", "eV/atom")
@@ -287,7 +285,7 @@ shown = cgcnn.index[cgcnn["parent shown better"]].tolist()
 print("CGCNN shown better:", ", ".join(shown) or "nowhere")
 relative = -cgcnn["mean"] / mean_error["cgcnn"]
 print(f"by {relative.min():.0%} to {relative.max():.0%} of its error")
-assert relative.between(0.08, 0.17).all(), "about an eighth"
+assert relative.max() < 0.1
 
 # %%
 parents = mean_error[["random_forest", "cgcnn"]]
@@ -301,8 +299,8 @@ measured("hybrid", f"{', '.join(said)}; in brackets, compared with the better pa
 
 # %% [markdown]
 # - **Against the forest** the hybrid wins both tests: both intervals lie above zero.
-# - **Against CGCNN** it does not win. On average its error is about an eighth larger; where the interval lies below
-#   zero, CGCNN is shown to be better. (Notebook 8 asks this on new formulas again, with 25 folds in place of five.)
+# - **Against CGCNN** it does not win. It is a little behind on average; where the interval lies below zero, CGCNN is
+#   shown to be better.
 #
 # If you expected the hybrid to win, you are in good company. It has everything that CGCNN has, and 145 numbers more. So
 # why does it not win? We look at three suspects.
@@ -310,64 +308,35 @@ measured("hybrid", f"{', '.join(said)}; in brackets, compared with the better pa
 # ## Suspect 1: unequal chances
 #
 # Perhaps the hybrid was trained for too short a time, or at a bad learning rate. Before the runs above, every method
-# was tuned. About a third of the crystals are set aside for that: in the recorded runs these are never test crystals.
-# They are divided by formula into three parts. A setting is judged by its mean error over these, each predicted after
-# training on the other two. Each method had 16 settings, drawn at random from its grid. Where a best setting lay at an
-# end of a grid, a few settings beyond that end were added. (The number of epochs is an exception: 200 was the most for
-# every network. The best setting of CGCNN has 200, so longer training might improve it.) The table summarises the
-# errors of all settings, and the cell after it prints the best one:
+# was tuned: eight settings, judged by the validation crystals of two folds. No test crystal was used. The table holds
+# the mean validation error for each number of epochs and each peak learning rate:
 
 # %%
-from course_lib.experiments.analysis import best_settings
-
-tuning = load_results(study="tuning", crystals=crystals, methods=methods)
-tried = tuning.assign(setting=tuning["settings"].map(str))
-tried = tried.groupby(["method", "setting"], sort=False)["mae"].mean()
-tried.groupby("method", sort=False).describe().drop(columns="std").rename(LABELS).round(
-    3
-)
+tuning = load_results(study="tuning", crystals=crystals, methods=methods[1:])
+settings = pd.DataFrame(tuning["settings"].tolist())
+tried = pd.concat([tuning[["method", "mae"]], settings], axis=1)
+tried = tried.groupby(["method", "epochs", "learning_rate"], as_index=False).mean()
+table = tried.pivot(index=["method", "epochs"], columns="learning_rate", values="mae")
+table.rename(index=LABELS).map("{:.3f}".format).replace("nan", "")
 
 # %%
-best = best_settings(tuning)
-for name, settings in best.items():
-    print(f"{LABELS[name]}: {settings}")
+best = tried.loc[tried.groupby("method")["mae"].idxmin()].set_index("method")
+assert best.loc["early_fusion", "epochs"] > best.loc["cgcnn", "epochs"]
+assert best.loc["early_fusion", "learning_rate"] < best.loc["cgcnn", "learning_rate"]
+assert best.loc["early_fusion", "mae"] > best.loc["cgcnn", "mae"]
+best.rename(index=LABELS).round(3)
 
 # %% [markdown]
-# (These errors are larger than those above, because two thirds of the crystals set aside are a small training set.) A
-# setting that is best for few crystals need not be best for many. So all settings of CGCNN and of the hybrid were also
-# trained on all the other crystals and judged on those set aside. No setting was chosen in this way. The check only
-# shows how the chosen setting ranks among the others:
-
-# %%
-check = load_results(study="tuning_check", crystals=crystals)
-lost, n_better = {}, {}
-for name, of_method in check.groupby("method", sort=False):
-    chosen = of_method.loc[of_method["settings"] == best[name], "mae"].item()
-    n_better[name] = (of_method["mae"] < chosen).sum()
-    lost[name] = chosen / of_method["mae"].min() - 1
-    print(
-        f"{LABELS[name]}: chosen {chosen:.3f}, best {of_method['mae'].min():.3f}, median "
-        f"{of_method['mae'].median():.3f} eV/atom; {n_better[name]} of {len(of_method)} are better"
-    )
-assert n_better == {"cgcnn": 7, "early_fusion": 0}
-assert round(lost["cgcnn"], 2) == 0.10
-of_each = check.groupby("method")["mae"]
-assert of_each.min()["early_fusion"] < of_each.min()["cgcnn"], "the other way round"
-
-# %% [markdown]
-# For the hybrid the chosen setting is the best one here, too. For CGCNN it is not: seven of twenty settings are better,
-# the best of them by a tenth. These are single runs, so a part of that is luck. But if the choice has put one of the
-# two at a disadvantage, it is CGCNN. The tables cannot say what a larger grid or more trials would have found.
-#
-# Compare the two rows as well: on this one test set, with one seed and fewer training crystals, the hybrid is ahead of
-# every setting of CGCNN. In the comparison above, with five folds and three seeds, CGCNN is ahead on average. One test
-# set does not settle the order.
+# The hybrid needs more epochs and a lower learning rate than CGCNN, and that is what it got above: each method ran with
+# its own best setting. (For the hybrid that is the largest number of epochs tried, so still more might help.) On the
+# validation crystals it is behind all the same. So a worse choice among these settings is not the reason. What we have
+# not tested are settings outside this table, and other sizes of the network.
 #
 # ## Suspect 2: it memorises instead of learning
 #
-# A formula is easily recognised by its 145 numbers. A network that recognises a formula need not understand its
-# chemistry: it can simply recall the energy. So we compare the error on the training crystals with the error on test
-# crystals, for one fold of each kind.
+# A formula is easily recognised by its 145 numbers. A network that recognises a formula need not understand it; it can
+# simply recall its energy. So we compare the error on the training crystals with the error on test crystals, for one
+# fold of each kind.
 #
 # > **Predict.** Which of the three methods has the smallest error on its training crystals?
 # >
@@ -383,10 +352,8 @@ remembers = both.reset_index().pivot_table(
 learned, unknown = (
     remembers.xs(name, level="crystals") for name in ("training", "test")
 )
-assert (learned.idxmin(axis=1) == "cgcnn").all(), "smallest in training"
-assert (learned["early_fusion"] > 1.2 * learned["cgcnn"]).all()
-networks = ["cgcnn", "early_fusion"]
-assert (learned[networks] < unknown[networks] / 2).all(axis=None), "both overfit"
+assert (learned["early_fusion"] < 0.9 * learned["cgcnn"]).all()
+assert (unknown["early_fusion"] > unknown["cgcnn"]).all()
 remembers.rename(columns=LABELS).round(3)
 
 # %%
@@ -394,11 +361,11 @@ smallest = learned.idxmin(axis=1).map(LABELS)
 measured("memory", ", ".join(f"{name} ({split})" for split, name in smallest.items()))
 
 # %% [markdown]
-# CGCNN has the smallest error on the training crystals, not the hybrid. Both networks have less than half of their test
-# error there. That is *overfitting*, although we keep the weights of the epoch with the smallest validation error,
-# which works against it. But the hybrid does not overfit more than CGCNN: it fits its training crystals less closely.
-# (With its best settings it makes half as many epochs.) So the errors on the training crystals give no sign of the
-# second suspect.
+# On its training crystals the hybrid has the smallest error of the three, but on the test crystals it is no better
+# than CGCNN. So the additional numbers do help, but only to fit the training set. That is *overfitting*, although we
+# keep the weights of the epoch with the smallest validation error and use dropout, both of which work against it.
+# (Part of the cause is the longer training, which the hybrid got because it lowered the validation error.) This
+# suspect stays.
 #
 # ## Suspect 3: the features say nothing new
 #
@@ -417,9 +384,7 @@ plot_errors(parts, "eV/atom")
 
 # %%
 part = summarize_differences(parts, "early_fusion")
-to_forest = part.xs("random_forest", level="method")
-assert (to_forest["mean"] > 0).all()
-assert to_forest["low"]["within a formula"] > 0 >= to_forest["low"]["between formulas"]
+assert (part.xs("random_forest", level="method")["low"] > 0).all()
 assert (part.xs("cgcnn", level="method")["low"] <= 0).all(), "no gain shown"
 part.rename(index=LABELS).round(3)
 
@@ -430,61 +395,73 @@ said = ", ".join(f"{mean:+.3f} eV/atom {name}" for name, mean in gain["mean"].it
 measured("parts", f"a gain is shown {shown} (CGCNN minus hybrid: {said})")
 
 # %% [markdown]
-# Each row is parent minus hybrid. Compared with the forest, the hybrid is shown to be better within a formula. Between
-# formulas it is ahead on average, but that is not shown. Compared with CGCNN, no gain is shown in either, not even
-# between formulas, where we would expect it. Perhaps CGCNN already has what the 145 numbers say about the elements: it
-# has the 92 bits of each atom, and enough crystals to learn what they mean.
+# Each row is parent minus hybrid. Compared with the forest, both parts are better. Compared with CGCNN, no gain is
+# shown in either, not even between formulas, where we would expect it. Perhaps CGCNN already has what the 145 numbers
+# say about the elements: it has the 92 bits of each atom, and enough crystals to learn what they mean.
 #
-# If that is so, the hybrid should gain when there are fewer crystals. The same three methods were trained on 50 to 800
-# of them, on the folds by formula. The test crystals are the same for all sizes. So are the settings, epochs included:
-# CGCNN is trained for 200 epochs at every size, the hybrid for 100. These settings won the tuning; others, tuned for
-# each size, might suit a method better. Each size includes the validation crystals of the networks: a fifth of 50 and
-# of 100, 32 of 200 and of 400, and about one in thirteen of 800 and more. The forest is trained on these, too. (The
-# runs with all crystals have three seeds, those with fewer have one.)
+# If that is so, the hybrid should gain when there are fewer crystals. The same three methods were trained on a half,
+# a quarter, an eighth and a sixteenth of them. The test crystals and the share of validation crystals are the same
+# for all sizes. So is the number of training steps: with half the crystals there are twice as many epochs. The
+# settings are the best ones for *all* crystals; settings tuned for each size might suit a method better. (The runs
+# with all crystals have three seeds, those with fewer have one.)
 #
 # > **Predict.** At which number of training crystals do the lines of CGCNN and the hybrid cross, if they do?
 # >
 # > <!-- predict: crossing; below 100 crystals; between 100 and 400; above 400; nowhere -->
 
-# %% mystnb={"image": {"alt": "Mean absolute error against the number of training crystals, on logarithmic axes, for random forest, CGCNN and early fusion on folds by formula. All lines fall. The forest starts lowest and ends highest, CGCNN starts highest and ends lowest, and early fusion is never far above the lower of the two."}}
+# %% mystnb={"image": {"alt": "Mean absolute error against the number of training crystals, on logarithmic axes, one panel for random folds and one for folds by formula. All lines fall. With 100 crystals CGCNN's error is the largest by far, and those of forest and early fusion lie close together. With all crystals CGCNN and early fusion lie close together, and the forest far above."}}
 from course_lib.teaching.figures.comparison import plot_learning_curves
 
 fewer = load_results(study="learning_curves", crystals=crystals, methods=methods)
-curves = pd.concat([fewer, runs[runs["split"] == "formula"]])
+curves = pd.concat([fewer, runs])
 plot_learning_curves(curves, "eV/atom")
 
 # %%
 from course_lib.experiments.analysis import level_of_each, training_set_size
 
 n_learned = training_set_size(curves).round().astype(int)
-level = level_of_each(n_learned.nunique() * 2)  # sizes, parents
+level = level_of_each(n_learned.nunique() * 2 * 2)  # sizes, tests, parents
 gains = pd.concat(
     {
-        size: summarize_differences(group, "early_fusion", level).xs("formula")
+        size: summarize_differences(group, "early_fusion", level)
         for size, group in curves.groupby(n_learned)
     },
     names=["training crystals"],
 )
+against_cgcnn = gains.xs("cgcnn", level="method").unstack("split")
+fewest, most = against_cgcnn.iloc[:2], against_cgcnn.iloc[-1]
+assert (fewest["mean"] > 0).all(axis=None), "few: hybrid ahead"
+assert (against_cgcnn["low"] <= 0).all(axis=None), "but shown at no size"
+assert (most["mean"] < 0).all(), "many: CGCNN ahead"
+ahead = gains["mean"].unstack("method").min(axis=1) > 0  # of both parents
+on_both = ahead.unstack("split").all(axis=1)
+sizes = on_both.index[on_both].tolist()
+print("hybrid best of the three, on average, on both tests, with", *sizes, "crystals")
+assert any(300 < size < 500 for size in sizes)
+assert not ahead.loc[n_learned.max()].any()
 gains.xs("cgcnn", level="method").round(3)
 
 # %% [markdown]
 # The lines in the figure are made of straight pieces, so we can compute where those of CGCNN and the hybrid cross:
 
 # %%
-by_size = curves.assign(size=n_learned).pivot_table("mae", "size", "method")
-logs = np.log(by_size)
-lead = (logs["cgcnn"] - logs["early_fusion"]).to_numpy()
-i = np.flatnonzero(lead[:-1] * lead[1:] < 0)  # the sign changes after these sizes
-x = np.log(logs.index.to_numpy())
-crossing = np.exp(x[i] + (x[i + 1] - x[i]) * lead[i] / (lead[i] - lead[i + 1]))
-at = " and ".join(f"at about {size:.0f} crystals" for size in crossing.round(-1))
-measured("crossing", at or "nowhere")
+logs = np.log(
+    curves.assign(size=n_learned).pivot_table("mae", "size", ["split", "method"])
+)
+said = []
+for split in ("random", "formula"):
+    lead = (logs[split, "cgcnn"] - logs[split, "early_fusion"]).to_numpy()
+    i = np.flatnonzero(lead[:-1] * lead[1:] < 0)  # the sign changes after these sizes
+    x = np.log(logs.index.to_numpy())
+    crossing = np.exp(x[i] + (x[i + 1] - x[i]) * lead[i] / (lead[i] - lead[i + 1]))
+    at = " and ".join(f"at about {size:.0f} crystals" for size in crossing.round(-1))
+    said.append(f"{split} folds: {at or 'nowhere'}")
+measured("crossing", "; ".join(said))
 
 # %% [markdown]
-# How certain is the lead at each size? Move the slider from few crystals to many. The panel with intervals shows each
-# method's error minus that of CGCNN, with its interval over the five folds. So the sign is the opposite of that in the
-# table above: below zero, a method is better than CGCNN. Does the hybrid's interval lie on one side of zero at any
-# size?
+# How sure is the lead at each size? Move the slider from few crystals to many. The panel with intervals shows each
+# method's error minus that of CGCNN, with its interval over the five folds. Watch the hybrid's interval: at which sizes
+# does it lie on one side of zero?
 
 # %%
 from course_lib.teaching.explorers.training_size import training_size_explorer
@@ -492,95 +469,63 @@ from course_lib.teaching.explorers.training_size import training_size_explorer
 training_size_explorer(curves, "cgcnn")
 
 # %%
-better_parent = by_size[["random_forest", "cgcnn"]].min(axis=1)
-saved = 1 - by_size["early_fusion"] / by_size["cgcnn"]
-few = by_size.index < 500
-assert saved[few].between(0.1, 0.25).all(), "a tenth to a quarter less than CGCNN"
-assert (saved[~few] < 0).all(), "with more crystals, CGCNN is ahead"
-assert not (gains.xs("cgcnn", level="method")["low"] > 0).any(), "not shown"
-assert (by_size.loc[[50, 100, 200]].idxmin(axis=1) == "random_forest").all()
-assert (by_size[~few].idxmin(axis=1) == "cgcnn").all()
-at_400 = by_size.loc[400]
-assert abs(at_400["early_fusion"] / at_400["random_forest"] - 1) < 0.02, "level"
-assert at_400["early_fusion"] < at_400["cgcnn"]
-above = by_size.div(better_parent, axis=0).max() - 1
-assert above["early_fusion"] < 0.15 < 0.3 < above.drop("early_fusion").min()
-above.rename(LABELS).map("{:+.0%}".format).rename("at most, over the better parent")
+by_size = np.exp(logs).stack("split", future_stack=True)
+fewest = by_size.loc[n_learned.min()]
+assert (fewest.idxmax(axis=1) == "cgcnn").all(), "the worst of the three"
+equal = fewest["early_fusion"] / fewest["random_forest"] - 1
+assert equal.abs().max() < 0.15, "forest and hybrid about equal"
+falls = by_size.groupby("split").diff().query("size < 900").dropna()
+assert (falls.idxmin(axis=1) == "cgcnn").all(), "CGCNN's error falls most"
+many = by_size.query("size > 700")
+parents = by_size[["random_forest", "cgcnn"]]
+behind = many["random_forest"] / many[["cgcnn", "early_fusion"]].max(axis=1) - 1
+assert behind.min() > 0.05, "the forest falls behind"
+more = by_size["early_fusion"] / parents.min(axis=1) - 1
+print(f"hybrid compared with the better parent: {more.min():+.0%} to {more.max():+.0%}")
+assert more.max() < 0.12, "close to the better parent"
 
 # %% [markdown]
-# With 50 to 400 crystals the hybrid's mean error is a tenth to a quarter smaller than CGCNN's. With 800 and more CGCNN
-# is ahead on average. The hybrid's lead is not shown at any single size: with five folds and twelve comparisons the
-# intervals are wide.
+# With a hundred crystals CGCNN is the worst of the three: so few crystals do not teach it what the elements are like,
+# but the 145 numbers tell the other two. Forest and hybrid are about equal there. Up to eight hundred crystals, each
+# doubling lowers the error of CGCNN most. At about four hundred the three are close together, and there the hybrid has
+# the smallest mean error of the three, on both tests. Its line crosses that of CGCNN at a larger number. From eight
+# hundred on the forest falls behind.
 #
-# The forest is the third line. Up to 200 crystals it has the smallest mean of the three. At 400 it and the hybrid are
-# level, ahead of CGCNN. So there is hardly a size at which the hybrid is the best of the three. Its strength lies
-# elsewhere. The last table takes each method at the size where it does worst, and says how far it is above the better
-# parent there. The hybrid is always close to the better one; each of its parents is far behind at one end.
+# How much of this is shown? The table and the explorer ask for twenty differences, so each interval is wide, and small
+# training sets make the folds differ. At no size does the interval of the hybrid's lead over CGCNN lie above zero. So
+# the order of the means is what these runs suggest; more folds have to confirm it.
 #
 # What do these runs say about the three suspects? The first was tested within the settings that we tried, and does not
-# explain the result there. The second was looked for in the errors on the training crystals, and not seen: the hybrid
-# fits them less closely than CGCNN. The third fits the means: with all crystals no gain between formulas is shown, and
-# on average the hybrid is ahead only with fewer crystals. But that lead is not shown either.
+# explain the result there. The second was observed: the hybrid fits its training crystals more closely. The third fits
+# the means: with all crystals no gain between formulas is shown, and on average the hybrid is ahead only with fewer
+# crystals. But that lead is not shown either, and the suspect was not tested directly. A test would need a control, for
+# example the same hybrid with 145 numbers that carry no chemistry. Whether overfitting or the lack of new information
+# is the cause, these runs cannot tell.
 #
-# A *control* can separate the last two suspects: a comparison that changes only the suspected cause. The same hybrid
-# was trained with permuted features: each crystal has the 145 numbers of another one, drawn at random. They carry no
-# chemistry, and they are easier to memorise than before, because polymorphs no longer share them. The settings are
-# those of the hybrid. The errors are on folds by formula, with one seed:
-
-# %%
-controls = load_results(
-    study="controls", crystals=crystals, methods=["early_fusion"]
-).assign(method="features permuted")
-same_runs = runs[(runs["split"] == "formula") & (runs["seed"] == 0)]
-with_control = pd.concat([same_runs, controls])
-means = with_control.groupby("method", sort=False)["mae"].mean()
-means.rename(LABELS).round(3)
-
-# %%
-networks = with_control[with_control["method"] != "random_forest"]
-permuted = summarize_differences(networks, "features permuted")
-assert means["cgcnn"] < means["early_fusion"] < means["features permuted"]
-assert means["features permuted"] > 1.2 * means["cgcnn"], "a fifth more, or worse"
-lost, kept = permuted.xs("formula")["mean"].loc[["cgcnn", "early_fusion"]].abs()
-assert kept > lost / 2, "the true features make up for more than half of it"
-assert (permuted["high"] > 0).all(), "not shown"
-by_fold = networks.pivot_table("mae", "fold", "method")
-more = by_fold["features permuted"] - by_fold["cgcnn"]
-assert more.max() > more.sum() / 2, "one fold makes more than half of it"
-permuted.rename(LABELS).round(3)
-
-# %% [markdown]
-# (Each row is that network minus the one with permuted features.) On average, numbers that can only be memorised make
-# the network much worse than CGCNN, as the second suspect says. One of the five folds makes more than half of this
-# difference. With the true features it wins more than half of that back. So they do carry chemistry, but on average not
-# enough to pay for what is memorised with it. (A part of the loss may come from the settings, and from numbers that
-# differ between polymorphs.) Five folds with one seed show neither difference: both intervals reach zero.
-#
-# **Whether joining helps need not be a property of the method. It can depend on the number of training crystals.**
+# The hybrid's mean error stays close to the better of its parents over the whole range. **Whether joining
+# helps need not be a property of the method. It can depend on the number of training crystals.**
 #
 # ## What we saw
 #
 # - Early fusion is one line of code: concatenate two vectors, 145 + 128 = 273.
 # - Without scaling, the features with large numbers drown out the rest. The scaler's numbers come from the training set
 #   and are stored with the model.
-# - The hybrid beats the forest on both tests and does not beat CGCNN on either, although both networks had nearly the
-#   same number of tuning trials. More inputs do not guarantee a smaller error.
-# - Both networks fit their training crystals far more closely than new ones, but the hybrid not more than CGCNN.
+# - The hybrid beats the forest on both tests and does not beat CGCNN on either, with equally many trials in tuning.
+#   More inputs do not guarantee a smaller error.
+# - It fits its training set more closely than CGCNN, but this does not help it on other crystals.
 # - With few crystals the hybrid is ahead of CGCNN on average: prepared chemistry seems to replace data. Five folds do
-#   not show this lead yet, and up to 200 crystals the forest is ahead of both. The hybrid stays close to the better of
-#   its parents over the whole range.
+#   not show this lead yet. The hybrid stays close to the better of its parents over the whole range.
 #
 # | strengths | weaknesses |
 # |---|---|
 # | both parts are trained together, so each can make up for what the other lacks | needs a graph for every crystal: no structure, no prediction |
-# | a few lines more than CGCNN | more inputs than CGCNN, so it can overfit |
+# | a few lines more than CGCNN | more inputs than CGCNN, so it can overfit: hence dropout |
 # | tells polymorphs apart, and knows chemistry | one model: if it fails, no second opinion (late fusion has two) |
 #
 # **When this stops being true.** We measured this with a network that already gets 92 bits per atom. The prototypes of
-# our crystals fix where the atoms sit, and most of the elements occur dozens of times. With fewer crystals the hybrid
-# may be ahead of CGCNN, but then compare it with a forest as well. With rarer elements, or with features that the
-# network cannot make for itself, such as a measured property, it may be ahead of both. Measure your own learning
-# curves.
+# our crystals fix where the atoms sit, and most of the elements occur dozens of times. With fewer crystals,
+# rarer elements, or features that the network cannot make for itself (a measured property, say), the hybrid may well
+# be ahead. Measure your own learning curves.
 #
 # ## Check yourself
 #
@@ -593,7 +538,7 @@ permuted.rename(LABELS).round(3)
 #    - `a` Yes: four of five is a clear majority.
 #    - `b` Yes, if the mean of the five differences favours the hybrid as well.
 #    - `c` No: look at the size of the differences, and at their interval.
-# 4. You send a colleague the weights of the trained hybrid, but without its scalers. What else does she need?
+# 4. You save the weights of the trained hybrid and send them to a colleague. What else does she need?
 #    - `a` The mean and the standard deviation of each feature and of the target.
 #    - `b` Your training crystals, since the network compares each new crystal with them.
 #    - `c` Nothing: she standardises with her own crystals.
@@ -619,7 +564,7 @@ permuted.rename(LABELS).round(3)
 #    five. Look at the size of the differences and at their interval.
 # 4. The mean and the standard deviation of every feature, and of the target, from *your* training set: the network
 #    works only with standardised numbers. With the scaler of another dataset the same weights give other predictions,
-#    without any error message. The library keeps weights and scalers in one file.
+#    without any error message. The library keeps both in one file.
 #
 # </details>
 #
@@ -636,7 +581,7 @@ permuted.rename(LABELS).round(3)
 # ## A quest
 #
 # Take lithium, sodium and potassium oxide. The first two are the training set, and the only feature is the mean atomic
-# number. What is the standardised feature of potassium oxide, by the formula above, without clipping?
+# number. What is the standardised feature of potassium oxide?
 
 # %%
 number = magpie(["Li2O", "Na2O", "K2O"])["MagpieData mean Number"].astype(float)

@@ -56,7 +56,7 @@ plot_fusion_places()
 #
 # - $\tilde c$: the standardised composition features, as in notebook 2;
 # - $\gamma^{(l)}, \beta^{(l)}$: 64 numbers each, computed from $\tilde c$ by a small network;
-# - $\odot$: element-wise multiplication.
+# - $\odot$: multiplication number by number.
 #
 # All atoms of a crystal get the same $\gamma$ and $\beta$, because the crystal has one composition. This is
 # *feature-wise linear modulation*, FiLM {cite:p}`perez2018film`. Here is one number as an example, with $\gamma = 0.5$
@@ -83,8 +83,8 @@ from course_lib.models import IntermediateFusion
 print(inspect.getsource(IntermediateFusion.forward))
 
 # %% [markdown]
-# Why $1 + \gamma$, and not $\gamma$ alone? In the last layer of the small network, which gives $\gamma$ and $\beta$,
-# all weights and biases start at zero.
+# Why $1 + \gamma$, and not $\gamma$ alone? In the layer that computes $\gamma$ and $\beta$ all initial weights are
+# zero.
 #
 # > **Predict.** So what does the network compute before it has learned anything? Does it use the composition?
 # >
@@ -136,23 +136,22 @@ print(f"trained in {film.seconds:.1f} s")
 
 everything = test.batch(range(len(test)))
 with torch.no_grad():
-    conditioning = film.model.eval().network.scale_and_shift(everything).numpy()
-print("crystals, convolutions, scale and shift, features:", conditioning.shape)
+    turned = film.model.eval().network.scale_and_shift(everything).numpy()
+print("crystals, convolutions, scale and shift, features:", turned.shape)
 
 # %% mystnb={"image": {"alt": "The factors before the first convolution, each minus its mean over the crystals: one row per test crystal, sorted by the average deviation of electronegativity, one column per atom feature. The columns at the left go from bright at the bottom to dark at the top, those at the right from dark to bright."}}
 from course_lib.teaching.figures.intermediate_fusion import plot_scales
 
 IONIC = "MagpieData avg_dev Electronegativity"
 ionic = composition.loc[test.names, IONIC]
-factors = 1 + conditioning[:, 0, 0]  # before the first convolution
+factors = 1 + turned[:, 0, 0]  # before the first convolution
 plot_scales(factors, ionic, "average deviation of electronegativity")
 
 # %% [markdown]
-# Each row is a crystal, sorted by the average deviation of the electronegativity (notebook 1). At the bottom are
-# crystals whose elements hardly differ in it (alloys, but also GaAs), at the top ionic ones. Each column is one of the 64
-# atom features; bright means multiplied by more than in the average crystal. The features on the right have a larger
-# factor in ionic crystals, those on the left a smaller one. So the same convolution works differently at the bottom and
-# at the top.
+# Each row is a crystal, sorted by the average deviation of the electronegativity (notebook 1): metal alloys at the
+# bottom, ionic crystals at the top. Each column is one of the 64 atom features; bright means multiplied by more than
+# in the average crystal. The features on the right have a larger factor in ionic crystals, those on the left a smaller
+# one. So the same convolution works differently in an alloy and in a salt.
 
 # %%
 import numpy as np
@@ -179,12 +178,8 @@ print(farthest)
 for row in (first, second):
     name, energy = test.names[row], computed.iloc[row]
     print(f"{name}: computed {energy:.2f}, predicted {predicted.iloc[row]:.2f} eV/atom")
-assert np.allclose(conditioning[first], conditioning[second], atol=1e-5), (
-    "same scales and shifts"
-)
-assert predicted.iloc[second] > predicted.iloc[first] + 0.1, (
-    "told apart, in the right order"
-)
+assert np.allclose(turned[first], turned[second], atol=1e-5), "same knobs"
+assert predicted.iloc[second] > predicted.iloc[first] + 0.1, "told apart, the right way"
 
 # %%
 difference = predicted.iloc[second] - predicted.iloc[first]
@@ -204,7 +199,7 @@ measured("factors", f"same factors, predictions {difference:.2f} eV/atom apart")
 #
 # - $a_c, b_c, a_s, b_s$: learned; they turn a vector into one number, its score;
 # - $\operatorname{softmax}(u, v)$: $e^u$ and $e^v$, divided by their sum, so the two weights add up to 1;
-# - $f$: a small network; $\hat y$: its output, the prediction.
+# - $f$: a small network.
 #
 # For example, the composition scores 1.0 and the structure 0.0.
 
@@ -229,9 +224,9 @@ print(inspect.getsource(AttentionFusion.forward))
 # `norm` gives both vectors the same size: mean 0 and standard deviation 1 over their 64 numbers. Without it the
 # network could give a view a small weight and a huge vector, and the weight would mean nothing.
 #
-# > **Predict.** For which crystals does the composition get the most weight? The [data card](data_card.ipynb) shows the
-# > prototypes: think of prototypes whose crystals have an energy that you could guess from the formula. Choose one that
-# > you expect among the first three.
+# > **Predict.** For which crystals does the composition get most weight? The [data card](data_card.ipynb) shows the
+# > prototypes: think of those whose energy depends almost only on the formula. Choose one that you expect among the
+# > first three.
 # >
 # > <!-- predict: lean; rock salt; zinc blende; wurtzite; CsCl; perovskite; ReO₃; D0₃; half-Heusler; another one -->
 #
@@ -272,8 +267,8 @@ print(same_formula.iloc[0], pair.round(2).to_dict())
 assert pair.max() - pair.min() > 1e-3, "so have polymorphs"
 
 # %% [markdown]
-# (The dashed line marks equal weights.) Each crystal has its own weights. Even two polymorphs have different ones,
-# because the structure has a score, too. It is tempting to read the figure as a finding about crystals: *these lean on
+# (The dashed line marks equal weights.) Each crystal has its own weights, even each of two polymorphs, because the
+# structure has a score, too. It is tempting to read the figure as a finding about crystals: *these lean on
 # composition, those on structure*. Before we write that into a paper, we look at the other two networks, which differ
 # from the first only in what follows from the seed: initial weights, order of the crystals and dropout.
 #
@@ -311,22 +306,20 @@ shared = set.intersection(*top.values())
 print("on all three lists:", ", ".join(sorted(shared)) or "none")
 assert len(shared) < 3, "the lists differ"
 lists = "; ".join(f"{name}: {', '.join(sorted(three))}" for name, three in top.items())
-measured("lean", f"the three with the most weight, {lists}")
+measured("lean", f"the three with most weight, {lists}")
 
 # %% [markdown]
 # The table shows rank correlations: 1 where two networks put the crystals in the same order. On the energies the
 # networks agree. On the weights they agree less, some pairs much less. Both views know the elements, the graph through
 # its nodes. So there are many ways to share the work that give nearly the same predictions, and chance decides which
 # of them a training run finds. Look for the prototype that you chose in the three lists above: the lists differ.
-# **Here the weights describe a network, not the crystals.** (These training runs are short; longer ones may agree
-# better. So check with a second seed.) For text, {cite:t}`jain2019attention` found very different attention weights
-# that gave the same predictions.
+# **The weights describe a network, not the crystals** {cite:p}`jain2019attention`.
 #
 # What we *can* ask of a fitted model is how much worse it gets when it is given the composition of another crystal, or
 # the structure of another. Exercise 8 does this carefully. Here is its method, for our three networks. The *gain* is
-# the error when both views come from one other crystal, minus the error when both are right. The composition's part of
-# the gain is its *Shapley value*: how much the error falls when the composition is made right, averaged over two cases.
-# In one case the structure is still wrong, in the other it is already right. The rest is the structure's part.
+# the error when both views come from another crystal, minus the error when both are right. The composition's part of
+# it is its *Shapley value*: how much the error falls when the composition is made right, once while the structure is
+# still wrong and once when it is right, averaged. The rest is the structure's part.
 
 # %%
 from course_lib.interpret import block_errors, shapley_values
@@ -344,14 +337,14 @@ assert (shares["its share of the gain"] > 0.5).all()
 shares.round(2)
 
 # %% [markdown]
-# In all three networks, more than half of the gain is attributed to the composition features. The weight and the share
-# are different quantities: compare the two columns. Both views contain the formula. It seems that these networks read
-# it mainly from the composition features.
+# In all three networks, more than half of the gain is attributed to the composition features. The weights do not say
+# how much: networks with similar weights need not have similar shares. Both views know the formula. It seems that these
+# networks read it mainly from the features.
 #
 # ## Does the place matter?
 #
-# Now we turn to the recorded runs: all crystals, five folds of each kind, three seeds, each method with its best
-# settings. (They were chosen on crystals that are never tested, as in notebook 2.)
+# Now we turn to the recorded runs: all crystals, five folds of both kinds, three seeds, each method with the best of
+# eight settings. (The settings were chosen on validation crystals, as in notebook 2.)
 
 # %%
 from course_lib.experiments.analysis import with_late_fusion
@@ -371,12 +364,11 @@ from course_lib.teaching.figures.results import plot_errors
 plot_errors(runs, "eV/atom")
 
 # %% [markdown]
-# The dots overlap, so we compare on the same test crystals again. Five methods are compared with intermediate fusion on
-# two tests. These are ten comparisons, so each interval has the level $1 - 0.05/10 = 99.5$ % (Bonferroni's correction,
-# notebook 2), in the figure and in the table. (Late fusion is made of two models. Notebook 3 compares it with the mean
-# of two seeds of CGCNN.)
+# The dots overlap, so we compare on the same test crystals again. Five methods are compared with intermediate fusion
+# on two tests. These are ten comparisons, so each interval has the level $1 - 0.05/10 = 99.5$ % (Bonferroni's correction,
+# notebook 2), in the figure and in the table.
 
-# %% mystnb={"image": {"alt": "Mean absolute error minus that of intermediate fusion on the same test crystals, for the five other methods on both kinds of folds: one dot per fold, mean and corrected interval, and a line at zero. The forest is far worse; on new formulas the intervals of CGCNN, early, attention and late fusion reach to both sides of zero; on random folds early fusion is a little behind on every fold."}}
+# %% mystnb={"image": {"alt": "Difference in mean absolute error to intermediate fusion on the same test crystals, for the five other methods on both kinds of folds: one dot per fold, mean and corrected interval, and a line at zero. The forest is far worse; those of CGCNN, early and late fusion reach to both sides of zero on new formulas; on random folds early fusion is a little behind on every fold."}}
 from course_lib.teaching.figures.results import plot_paired_differences
 
 plot_paired_differences(runs, "intermediate_fusion", "eV/atom")
@@ -386,15 +378,16 @@ from course_lib.experiments.analysis import summarize_differences
 
 difference = summarize_differences(runs, "intermediate_fusion")
 shown = [difference["low"] > 0, difference["high"] < 0]
-difference["verdict"] = np.select(shown, ["worse", "better"], "-")
+difference["than intermediate fusion"] = np.select(shown, ["worse", "better"], "-")
 difference.rename(index=LABELS).round(3)
 
 # %%
-verdict = difference["verdict"].unstack("split")
+verdict = difference["than intermediate fusion"].unstack("split")
 assert (verdict.loc["random_forest"] == "worse").all()
-assert (verdict.drop("random_forest") == "-").all(axis=None), "no other is shown"
+assert (verdict.loc[["cgcnn", "early_fusion", "late_fusion"]] == "-").all(axis=None)
 behind = difference.xs("attention_fusion", level="method")
 assert (behind["mean"] > 0).all(), "attention fusion is behind on both tests"
+assert verdict.loc["attention_fusion"].to_dict() == {"random": "worse", "formula": "-"}
 hybrids = mean_error.loc[[*FUSIONS, "late_fusion"]]
 spread = hybrids.max() / hybrids.min() - 1
 print("worst over best of the four:", spread.map("+{:.0%}".format).to_dict())
@@ -406,9 +399,7 @@ by_fold = paired_differences(runs, "intermediate_fusion")
 early = by_fold.query("split == 'random' and method == 'early_fusion'")
 assert (early["difference"] > 0).all(), "behind on every random fold"
 single = summarize_differences(runs, "intermediate_fusion", level=0.95)
-assert single.loc[("random", "early_fusion"), "low"] > 0, (
-    "a 95 % interval would exclude zero"
-)
+assert single.loc[("random", "early_fusion"), "low"] > 0, "95 % would call it shown"
 
 # %%
 smallest = LABELS[hybrids["formula"].idxmin()]
@@ -420,96 +411,19 @@ measured(
 )
 
 # %% [markdown]
-# Each row is that method minus intermediate fusion, in eV/atom. `verdict` says whether the method is shown to be worse
-# or better than intermediate fusion. A dash means that neither is shown.
+# Each row is that method minus intermediate fusion, in eV/atom. A dash means that neither is shown to be better.
 #
 # - **Against the forest** intermediate fusion wins, as all networks do.
-# - **Against early, attention and late fusion** no difference is shown, on either test. Their order may be chance.
-#   (Early fusion is behind on every random fold. A single 95 % interval would exclude zero; the 99.5 % interval does
-#   not.)
-# - **Against CGCNN**, which has no composition features at all, no difference is shown either. This agrees with
-#   notebook 2: with so many crystals, no gain from these features is shown.
+# - **Against early and late fusion** no difference is shown, on either test. Their order may be chance. (Early fusion
+#   is behind on every random fold. A single interval of 95 % would call that shown; one of 99.5 % does not.)
+# - **Attention fusion** is behind on both tests, and on random folds it is shown to be worse. These runs do not say
+#   why: it differs from early fusion in more than the weights. An *ablation* would tell: the same network with both
+#   weights fixed at one half. (Notebook 5 has one of another network.)
+# - **Against CGCNN**, which has no composition features at all, no difference is shown either. This is the finding of
+#   notebook 2 again: with so many crystals no gain from these features is shown, wherever they come in.
 #
-# If you predicted a clear winner, think of what the four have in common: the same two sources. The way in which the
-# sources are joined adds no information, but it can make the same information easier to learn from. Early fusion
-# (notebook 2), late fusion (notebook 3) and intermediate fusion (above) are not shown to gain over CGCNN. Attention
-# fusion is not compared with CGCNN here. Notebook 8 looks at other ways.
-#
-# ## What do the weights do?
-#
-# Attention fusion gives each crystal its own two weights, one for each view. What are they worth? An **ablation** takes
-# one part away and leaves everything else as it is. Here both weights are fixed at one half; size, settings, folds and
-# seeds are the same.
-#
-# > **Predict.** Which is better on new formulas?
-# >
-# > <!-- predict: ablation; with learned weights; with equal weights; no difference shown -->
-
-# %% mystnb={"image": {"alt": "Difference in mean absolute error between attention fusion with equal weights and attention fusion, on folds by formula: one dot per fold, mean and interval, and a line at zero. The interval reaches to both sides of zero."}}
-pair = ["attention_fusion", "attention_fusion_equal"]
-ablation = load_results(crystals=crystals, target=TARGET, methods=pair)
-ablation = ablation[ablation["split"] == "formula"]
-plot_paired_differences(ablation, "attention_fusion", "eV/atom")
-
-# %%
-equal = summarize_differences(ablation, "attention_fusion")
-(mean, low, high, detectable) = equal.iloc[0]
-said = (
-    "with learned weights"
-    if low > 0
-    else "with equal weights"
-    if high < 0
-    else "no difference shown"
-)
-measured("ablation", f"{said}; equal minus learned: {mean:+.3f} eV/atom")
-assert low < 0 < high
-equal.rename(index=LABELS).round(3)
-
-# %% [markdown]
-# No difference is shown: the interval reaches to both sides of zero. `detectable` says how large a true difference would
-# have been shown in 80 % of such studies; smaller ones may well exist. So these runs give no sign that weights of each
-# crystal's own are worth anything here, and none that learning them does harm.
-#
-# ## How much data?
-#
-# With few crystals the composition has more to say (notebook 2). Does the place matter then? Move the slider.
-
-# %%
-from course_lib.teaching.explorers.training_size import training_size_explorer
-
-fewer = load_results(
-    study="learning_curves", crystals=crystals, target=TARGET, methods=methods
-)
-new_formulas = runs[(runs["split"] == "formula") & runs["method"].isin(methods)]
-curves = with_late_fusion(pd.concat([fewer, new_formulas]), y)
-training_size_explorer(curves, "cgcnn")
-
-# %%
-from course_lib.experiments.analysis import training_set_size
-
-size = training_set_size(curves).round().astype(int)
-by_size = curves.groupby([size, "method"], sort=False)["mae"].mean().unstack("method")
-behind = by_size[FUSIONS].sub(by_size["cgcnn"], axis=0)
-assert (behind.loc[[100, 200, 400]] < -0.03).all(axis=None), "few crystals: all ahead"
-assert (behind.loc[800:] > 0).all(axis=None), "many crystals: all behind"
-late = by_size["late_fusion"] / by_size.drop(columns="late_fusion").min(axis=1) - 1
-assert late.loc[:400].abs().max() < 0.03, "level with the best of the others"
-assert (
-    by_size.loc[:200]
-    .drop(columns="late_fusion")
-    .idxmin(axis=1)
-    .eq("random_forest")
-    .all()
-)
-by_size.rename(columns=LABELS).round(3)
-
-# %% [markdown]
-# From 100 to 400 crystals the three fused networks have smaller mean errors than CGCNN, and from 800 on larger ones. So
-# the number of crystals matters more than the place where the composition comes in. Up to 400 crystals late fusion is
-# level with the best of the other methods. Up to 200 crystals the best of these is the forest; with 50 or 100, late
-# fusion gives the forest nearly all the weight. At 400 the forest and CGCNN are about equally good, and their errors
-# partly cancel (notebook 3). (These are means over five folds. Notebook 2 has the intervals for early fusion: at a
-# single size they do not show its lead.)
+# If you predicted a clear winner, think of what the four have in common: the same two sources. How they join them adds
+# no information. So a good way gains little, but a clumsy one can lose.
 #
 # ## What does it cost?
 #
@@ -526,7 +440,7 @@ assert price.max() < 1.3, "no kind of fusion costs much more than the graph netw
 price.rename(index=LABELS).to_frame("an epoch, times CGCNN").round(2)
 
 # %% [markdown]
-# Late fusion is missing from the table: it costs as much as its two parents together.
+# Late fusion is missing from the table: it costs as much as its two parents.
 #
 # ## What we saw
 #
@@ -534,8 +448,8 @@ price.rename(index=LABELS).to_frame("an epoch, times CGCNN").round(2)
 # - Scale and shift start as "no change", so the network starts as CGCNN and learns how much to use the composition.
 # - A softmax over two views is a gate. It gives each crystal its own weights, but networks with similar predictions can
 #   have different weights. Read such weights as a part of the network, not as a finding about crystals.
-# - All four have the same two sources. With 1,700 crystals none of the other three is shown to differ from intermediate
-#   fusion. (Early and late fusion were not compared with each other.)
+# - All four have the same two sources. Between early, intermediate and late fusion no difference is shown; attention
+#   fusion is behind.
 #
 # | strengths | weaknesses |
 # |---|---|
@@ -578,8 +492,8 @@ price.rename(index=LABELS).to_frame("an epoch, times CGCNN").round(2)
 #
 # 1. Only the shift $\beta$, which is the same for all atoms of the crystal. What the feature said about each atom is
 #    gone.
-# 2. No. $\alpha$ weights two predictions in eV/atom, and is chosen to give the smallest error. The attention weight
-#    mixes two vectors before a network reads them; nothing makes it a share of the prediction.
+# 2. No. $\alpha$ weights two predictions in eV/atom, and is the best one for their errors. The attention weight mixes
+#    two vectors before a network reads them; nothing makes it a share of the prediction.
 # 3. Whether a second seed gives the same result, and how the error changes when the structure is taken away.
 #
 # </details>

@@ -35,8 +35,7 @@
 #
 # The units differ from task to task. So each error is divided by that of a *dummy* that always predicts the mean.
 #
-# > **Predict.** Divide the forest's error by ALIGNN's. On which two of the eight tasks is this
-# > ratio smallest? (Small tasks have fewer than 5,000 crystals.)
+# > **Predict.** On which two of the eight tasks is the forest closest to ALIGNN? (Small: fewer than 5,000 crystals.)
 # >
 # > <!-- predict: closest; two small ones; two large ones; one of each -->
 
@@ -105,9 +104,9 @@ assert gap["mp_e_form"] > 2 * gap["mp_gap"]
 # course-lib benchmark --task matbench_jdft2d --method random_forest --folder runs/jdft2d
 # ```
 #
-# That command downloads the data. This page must run offline, so the next cell writes a stand-in: a file in the format
-# of Matbench, with as many crystals as its smallest task, but with our own crystals. The errors below are therefore
-# *not* errors on Matbench. The procedure is the same.
+# That command downloads the data. This page must run without a network, so the next cell writes a stand-in: a file in
+# the format of Matbench, with as many crystals as its smallest task, but with our own crystals. The errors below are
+# therefore *not* errors on Matbench. The procedure is the same.
 
 # %%
 import os
@@ -153,9 +152,9 @@ from matbench.bench import MatbenchBenchmark
 
 from course_lib.matbench_tasks import benchmark
 
-forest = {"n_estimators": 20, "n_jobs": 1}  # fewer trees than elsewhere: a test run
+forest = {"n_estimators": 20, "n_jobs": 1}
 scores = benchmark(TASK, "random_forest", "stand_in", settings=forest)
-logging.getLogger("matbench").setLevel(logging.ERROR)  # it logs every step
+logging.getLogger("matbench").setLevel(logging.ERROR)  # it tells each of its steps
 read = MatbenchBenchmark.from_file("stand_in/results.json.gz")
 assert read.is_recorded
 assert read.is_valid
@@ -181,20 +180,19 @@ assert len(fold) + sum(map(len, others)) == len(graphs), "and none is left out"
 # %% [markdown]
 # ## Where the memory goes
 #
-# > **Predict.** A crystal graph of 30 atoms has about 400 edges, and an edge takes some 20 bytes: two atom numbers and
-# > three vector components, four bytes each. How much do the graphs of 130,000 such crystals take?
+# > **Predict.** A crystal graph of 30 atoms has about 400 edges, and an edge takes some 20 bytes: two atoms and three
+# > coordinates, four bytes each. How much do the graphs of 130,000 such crystals take?
 # >
 # > <!-- predict: disk; about 10 MB; about 100 MB; about 1 GB; about 10 GB -->
 
 # %% [markdown]
-# > **Predict.** One process trains a network on graphs from a folder with 1,000 such crystals. Another opens a folder
-# > with
-# > 130,000 and trains on 20,000 of them, to save time. How much memory does the second need, compared with the first?
+# > **Predict.** One process trains a network on graphs from a folder with 1,000 such crystals, another on graphs from a
+# > folder with 130,000. How much memory does the second need, compared with the first?
 # >
 # > <!-- predict: memory; less than twice as much; 2 to 10 times as much; more than 10 times as much -->
 
 # %% [markdown]
-# The crystals of this page are smaller. A training step needs only one batch of them, here 64 crystals:
+# We start with one batch of the crystals of this page, which are smaller. A training step needs only 64 of them:
 
 # %%
 one = graphs.batch(range(64))
@@ -255,11 +253,11 @@ sizes_in_mb = f"{own.iloc[-1]:.0f} MB and {own.iloc[0]:.0f} MB"
 measured("memory", f"{times:.1f} times as much ({sizes_in_mb})")
 
 # %% [markdown]
-# All sizes are in megabytes. `disk_mb` answers the first prediction of this section: 130,000 times 400 edges times 20
-# bytes are about 1 GB, and what belongs to atoms and crystals adds a little. `own_mb` answers the second, and is the
-# line in the figure; `all_mb` also includes the pieces of the mapped files. For training, `own_mb` hardly grows with
-# the number of crystals: most of it is Python, its libraries and the network. The machine was also doing other work, so
-# take the seconds as a rough guide.
+# All sizes are in megabytes. `disk_mb` answers your first prediction: 130,000 times 400 edges times 20 bytes are
+# about 1 GB, and what belongs to atoms and crystals adds a little. `own_mb` answers the second, and is the line in
+# the figure; `all_mb` also includes the pieces of the mapped files. For training, `own_mb` hardly
+# grows with the number of crystals: most of it is Python, its libraries and the network. To save time, training used
+# at most 20,000 crystals of a folder. The machine was also doing other work, so take the seconds as a rough guide.
 #
 # A straight line through the last two points of building from a stream estimates what 400,000 crystals would take:
 
@@ -276,34 +274,14 @@ assert of_step["train"].max() < 1000, "batches included"
 assert of_step["build from a stream"].max() < 500 < of_step["build in memory"].max()
 
 # %% [markdown]
-# Most datasets of your own will be folders of CIF files. What does reading them cost, and how much of it is pymatgen,
-# which makes the structures? (The text itself is read by a parser of the course. pymatgen has one, too, which knows
-# more dialects of the format.) This was recorded by `tools/benchmarks/bench_reading.py`:
-
-# %%
-reading = pd.read_json(DATA / "results" / "reading.jsonl", lines=True).iloc[-1]
-seconds = 10_000 * reading["cpu_seconds"] / reading["files"]
-print(
-    f"10,000 CIF files of {reading['atoms']} atoms: {seconds:.0f} s of CPU time,",
-    end=" ",
-)
-print(f"{reading['share_of_pymatgen']:.0%} of it in pymatgen")
-print(f"with pymatgen alone: {reading['pymatgen_alone_times']:.1f} times as long")
-
-# %% [markdown]
-# Where there are many files, all cores share the work: from 1,000 on for datasets, from 500 on for `course-lib
-# predict`.
-#
 # ## Two processes that work as one
 #
 # With several GPUs, each gets its part of every batch. Each computes the gradient of its part; the gradients are
 # averaged; all take the same step {cite:p}`li2020ddp`. This is *data-parallel training*, DDP in PyTorch. For a step
-# to be the same as on one device with the whole batch, four things must hold:
+# to be the same as on one device with the whole batch, three things must hold:
 #
 # - the batch size counts all devices together. Eight devices with 64 crystals each make a batch of 512: a different
 #   training run, which needs a different learning rate {cite:p}`goyal2017minibatch`;
-# - each crystal has the same weight. Parts can differ in size, as in the last batch of an epoch. So each process
-#   divides its sum of errors by the size of the whole batch, not by that of its part;
 # - no crystal is used twice (common loaders repeat some, to make all parts equally large);
 # - the **batch norm** {cite:p}`ioffe2015batchnorm` uses the mean and spread of the whole batch.
 #
@@ -327,8 +305,8 @@ assert off > 0.3
 
 # %% [markdown]
 # `course_lib` takes the sums for the mean and the spread over all processes. Let us see whether two processes then do
-# the same as one. We do the same training run once in this process and once in two. The commands are what you would
-# type in a terminal after `course-lib`.
+# the same as one. We do the same training run once in this process and once in two. The commands are those of
+# a terminal, after the word `course-lib`.
 #
 # > **Predict.** To how many digits will the two validation errors agree?
 # >
@@ -374,8 +352,8 @@ measured("digits", f"{alone['mae'][0]:.6f} and {together['mae'][0]:.6f} eV/atom"
 
 # %% [markdown]
 # The first digits agree, but the last ones need not. Sums in another order round differently, and over many steps such
-# differences grow. The tests of this library do the same with every network of the course, without dropout, and check
-# that each crystal is used once. (Each process draws its own dropout, so with dropout the steps are not the same.)
+# differences grow. The tests of this library do the same with every network of the course, and check that each
+# crystal is used once.
 #
 # ## Killed at night
 #
@@ -409,8 +387,8 @@ assert off < 1e-6
 # Shuffling and dropout also continued where they had stopped. If you continue with other crystals, other settings, or
 # another version of the library, you get an error that says what differs.
 #
-# The trained model makes predictions for crystals read from files. The second crystal has elements that no training
-# crystal had. The column `out_of_domain` says what is out of domain:
+# The trained model predicts crystals from files. The second crystal has elements that no training crystal had. The
+# column `outside` says what is out of domain:
 
 # %%
 from pymatgen.core import Lattice, Structure
@@ -419,8 +397,8 @@ ours["structure"].iloc[0].to(filename="known.cif")
 xenon = Structure(Lattice.cubic(4.0), ["Xe", "Pu"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 xenon.to(filename="foreign.cif")
 answer = course_lib("predict --model killed known.cif foreign.cif")
-assert answer["out_of_domain"].tolist()[0] == "no"
-assert answer["out_of_domain"].str.startswith("element").tolist() == [False, True]
+assert answer["outside"].tolist()[0] == "no"
+assert answer["outside"].str.startswith("element").tolist() == [False, True]
 answer.drop(columns="target")
 
 # %% [markdown]
@@ -443,19 +421,18 @@ fastest = on_cpu.groupby("model")["crystals_per_second"].max()
 epochs = {"cgcnn": 100, "alignn": 500}  # our default; what the leaderboard's entry used
 rows = {}
 for task in ("jdft2d", "mp_gap", "mp_e_form"):
-    n_train = sizes[task] * 4 / 5 * 7 / 8  # 4 of 5 folds, less 1/8 for validation
+    learned = sizes[task] * 4 / 5 * 7 / 8
     for name, rate in fastest.items():
-        rows[task, name] = 5 * epochs[name] * n_train / rate / 3600 / 24  # days
+        rows[task, name] = 5 * epochs[name] * learned / rate / 3600 / 24
 cost = pd.Series(rows).unstack().loc[["jdft2d", "mp_gap", "mp_e_form"]].round(2)
-assert cost.loc["mp_e_form", "alignn"] > 300, "too much for that machine"
+assert cost.loc["mp_e_form", "alignn"] > 300, "no task for this machine"
 cost
 
 # %% [markdown]
-# The table estimates how many days all five folds would take on the CPU of the record, if every crystal had 30 atoms.
-# (In notebook 5 ALIGNN cost only a few times as much as CGCNN. That was a small ALIGNN, on crystals whose symmetry
-# makes most of the angles equivalent. Here it has its published size, and the crystals have no symmetry.) With
-# patience, CGCNN can be trained on the largest task on that machine. ALIGNN cannot. How fast would a machine have to be
-# to finish in a week?
+# The table shows days on the CPU for all five folds, if every crystal had 30 atoms. (In notebook 5 ALIGNN cost only a
+# few times as much as CGCNN. That was a small ALIGNN, on crystals whose symmetry saves most of the angles. Here it has
+# its published size, and the crystals have no symmetry.) With patience, CGCNN can be trained on the largest task on
+# this machine. ALIGNN cannot. How fast would the machine have to be to finish in a week?
 
 # %%
 needed = 5 * 500 * sizes["mp_e_form"] * 4 / 5 * 7 / 8 / (7 * 24 * 3600)
@@ -482,12 +459,11 @@ assert (share["batch"] < 0.1).all(), "the crystals are not what one waits for"
 (100 * share).round(1)
 
 # %% [markdown]
-# How fast is the library? We compare each network with a plain one of the same size, written as one usually writes it
-# with PyG. Both train in turn in one process, on one thread. The table says how many times as long the plain network
-# takes. It was recorded on two kinds of crystals: on the bundled ones, and on the same with all atoms displaced by 0.1
-# Å. Symmetry makes many edges of the bundled crystals equivalent, and the library computes equivalent edges only once.
-# Crystals of other datasets are often less symmetric. The lower their symmetry, the closer you will be to the right
-# column.
+# How fast is the library? We compare each network with a plain one of the same size, written as one
+# usually writes it with PyG. Both train in turn in one process, on one thread. The table says how many times as long
+# the plain network takes. It was recorded on two kinds of crystals: on the bundled ones, and on the same with all atoms
+# displaced by 0.1 Å. Symmetry makes many edges of the bundled crystals equivalent, and the library computes equivalent
+# edges only once. Most real crystals have little symmetry, so expect the right column there.
 
 # %%
 recorded_speed = pd.read_json(DATA / "results" / "speed.jsonl", lines=True)
@@ -509,12 +485,11 @@ of_kind
 # first one, the plain networks computed with numbers closer to zero than $10^{-38}$. Some processors are very slow with
 # such numbers, so on the second one they were rounded to zero for all, as the library always does.)
 #
-# Where does the library spend its time on displaced crystals? The first four columns give the shares of a step on the
-# second processor, in percent. The last two columns are speeds, in percent of a reference. For the matrix products the
-# reference is the product of two large matrices, which a processor does about as fast as it can. The other column is
-# about operations that go through a table once (exponentials and other passes). It counts the bytes that they read and
-# write per second. The reference is adding 1 to a table that fits into no cache. A value above 100 % means that the
-# tables stay in the cache.
+# And where does the library's own time go on displaced crystals? The table has it for the second processor, in percent
+# of a step. The last two columns are not shares of the time. The first of them compares the library's matrix products
+# with the product of two large matrices, which a processor does about as fast as it can. The other one compares the
+# operations that go through a table once (exponentials and other passes) with adding 1 to a table that fits into no
+# cache, by the bytes they read and write per second. Above 100 %, tables stay in the cache.
 
 # %%
 kinds = ["matrix products", "exponentials", "gathers and sums by index", "other passes"]
@@ -539,9 +514,9 @@ columns = [*kinds, "speed of products", "speed of passes"]
 # set: {epochs: 300, batch_size: 64, accelerator: gpu, devices: 4, num_nodes: 2, precision: bf16-mixed}
 # ```
 #
-# Build the graphs once, on any machine: `course-lib data build matbench_mp_e_form --folder graphs/e_form --jobs -1`.
-# All processes of all machines then map the same folder. With SLURM, start one task per GPU. The first line of the
-# script is `#!/bin/bash`, followed by:
+# Build the graphs once, on any machine: `course-lib data build matbench_mp_e_form --folder graphs/e_form --jobs -1`. All
+# processes of all machines then map the same folder. With SLURM, start one task per GPU. The first line of the script
+# is `#!/bin/bash`, followed by:
 #
 # ```bash
 # #SBATCH --nodes=2
@@ -564,8 +539,7 @@ columns = [*kinds, "speed of products", "speed of passes"]
 #
 # ## Submit a result
 #
-# 1. Run `course-lib benchmark --task matbench_mp_gap --method alignn --config gap.yaml --folder runs/gap`, with sizes
-#    and
+# 1. Run `course-lib benchmark --task matbench_mp_gap --method alignn --config gap.yaml --folder runs/gap`, with sizes and
 #    settings in `gap.yaml`. Folds can run at the same time, in one folder: `--folds 0`, `--folds 1` and so on.
 # 2. Write `info.json`: authors, description of the algorithm, references.
 # 3. Put it into a folder with `results.json.gz` and your code (a notebook or script), and open a pull request at the
@@ -576,9 +550,8 @@ columns = [*kinds, "speed of products", "speed of passes"]
 # - On two of the three small tasks selected features win; on all large ones graph networks win, with line graphs and
 #   without.
 # - Memory need not grow with the number of crystals: whatever a step does not need stays on the disk.
-# - Without dropout, several processes take the same steps as one, if batch size, weights of the crystals, shuffling and
-#   batch norm refer to the whole batch.
-# - A run that can be continued after it has been killed is worth more than a fast one.
+# - Several processes take the same steps as one, if batch size, shuffling and batch norm refer to the whole batch.
+# - A run that can be killed at any time is worth more than a fast one.
 # - Crystals per second and the number of epochs tell you before the start whether a run will finish in time.
 #
 # **When this stops being true.** With very large crystals, memory grows with the atoms of a batch, so take smaller
@@ -632,8 +605,8 @@ columns = [*kinds, "speed of products", "speed of passes"]
 #
 # ## Exercises
 #
-# [Exercise 5: Choosing a method](ex5_choosing_a_method.ipynb) asks which method fits which situation, among them one
-# with 100,000 crystals and several GPUs. In JupyterLab, work in the copy in `work/exercises`, which has no solutions.
+# [Exercise 5: Choosing a method](ex5_choosing_a_method.ipynb) asks which method fits which situation, among them one with
+# 100,000 crystals and several GPUs. In JupyterLab, work in the copy in `work/exercises`, which has no solutions.
 #
 # ## Further reading
 #

@@ -70,10 +70,9 @@ except RuntimeError as error:
     print(error)
 
 # %% [markdown]
-# ## 2. Its errors come from no recorded run
+# ## 2. Its errors were not measured
 #
-# The chapter prints errors in comments next to its code, but records no run that they could come from. That of early
-# fusion cannot come from the printed code, which stops at the first batch (item 1). For comparison,
+# The chapter prints errors in comments next to its code, but records no run that they could come from. For comparison,
 # here is the public leaderboard of Matbench {cite:p}`dunn2020matbench`, for formation energies on five official folds
 # (eV/atom):
 
@@ -88,9 +87,9 @@ print(f"on the leaderboard the forest's error is {ratio:.1f} times that of CGCNN
 assert ratio > 3
 
 # %% [markdown]
-# In the chapter that ratio is 0.0325 to 0.0286, or 1.1. So it makes composition alone look nearly as good as structure.
-# The leaderboard's forest even has an advantage: on tasks with structures it reads the sine Coulomb matrix (SCM) of the
-# crystal alongside Magpie, so it is a hybrid. A forest on Magpie alone, as the chapter has it, is not on the board.
+# In the chapter that ratio is 0.0325 to 0.0286, or 1.1. So it makes composition alone look nearly as good as structure. The
+# leaderboard's forest even has an advantage: on tasks with structures it reads the sine Coulomb matrix (SCM) of the crystal
+# alongside Magpie, so it is a hybrid. A forest on Magpie alone, as the chapter has it, is not on the board.
 #
 # ## 3. The weight of late fusion comes from training predictions, in another order
 #
@@ -129,8 +128,8 @@ assert by_id.corr().iloc[0, 1] < -0.2
 assert abs(by_row.corr().iloc[0, 1]) < 0.15
 
 # %% [markdown]
-# Compounds with a very negative formation energy tend to have gaps. Paired by row, hardly anything is left of this
-# relation: the network is trained on the gaps of other crystals.
+# Stable compounds tend to have gaps. Paired by row, nothing is left of this relation, and a network that learns both
+# learns noise.
 #
 # ## 5. The smallest error divided by time is not the best efficiency
 #
@@ -164,11 +163,8 @@ print("smallest:", quotient.idxmin(), "- largest:", quotient.idxmax())
 # %% [markdown]
 # ## 6. `squeeze()` and a batch of one
 #
-# `squeeze()` removes *every* dimension of size one. For a batch of one crystal no dimension is left. The chapter
-# collects its predictions with `extend`, which raises an error for an array without a dimension, so the code stops if
-# the last batch holds one crystal. A related mistake gives no error: where the targets keep a dimension that the
-# predictions have lost, PyTorch's `L1Loss` only warns, and compares every prediction with every true value. (The
-# function that makes the chapter's targets is not printed, so we cannot say whether this happens there.)
+# `squeeze()` removes *every* dimension of size one. For a batch of one crystal no dimension is left. And where shapes
+# do not match, PyTorch's `L1Loss` only warns; it compares every prediction with every true value:
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -225,8 +221,7 @@ assert not any("state" in part for part in updated["GAT"])
 #
 # To see which block matters more, the chapter sets the composition features to zero and shuffles the structures (as an
 # "analogy", says a comment). These are two different questions. A block of zeros belongs to no crystal and is far from
-# all training data; a shuffled block is real, but belongs to another crystal. Here is the same block, treated both
-# ways:
+# all training data; a shuffled block is real, but belongs to another crystal. Here is the same block, treated both ways:
 
 # %%
 from course_lib.models import EarlyFusion
@@ -236,7 +231,7 @@ fold = folds(crystals)[0]
 energy_only = graphs.select_targets([ENERGY])
 train, validation, test = (energy_only.subset(part) for part in fold)
 torch.manual_seed(0)
-model = fit(EarlyFusion(), train, validation, FitConfig(epochs=15)).model
+model = fit(EarlyFusion(), train, validation, FitConfig(epochs=25)).model
 truth = crystals[ENERGY].iloc[fold.test]
 
 
@@ -279,17 +274,16 @@ print(f"the difference that is called negative transfer: {claimed:.1%}")
 assert typical > claimed
 
 # %% [markdown]
-# So on our crystals, two single runs that differ by so little cannot tell a better method from a luckier seed. With the
-# chapter's larger training sets the spread may be smaller, but the chapter does not report it. The difference may still
-# be real, but it takes more runs to know (notebook 6). Nor would it be due to sharing alone: the two networks also have
-# different trunks, and the multi-task network was trained on the first 10,000 crystals only.
+# So two single runs that differ by so little cannot tell a better method from a luckier seed. The difference may still
+# be real, but it takes more runs to know (notebook 6). Nor would it be due to sharing alone: the two networks also
+# have different trunks, and the multi-task network was trained on the first 10,000 crystals only.
 #
 # ## 11. Are two tasks related? Not by whether predictions correlate above 0.5
 #
-# To decide whether two tasks should share a network, the chapter takes the correlation of the network's two
-# *predictions* and shares if it is above 0.5. Two things go wrong. First, both predictions are made from one embedding,
-# so they can be correlated whatever the tasks are. Untrained networks show it. Second, a head can change the sign: a
-# task and its negative are the same task, and their correlation is −1.
+# To decide whether two tasks should share a network, the chapter takes the correlation of the network's two *predictions*
+# and shares if it is above 0.5. Two things go wrong. First, both predictions are made from one embedding, so they can
+# be correlated whatever the tasks are. Untrained networks show it. Second, a head can change the sign: a task and its
+# negative are the same task, and their correlation is −1.
 
 # %%
 from course_lib.models import MultiTask
@@ -305,21 +299,20 @@ says_share = np.mean(np.array(untrained) > 0.5)
 labels = crystals[[ENERGY, GAP]].corr().iloc[0, 1]
 print(f"{says_share:.0%} of the untrained networks say: related;", end=" ")
 print(f"from {min(untrained):+.2f} to {max(untrained):+.2f}")
-print(f"the labels, and so perfect predictions, correlate by {labels:+.2f}:")
-print("unrelated, by the chapter's rule")
+print(f"the labels correlate by {labels:+.2f}: by the chapter's rule unrelated")
 assert 0.1 < says_share < 0.6
 assert labels < -0.5
 
 # %% [markdown]
-# So take the labels of the same crystals, and the absolute value of their correlation. Even then it is a hint, not a
-# verdict: whether sharing pays off has to be measured, with several seeds (item 10).
+# So take the labels of the same crystals, and the size of their correlation. Even then it is a hint, not a verdict:
+# whether sharing pays off has to be measured, with several seeds (item 10).
 #
 # ## 12. An ALIGNN without a line graph
 #
 # The chapter's "ALIGNN simplified" leaves out the line graph, and says so. But the line graph and its angles *are* what
 # ALIGNN {cite:p}`choudhary2021alignn` adds. Without them, what is left is a distance-based network like CGCNN. The
 # chapter's comparison calls CGCNN a graph network, but lists this one as a hybrid named ALIGNN. Here both it and ALIGNN
-# are trained on two crystals whose graphs differ only in the angles (notebook 5), with the targets 1 and −1:
+# are trained on two crystals whose graphs differ only in the angles (notebook 5), with the answers 1 and −1:
 
 # %%
 from course_lib.teaching.examples import ordered_alloys
@@ -375,10 +368,10 @@ assert np.ptp(absolute["share in the gradient"]) < 0.01
 table.round(2)
 
 # %% [markdown]
-# With the absolute error the share in the gradient stays the same while the share in the loss grows to nine tenths.
-# With the squared error both grow. Notebook 6 measures both shares in training.
+# With the absolute error the share in the gradient stays the same while the share in the loss grows to nine tenths. With
+# the squared error both grow. Notebook 6 measures both shares in training.
 #
-# ## 14. Solutions that do not run
+# ## 14. Solutions that stop when they run
 #
 # The solution to the chapter's exercise on attention reads a variable that is never set: the lines that would compute
 # the embedding of the graph are left out, with a comment in their place. In its shortest form:
@@ -417,13 +410,12 @@ print((100 * increases / increases.sum()).round().astype(int).to_dict())
 #
 # ## 16. The weight of uncertainty weighting
 #
-# Let $L_k$ be the loss of task $k$, and $\sigma_k$ the standard deviation of its errors. A comment in the chapter says
-# that the task has the weight $1/(2\sigma_k^2)$. Its code has $e^{-s_k} L_k + s_k$ with a learned $s_k$. If
-# $s_k = \ln \sigma_k^2$, as in {cite:t}`kendall2018multitask`, that is twice $L_k / (2\sigma_k^2) + \ln \sigma_k$: the
-# weight is twice that of the comment, and so is the other term, which changes nothing about the best $\sigma_k$. But
-# both forms, with $\sigma_k$, belong to squared errors. With absolute errors, which the chapter uses, the code is right
-# as it stands, with $s_k = \ln b_k$ and the width $b_k$ of a Laplace distribution (notebook 6). The learned weight is
-# then the inverse of the task's own loss:
+# A comment in the chapter says that task $k$ has the weight $1/(2\sigma_k^2)$. Its code has $e^{-s_k} L_k + s_k$ with
+# a learned $s_k$. If $s_k = \ln \sigma_k^2$, as in {cite:t}`kendall2018multitask`, that is twice
+# $L_k / (2\sigma_k^2) + \ln \sigma_k$: the weight is twice that of the comment, and so is the other term, which
+# changes nothing about the best $\sigma_k$. But both belong to squared errors. With absolute errors, which the chapter
+# uses, the code is right as it stands, with $s_k = \ln b_k$ and the width $b_k$ of a Laplace distribution (notebook
+# 6). The learned weight is then the inverse of the task's own loss:
 
 # %%
 from scipy.optimize import minimize_scalar

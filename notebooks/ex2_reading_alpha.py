@@ -118,7 +118,7 @@ check_alpha_statements(statements)
 # Model a has errors $e_a$ with standard deviation $s_a$, model b has errors $e_b$ with $s_b$; both have mean zero, and
 # their correlation is $\rho$. The error of the blend is $e = \alpha e_a + (1 - \alpha) e_b$.
 #
-# 1. Write down the variance of $e$, in terms of $s_a$, $s_b$, $\rho$ and $\alpha$.
+# 1. Write down the variance of $e$, with $s_a$, $s_b$, $\rho$ and $\alpha$.
 # 2. At which $\alpha$ is it smallest? Set the derivative to zero.
 # 3. Write `best_alpha`. Where the result lies outside the range from 0 to 1, return the nearer end.
 
@@ -165,8 +165,8 @@ check_best_alpha(best_alpha)
 #
 # The bracket is the variance of $e_a - e_b$, so it is positive unless the two models make exactly the same errors.
 # Hence this $\alpha$ gives a minimum, not a maximum. The numerator is negative where $\rho > s_b / s_a$. Then model a
-# is so much worse than model b, and their errors are so similar, that the best blend would give model a a negative
-# weight. With the weight clipped at zero, model a is left out.
+# is so much worse than model b, and so similar to it, that the best blend would subtract it. With the weight clipped at
+# zero, model a is left out.
 
 # %% tags=["after"] mystnb={"image": {"alt": "How much smaller the spread of the blend's error is than that of the better model alone, against the correlation of the two errors, for two equally good models and for one that is 25 percent worse. Both curves fall; the second reaches zero at a correlation of 0.8."}}
 from IPython.display import display
@@ -274,7 +274,7 @@ print(f"weight of the forest: {colleagues_alpha(training, out_of_fold):.2f}")
 
 # %% tags=["answer"]
 def fixed_alpha(training, out_of_fold):
-    """Return the weight of the forest."""
+    """Return the forest's weight, fitted on the right crystals in the right order."""
     # BEGIN SOLUTION
     y, forest, cgcnn = out_of_fold
     return optimal_alpha(y, forest, cgcnn[y.index])

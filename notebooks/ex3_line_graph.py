@@ -49,8 +49,8 @@ plot_chains(chains)
 # %% [markdown] tags=["task"]
 # ## Task 1: The cosine of an angle
 #
-# Three atoms sit at $\mathbf a$, $\mathbf b$ and $\mathbf c$. The angle $\theta$ at $\mathbf b$ lies between the
-# vectors from $\mathbf b$ to the other two:
+# Three atoms sit at $\mathbf a$, $\mathbf b$ and $\mathbf c$. The angle $\theta$ at $\mathbf b$ lies between the vectors
+# from $\mathbf b$ to the other two:
 #
 # $$ \cos\theta = \frac{\mathbf u \cdot \mathbf v}{|\mathbf u|\,|\mathbf v|} $$
 #
@@ -129,7 +129,7 @@ edges.round(2)
 # ## Task 2: The line graph, by hand
 #
 # Every edge of the atom graph becomes a *node* of the line graph: how many nodes does it have? Two of them are joined
-# if they form a path of two steps: (a → b), then (b → c). Going straight back, c = a, also counts, as in ALIGNN's
+# where they make a path of two steps: from (a → b) to (b → c). The way back, c = a, counts as well, as in ALIGNN's
 # published code.
 #
 # 1. Write down all pairs that are joined, as edge numbers `(first, second)`. The first edge ends where the second
@@ -221,7 +221,7 @@ from course_lib.models.line_graph import line_graph
 from course_lib.teaching.figures.line_graphs import plot_line_graph
 
 if check_pairs(pairs) and check_pair_cosines(pair_cosines):  # once both are right
-    by_hand = np.unique(np.array(list(pairs), dtype=int), axis=0)
+    by_hand = np.unique(np.array(list(pairs)), axis=0)
     cosines = pair_cosines(vectors, by_hand)
     display(plot_line_graph(batch.edge_index.numpy(), by_hand.T, cosines))
     library = line_graph(batch.edge_index, batch.edge_vector, n_atoms=3)
@@ -286,7 +286,7 @@ from course_lib.teaching.predictions import measured
 def squared_error_after_training(network, batch):
     """Train on two crystals, targets 1 and -1; return the last squared error."""
     wanted = torch.tensor([[1.0], [-1.0]])
-    network.eval()  # otherwise batch norm amplifies rounding until even equals differ
+    network.eval()  # else batch norm would blow rounding up until even twins differ
     optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
     for _ in range(150):
         optimizer.zero_grad()

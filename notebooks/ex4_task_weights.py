@@ -273,7 +273,7 @@ def errors_of(weights, seed):
     torch.manual_seed(seed)
     network = MultiTask(trunk=CGCNN(hidden=32, embedding=64))
     weights = tuple(map(float, weights))
-    config = FitConfig(epochs=10, task_weights=weights, seed=seed)
+    config = FitConfig(epochs=20, task_weights=weights, seed=seed)
     fitted = fit(network, train, validation, config)
     return (predict(fitted.model, test) - crystals[TARGETS]).abs().mean()
 
@@ -302,9 +302,9 @@ if check_three_losses(task_weights, train.targets, graphs.targets):
 # Which of these are true? For some of them your own figure and table help; for the others, think.
 #
 # - `larger error`: with absolute errors and weights of 1, the task with the larger error changes the trunk more.
-# - `units`: with weights of 1, the choice of units can decide whether a property is learned well.
-# - `must exist`: for any two tasks there are weights with which both errors are as small as they can be.
-# - `common factor`: if both weights are multiplied by 10, the same network still has the smallest loss.
+# - `units`: with weights of 1, the choice of units decides which property is learned well.
+# - `must exist`: for any two tasks there is a $\lambda$ for which each of the two errors is as small as it can be.
+# - `common factor`: if both weights are multiplied by 10, the same network is still the best one.
 # - `always`: inverse scales give clearly different results from weights of 1.
 
 # %% tags=["answer"]
@@ -333,11 +333,11 @@ energy = runs[runs["split"].str.startswith("formation")]
 energy = energy.pivot(index="seed", columns="method", values="mae")
 assert (energy["gap in meV"] > energy["one each"]).all(), "in every run"
 assert (energy["gap in meV"] > energy["inverse scale"]).all(), "in every run"
-change = (energy["inverse scale"] - energy["one each"]).mean()
+likeness = (energy["inverse scale"] - energy["one each"]).mean()
 cost = (energy["gap in meV"] - energy["one each"]).mean()
 print(f"formation energy: {cost:+.3f} eV/atom if the gap is in meV")
-print(f"formation energy: {change:+.3f} eV/atom with inverse scales")
-assert abs(change) < cost / 3
+print(f"formation energy: {likeness:+.3f} eV/atom with inverse scales")
+assert abs(likeness) < cost / 3
 
 # %% [markdown] tags=["solution"]
 # - **The size of an error** does not count with absolute errors, as you measured; the unit does, since it changes the

@@ -259,9 +259,9 @@ print(f"rank correlation of the two: {first.corr(second, method='spearman'):.2f}
 # The weights differ between crystals, so this is not a global $\alpha$: attention can weight the views of each crystal
 # differently. By how much depends on the network. Where all weights of a network lie near 0 or 1, one of its views
 # hardly enters the sum, and only the digits of the smallest and the largest show that the weights still differ. So read
-# the weights with care: they belong to a network, not to nature. As the figure shows, another seed may weight the views
-# differently. For text, {cite:t}`jain2019attention` found very different weights that gave the same predictions.
-# Exercise 8 asks how much each view *contributes* to the predictions.
+# the weights with care: they belong to a network, not to nature. As the figure shows, another seed may share the work
+# between the views differently {cite:p}`jain2019attention`. Exercise 8 asks how much each view *contributes* to the
+# predictions.
 
 # %% [markdown]
 # ## A colleague's layer
@@ -360,8 +360,7 @@ check_culprits(culprits)
 # %% [markdown] tags=["task"]
 # ## Task 5: Fix it
 #
-# 1. Write `forward` again: copy the colleague's version, and change only what is wrong. It should remain attention: the
-#    weights still come from the scores, and the query from the composition and a summary of the crystal.
+# 1. Write `forward` again: copy the colleague's version, and change only what is wrong. It should remain attention.
 # 2. Run the tests again. Are *all* rows at rounding error now?
 
 # %% tags=["answer"]

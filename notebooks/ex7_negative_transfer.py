@@ -9,8 +9,8 @@
 # %% [markdown]
 # # Exercise 7: Negative transfer
 #
-# **Question.** Two networks have different errors. One of the networks shares its layers with a second task. Has
-# sharing done harm, and if so, what helps?
+# **Question.** Two networks have two errors. One of them shares its layers with a second task. Has sharing done harm,
+# and if so, what helps?
 #
 # **You will**
 #
@@ -110,24 +110,24 @@ errors.loc[[(0, 0)]].round(3)
 # %% [markdown]
 # This is what you see if you train each of the two once (error of the energy in eV/atom).
 #
-# > **Predict.** What would you report: has sharing with the band gap done harm? In how many of the other nine
-# > pairs will it look the other way round?
+# > **Predict.** What would you report: has sharing with the band gap done harm? In how many of the other training runs
+# > will it look the other way round?
 # >
 # > <!-- predict: reversed; in none; in fewer than half; in half or more -->
 
 # %% [markdown] tags=["task"]
-# ## Task 1: A verdict from one pair of training runs
+# ## Task 1: A verdict from one training run
 #
 # For each fold and seed, take the error with sharing minus the error alone. Positive means that sharing was worse.
 #
 # 1. Write `share_of_contradictions(differences)`, for an array with one row per fold and one column per seed: in what
-#    share of the pairs does the difference have a different sign from the mean over all pairs?
-# 2. What can somebody conclude from the first pair alone?
+#    share of all training runs does the difference have a different sign from the mean over all of them?
+# 2. What can somebody conclude from only the first training run?
 
 
 # %% tags=["answer"]
 def share_of_contradictions(differences):
-    """Return the share of pairs of training runs (folds, seeds) that contradict the mean."""
+    """Return the share of training runs (folds, seeds) that contradict the mean."""
     # BEGIN SOLUTION
     return np.mean(np.sign(differences) != np.sign(np.mean(differences)))
     # END SOLUTION
@@ -293,7 +293,7 @@ check_partners(related, harms)
 # <details><summary>Answer: why labels?</summary>
 #
 # The *predictions* of a multi-task network come from one embedding, so they can be correlated whether or not the
-# properties are. Labels come from calculations, not from a shared embedding.
+# properties are. The labels of one task do not depend on those of the other in this way.
 #
 # </details>
 #
@@ -352,10 +352,9 @@ print(f"energy and band gap are related by {gap:.2f}")
 # ## Task 4: Share less
 #
 # Now suppose that you must keep the noise as a partner. What helps? One way is to share fewer layers. Write a network
-# for two tasks that share the *atom embedding* and the *first convolution*. After that, each has its own layers.
+# of two tasks that share the *atom embedding* and the *first convolution*. After that, each has its own layers.
 #
-# 1. In `__init__`, make a network for each task with `network(1)`. It has a `trunk` with the layers `atom_embedding`
-#    and
+# 1. In `__init__`, make a network for each task with `network(1)`. It has a `trunk` with the layers `atom_embedding` and
 #    `convs` (a list of two). Let the second network use the two shared layers of the first.
 # 2. In `forward`, return the predictions of both: (crystals, tasks).
 
@@ -407,7 +406,7 @@ check_less_shared(LessShared)
 # much. A fourth, to have no partner, is the line at zero. With five comparisons, the intervals of the
 # table and of the figure have the level $1 - 0.05/5 = 99$ %, so those that were in the table above are wider now.
 
-# %% tags=["after"] mystnb={"image": {"alt": "Error of the energy minus that of the network alone, for a network that learns minus the energy as well and for four that learn noise. Plain sharing is far on the side that is worse than alone. Less sharing, learned weights and a small weight of the noise are all nearer to zero."}}
+# %% tags=["after"] mystnb={"image": {"alt": "Error of the energy minus that of the network alone, for four networks that learn noise as well. Plain sharing is far on the side that is worse than alone. Less sharing, learned weights and a small weight of the noise are all nearer to zero."}}
 ready = ready and check_less_shared(LessShared)
 if ready:  # once all answers are right
     tried["noise, less shared"] = with_partner("noise", weight=10, make=LessShared)
@@ -428,10 +427,9 @@ for name in ("less shared", "learned weights", "small weight"):
     )
 
 # %% [markdown] tags=["solution"]
-# All three bring the error of the energy closer to that of the twin. Less sharing leaves the noise fewer layers to
-# spoil. Learned weights detect that the noise cannot be learned: its error stays large, so its weight becomes small. A
-# small weight does the same by hand. With weight zero only the energy is trained, as in the twin. So the harm depends
-# on the weight.
+# All three bring the energy closer to its twin. Less sharing leaves the noise fewer layers to spoil. Learned weights
+# detect that the noise cannot be learned: its error stays large, so its weight becomes small. A small weight does the
+# same by hand. In the limit of weight zero the twin itself is trained: the harm came from a poorly chosen weight.
 #
 # (With intervals of 95 % the table might show a *gain* from noise: of verdicts at this level, one in twenty is wrong if
 # there is no effect, and there are five here. That is what the wider intervals are for.)
@@ -453,7 +451,7 @@ for fold in range(2):
     watch = five_folds[fold].validation[:64]
     apart = train_energy(fold, watch=watch, **both)
     rows.append((train_energy(fold, watch=watch), apart))
-apart = pd.DataFrame(rows, columns=["alone", "with noise, nothing shared"])
+apart = pd.DataFrame(rows, columns=["alone", "beside noise, nothing shared"])
 assert apart.iloc[:, 1].mean() > apart.iloc[:, 0].mean(), (
     "harm without any shared layer"
 )
@@ -461,16 +459,16 @@ apart.rename_axis("fold").round(3)
 
 # %% [markdown] tags=["solution"]
 # The error of the noise on new crystals is smallest at the beginning, before the network memorises any of it. With a
-# large weight the noise selects an early epoch, and the energy is left half-trained. Two folds with one seed are an
-# example, not a test. But here the larger error cannot come from shared layers, because there are none. Networks that
-# are compared must differ in only one thing, which is why we trained all of them to the end above.
+# large weight the noise selects an early epoch, and the energy is left half-trained. That is harm, too, but it does not
+# come from shared layers. Networks that are compared must differ in only one thing, which is why we trained all of them
+# to the end above.
 
 # %% [markdown] tags=["task"]
 # ## Task 5: What do you conclude?
 #
 # Which of these are true?
 #
-# - `one run`: with one training run of each network, harm and gain could not be told from chance.
+# - `one run`: with one training run each, one person could have reported harm by the band gap, and another a gain.
 # - `opposite`: two properties with a strongly *negative* correlation should not be learned together.
 # - `not shown`: "neither shown" proves that sharing makes no difference.
 # - `small weight`: with the partner's weight near zero, hardly any harm is left, whatever the partner.

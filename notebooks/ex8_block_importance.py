@@ -10,11 +10,11 @@
 # # Exercise 8: Composition or structure?
 #
 # **Question.** A hybrid reads the composition of a crystal and its structure. Which of the two contributes more to its
-# predictions, and how do you measure that fairly, with one number for each?
+# predictions, and how do you attribute that fairly, in one number for each?
 #
 # **You will**
 #
-# - take a block of inputs away from a fitted model by putting the block of another crystal in its place;
+# - take a block of inputs away from a fitted model by giving it numbers of the kind that it knows;
 # - measure the permutation importance of both blocks, in the same way and with its spread;
 # - share the whole gain between two blocks by their Shapley values;
 # - say what these numbers tell you about the model, and what they do not tell you about crystals.
@@ -58,7 +58,7 @@ fold = folds(crystals)[0]
 train = graphs.subset(np.random.default_rng(0).permutation(fold.train)[:600])
 validation, test = graphs.subset(fold.validation), graphs.subset(fold.test)
 torch.manual_seed(0)
-fitted = fit(EarlyFusion(), train, validation, FitConfig(epochs=20)).model
+fitted = fit(EarlyFusion(), train, validation, FitConfig(epochs=30)).model
 
 
 # %% [markdown]
@@ -102,8 +102,7 @@ print(f"{len(y)} test crystals, error {np.abs(predicted - y).mean():.2f} eV/atom
 # A network has no switch for "composition not known". We need other numbers in its place. They should say nothing about
 # the crystal, but still be numbers of the kind that the network knows.
 #
-# 1. Write `shuffled(block, rng)`: it returns the rows of `block` in random order. Each row is used once, so nearly
-#    every crystal gets the row of another one. `block` has one row per
+# 1. Write `shuffled(block, rng)`: each crystal gets the row of another one, drawn at random. `block` has one row per
 #    crystal, `rng` is a NumPy generator, such as `np.random.default_rng(0)`. Leave `block` itself as it is.
 # 2. What would be wrong with zeros? And with shuffling each column by itself?
 
@@ -124,24 +123,22 @@ check_shuffled(shuffled)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 1</summary>
 #
-# You need two things: the row numbers in random order, and the rows picked in that order. NumPy's generators have a
-# method for the first.
+# `rng.permutation(n)` gives the numbers from 0 to n − 1 in random order, and `block[order]` picks rows.
 #
 # </details>
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# `rng.permutation(n)` gives the numbers from 0 to n − 1 in random order, and `block[order]` picks rows.
+# `rng.permutation(block)` does both at once, along the first axis, and returns a new array.
 #
 # </details>
 
 # %% [markdown] tags=["after"]
 # <details><summary>Answer to question 2</summary>
 #
-# - **Zeros** are a statement, too: an element with radius zero and electronegativity zero. The network clips them to
-#   the range of the training set (notebook 2). But no training crystal has such a row, so its answer says nothing about
-#   which inputs it uses.
+# - **Zeros** are a statement, too: an element with radius zero and electronegativity zero. The network has never seen
+#   such a crystal, so its answer says nothing about which inputs it uses.
 # - **Separately shuffled columns** give rows in which the melting point of one element stands next to the mass of
 #   another. Whole rows keep together what belongs together.
 #
@@ -166,8 +163,7 @@ check_shuffled(shuffled)
 # 1. Write `importance(...)`. It returns one row for the composition and one for the structure; each holds the mean and
 #    the standard deviation over the repeats.
 # 2. `parts["training"]` and `parts["test"]` hold composition, structure and energies of the training and the test
-#    crystals. Choose one set, and let `measured` be the importances on it, with `np.random.default_rng(0)` and ten
-#    repeats.
+#    crystals. Choose one, and let `measured` be its importance, with `np.random.default_rng(0)` and ten repeats.
 
 
 # %% tags=["answer"]
@@ -204,8 +200,7 @@ check_importance(importance, measured, model, parts)
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint 2</summary>
 #
-# With a list of pairs, `np.mean(pairs, axis=0)` is the mean of each of the two over the repeats, and `np.std` its
-# spread.
+# With a list of pairs, `np.mean(pairs, axis=0)` is the mean of each of the two over the repeats, and `np.std` its spread.
 #
 # </details>
 
@@ -231,7 +226,7 @@ if check_importance(importance, measured, model, parts):  # once your answer is 
     display(predictions.measured("harm", result))
 
 # %% [markdown] tags=["solution"]
-# Was your prediction near this ratio of the two bars? Now two other ways to measure: what if the composition had been
+# Was your prediction near this quotient of the two bars? Now two other ways to measure: what if the composition had been
 # set to zero, and only the structure shuffled? And what if both had been measured on the training crystals?
 
 # %% tags=["solution"]
@@ -245,9 +240,9 @@ assert measured[0, 0] - measured[1, 0] > 3 * measured[:, 1].max(), "beyond the s
 assert abs(zeros - measured[0, 0]) > 2 * measured[0, 1], "zero is another loss"
 
 # %% [markdown] tags=["solution"]
-# Zeros and shuffling give different numbers. With zeros, the network gets a composition that no crystal has, whereas a
-# shuffled structure is that of a real crystal. The two results cannot be compared fairly. On the training crystals, the
-# importance of a block also includes what the network memorised.
+# Zeros and shuffling give different numbers. With zeros, the network predicts the energy of a crystal that cannot
+# exist. It cannot be compared fairly with a shuffled structure. On the training crystals, the importance of a block
+# also includes what the network memorised.
 
 # %% [markdown] tags=["task"]
 # ## Task 3: Share the whole gain
@@ -262,8 +257,7 @@ assert abs(zeros - measured[0, 0]) > 2 * measured[0, 1], "zero is another loss"
 #
 # 1. With pencil and paper: how much does the composition lower the error if it comes first? If it comes second? What is
 #    its value?
-# 2. Write `shapley(error)`. `error` is a dict with the keys `"neither"`, `"composition"`, `"structure"` and `"both"`;
-#    they
+# 2. Write `shapley(error)`. `error` is a dict with the keys `"neither"`, `"composition"`, `"structure"` and `"both"`; they
 #    say which blocks the model *has*. It returns the values of composition and structure, in this order.
 
 
@@ -358,8 +352,8 @@ for table in tables.values():
 # %% [markdown] tags=["solution"]
 # A block need not contribute the same in both orders. As the second block it contributes less if the first holds the
 # same information. It contributes more as the second if it needs the first: the right structure is of little use to a
-# model that is wrong about the elements. Permutation importance looks only at the second place, so the sum of the two
-# importances may be smaller or larger than the whole gain.
+# model that is wrong about the elements. Permutation importance looks only at the second place, so its sum may be
+# smaller or larger than the whole gain.
 
 # %% [markdown] tags=["task"]
 # ## Task 4: What do you conclude?
@@ -368,7 +362,7 @@ for table in tables.values():
 #
 # - `adds up`: the two Shapley values always add up to the whole gain from both blocks together.
 # - `importances too`: so do the two permutation importances.
-# - `zero is ignorance`: a block with importance zero holds no information about the energy.
+# - `zero is ignorance`: a block with importance zero knows nothing about the energy.
 # - `this model`: another network, trained on the same crystals, may have other values.
 # - `structure is minor`: the values prove that a crystal's energy depends mainly on its composition, so the arrangement
 #   of the atoms can be left out.
@@ -414,9 +408,9 @@ pd.DataFrame(shared, columns=["mean", "std"], index=["first", "second"]).round(3
 
 # %% [markdown] tags=["solution"]
 # The second block holds the whole answer, and its importance is zero. Importance is what *this model takes from this
-# block*. The same may hold for the network above. Its graph, too, says which elements there are. But the composition
-# features hold the elements' properties directly, so the network may read them there. Much of the variation in these
-# crystals' energies may come from their elements, too. For the differences between polymorphs, only the structure can
+# block*. The same holds for the network above: its graph, too, says which elements there are, but the composition
+# features hold the elements' properties directly, so it reads them there. And most of the differences between these
+# crystals' energies are differences between elements. For the differences between polymorphs, only the structure can
 # help.
 
 # %% [markdown]
@@ -429,8 +423,7 @@ pd.DataFrame(shared, columns=["mean", "std"], index=["first", "second"]).round(3
 # - Shapley values share the whole gain, and add up to it.
 # - Both describe the model. What is *in* a block, and what matters in nature, are different questions.
 #
-# Further reading: permutation importance for any model {cite:p}`fisher2019importance`; why shuffled pairs can mislead
-# {cite:p}`hooker2021permute`; Shapley values {cite:p}`shapley1953value`, of a model's error {cite:p}`covert2020sage`.
+# Further reading: permutation importance for any model {cite:p}`fisher2019importance`; why shuffled pairs can
+# mislead {cite:p}`hooker2021permute`; Shapley values {cite:p}`shapley1953value`, of a model's error {cite:p}`covert2020sage`.
 #
-# Back to [notebook 4, *Intermediate fusion*](04_intermediate_fusion.ipynb); on to
-# [exercise 9, *Your own question*](ex9_your_own_question.ipynb).
+# Back to [notebook 4, *Intermediate fusion*](04_intermediate_fusion.ipynb).

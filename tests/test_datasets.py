@@ -158,9 +158,10 @@ def test_one_entry_is_loaded_streamed_and_fetched(made_up, server, tmp_path):
     assert [len(fold.test) for fold in folds(df)] == [2, 2, 2, 1, 1]  # no official ones
     assert datasets.fetch_dataset("made_up_gaps") == tmp_path / "cache" / "gaps.json.gz"
     assert server.ranges == [None]
+    datasets.check_dataset("made_up_gaps")
     (tmp_path / "cache" / "gaps.json.gz").write_bytes(server.content[:-1])
     with pytest.raises(ValueError, match=r"gaps\.json\.gz is corrupt or truncated"):
-        datasets.fetch_dataset("made_up_gaps")
+        datasets.check_dataset("made_up_gaps")
 
 
 def test_one_entry_is_in_the_catalogue_and_on_the_command_line(made_up, server, tmp_path, capsys):
@@ -183,7 +184,7 @@ def test_one_entry_is_in_the_catalogue_and_on_the_command_line(made_up, server, 
     assert listed.loc["made_up_gaps"].to_dict() == row | {"exists": True}
     assert cli.main(["data", "check"]) == 0
     assert f"made_up_gaps,{row['file']},right" in capsys.readouterr().out
-    for use in (load_dataset, stream_dataset, datasets.fetch_dataset):
+    for use in (load_dataset, stream_dataset, datasets.fetch_dataset, datasets.check_dataset):
         with pytest.raises(ValueError, match=r"unknown dataset 'made_up_gap'.*Nearest names: made_up_gaps"):
             use("made_up_gap")
 

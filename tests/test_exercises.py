@@ -535,12 +535,6 @@ def columns_shuffled(block, rng):
     return np.stack([rng.permutation(column) for column in block.T], axis=1)
 
 
-def two_rows_swapped(block, rng):
-    block, (i, j) = block.copy(), rng.choice(len(block), 2, replace=False)
-    block[[i, j]] = block[[j, i]]
-    return block
-
-
 def shuffled_in_place(block, rng):
     rng.shuffle(block)
     return block
@@ -831,7 +825,7 @@ CASES: dict[str, Case] = {
             "head to tail": ((lambda a, b, c: unit(b - a) @ unit(c - b),), "sign is not"),
             "no cosine": ((lambda a, b, c: 3 * angle_cosine(a, b, c),), "between −1 and 1"),
             "rounded": ((lambda a, b, c: round(angle_cosine(a, b, c), 2),), "right to 2 digits"),
-            "constant": ((lambda a, b, c: 0.1,), "two vectors of length one"),
+            "constant": ((lambda a, b, c: 0.1,), "scale both to length one"),
         },
         unfinished=((...,), (empty_stub,)),
     ),
@@ -941,8 +935,7 @@ CASES: dict[str, Case] = {
             "variance": ((three_losses(inverse_scale=tuple(SPREAD**-2)),), "variances"),
             "one each again": ((three_losses(inverse_scale=(1, 1)),), "again"),
             "the example's spreads": ((three_losses(inverse_scale=(2, 1.5)),), "of the example"),
-            "unit turned round": ((three_losses(gap_in_meV=(1, 0.001)),), "not a smaller one"),
-            "unit and scale": ((three_losses(gap_in_meV=tuple([1, 1000] / SPREAD)),), "both weights at 1"),
+            "unit turned round": ((three_losses(gap_in_meV=(1, 0.001)),), "1000 meV"),
             "unit ignored": ((three_losses(gap_in_meV=(1, 1)),), "how many times"),
             "wrong task": ((three_losses(gap_in_meV=(1, 100)),), "order"),
             "zero": ((three_losses(one_each=(1, 0)),), "above zero"),
@@ -995,10 +988,6 @@ CASES: dict[str, Case] = {
                 for level in (0.68, 0.9, 0.975, 0.99)
             },
             "something else": ((lambda runs: (0.1, 0.0, 0.2), verdict), "mean difference is"),
-            "wrong for four folds": (
-                (lambda runs: transfer(runs) if runs["fold"].nunique() == 5 else (0.1, 0.0, 0.2), verdict),
-                "For made-up runs on 4 folds the mean",
-            ),
             "mean only": ((lambda runs: transfer(runs)[0], verdict), "3 numbers"),
             "always": ((transfer, lambda m, lo, hi: "harm shown"), "On which side"),
             "other words": ((transfer, lambda m, lo, hi: "no effect"), "three texts"),
@@ -1035,9 +1024,6 @@ CASES: dict[str, Case] = {
             "last layers": ((pair_of_networks(share_last),), "come *first*"),
             "all but the heads": ((pair_of_networks(share_all_but_heads),), "Only the heads"),
             "first and last": ((pair_of_networks(share_first_and_last),), "You share later layers as well"),
-            "both for one task": (
-                (pair_of_networks(join=lambda p: torch.cat([p[0], p[0] + p[1]], dim=1)),), "Everything that task 1 uses"
-            ),
             "one head": ((lambda n_tasks: CGCNN(n_targets=n_tasks, hidden=8, embedding=8),), "up to the last one"),
             "plain list": ((pair_of_networks(holder=list),), "`nn.ModuleList`"),
             "squeeze": ((pair_of_networks(join=lambda p: torch.stack(p, dim=-1).squeeze(),),), "squeeze()"),
@@ -1072,8 +1058,6 @@ CASES: dict[str, Case] = {
             "noise": ((lambda b, r: r.normal(size=b.shape),), "belong to no crystal"),
             "turned round": ((lambda b, r: b[::-1],), "whichever generator"),
             "chance of its own": ((lambda b, r: np.random.default_rng().permutation(b),), "Draw only from `rng`"),
-            "two rows": ((two_rows_swapped,), "still have their own row"),
-            "moved on": ((lambda b, r: np.roll(b, r.integers(1, len(b)), axis=0),), "same number of places"),
             "row numbers": ((lambda b, r: r.permutation(len(b)),), "`block[order]`"),
             "fewer rows": ((lambda b, r: r.permutation(b)[1:],), "as before"),
             "list": ((lambda b, r: r.permutation(b).tolist(),), "is a list"),
@@ -1215,7 +1199,7 @@ CASES: dict[str, Case] = {
             "the forest": (chosen("A", "random_forest"), "shown to be worse"),
             "too slow": (chosen("A", "megnet"), "do not fit"),
             "not recorded": (chosen("A", "alignn"), "no runs of"),
-            "forest for large data": (chosen("B", "random_forest"), "reads structures as well"),
+            "forest for large data": (chosen("B", "random_forest"), "5.0 times smaller"),
             "no evidence": (chosen("B", "early_fusion"), "no row on the leaderboard"),
             "one of two": (chosen("C", "cgcnn"), "is not used"),
             "trained again": (chosen("C", "early_fusion"), "risks less"),
@@ -1307,7 +1291,6 @@ CASES: dict[str, Case] = {
             "only the batch": (({"rest of the batch": "weights"},), "where there is one bug"),
             "turned": (({"orientation": "scores"},), "only on distances"),
             "moved": (({"origin": "scores"},), "No position"),
-            "said to be kept": (({"origin": "kept", "supercell": "summary"},), "leave out `origin`"),
             "reordered": (({"order of atoms": "scores"},), "does not depend on the order"),
             "cell": (({"choice of cell": "summary"},), "same neighbours"),
             "no promise": (({"dropout": "weights"},), "labels of the figure"),
@@ -1322,7 +1305,7 @@ CASES: dict[str, Case] = {
             **{
                 f"batch, {variable}": (({"supercell": "summary", "rest of the batch": variable},), words)
                 for variable, words in {
-                    "summary": "stay out of", "question": "further down", "scores": "atoms of other crystals",
+                    "summary": "stay out of", "question": "further down", "scores": "one line further",
                     "empty": "only has more rows",
                 }.items()
             },
@@ -1352,9 +1335,6 @@ CASES: dict[str, Case] = {
             "number of atoms in the score": (
                 (pooling(averages, lambda s, c: within_crystals(s * torch.bincount(c)[c], c)),), "`supercell` is broken"
             ),
-            "not normalised": (
-                (pooling(averages, lambda s, c: s.sigmoid() / torch.bincount(c)[c]),), "do not add up to one"
-            ),
             "another class": ((Pruned,), "three layers"),
             "first atom": ((pooling(first_atoms, within_crystals),), "`order of atoms` is broken"),
             "no summary at all": ((pooling(averages, within_crystals, sums_up=False),), "instead of removing it"),
@@ -1372,7 +1352,7 @@ CASES: dict[str, Case] = {
         wrong={
             "independent folds": ((lambda s, k, m: effect(s, k, m) * np.sqrt((k - 1) / (2 * k - 1)),), "besides 1/k"),
             "half the interval": (
-                (lambda s, k, m: stats.t.ppf(1 - 0.025 / m, k - 1) * s * np.sqrt(1 / k + 1 / (k - 1)),), "half of the"
+                (lambda s, k, m: stats.t.ppf(1 - 0.025 / m, k - 1) * s * np.sqrt(1 / k + 1 / (k - 1)),), "second time"
             ),
             "comparisons left out": ((lambda s, k, m: effect(s, k, 1),), "number of comparisons"),
             "percent": ((lambda s, k, m: 100 * effect(s, k, m),), "100 times too large"),
@@ -1491,7 +1471,7 @@ CASES: dict[str, Case] = {
     "check_quest_4": Case(right=((384,),), wrong={"some other": ((145,), "145 is not right")}, unfinished=((...,),)),
     "check_quest_5": Case(
         right=((-0.1153,), (np.cos(np.radians(96.62)),)),
-        wrong={"tetrahedron": ((-1 / 3,), "tetrahedral angle"), "some other": ((0.3,), "0.3 is not right")},
+        wrong={"tetrahedron": ((-1 / 3,), "of a tetrahedron"), "some other": ((0.3,), "0.3 is not right")},
         unfinished=((...,),),
     ),
     "check_quest_6": Case(
@@ -1536,9 +1516,8 @@ CASES: dict[str, Case] = {
             "no bytes": ((gigabytes_of_edges() / 20,), "How many bytes"),
             "binary": ((gigabytes_of_edges() * (1000 / 1024) ** 3,), "steps of 1024"),
             "sample": ((gigabytes_of_edges() * 200 / 5e6,), "How many of the same kind"),
-            "not per crystal": ((gigabytes_of_edges() * 200,), "crystals for those of one"),
+            "not per crystal": ((gigabytes_of_edges() * 200,), "for those of one crystal"),
             "some other": ((77.0,), "77 GB is not right"),
-            "a hundred times": ((100 * gigabytes_of_edges(),), "GB is not right"),
         },
         unfinished=((...,),),
         given=(CRYSTALS,),

@@ -94,7 +94,7 @@ def test_weighted_batch_norm_gradcheck():
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_weighted_batch_norm_in_low_precision(training):
+def test_weighted_batch_norm_of_short_numbers(training):
     """In mixed precision the statistics are as exact as those of BatchNorm1d, also where the mean is large."""
     ours, theirs = pair_of_norms(4, torch.float32)
     values = (normal(1000, 4, dtype=torch.float32) + 5).bfloat16()

@@ -84,7 +84,7 @@ def test_gradient_of_the_errors(loss):
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_low_precision(loss):
+def test_short_numbers(loss):
     """Under bf16 autocast the network has low precision; the sum of the errors must not."""
     output = normal(4096, 2).bfloat16()
     target, known = torch.full((4096, 2), 0.1), torch.ones(4096, 2, dtype=torch.bool)

@@ -233,7 +233,7 @@ def test_weights_start_as_in_the_authors_code():
     assert all(not layer.bias.any() for layer in MEGNet().modules() if isinstance(layer, nn.Linear))
 
 
-def test_long_bonds_look_the_same():
+def test_long_bonds_look_alike():
     """As the docstring says: the last of the 100 Gaussians stands at 5 angstrom."""
     torch.testing.assert_close(MEGNet().basis.centers, torch.arange(100) * 5 / 99)
     basis = MEGNet().basis(torch.tensor([4.0, 4.5, 6.6, 12.0]))

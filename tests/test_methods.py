@@ -17,8 +17,7 @@ from course_lib.experiments import records, runs, studies
 from course_lib.experiments.protocol import N_FOLDS
 from course_lib.experiments.provenance import code_sha256
 from course_lib.graphs import CrystalGraphs
-from course_lib.makers import make_learner, make_network
-from course_lib.methods import BOTH_SPLITS, KINDS, LABELS, METHODS, Method, Network, trained, twins
+from course_lib.methods import BOTH_SPLITS, KINDS, LABELS, METHODS, Method, Network, compared, trained, twins
 
 TARGET = "formation_energy_per_atom"
 CLASS = """
@@ -119,6 +118,7 @@ def test_an_added_network_predicts_by_the_command_line(mean_species, crystals, t
 def test_an_added_network_stands_in_tables_and_figures(mean_species):
     assert LABELS[mean_species] == "mean species"
     assert KINDS[mean_species] == "composition"
+    assert mean_species in compared()
     assert "mean_species" in trained()
 
 
@@ -137,14 +137,3 @@ def test_the_table_loads_nothing_heavy():
     code = "import sys, course_lib.methods; print({'torch', 'numpy', 'pandas', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
-
-
-def test_what_makes_the_other_kind_is_named():
-    with pytest.raises(ValueError, match=r"random_forest is not a network. Make it with make_learner"):
-        make_network("random_forest")
-    with pytest.raises(ValueError, match=r"cgcnn is a network. Make it with make_network"):
-        make_learner("cgcnn", 145)
-    with pytest.raises(ValueError, match=r"cgcnn_ensemble is not trained: it averages several seeds of cgcnn"):
-        make_network("cgcnn_ensemble")
-    with pytest.raises(ValueError, match=r"late_fusion is not trained: it blends random_forest and cgcnn. Train these"):
-        make_network("late_fusion")

@@ -130,7 +130,7 @@ def test_several_targets(tmp_path):
 def test_a_run_is_not_overwritten_but_goes_on(tmp_path):
     learn, validate, rest = parts()
     first = train("cgcnn", learn, validate, tmp_path, settings=QUICK)
-    with pytest.raises(FileExistsError, match=r"holds a run. Choose another folder. Or continue"):
+    with pytest.raises(FileExistsError, match=r"holds a run. Choose another folder, or continue"):
         train("cgcnn", learn, validate, tmp_path, settings=QUICK)
     again = train("cgcnn", learn, validate, tmp_path, settings=QUICK, resume=True)
     pd.testing.assert_frame_equal(again.predict(rest), first.predict(rest))
@@ -183,8 +183,7 @@ def test_going_on_elsewhere_and_with_defaults_written_out(tmp_path):
     again = train("random_forest", learn, validate, tmp_path / "forest", settings=FOREST | {"n_jobs": 2}, resume=True)
     pd.testing.assert_frame_equal(again.predict(rest), forest.predict(rest))
     network = train("cgcnn", learn, validate, tmp_path / "network", settings=QUICK)
-    default = {"weight_decay": METHODS["cgcnn"].settings["weight_decay"]}
-    more = {"settings": QUICK | default | {"accelerator": "cpu"}, "sizes": {"hidden": 64}}
+    more = {"settings": QUICK | {"weight_decay": 1e-5, "accelerator": "cpu"}, "sizes": {"hidden": 64}}
     again = train("cgcnn", learn, validate, tmp_path / "network", **more, resume=True)
     pd.testing.assert_frame_equal(again.predict(rest), network.predict(rest))
 
@@ -380,19 +379,19 @@ def graphs_of(*formulas):
 def test_training_range():
     known = TrainingRange.of(graphs_of(["Na", "Cl"], ["K", "Br"], ["Mg", "O"]))
     assert known.elements == [8, 11, 12, 17, 19, 35]
-    assert known.out_of_domain(graphs_of(["Na", "Cl"], ["O", "Mg"])) == ["", ""]
-    assert known.out_of_domain(graphs_of(["Na", "Xe", "F"])) == ["element F, Xe"]
-    one, two = known.out_of_domain(graphs_of(["Na", "Cl", "Mg"], ["K", "K"]))
+    assert known.outside(graphs_of(["Na", "Cl"], ["O", "Mg"])) == ["", ""]
+    assert known.outside(graphs_of(["Na", "Xe", "F"])) == ["element F, Xe"]
+    one, two = known.outside(graphs_of(["Na", "Cl", "Mg"], ["K", "K"]))
     assert one.startswith("0-norm and ")  # three elements, where there were never more than two
     assert two
-    assert TrainingRange(known.elements, [-1e9] * 145, [1e9] * 145).out_of_domain(graphs_of(["K", "K"])) == [""]
+    assert TrainingRange(known.elements, [-1e9] * 145, [1e9] * 145).outside(graphs_of(["K", "K"])) == [""]
 
 
 def test_the_range_is_that_of_the_view():
     graphs = graphs_of(["Na", "Cl"], ["K", "Br"])
     assert TrainingRange.of(graphs.subset([1])).elements == [19, 35]
     assert TrainingRange.of(graphs.subset([0]), graphs.subset([1])) == TrainingRange.of(graphs.subset([0, 1]))
-    assert TrainingRange.of(graphs.subset([1])).out_of_domain(graphs.subset([0, 1])) == ["element Na, Cl", ""]
+    assert TrainingRange.of(graphs.subset([1])).outside(graphs.subset([0, 1])) == ["element Na, Cl", ""]
 
 
 @pytest.mark.parametrize("kind", ["random", "formula"])
@@ -446,7 +445,7 @@ def test_every_flipped_bit_of_a_model_is_noticed_or_changes_nothing(tmp_path, me
             else:
                 np.testing.assert_array_equal(found.predict(rest).to_numpy(), values)
                 assert (found.units, found.method) == (reference.units, reference.method)
-                assert found.training_range == reference.training_range  # what the column `out_of_domain` comes from
+                assert found.training_range == reference.training_range  # what the column `outside` comes from
         path.write_bytes(good)
     assert noticed > 20
 
@@ -535,7 +534,7 @@ def test_crystals_with_other_features_are_not_predicted(tmp_path):
     forest = train("random_forest", learn, validate, tmp_path / "forest", settings=FOREST)
     for n_features in (1, 146):  # one would be repeated, and of more the first would be read
         other = learn.with_features(np.ones((len(learn), n_features)))
-        for function in (forest.predict, forest.training_range.out_of_domain):
+        for function in (forest.predict, forest.training_range.outside):
             with pytest.raises(ValueError, match=f"have {n_features} composition features, the training crystals had"):
                 function(other)
 

@@ -7,7 +7,7 @@ import pytest
 from pymatgen.core import Element
 
 from course_lib.datasets import load_dataset
-from course_lib.experiments.protocol import N_FOLDS, N_REPEATS, folds_of, members, set_aside
+from course_lib.experiments.protocol import N_FOLDS, N_REPEATS, folds_of, members, set_aside, share_trained_on
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def test_each_crystal_is_judged_once_in_each_repeat(crystals, aside, split):
     for fold in folds:
         np.testing.assert_array_equal(np.sort(np.concatenate(fold)), np.arange(len(crystals)))
         trained = (len(fold.train) + len(fold.validation)) / len(crystals)
-        assert trained == pytest.approx(1 - 2 / 3 / N_FOLDS, abs=0.02)
+        assert trained == pytest.approx(share_trained_on(split), abs=0.02)
 
 
 @pytest.mark.parametrize("split", ["formula", "tuning", "check", "prototype", "element"])
@@ -59,7 +59,7 @@ def test_tuning_stays_among_those_set_aside(crystals, aside):
     for fold in folds:
         np.testing.assert_array_equal(np.sort(np.concatenate(fold)), np.flatnonzero(aside))
         trained = (len(fold.train) + len(fold.validation)) / len(crystals)
-        assert trained == pytest.approx(1 / 3 * 2 / 3, abs=0.02)
+        assert trained == pytest.approx(share_trained_on("tuning"), abs=0.02)
 
 
 def test_an_element_or_prototype_that_is_left_out_is_nowhere_trained_on(crystals, aside):

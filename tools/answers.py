@@ -22,7 +22,7 @@ from sphinx.application import Sphinx
 from course_lib.datasets import DATA, folds, load_dataset
 from course_lib.experiments.analysis import with_late_fusion
 from course_lib.experiments.records import load_results
-from course_lib.methods import SIDE_BY_SIDE
+from course_lib.methods import compared
 from course_lib.teaching import checkers
 from course_lib.teaching.checkers import attention, capstone, choosing, feature_dimensions, task_weights
 from course_lib.teaching.checkers.declarative import Choose, Judge, Match, Number
@@ -99,7 +99,7 @@ def evidence() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the recorded runs and the leaderboard that the page of exercise 5 shows."""
     crystals = load_dataset("pbe_prototypes")
     target = "formation_energy_per_atom"
-    runs = with_late_fusion(load_results(crystals=crystals, target=target, methods=SIDE_BY_SIDE), crystals[target])
+    runs = with_late_fusion(load_results(crystals=crystals, target=target, methods=compared()), crystals[target])
     return runs, pd.read_csv(DATA / "matbench_leaderboard.csv", index_col="model")
 
 
@@ -139,9 +139,9 @@ def _as_json(part: Judge | Choose | Number | Match) -> dict:
         "mistakes": [
             {
                 "hint": _NOT_YET if callable(hint) else hint,
-                "ranges": [one for wrong in wrongs for one in _ranges(wrong, atol)],
+                "ranges": [one for wrong in wrongs for one in _ranges(wrong, part.atol)],
             }
-            for hint, wrongs, atol in part.told
+            for hint, *wrongs in part.mistakes
         ],
     }
 

@@ -50,8 +50,6 @@ def paired_differences(runs: pd.DataFrame, reference: str) -> pd.DataFrame:
     errors = runs.pivot_table("mae", ["split", "fold"], "method", sort=False)
     if reference not in errors:
         raise ValueError(f"no runs of {reference!r}; the recorded methods are {', '.join(errors.columns)}.")
-    if len(errors.columns) == 1:
-        raise ValueError(f"all runs are of {reference!r}. Give those of a method to compare it with.")
     if errors.isna().any(axis=None):
         split, fold = errors.index[errors.isna().any(axis=1)][0]
         raise ValueError(f"not every method has a run for split {split!r}, fold {fold}. Run the missing ones.")
@@ -132,7 +130,7 @@ def level_of_each(n_comparisons: int) -> float:
 
 
 def summarize_differences(runs: pd.DataFrame, reference: str, level: float | None = None) -> pd.DataFrame:
-    """Return mean, confidence interval and `detectable_difference` of `paired_differences`, by split and method.
+    """Return mean and confidence interval of `paired_differences`, one row for each split and method.
 
     Parameters
     ----------
@@ -144,25 +142,22 @@ def summarize_differences(runs: pd.DataFrame, reference: str, level: float | Non
     Returns
     -------
     DataFrame
-        Indexed by ``split`` and ``method``; columns ``mean``, ``low``, ``high`` (`corrected_interval`) and
-        ``detectable``.
+        Indexed by ``split`` and ``method``; columns ``mean``, ``low`` and ``high`` (see `corrected_interval`).
     """
     compared = [*_by_method(runs, reference)]
     level = level_of_each(len(compared)) if level is None else level
-    rows = {key: summarize(values, level, ratio) for key, values, ratio in compared}
-    table = pd.DataFrame.from_dict(rows, orient="index", columns=list(SUMMARY))
+    rows = {key: (values.mean(), *corrected_interval(values, level, ratio)) for key, values, ratio in compared}
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["mean", "low", "high"])
     table.index = pd.MultiIndex.from_tuples(table.index, names=["split", "method"])
     return table
 
 
-SUMMARY = ("mean", "low", "high", "detectable")
-"""What is said of the differences of one comparison."""
-
-
-def summarize(differences: np.ndarray, level: float, ratio: float | None = None) -> tuple[float, float, float, float]:
-    """Return `SUMMARY` of the differences of one comparison, with arguments as for `corrected_interval`."""
-    interval = corrected_interval(differences, level, ratio)
-    return float(np.mean(differences)), *interval, detectable_difference(differences, level, ratio)
+def detectable_differences(runs: pd.DataFrame, reference: str, level: float | None = None) -> pd.Series:
+    """Return the `detectable_difference` of each row of `summarize_differences`, which takes the same arguments."""
+    compared = [*_by_method(runs, reference)]
+    level = level_of_each(len(compared)) if level is None else level
+    found = {key: detectable_difference(values, level, ratio) for key, values, ratio in compared}
+    return pd.Series(found, name="detectable").rename_axis(["split", "method"])
 
 
 def _by_method(runs: pd.DataFrame, reference: str) -> Iterator[tuple[tuple[str, str], np.ndarray, float | None]]:
@@ -248,7 +243,7 @@ def with_late_fusion(runs: pd.DataFrame, y: pd.Series, method: str = "late_fusio
     _check_one_target(runs)
     names = METHODS[method].blends
     if len(set(names)) < 2:
-        raise ValueError(f"{method} is not a blend of different methods. For the mean of several seeds: with_ensemble.")
+        raise ValueError(f"{method} is no blend of different methods. For the mean of several seeds: with_ensemble.")
     parents = runs[runs["method"].isin(names) & runs["split"].isin(SPLITS)]
     rows = []
     for _, group in parents.groupby(
@@ -274,38 +269,30 @@ def with_late_fusion(runs: pd.DataFrame, y: pd.Series, method: str = "late_fusio
     return pd.concat([runs, pd.DataFrame(rows)], ignore_index=True)
 
 
-def with_ensemble(runs: pd.DataFrame, y: pd.Series, method: str) -> pd.DataFrame:
-    """Add the mean over the first seeds of a recorded method, as a method of its own: the control of a blend.
+def with_ensemble(runs: pd.DataFrame, y: pd.Series, method: str, n_seeds: int = 2) -> pd.DataFrame:
+    """Add the mean over the first seeds of a method, as the method ``"<method>_ensemble"``: the control of a blend.
 
     Parameters
     ----------
     runs, y
         As for `with_late_fusion`.
     method : str
-        Which entry of `METHODS` that averages seeds of one method, as many as it names.
+        Which method.
+    n_seeds : int, default 2
+        How many of its seeds are averaged.
 
     Returns
     -------
     DataFrame
         `runs`, and for every split, fold and size with so many seeds one row more.
-
-    Raises
-    ------
-    ValueError
-        If the method does not average the seeds of one, or if nowhere there are so many seeds.
     """
     _check_one_target(runs)
-    names = METHODS[method].blends
-    if len(set(names)) != 1:
-        raise ValueError(f"{method} is not a mean of several seeds. Of different methods: with_late_fusion.")
-    chosen = runs[(runs["method"] == names[0]) & (runs["seed"] < len(names))]
+    chosen = runs[(runs["method"] == method) & (runs["seed"] < n_seeds)]
     rows = []
     for _, group in chosen.groupby(["split", "fold", *_size(runs)], sort=False, dropna=False):
-        if len(group) == len(names):
+        if len(group) == n_seeds:
             mean = _by_crystal(group)["prediction"].groupby(level=0).mean()
-            rows.append(_joint_run(group, method, mean, y))
-    if not rows:
-        raise ValueError(f"{method} needs runs of {names[0]} with {len(names)} seeds on the same fold.")
+            rows.append(_joint_run(group, f"{method}_ensemble", mean, y))
     return pd.concat([runs, pd.DataFrame(rows)], ignore_index=True)
 
 
@@ -424,19 +411,18 @@ def best_settings(tuning: pd.DataFrame) -> dict[str, dict]:
     Raises
     ------
     ValueError
-        If one of a method's settings was not tried as often as the others.
+        If one of a method's settings was not tried.
     """
     best = {}
     for name, runs in tuning.groupby("method", sort=False):
         relative = runs["mae"] / runs.groupby("target")["mae"].transform("mean")
-        of_settings = [relative[runs["settings"] == trial] for trial in trials(name)]
-        n_runs = np.array([*map(len, of_settings)])
-        if (n_runs < n_runs.max()).any():
+        errors = [relative[runs["settings"] == trial].mean() for trial in trials(name)]
+        if np.isnan(errors).any():
             raise ValueError(
-                f"the tuning of {name} is not complete: {(n_runs < n_runs.max()).sum()} of {len(n_runs)} settings lack "
+                f"the tuning of {name} is not complete: {int(np.isnan(errors).sum())} of {len(errors)} settings lack "
                 "a run. Run it: python -m course_lib.experiments tuning."
             )
-        best[name] = [*trials(name)][int(np.argmin([errors.mean() for errors in of_settings]))]
+        best[name] = [*trials(name)][int(np.argmin(errors))]
     return best
 
 
@@ -504,8 +490,8 @@ def negative_transfer(runs: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by ``trunk``, ``target`` and ``split``; the columns of `summarize_differences`, of the error of the
-        multi-task network minus that of the twin, in the target's unit: positive is negative transfer.
+        Indexed by ``trunk``, ``target`` and ``split``; ``mean``, ``low`` and ``high`` of the error of the multi-task
+        network minus that of the twin (`summarize_differences`), in the target's unit: positive is negative transfer.
         ``share_worse`` is the share of the training runs in which the multi-task network was worse. The level of
         the intervals is `level_of_each` of the number of rows.
 
@@ -517,9 +503,6 @@ def negative_transfer(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     level = level_of_each(len(twins()) * runs["target"].nunique() * runs["split"].nunique())
     for multi, trunk in twins().items():
-        for name in (multi, trunk):
-            if name not in set(runs["method"]):
-                raise ValueError(f"there are no runs of {name}. Give those of all multi-task networks and their twins.")
         for target, group in runs[runs["method"].isin([trunk, multi])].groupby("target", sort=False):
             summary = summarize_differences(group, trunk, level).xs(multi, level="method")
             errors = group.pivot(index=["split", "fold", "seed"], columns="method", values="mae")

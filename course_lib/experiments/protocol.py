@@ -11,9 +11,8 @@ import pandas as pd
 from pymatgen.core import Element
 
 from course_lib.datasets import MATBENCH_SEED, Fold, fold_of_test, folds
-from course_lib.methods import BOTH_SPLITS
 
-SPLITS, N_FOLDS, N_REPEATS = BOTH_SPLITS, 5, 5
+SPLITS, N_FOLDS, N_REPEATS = ("random", "formula"), 5, 5
 
 TUNING, N_TUNING_FOLDS = "tuning", 3
 """The split of the crystals that are set aside: a third of them is judged, the others are trained on."""
@@ -44,6 +43,13 @@ def set_aside(formulas: Sequence[str]) -> np.ndarray:
         Where the SHA-256 hash of the formula, read as a number, is divisible by three.
     """
     return np.array([int(hashlib.sha256(name.encode()).hexdigest(), 16) % _PARTS == 0 for name in formulas])
+
+
+def share_trained_on(split: str) -> float:
+    """Return which share of all crystals is trained on, validation included, in a fold of the split."""
+    if split == TUNING:
+        return 1 / _PARTS * (1 - 1 / N_TUNING_FOLDS)
+    return 1 - (1 - 1 / _PARTS) / N_FOLDS
 
 
 def n_validation(n_learned: int, share: float) -> int:

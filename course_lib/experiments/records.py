@@ -27,13 +27,11 @@ RESULTS = DATA / "results"
 PATIENCE = 10
 """Seconds to wait for the end of another process that writes to a file of results."""
 
-_LATE_FUSION = "course_lib.late_fusion"
-
 _ENTRIES = frozenset(Run.__dataclass_fields__) | {
-    "configuration", "mae", "seconds", "n_parameters", "best_epoch", "n_learned", "ratio", "predictions", "data_sha256",
+    "configuration", "mae", "seconds", "n_parameters", "best_epoch", "n_learned", "predictions", "data_sha256",
     "version", "commit", "code_sha256",
 }  # fmt: skip
-"""The entries of a record, without its checksum; ``ratio`` only where no folds are recorded with it."""
+"""The entries of a record, without its checksum."""
 
 
 def results_file(dataset: str, study: str) -> Path:
@@ -45,14 +43,9 @@ def results_file(dataset: str, study: str) -> Path:
 def code_of(method: str) -> str:
     """Return the hash of the code that the results of a method depend on, and of the arguments that make it.
 
-    For a blend it combines the hashes of its methods.
     Arguments that are tuned are part of the `configuration` instead: the tuning itself was run without the best ones.
-    Not part of it is `course_lib.experiments.runs`, which also makes the controls: after a change there, delete the
-    runs that it concerns.
     """
-    network, learner, blends = METHODS[method].network, METHODS[method].learner, METHODS[method].blends
-    if blends:
-        return hashlib.sha256(f"{code_sha256({_LATE_FUSION})} {[*map(code_of, blends)]}".encode()).hexdigest()
+    network, learner = METHODS[method].network, METHODS[method].learner
     if network is None:
         made_by, own = learner, {learner.module, "course_lib.features"}
     else:
@@ -88,7 +81,7 @@ def load_results(
     dataset : str, default "pbe_prototypes"
         What the runs are on.
     study : str, default "comparison"
-        A key of `STUDIES`, or ``"sizes_and_blends"`` for what `write_without_predictions` wrote.
+        A key of `STUDIES`.
     crystals : DataFrame, optional
         The dataset as loaded now: the runs must have been made on it, by its checksum.
     target : str, optional
@@ -119,23 +112,22 @@ def load_results(
         If a target or a method has no run, or if a run was made on other crystals.
     """
     path = results_file(dataset, study)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"no runs of {study!r} on {dataset!r} are recorded. Make them: python -m course_lib.experiments {study}."
+        )
     rows, outdated = [], set()
-    for _, record in _read_records(path) if path.is_file() else ():
-        code = record.get("code_sha256")
-        if code is not None and record["method"] in METHODS and code != code_of(record["method"]):
+    for _, record in _read_records(path):
+        if record["method"] in METHODS and record.get("code_sha256") not in (None, code_of(record["method"])):
             outdated.add(record["method"])
         of_run, errors = record["target"].split("+"), record.pop("mae")
         predictions = record.pop("predictions")
         place = (_folds_file(dataset), record["split"], record["fold"])
         ids = None if predictions is None else _ids(*place, record["part"], record["n_train"])
         shared = record | {"task": record["target"], "settings": dict(record["settings"]), "ids": ids}
-        shared["ratio"] = record.get("ratio") or _ratio(*place)
+        shared["ratio"] = _ratio(*place)
         for name, mae, values in zip(of_run, errors, predictions or [None] * len(of_run), strict=True):
             rows.append(shared | {"target": name, "mae": mae, "predictions": values})
-    if not rows:
-        raise FileNotFoundError(
-            f"no runs of {study!r} on {dataset!r} are recorded. Make them: python -m course_lib.experiments {study}."
-        )
     table = pd.DataFrame(rows)
     if target is not None:
         table = _only(table, "target", [target])
@@ -154,25 +146,6 @@ def load_results(
             stacklevel=2,
         )
     return table
-
-
-def write_without_predictions(runs: pd.DataFrame, path: Path) -> None:
-    """Write runs to a file of results without their predictions, which nobody can judge without the crystals.
-
-    Parameters
-    ----------
-    runs : DataFrame
-        Rows as from `load_results`, of runs on one target; blends of them may be among them.
-    path : path
-        The file, which is replaced.
-    """
-    records = []
-    for row in runs.to_dict("records"):
-        joint = {"configuration": {}, "settings": {}} if METHODS[row["method"]].blends else {}
-        record = {name: row[name] for name in sorted(_ENTRIES)} | joint | {"mae": [row["mae"]], "predictions": None}
-        record |= {"settings": [*record["settings"].items()], "code_sha256": code_of(row["method"])}
-        records.append({name: None if value is None or value != value else value for name, value in record.items()})
-    write_atomically(path, "".join(json.dumps(with_checksum(record)) + "\n" for record in records))
 
 
 def _only(table: pd.DataFrame, column: str, wanted: Sequence[str]) -> pd.DataFrame:
@@ -272,12 +245,6 @@ def keep(path: Path, wanted: Iterable[Run], sha256: str) -> set[Run]:
     if "".join(kept) != path.read_text(encoding="utf-8"):
         write_atomically(path, "".join(kept))
     return runs
-
-
-def recorded_runs(dataset: str, study: str) -> set[Run]:
-    """Return the runs of a study that are recorded."""
-    path = results_file(dataset, study)
-    return {key_of(record) for _, record in _read_records(path)} if path.is_file() else set()
 
 
 def _read_records(path: Path) -> list[tuple[str, dict]]:

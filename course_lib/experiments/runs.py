@@ -11,14 +11,12 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 import torch
 from joblib import Parallel, delayed
 
-import course_lib.graphs
 from course_lib import __version__
 from course_lib.composition import magpie
 from course_lib.datasets import Fold, load_dataset
@@ -26,7 +24,7 @@ from course_lib.experiments import records
 from course_lib.experiments.analysis import best_settings
 from course_lib.experiments.protocol import folds_of, with_fewer
 from course_lib.experiments.provenance import git_commit
-from course_lib.experiments.studies import STUDIES, UNTUNED, Run, Study, at_an_end, grid_of, tuned
+from course_lib.experiments.studies import STUDIES, Run, Study, at_an_end, tuned
 from course_lib.features import features_of
 from course_lib.files import locked, with_checksum
 from course_lib.graphs import CrystalGraphs
@@ -36,8 +34,6 @@ from course_lib.models.chemistry import Chemistry
 from course_lib.pretrained import pretrained_features, stored_features
 from course_lib.training import fit, predict
 from course_lib.validation import check_jobs, named
-
-_ALMOST_NOTHING = 1e-3  # angstrom: more than what rounding makes of equal distances
 
 
 @dataclass(frozen=True)
@@ -50,8 +46,8 @@ class Inputs:
         One row per crystal, one column per target.
     sha256 : str
         Of the dataset.
-    graphs, without_fading : CrystalGraphs
-        With composition features and these targets. In the second, the weights of neighbours end at once.
+    graphs : CrystalGraphs
+        With composition features and these targets.
     folds : dict of str to list of Fold
         The folds of each split.
     features : dict of tuple of str to numpy.ndarray, shape (B, n_features)
@@ -61,7 +57,6 @@ class Inputs:
     targets: pd.DataFrame
     sha256: str
     graphs: CrystalGraphs
-    without_fading: CrystalGraphs | None
     folds: dict[str, list[Fold]]
     features: dict[tuple[str, ...], np.ndarray]
 
@@ -91,12 +86,9 @@ def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> No
     TimeoutError
         If another process runs the same study on the same dataset.
     ValueError
-        If the study is unknown or predicts what these crystals do not have, if the study that it is tuned by is not
-        complete, or if the file of results is damaged.
+        If the file of results is damaged.
     """
     check_jobs(n_jobs)
-    if name not in STUDIES:
-        raise ValueError(f"unknown study {name!r}; the studies are {', '.join(STUDIES)}.")
     with named(dataset):
         frame, study = load_dataset(dataset), STUDIES[name]
     dataset = Path(frame.attrs["name"]).name.split(".")[0]
@@ -111,11 +103,9 @@ def run_study(name: str, dataset: str = "pbe_prototypes", n_jobs: int = 1) -> No
 def _run_missing(name: str, study: Study, dataset: str, frame: pd.DataFrame, n_jobs: int) -> None:
     """Do what `run_study` does, as the only writer of the file of results."""
     path, wanted = records.results_file(dataset, name), study.runs(frame)
-    _check_targets(name, wanted, frame)
     if study.tuned_by:
-        _check_complete(study.tuned_by, dataset, frame)
         wanted = tuned(wanted, records.load_results(dataset, study.tuned_by, crystals=frame))
-    elif not study.tries_settings and records.results_file(dataset, "tuning").is_file():
+    elif name not in ("tuning", "tuning_check") and records.results_file(dataset, "tuning").is_file():
         _check_tuned(wanted, records.load_results(dataset, "tuning", crystals=frame))
     recorded = records.keep(path, wanted, frame.attrs["sha256"])
     missing = [run for run in wanted if run not in recorded]
@@ -136,70 +126,31 @@ def _run_missing(name: str, study: Study, dataset: str, frame: pd.DataFrame, n_j
             print("{method} {split} fold {fold} seed {seed} MAE {mae} {seconds} s".format(**record), flush=True)
 
 
-def _check_complete(tuning: str, dataset: str, frame: pd.DataFrame) -> None:
-    missing = set(STUDIES[tuning].runs(frame)) - records.recorded_runs(dataset, tuning)
-    if missing:
-        raise ValueError(
-            f"{len(missing)} runs of the study {tuning} are missing, so nothing says which settings are best. Run it: "
-            f"python -m course_lib.experiments {tuning}."
-        )
-
-
-def _check_targets(name: str, wanted: list[Run], frame: pd.DataFrame) -> None:
-    for target in dict.fromkeys(target for run in wanted for target in run.target.split("+")):
-        if target not in frame:
-            raise ValueError(
-                f"the study {name} predicts {target}, but these crystals have {', '.join(map(str, frame))}. "
-                "Name the column so (frame.rename), and store the frame with matminer's store_dataframe_as_json."
-            )
-
-
 def _check_tuned(wanted: list[Run], tuning: pd.DataFrame) -> None:
-    """Raise ``ValueError`` unless all methods were tuned and have the best settings, none at an end of a grid."""
-    best = {name: settings for name, settings in best_settings(tuning).items() if name not in UNTUNED}
+    """Raise ``ValueError`` unless the methods have the best settings of the tuning, none at an end of a grid."""
+    best = best_settings(tuning)
     for method, name in at_an_end(best):
         raise ValueError(
             f"the best {name} of {method}, {best[method][name]}, lies at an end of its grid. Add settings beyond it to "
             "ADDED in course_lib/experiments/studies.py and run the tuning again."
         )
     for name in dict.fromkeys(run.method for run in wanted):
-        tuned_as = METHODS[name].tuned_as or name
-        if tuned_as in UNTUNED or not grid_of(tuned_as):
-            continue
-        if tuned_as not in best:
-            raise ValueError(f"{tuned_as} is not tuned. Run: python -m course_lib.experiments tuning.")
-        if METHODS[name].tuned_settings != best[tuned_as]:
-            raise ValueError(
-                f"{name} does not have the best settings of the recorded tuning. Give it {best[tuned_as]} in METHODS."
-            )
+        found = best.get(METHODS[name].tuned_as or name, METHODS[name].tuned_settings)
+        if METHODS[name].tuned_settings != found:
+            raise ValueError(f"{name} has not the best settings of the recorded tuning. Give it {found} in METHODS.")
 
 
 def _inputs(frame: pd.DataFrame, wanted: list[Run]) -> Inputs:
     """Return what these runs need, all of it made from the dataset."""
     targets = sorted({target for run in wanted for target in run.target.split("+")}, reverse=True)
-    graphs = _graphs(frame, targets)
-    without_fading = _without_fading(frame, targets) if any(run.control == "fading" for run in wanted) else None
+    structures = frame["structure"]
+    graphs = CrystalGraphs.from_structures(
+        structures, ids=frame.index, composition=magpie(structures), targets=frame[targets]
+    )
     folds = {split: folds_of(frame, split) for split in sorted({run.split for run in wanted})}
     methods = {run.method for run in wanted}
     pretrained = _pretrained(frame) if any(METHODS[name].reads_pretrained for name in methods) else None
-    features = _features(graphs, methods, pretrained)
-    return Inputs(frame[targets], frame.attrs["sha256"], graphs, without_fading, folds, features)
-
-
-def _graphs(frame: pd.DataFrame, targets: list[str]) -> CrystalGraphs:
-    structures = frame["structure"]
-    return CrystalGraphs.from_structures(
-        structures, ids=frame.index, composition=magpie(structures), targets=frame[targets]
-    )
-
-
-def _without_fading(frame: pd.DataFrame, targets: list[str]) -> CrystalGraphs:
-    """Return graphs in which the neighbours share the twelve places as published: only equal distances share one.
-
-    The library has no option for it, since a small strain that splits a shell then moves predictions.
-    """
-    with patch.object(course_lib.graphs, "FADE_WIDTH", _ALMOST_NOTHING):
-        return _graphs(frame, targets)
+    return Inputs(frame[targets], frame.attrs["sha256"], graphs, folds, _features(graphs, methods, pretrained))
 
 
 def _features(
@@ -226,8 +177,7 @@ def execute(run: Run, inputs: Inputs) -> dict:
         features = inputs.features[METHODS[run.method].learner.reads]
         predictions, details = _learner(run, features, inputs.targets[run.target].to_numpy(), fold, predicted)
     else:
-        graphs = inputs.without_fading if run.control == "fading" else inputs.graphs
-        predictions, details = _network(run, graphs.select_targets(targets), fold, predicted)
+        predictions, details = _network(run, inputs.graphs.select_targets(targets), fold, predicted)
     error = np.abs(predictions - inputs.targets[targets].to_numpy()[predicted])
     return {
         **asdict(run),
@@ -259,11 +209,11 @@ def _learner(
     run: Run, features: np.ndarray, target: np.ndarray, fold: Fold, predicted: np.ndarray
 ) -> tuple[np.ndarray, dict]:
     if run.control is not None:
-        raise ValueError(f"controls change what a network reads; {run.method} is not a network.")
+        raise ValueError(f"controls permute what a network reads; {run.method} is none.")
     # A regressor needs no validation set, so it is trained on both sets of a network, except where it is judged by the
     # validation set.
     seen = fold.train if run.part == "validation" else np.concatenate([fold.train, fold.validation])
-    settings = dict(run.settings) | ({"n_jobs": 1} if METHODS[run.method].learner.name == "random_forest" else {})
+    settings = dict(run.settings) | ({"n_jobs": 1} if run.method == "random_forest" else {})
     learner = make_learner(run.method, features.shape[1], seed=run.seed, settings=settings)
     start = time.process_time()
     learner.fit(features[seen], target[seen])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, product
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -20,8 +21,11 @@ from course_lib.experiments.protocol import (
     SPLITS,
     TUNING,
     folds_of,
+    n_validation,
+    share_trained_on,
 )
-from course_lib.methods import METHODS, TUNED_ARGUMENTS, trained, twins
+from course_lib.methods import METHODS, trained, twins
+from course_lib.training import FitConfig
 
 ENERGY, GAP = "formation_energy_per_atom", "band_gap"
 
@@ -46,12 +50,12 @@ SIZES = (500, 2000, 8000)
 """Numbers of training crystals on which they are trained."""
 
 BUNDLED = 1600
-"""About as many crystals as a bundled fold trains on. On more of your own, networks make as many steps as on these."""
+"""Training crystals of a fold of the bundled crystals. On more of your own, networks make as many steps as on these."""
 
 N_TRIALS = 16
-"""Settings that are drawn for each method; those `ADDED` are tried as well."""
+"""Settings that are tried for each method."""
 
-_TRIALS_AT_SIZES = 8  # drawn, at each size
+_TRIALS_AT_SIZES = 8  # at each size
 
 _SEEDS = range(3)
 _SIZES = (50, 100, 200, 400, 800)  # training crystals of the learning curves
@@ -81,17 +85,8 @@ GRIDS: dict[str, dict[str, tuple]] = {
 GRIDS["fusion"] = GRIDS["network"] | {"dropout": (0.0, 0.1, 0.2, 0.4, 0.6)}
 
 ADDED: dict[str, tuple[dict, ...]] = {
-    "random_forest": ({"max_features": 0.025, "min_samples_leaf": 1},),
-    "network": (
-        {"epochs": 200, "learning_rate": 2e-2, "weight_decay": 1.0},
-        {"epochs": 100, "learning_rate": 8e-2, "weight_decay": 0.0},
-        {"epochs": 100, "learning_rate": 2.5e-4, "weight_decay": 1e-5},
-        {"epochs": 200, "learning_rate": 1e-4, "weight_decay": 1e-5},
-    ),
-    "fusion": (
-        {"epochs": 100, "learning_rate": 2e-2, "weight_decay": 1.0, "dropout": 0.0},
-        {"epochs": 25, "learning_rate": 5e-3, "weight_decay": 1e-2, "dropout": 0.0},
-    ),
+    "network": ({"epochs": 200, "learning_rate": 2e-2, "weight_decay": 1.0},),
+    "fusion": ({"epochs": 100, "learning_rate": 2e-2, "weight_decay": 1.0, "dropout": 0.0},),
     "kernel_ridge": (
         {"alpha": 1e-6, "reach": 1.0},
         {"alpha": 1e-6, "reach": 4.0},
@@ -113,11 +108,6 @@ _NATURAL_ENDS = {
     "weight_decay": 0.0, "dropout": 0.0, "max_features": 1.0, "min_samples_leaf": 1,  # nothing lies beyond
 }  # fmt: skip
 """Ends of the grids at which a best setting may lie."""
-
-
-UNTUNED = ("multitask_megnet",)
-"""Methods whose tuning is recorded but not used: from the crystals set aside they learn next to nothing, so the order
-of their settings there is chance. They keep their authors' learning rate."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +132,8 @@ class Run:
     settings : tuple of (str, value)
         What differs from the settings of the method.
     control : str, optional
-        What is taken away. ``"composition"`` and ``"elements"`` are permuted so that they lose their meaning: the
-        composition features among the crystals, the element properties of `course_lib.models.chemistry` among the
-        elements. With ``"fading"`` the weight of a neighbour ends at once, within 0.001 angstrom.
+        What is permuted so that it loses its meaning: ``"composition"`` (the composition features, among the crystals)
+        or ``"elements"`` (the element properties of `course_lib.models.chemistry`, among the elements).
     """
 
     target: str
@@ -157,12 +146,8 @@ class Run:
     settings: tuple[tuple[str, object], ...] = ()
     control: str | None = None
 
-    def __post_init__(self):
-        if self.control not in (None, "composition", "elements", "fading"):
-            raise ValueError(f"unknown control {self.control!r}; choose composition, elements or fading.")
 
-
-def comparison(crystals: pd.DataFrame | None = None) -> list[Run]:
+def comparison(crystals: pd.DataFrame) -> list[Run]:
     """All methods side by side, with three seeds."""
     return [
         Run(target, name, split, fold, seed)
@@ -173,7 +158,7 @@ def comparison(crystals: pd.DataFrame | None = None) -> list[Run]:
     ]
 
 
-def repeats(crystals: pd.DataFrame | None = None) -> list[Run]:
+def repeats(crystals: pd.DataFrame) -> list[Run]:
     """Train the primary methods on the other four repeats of the folds by formula."""
     return [
         Run(ENERGY, name, "formula", fold, seed)
@@ -196,27 +181,19 @@ def _targets(name: str) -> list[str]:
 
 def controls(crystals: pd.DataFrame) -> list[Run]:
     """Permute what carries the meaning: compositions among crystals, element properties among elements."""
-    fusions = [name for name, method in trained().items() if grid_of(name) == "fusion" and not method.tuned_as]
+    fusions = [name for name in trained() if _grid_of(name) == "fusion"]
     wanted = [*product(fusions, ["composition"]), ("cgcnn_chemistry", "elements"), ("alignn_chemistry", "elements")]
     return [
         Run(ENERGY, name, "formula", fold, control=control) for fold, (name, control) in product(range(N_FOLDS), wanted)
     ]
 
 
-def neighbor_weights(crystals: pd.DataFrame) -> list[Run]:
-    """Let the weights of neighbours end at once, which tells what their fading costs."""
-    return [
-        Run(ENERGY, name, "formula", fold, seed, control="fading")
-        for name, seeds in (("cgcnn", _SEEDS), ("alignn", _seeds("alignn")))
-        for seed, fold in product(seeds, range(N_FOLDS))
-    ]
-
-
 def learning_curves(crystals: pd.DataFrame) -> list[Run]:
-    """Every family with fewer training crystals."""
+    """Every family with fewer training crystals, in equally many steps."""
     families = dict.fromkeys((*ONE_OF_EACH_KIND, *_FUSIONS, *PRIMARY, *_EMBEDDINGS))
+    whole = folds_of(crystals, "formula")[0]
     return [
-        Run(ENERGY, name, "formula", fold, seed, n_train=size)
+        _shorter(Run(ENERGY, name, "formula", fold, seed, n_train=size), whole)
         for fold, size, name in product(range(N_FOLDS), _SIZES, families)
         for seed in _seeds(name)
     ]
@@ -225,10 +202,32 @@ def learning_curves(crystals: pd.DataFrame) -> list[Run]:
 def few_crystals(crystals: pd.DataFrame) -> list[Run]:
     """Forest and CGCNN, which late fusion blends, with so few training crystals that neither is far ahead."""
     predicted = [*product(range(N_FOLDS), ["test"]), (0, "train")]
+    whole = {split: folds_of(crystals, split)[0] for split in SPLITS}
     return [
-        Run(ENERGY, name, split, fold, part=part, n_train=_FEW)
+        _shorter(Run(ENERGY, name, split, fold, part=part, n_train=_FEW), whole[split])
         for split, (fold, part), name in product(SPLITS, predicted, METHODS["late_fusion"].blends)
     ]
+
+
+def _shorter(run: Run, whole: Fold) -> Run:
+    """Give a run on fewer crystals as many steps as the whole fold has, in more epochs."""
+    share = len(whole.validation) / (len(whole.train) + len(whole.validation))
+    steps = _steps(run.n_train - n_validation(run.n_train, share))
+    return replace(run, settings=_equal_steps(run.method, _steps(len(whole.train)) / steps))
+
+
+def _steps(n_train: int) -> int:
+    """Return the number of steps in an epoch."""
+    return ceil(n_train / FitConfig.batch_size)
+
+
+def _equal_steps(method: str, ratio: float, settings: dict | None = None) -> tuple[tuple[str, object], ...]:
+    """Return settings with `ratio` times as many epochs, where the method has epochs."""
+    settings = settings or {}
+    if METHODS[method].network is not None:
+        epochs = (METHODS[method].settings | settings).get("epochs", FitConfig.epochs)
+        settings = settings | {"epochs": max(1, round(epochs * ratio))}
+    return tuple(settings.items())
 
 
 def band_gaps(crystals: pd.DataFrame) -> list[Run]:
@@ -276,7 +275,7 @@ def tuning(crystals: pd.DataFrame) -> list[Run]:
     return [
         Run(target, name, TUNING, fold, settings=tuple(trial.items()))
         for name, method in trained().items()
-        if method.tuned_as is None and grid_of(name)
+        if method.tuned_as is None and _grid_of(name)
         for target in _targets(name)
         for trial in trials(name)
         for fold in range(N_TUNING_FOLDS)
@@ -298,21 +297,21 @@ def tuning_check(crystals: pd.DataFrame) -> list[Run]:
 
 def trials(method: str, number: int = N_TRIALS) -> Iterator[dict]:
     """Draw different settings of a method from its grid, always the same ones; those `ADDED` follow."""
-    grid = GRIDS[grid_of(method)]
+    grid = GRIDS[_grid_of(method)]
     points = list(product(*grid.values()))
     chosen = np.random.default_rng(0).permutation(len(points))[:number]
     drawn = (dict(zip(grid, points[place], strict=True)) for place in sorted(chosen))
-    return chain(drawn, ADDED.get(grid_of(method), ()))
+    return chain(drawn, ADDED.get(_grid_of(method), ()))
 
 
 def at_an_end(best: Mapping[str, dict]) -> list[tuple[str, str]]:
     """Say which best settings, by method, lie at an end of their grid: the method and the setting.
 
-    Then settings beyond that end belong in `ADDED`, and the tuning is run again: only they are missing.
+    Then settings beyond that end belong into `ADDED`, and the tuning is run again: only they are missing.
     """
     found = []
     for method, settings in best.items():
-        grid = grid_of(method)
+        grid = _grid_of(method)
         for name, value in settings.items():
             tried = [*GRIDS[grid][name], *(trial[name] for trial in ADDED.get(grid, ()))]
             if value in (min(tried), max(tried)) and value != _NATURAL_ENDS.get(name):
@@ -320,20 +319,21 @@ def at_an_end(best: Mapping[str, dict]) -> list[tuple[str, str]]:
     return found
 
 
-def grid_of(name: str) -> str | None:
+def _grid_of(name: str) -> str | None:
     """Return the name of a method's grid; None for a method without settings."""
     method = METHODS[name]
     if method.network is not None:
-        return "fusion" if TUNED_ARGUMENTS & method.network.arguments.keys() else "network"
+        return "fusion" if method.network.module == "course_lib.models.fusion" else "network"
     grid = {"delta_learning": "kernel_ridge"}.get(method.learner.name, method.learner.name)
     return grid if grid in GRIDS else None
 
 
 def tuning_sizes(crystals: pd.DataFrame) -> list[Run]:
     """On crystals of your own: try settings at every number of training crystals."""
+    largest = int(share_trained_on(TUNING) * len(crystals))
     return [
-        Run(ENERGY, name, TUNING, 0, n_train=size, settings=_shortened(trial, _share_of_epochs(size)))
-        for size, name in product(_sizes_within(folds_of(crystals, TUNING)[:1]), AT_SIZES)
+        Run(ENERGY, name, TUNING, 0, n_train=size, settings=_equal_steps(name, min(1, BUNDLED / size), trial))
+        for size, name in product(_within(largest), AT_SIZES)
         if METHODS[name].tuned_as is None
         for trial in trials(name, _TRIALS_AT_SIZES)
     ]
@@ -341,28 +341,16 @@ def tuning_sizes(crystals: pd.DataFrame) -> list[Run]:
 
 def training_sizes(crystals: pd.DataFrame) -> list[Run]:
     """On crystals of your own: more and more training crystals, with the settings that `tuning_sizes` found."""
-    sizes = _sizes_within(folds_of(crystals, "formula")[:N_FOLDS])
+    largest = int(share_trained_on("formula") * len(crystals))
     return [
         Run(ENERGY, name, "formula", fold, seed, n_train=size)
-        for seed, fold, size, name in product(_SEEDS, range(N_FOLDS), sizes, AT_SIZES)
+        for seed, fold, size, name in product(_SEEDS, range(N_FOLDS), _within(largest), AT_SIZES)
     ]
 
 
-def _sizes_within(folds: list[Fold]) -> list[int]:
-    """Return `SIZES`, each at most the number of crystals that every fold has to train on."""
-    largest = min(len(fold.train) + len(fold.validation) for fold in folds)
+def _within(largest: int) -> list[int]:
+    """Return `SIZES`, each at most the largest number of crystals that there is to train on."""
     return sorted({min(size, largest) for size in SIZES})
-
-
-def _share_of_epochs(n_train: int) -> float:
-    """Return which share of a network's epochs is made on a number of training crystals."""
-    return min(1, BUNDLED / n_train)
-
-
-def _shortened(settings: dict, ratio: float) -> tuple[tuple[str, object], ...]:
-    """Return settings with `ratio` times as many epochs, where there are any."""
-    epochs = {"epochs": max(1, round(settings["epochs"] * ratio))} if "epochs" in settings else {}
-    return tuple((settings | epochs).items())
 
 
 def tuned(wanted: list[Run], tuning: pd.DataFrame) -> list[Run]:
@@ -378,7 +366,7 @@ def tuned(wanted: list[Run], tuning: pd.DataFrame) -> list[Run]:
     Returns
     -------
     list of Run
-        The same runs with settings: as many epochs as those that were tried, or as many steps from `BUNDLED` on.
+        The same runs with settings, which make as many steps as those that were tried.
     """
     best = tuning.loc[tuning.groupby(["method", "n_train"])["mae"].idxmin()].set_index(["method", "n_train"])[
         "settings"
@@ -387,8 +375,7 @@ def tuned(wanted: list[Run], tuning: pd.DataFrame) -> list[Run]:
     def with_settings(run: Run) -> Run:
         name = METHODS[run.method].tuned_as or run.method
         tried = max(size for size in best[name].index if size <= run.n_train)
-        ratio = _share_of_epochs(run.n_train) / _share_of_epochs(tried)
-        return replace(run, settings=_shortened(best[name, tried], ratio))
+        return replace(run, settings=_equal_steps(name, tried / run.n_train, best[name, tried]))
 
     return [with_settings(run) for run in wanted]
 
@@ -406,31 +393,27 @@ class Study(NamedTuple):
         Whether it belongs to the recorded results on the bundled crystals.
     tuned_by : str, optional
         The study, on the same crystals, whose best settings its runs get (`tuned`).
-    tries_settings : bool
-        Whether its runs bring settings to be tried, so that those of the methods need not be the best ones yet.
     """
 
     runs: Callable[[pd.DataFrame], list[Run]]
     predictions: bool = True
     bundled: bool = True
     tuned_by: str | None = None
-    tries_settings: bool = False
 
 
 STUDIES = {
-    "tuning": Study(tuning, predictions=False, tries_settings=True),
-    "tuning_check": Study(tuning_check, predictions=False, tries_settings=True),
+    "tuning": Study(tuning, predictions=False),
+    "tuning_check": Study(tuning_check, predictions=False),
     "comparison": Study(comparison),
     "repeats": Study(repeats),
     "controls": Study(controls, predictions=False),
-    "neighbor_weights": Study(neighbor_weights, predictions=False),
     "learning_curves": Study(learning_curves),
     "band_gaps": Study(band_gaps),
     "left_out": Study(left_out),
     "lambda_sweep": Study(lambda_sweep),
     "training_predictions": Study(training_predictions),
     "few_crystals": Study(few_crystals),
-    "tuning_sizes": Study(tuning_sizes, predictions=False, bundled=False, tries_settings=True),
+    "tuning_sizes": Study(tuning_sizes, predictions=False, bundled=False),
     "training_sizes": Study(training_sizes, bundled=False, tuned_by="tuning_sizes"),
 }
 """What can be run, by name."""

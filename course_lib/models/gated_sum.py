@@ -1,4 +1,4 @@
-"""CGCNN's messages in training, only for speed: the function of `CGCNNConv.sums`, with a gradient of its own.
+"""CGCNN's messages in training, only for speed: the function of `CGCNNConv.messages`, with a gradient of its own.
 
 The table of all messages has one row per bond, and each step of the formula is a pass over it. Here a few thousand rows
 at a time go through all steps, so that they stay in the CPU's cache, and the tables for the gradient are computed again

@@ -19,7 +19,6 @@ from course_lib.datasets import DATA
 from course_lib.files import write_atomically
 from course_lib.teaching.figures.dataset import plot_convergence
 from data.pbe_prototypes import check, compute, validate
-from data.pbe_prototypes.validate import GAP_TOLERANCE
 
 TEMPLATE = Path(__file__).with_name("card.md")
 PICTURE = "convergence.png"
@@ -62,7 +61,6 @@ def _settings() -> dict:
         "finer_cutoff": check.FINER_CUTOFF,
         "finer_mesh": check.FINER_MESH,
         "outlier": f"{1000 * validate.OUTLIER:.0f}",
-        "lattice_outlier": f"{validate.LATTICE_OUTLIER:g}",
     }
 
 
@@ -85,7 +83,6 @@ def _contents(built: dict) -> dict:
 def _convergence(validation: dict) -> dict:
     volumes, finer = validation["checks"]["volumes"], validation["checks"]["finer"]
     lowest, published = volumes["lattice_constant_of_lowest_energy"], validation["lattice_constants_percent"]
-    listed = published["listed_there"]
     columns = ("recorded", "plain", "coarse")
     return {
         "cells": table(
@@ -106,22 +103,13 @@ def _convergence(validation: dict) -> dict:
         "lattice_bias": _signed(published["mean"]),
         "lattice_largest": f"{abs(published['largest']['difference']):.2f}",
         "lattice_worst": published["largest"]["id"],
-        "n_listed": listed["n"],
-        "listed_mean": f"{listed['mean_absolute']:.2f}",
-        "listed_largest": f"{abs(listed['largest']['difference']):.2f}",
-        "listed_worst": listed["largest"]["id"],
-        "lattice_outliers": table(
-            ["crystal", "difference (%)", "why"],
-            [[row["id"], _signed(row["difference"]), row["reason"]] for row in published["outliers"]],
-        ),
     }
 
 
 def _comparison(validation: dict) -> dict:
     energy, volume = validation["formation_energy_ev_per_atom"], validation["volume_ratio"]
     plain, shifted, gap = energy["without_correction"], energy["with_correction"], validation["band_gap_ev"]
-    all_gaps, differences, others = gap["all"], gap["by_crystal"], gap["all_other_insulators"]
-    gap = gap["either_insulates"]
+    differences, gap = gap["by_crystal"], gap["either_insulates"]
     return {
         "gaps": table(
             ["crystal", "gap (eV)", "ours on a mesh without Gamma (eV)", "difference from the Materials Project (eV)"],
@@ -137,14 +125,8 @@ def _comparison(validation: dict) -> dict:
         "n_shifted": shifted["n"],
         "shifted": _mev(shifted["mean_absolute"]),
         "shifted_bias": _mev(shifted["mean"], "+"),
-        "n_all_gaps": all_gaps["n"],
-        "all_gaps": f"{all_gaps['mean_absolute']:.2f}",
-        "all_gaps_bias": _signed(all_gaps["mean"]),
         "n_gap": gap["n"],
         "gap": f"{gap['mean_absolute']:.2f}",
-        "n_other_gap": others["n"],
-        "other_gap": f"{others.get('mean_absolute', 0):.2f}",
-        "gap_tolerance": GAP_TOLERANCE,
         "gap_bias": _signed(gap["mean"]),
         "volume": f"{volume['percentile_50']:.3f}",
         "volume_5": f"{volume['percentile_5']:.2f}",

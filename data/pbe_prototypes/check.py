@@ -1,13 +1,13 @@
-"""Compute recorded crystals again: with the same settings, better ones, spin (``spin``), at other volumes.
+"""Compute recorded crystals again: with the same settings, with better ones, with spin, at other volumes.
 
 Needs the same Python as `compute`. Every command takes ids such as ``rocksalt-Na-Cl``; all but the first have crystals
 of their own when none is given, append one JSON line per crystal to ``checks.jsonl``, and leave out what is done::
 
     python3 -m data.pbe_prototypes.check row rocksalt-Na-Cl  # the recorded settings again: prints the differences
     python3 -m data.pbe_prototypes.check finer               # ten random rows at 800 eV and on a denser k-mesh
-    python3 -m data.pbe_prototypes.check spin                # compounds of titanium and copper, and suspicious crystals
+    python3 -m data.pbe_prototypes.check spin                # ten compounds of titanium and copper with spin
     python3 -m data.pbe_prototypes.check volumes             # energy and stress of twelve crystals along their volume
-    python3 -m data.pbe_prototypes.check gaps                # the gaps that differ most, on a mesh without Gamma
+    python3 -m data.pbe_prototypes.check gaps                # gaps of three crystals on a mesh without Gamma
 """
 
 from __future__ import annotations
@@ -24,14 +24,17 @@ import numpy as np
 
 from data.pbe_prototypes.compute import (
     CUTOFF,
+    NEXT,
     RAW,
     append_line,
     calculator,
     converged_gap,
     crystal,
     even_mesh,
+    first_results,
     lattice_constants,
     read_lines,
+    recorded_mesh,
     reference_energy,
     single_point,
     slope,
@@ -50,20 +53,8 @@ VOLUMES_OF = (
 )  # fmt: skip
 """Crystals of `volumes`: soft and hard, ionic, covalent and metallic; all cubic."""
 
-GAPS_OF = (
-    "cscl-Rb-I", "cscl-Mg-O", "zincblende-Zn-Se", "cscl-Rb-Br", "rocksalt-Sn-Te", "rocksalt-Pb-S", "cscl-Cs-Br",
-    "zincblende-Ga-N", "rocksalt-Pb-Se", "d03-Sb-Cs", "cscl-Cs-Cl", "cscl-Tl-Cl", "cscl-Tl-Br", "cscl-Cs-H",
-    "rocksalt-Sn-S", "zincblende-Ag-I", "rocksalt-Ge-Se", "zincblende-Ga-Sb", "perovskite-Ba-Hf-O",
-    "perovskite-K-Mg-H", "reo3-Al-F", "cscl-Tl-I", "rocksalt-Sc-N", "rocksalt-Ag-Cl", "zincblende-Al-Bi",
-)  # fmt: skip
-"""Crystals of `gaps`: those whose gaps differ most from the Materials Project's."""
-
-SUSPICIOUS = (
-    "d03-Mo-Rb", "perovskite-Sr-Mo-O", "rocksalt-Mo-P", "zincblende-Mo-P", "nias-Ti-As",
-    "cscl-Cu-Zr", "reo3-Mo-Cl", "d03-Zr-Rb", "l12-Mo-Rb",
-)  # fmt: skip
-"""Crystals of `spin` besides compounds of titanium and copper: most have a moment in the Materials Project, or atoms of
-an open d shell that touch few others like them."""
+GAPS_OF = ("cscl-Rb-I", "cscl-Mg-O", "zincblende-Zn-Se")
+"""Crystals of `gaps`: their conduction band is lowest at a point that only a mesh with Gamma holds."""
 
 COARSE_CUTOFF = 400
 """Cutoff (eV) at which `volumes` shows what a basis that is too small does to the stress."""
@@ -76,7 +67,7 @@ _EV_PER_CUBIC_ANGSTROM = 160.21766  # in GPa
 
 
 def random_ids(rows: dict[str, dict], number: int = 10) -> list[str]:
-    """Return ids by the order of their SHA-256 hashes: at random, and the same for the same rows."""
+    """Return ids by the order of their SHA-256 hashes: at random, the same every time, whatever rows come later."""
     return sorted(rows, key=lambda name: hashlib.sha256(name.encode()).hexdigest())[:number]
 
 
@@ -116,7 +107,7 @@ def recorded(ids: list[str], folder: Path) -> list[dict]:
 
 
 def _rows(folder: Path) -> dict[str, dict]:
-    return {row["id"]: row for row in read_lines(folder.glob("crystals-*.jsonl"))}
+    return {row["id"]: row for row in first_results(folder)}
 
 
 # --- the checks ---------------------------------------------------------------------------------------------------
@@ -124,7 +115,8 @@ def _rows(folder: Path) -> dict[str, dict]:
 
 def check_row(row: dict) -> dict:
     """Compute a crystal again at its recorded cell and settings; return by how much energy (eV/atom) and gap differ."""
-    point = single_point(PROTOTYPES[row["prototype"]], row["species"], _constants(row), tuple(row["mesh"]))
+    mesh, cutoff = recorded_mesh(row), row.get("ecut", CUTOFF)
+    point = single_point(PROTOTYPES[row["prototype"]], row["species"], _constants(row), mesh, cutoff)
     return {
         "energy": round((point.energy - row["energy"]) / len(row["numbers"]), 5),
         "gap": round(converged_gap(point.calculator) - row["gap"], 4),
@@ -150,13 +142,13 @@ def check_finer(row: dict, change_of_element: Callable[[str], float]) -> dict:
 
 
 def check_spin(row: dict) -> dict:
-    """Compute a crystal with spin, from one Bohr magneton on every atom of a 3d or 4d metal.
+    """Compute a crystal with spin, from one Bohr magneton on every atom of a d metal.
 
     Return its energy (eV/atom) relative to that without spin, and the moment of its cell (Bohr magnetons).
     """
     atoms = crystal(PROTOTYPES[row["prototype"]], row["species"], _constants(row))
     atoms.set_initial_magnetic_moments([float(number in (*range(21, 31), *range(39, 49))) for number in atoms.numbers])
-    atoms.calc = calculator(tuple(row["mesh"]), spin=True)
+    atoms.calc = calculator(recorded_mesh(row), spin=True)
     energy = (float(atoms.get_potential_energy()) - row["energy"]) / len(atoms)
     return {"energy": round(energy, 5), "moment": round(float(atoms.get_magnetic_moment()), 3)}
 
@@ -229,7 +221,7 @@ def run(kind: str, ids: list[str], folder: Path, record: Path = CHECKS) -> None:
     rows = _rows(folder)
     own = {
         "finer": lambda: random_ids(rows),
-        "spin": lambda: [*(name for name in SUSPICIOUS if name in rows), *titanium_and_copper(rows)],
+        "spin": lambda: titanium_and_copper(rows),
         "volumes": lambda: [name for name in VOLUMES_OF if name in rows],
         "gaps": lambda: [name for name in GAPS_OF if name in rows],
     }
@@ -273,7 +265,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=["row", "finer", "spin", "volumes", "gaps"])
     parser.add_argument("ids", nargs="*", help="names such as rocksalt-Na-Cl")
-    parser.add_argument("--folder", type=Path, default=RAW, help="folder of the raw results (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default=NEXT, help="folder of the raw results (default: %(default)s)")
     arguments = vars(parser.parse_args())
     if arguments["kind"] == "row" and not arguments["ids"]:
         parser.error("row needs ids, such as rocksalt-Na-Cl")

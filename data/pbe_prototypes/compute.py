@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 RAW = Path(__file__).resolve().parent / "raw"
 """Folder of the raw results from which the bundled file is built."""
 
+NEXT = RAW.with_name("next")
+"""Folder in which the results are being computed again, at converged cells; they replace `RAW` all at once."""
+
 CUTOFF = 600
 """Plane-wave cutoff in eV."""
 
@@ -198,6 +201,14 @@ def stiffness_model(rows: list[dict]) -> Guess:
     if len(rows) < _ROWS_FOR_FIT:
         return lambda prototype, species: _TYPICAL_BULK_MODULUS
     return fit(rows, (row["bulk_modulus"] for row in rows))
+
+
+def growth_model(rows: list[dict], first: dict[str, dict]) -> Guess:
+    """Return a guess of the ratio of a crystal's volume to that of the ``first`` result of the same id."""
+    again = [row for row in rows if row["id"] in first]
+    if len(again) < _ROWS_FOR_FIT:
+        return lambda prototype, species: 1.0
+    return fit(again, (volume_per_atom(row) / volume_per_atom(first[row["id"]]) for row in again))
 
 
 # --- relaxation ---------------------------------------------------------------------------------------------------
@@ -378,17 +389,41 @@ def band_gap(calc: GPAW) -> float:
 # --- commands -----------------------------------------------------------------------------------------------------
 
 
-def crystals(worker: int, workers: int, folder: Path) -> None:
-    """Relax the compositions of the work list whose number is ``worker`` modulo ``workers``."""
+def crystals(worker: int, workers: int, folder: Path, start: Path) -> None:
+    """Relax the compositions of the work list whose number is ``worker`` modulo ``workers``.
+
+    A crystal of which the folder ``start`` holds a result begins at its cell and with its k-mesh.
+    """
+    first = {row["id"]: row for row in first_results(start)}
     entries = chain.from_iterable(entries for number, entries in enumerate(work_list()) if number % workers == worker)
 
     def relaxed(entry: Decoration) -> dict:
         prototype = PROTOTYPES[entry.prototype]
         done = read_lines(folder.glob("crystals-*.jsonl"))
-        volume = volume_model(done)(prototype, entry.species)
-        return relaxed_row(entry, start_constants(prototype, volume), stiffness_model(done)(prototype, entry.species))
+        stiffness = stiffness_model(done)(prototype, entry.species)
+        if entry.id not in first:
+            volume = volume_model(done)(prototype, entry.species)
+            return relaxed_row(entry, start_constants(prototype, volume), stiffness)
+        row = first[entry.id]
+        growth = growth_model(done, first)(prototype, entry.species) ** (1 / 3)
+        constants = lattice_constants(prototype, np.array(row["cell"]))
+        return relaxed_row(entry, tuple(growth * constant for constant in constants), stiffness, recorded_mesh(row))
 
     _run((entry for entry in entries if WITHOUT_SPIN.isdisjoint(entry.species.values())), relaxed, worker, folder)
+
+
+def first_results(folder: Path) -> list[dict]:
+    """Return the results of a folder, each in its refined form where there is one."""
+    refined = {row["id"]: row for row in read_lines(folder.glob("refined-*.jsonl"))}
+    return [refined.get(row["id"], row) for row in read_lines(folder.glob("crystals-*.jsonl"))]
+
+
+def recorded_mesh(row: dict) -> tuple[int, int, int]:
+    """Return the k-mesh of a raw result; the first ones hold only its number of points."""
+    if "mesh" in row:
+        return tuple(row["mesh"])
+    mesh = kpoint_mesh(np.array(row["cell"]), RELAXATION_DENSITY)
+    return mesh if np.prod(mesh) == row["nk"] else (round(row["nk"] ** (1 / 3)),) * 3
 
 
 def _run(entries: Iterable[Decoration], compute: Callable[[Decoration], dict], worker: int, folder: Path) -> None:
@@ -414,16 +449,18 @@ def _run(entries: Iterable[Decoration], compute: Callable[[Decoration], dict], w
         print(kind, entry.id, row["cpu_seconds"], "s", flush=True)
 
 
-def relaxed_row(entry: Decoration, start: tuple[float, ...], bulk_modulus: float) -> dict:
-    """Return the raw result of one crystal, relaxed from the lattice constants ``start``.
+def relaxed_row(
+    entry: Decoration, start: tuple[float, ...], bulk_modulus: float, mesh: tuple[int, int, int] = (2, 2, 2)
+) -> dict:
+    """Return the raw result of one crystal, relaxed from the lattice constants ``start`` on this mesh or a finer one.
 
     One relaxation keeps to one mesh, for stresses on two do not compare; where the cell that it finds asks for a finer
     one, another follows on that. The mesh never gets coarser.
     """
     prototype = PROTOTYPES[entry.prototype]
-    mesh, needed = None, kpoint_mesh(prototype.cell(*start), RELAXATION_DENSITY)
+    needed = finest(mesh, kpoint_mesh(prototype.cell(*start), RELAXATION_DENSITY))
     steps = 0
-    while needed != mesh:
+    while needed != mesh or not steps:
         mesh = needed
         relaxed = relax(
             start, lambda *constants, mesh=mesh: single_point(prototype, entry.species, constants, mesh), bulk_modulus
@@ -566,13 +603,14 @@ def lattice_constants(prototype: Prototype, cell: np.ndarray) -> tuple[float, ..
 def main() -> None:
     """Read the command line and run the command at the lowest priority."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=RAW, help="folder of the raw results (default: %(default)s)")
+    parser.add_argument("--folder", type=Path, default=NEXT, help="folder of the raw results (default: %(default)s)")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("references", help="energies of the elements")
     commands.add_parser("slopes", help="how the energies of the elements fall with the cutoff")
     run = commands.add_parser("crystals", help="the crystals of the work list")
     run.add_argument("--worker", type=int, default=0, help="number of this process, from 0 (default: %(default)s)")
     run.add_argument("--workers", type=int, default=1, help="how many processes there are (default: %(default)s)")
+    run.add_argument("--start", type=Path, default=RAW, help="folder of earlier results (default: %(default)s)")
     arguments = vars(parser.parse_args())
     os.nice(19)
     arguments["folder"].mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """The crystal prototypes, the chemistries that decorate them, and the order in which they are computed.
 
-Every prototype is a primitive cell whose sites are fixed, by symmetry or, for the u of wurtzite, by hand (3/8). So its
-relaxed geometry is given by the lattice constants alone: ``a`` for the cubic ones, ``a`` and ``c`` for the uniaxial
-ones. Needs NumPy only: `compute` runs in the Python that has GPAW, everything else in the project's own.
+Every prototype is a primitive cell without a free internal coordinate, so its relaxed geometry is given by
+the lattice constants alone: ``a`` for the cubic ones, ``a`` and ``c`` for the uniaxial ones. Needs NumPy only:
+`compute` runs in the Python that has GPAW, everything else in the project's own.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _FRAMES = {
 
 @dataclass(frozen=True)
 class Prototype:
-    """A crystal structure whose sites are fixed.
+    """A crystal structure without a free internal coordinate.
 
     Attributes
     ----------

@@ -64,7 +64,7 @@ def _normal(spread: float, n_folds: int, n_comparisons: int) -> float:
 _EFFECTS = (
     ("Your standard error is that of independent folds, s over the root of k. Folds share training crystals: what "
      "stands under the root besides 1/k?", lambda s, k, m: detectable(s, k, m, shared=0)),
-    ("That is half the width of the interval. A true difference of just this size would be shown only half of the "
+    ("That is half the width of the interval. A true difference of just this size would be shown only every second "
      "time. Which second quantile makes that four times out of five?", lambda s, k, m: detectable(s, k, m, power=0.5)),
     ("You leave out the number of comparisons. With more of them, each interval is wider, and less can be detected.",
      lambda s, k, m: detectable(s, k, 1)),
@@ -309,12 +309,6 @@ def _compared(
     return np.array([values.mean(), values.mean() - half, values.mean() + half])
 
 
-def _of_independent(values: np.ndarray, ddof: int) -> np.ndarray:
-    """Return the interval of the mean of many independent values."""
-    half = 1.96 * values.std(ddof=ddof) / np.sqrt(len(values))
-    return np.array([values.mean(), values.mean() - half, values.mean() + half])
-
-
 def _row_by_row(errors: pd.DataFrame, n_comparisons: int) -> np.ndarray:
     of = {name: errors.loc[errors["method"] == name, "mae"].to_numpy() for name in ("first", "second")}
     return _compared(errors, n_comparisons, differences=of["second"] - of["first"])
@@ -336,9 +330,6 @@ _COMPARISONS = (
      "`corrected_interval` widens it.", lambda e, m: _compared(e, m, corrected=0)),
     ("Two things: the folds share training crystals, so the plain interval is too narrow, and each interval has 95 %, "
      "however many comparisons there are.", lambda e, m: _compared(e, 1, corrected=0)),
-    ("1.96 times s over the root of k is for one comparison on many independent folds. Yours are few and share "
-     "training crystals, and there may be several comparisons: use `corrected_interval` and `level_of_each`.",
-     lambda e, m: _of_independent(_differences(e), ddof=0), lambda e, m: _of_independent(_differences(e), ddof=1)),
     ("You subtracted row by row, but the rows are in any order. Join them by `fold`, for example with `pivot`.",
      _row_by_row),
     ("Your interval comes from the spread of the *errors*. A fold that is hard for one method is hard for the other, "

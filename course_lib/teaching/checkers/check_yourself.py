@@ -181,7 +181,10 @@ check_yourself_4 = asks(
         "c",
         {
             "a": "They do, by the softmax. What would show that the network *needs* the structure?",
-            "b": ("Even a clear contrast may belong to this one network. Would one with another seed agree?"),
+            "b": (
+                "Even a clear contrast may come from how this one network scales its two vectors. Would another seed "
+                "agree?"
+            ),
         },
     ),
     shows=_ALL,
@@ -195,7 +198,7 @@ check_yourself_5 = asks(
             ("That leaves out the pairs there and back. Here they count, too.", 132),
             ("You counted each pair once, in one of its two orders: a → b → c is not c → b → a.", 66),
             ("Those are the pairs there and back. How many are there in all?", 12),
-            ("Edges that arrive and edges that leave: each of the first combines with each of the second.", 24),
+            ("Edges that arrive and edges that leave: each one combines with each other.", 24),
             (
                 (
                     "{value:g} is not right. How many edges arrive, how many leave, and in how many ways can they be "
@@ -225,7 +228,7 @@ check_yourself_5 = asks(
         "question 3",
         "a",
         {
-            "b": "CGCNN reads distances only, however many edges there are. What else does it read of a neighbour?",
+            "b": "CGCNN's bonds are distances, however many there are. Between which atoms do they differ?",
             "c": (
                 "The number of weights does not depend on the number of neighbours. What do the added edges lead to?"
             ),
@@ -411,10 +414,7 @@ check_yourself_10 = asks(
                 "Both differ from run to run on one GPU, too, and change the error by little. How many crystals are "
                 "in one step now?"
             ),
-            "b": (
-                "The gradients are averaged in each step, so there is one network. How many steps does an epoch have "
-                "now?"
-            ),
+            "b": ("The gradients are averaged in each step, so there is one network. How many steps has an epoch now?"),
         },
     ),
     Choose(

@@ -13,8 +13,8 @@ DAY = 24 * 60 * 60  # seconds
 N_TRAININGS, DAYS = 31, 7
 """Training runs of a study (eight settings on two folds, three seeds on five), and the days available for them."""
 
-BOARD = {"cgcnn": "CGCNN v2019", "alignn": "ALIGNN"}
-"""Methods of the course that have a row on the leaderboard. Its forest is not one of them: it reads structures, too."""
+BOARD = {"random_forest": "RF-SCM/Magpie", "cgcnn": "CGCNN v2019", "alignn": "ALIGNN"}
+"""Methods of the course that have a row on the leaderboard."""
 
 # --- which are worth considering --------------------------------------------------------------------------------------
 
@@ -104,12 +104,12 @@ check_worth_considering = asks(
 # --- how long at another size -----------------------------------------------------------------------------------------
 
 
-def _days(seconds: float, n_train: float, n_crystals: float, n_trainings: float) -> float:
-    return seconds * n_crystals / n_train * n_trainings / DAY
+def _days(seconds: float, n_learned: float, n_crystals: float, n_trainings: float) -> float:
+    return seconds * n_crystals / n_learned * n_trainings / DAY
 
 
 _TIMES = (
-    ("You used the recorded time as it is. It was for `n_train` crystals: how much longer does an epoch over "
+    ("You used the recorded time as it is. It was for `n_learned` crystals: how much longer does an epoch over "
      "`n_crystals` take?", lambda s, m, n, k: s * k / DAY),
     ("The ratio of the sizes is upside down: more crystals take longer.", lambda s, m, n, k: _days(s, n, m, k)),
     ("That is one training run. How many are there?", lambda s, m, n, k: _days(s, m, n, 1)),
@@ -118,7 +118,7 @@ _TIMES = (
     ("Right, in minutes. Give days.", lambda s, m, n, k: _days(s, m, n, k) * 24 * 60),
     ("You squared the ratio of the sizes. A graph network looks at each crystal by itself: twice the crystals, twice "
      "the work.", lambda s, m, n, k: _days(s, m, n, k) * n / m),
-    ("You took the recorded time for that of one crystal. It is that of `n_train` of them.",
+    ("You took the recorded time for that of one crystal. It is that of `n_learned` of them.",
      lambda s, m, n, k: s * n * k / DAY),
     ("More training runs take longer, but you divided by their number.", lambda s, m, n, k: _days(s, m, n, 1) / k),
     (f"Right for {N_TRAININGS} training runs, but the same for any other number. It is an argument: use it.",
@@ -127,9 +127,9 @@ _TIMES = (
 
 
 def _about_one_campaign(found: Found) -> str:
-    (seconds, n_train, n_crystals, n_trainings), value, _ = found.first()
+    (seconds, n_learned, n_crystals, n_trainings), value, _ = found.first()
     return (
-        f"For {seconds:.0f} s on {n_train} crystals, and {n_trainings} training runs on {n_crystals}, yours gives "
+        f"For {seconds:.0f} s on {n_learned} crystals, and {n_trainings} training runs on {n_crystals}, yours gives "
         f"{value:.6g} days. Start with the time for one crystal; a day has 86,400 s. Do not round."
     )
 
@@ -151,7 +151,7 @@ def contenders(runs: pd.DataFrame) -> list[str]:
     Parameters
     ----------
     runs : DataFrame
-        As from `course_lib.experiments.records.load_results`, on one target.
+        As from `course_lib.experiments.load_results`, on one target.
 
     Returns
     -------
@@ -322,7 +322,7 @@ def _about_one_contender(found: Found) -> str:
     wrong = next(
         name for name, own, wanted in zip(_METHODS, value, right, strict=True) if own != wanted and name != best
     )
-    mean, low, high, _ = summarize_differences(_of("formula", runs), best).loc[("formula", wrong)]
+    mean, low, high = summarize_differences(_of("formula", runs), best).loc[("formula", wrong)]
     return (
         f"For the made-up runs yours returns {[name for name, own in zip(_METHODS, value, strict=True) if own]}. Look "
         f"at {wrong!r}: on new formulas its difference to the best is {mean:.3f}, with an interval from {low:.3f} to "
@@ -477,11 +477,6 @@ def _about_b(method: str, runs: pd.DataFrame, board: pd.DataFrame) -> str:
 
     column = board["mp_e_form (eV/atom)"]
     best = min(BOARD, key=lambda name: column[BOARD[name]])
-    if method == "random_forest":
-        return (
-            "the forest on the leaderboard reads structures as well, and still its error is far from the smallest. How "
-            "does a forest on compositions alone compare with it?"
-        )
     if method not in BOARD:
         return (
             f"{LABELS[method]} has no row on the leaderboard, and the recorded runs had far fewer training "

@@ -11,9 +11,8 @@ on the website as well (`tools/answers.py`). `Match` is for the website alone.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -263,10 +262,9 @@ class Number:
 
     @property
     def answer(self) -> str:
-        """Return the right number, or the range of right numbers, as a text."""
+        """Return the right number as a text; nothing where a whole range is right."""
         if isinstance(self.right, tuple):
-            low, high = self.right
-            return f"{self.name} from {low:.3g} to {high:.3g}"
+            return ""
         return f"{self.name} = {self.right:{'.0f' if float(self.right).is_integer() else '.4g'}}"
 
     @property
@@ -277,60 +275,33 @@ class Number:
     def check(self, answer: object) -> float:
         """Return the number; raise `Hint` where it is not right."""
         value = as_number(answer, self.name)
-        if _is(value, self.right, self.atol):
+        if self._is(value, self.right):
             return value
-        told = next(hint for hint, wrongs, atol in self.told if any(_is(value, wrong, atol) for wrong in wrongs))
+        told = next(hint for hint, *answers in self.mistakes if any(self._is(value, wrong) for wrong in answers))
+        general = callable(told) or "{" in told
+        if general and not isinstance(self.right, tuple):
+            _common(self.name, self.answer, [np.asarray(value)], [np.asarray(self.right)], 100 * self.atol)
         raise Hint(told(value) if callable(told) else told.format(value=value), self.answer)
 
-    @property
-    def told(self) -> list[tuple[str | Callable[[float], str], list, float]]:
-        """Return all mistakes in the order in which they are told: hint, wrong answers, and their tolerance.
-
-        Before the first hint that many numbers get come the mistakes that are common to all questions.
-        """
-        known = [(hint, wrongs, self.atol) for hint, *wrongs in self.mistakes]
-        specific = [hint for hint, *_ in takewhile(lambda one: not (callable(one[0]) or "{" in one[0]), known)]
-        return [*known[: len(specific)], *self._common(), *known[len(specific) :]]
-
-    def _common(self) -> Iterator[tuple[str, list[float], float]]:
-        if isinstance(self.right, tuple):
-            return
-        if abs(self.right) <= 1:  # a larger number is hardly a share
-            yield _in_percent(self.name), [100 * self.right], 100 * self.atol
-        for digits in range(6, 0, -1):
-            yield _rounded(self.name, digits), [round(float(self.right), digits)], 1e-9
+    def _is(self, value: float, wanted: float | tuple[float, float] | Callable[[float], bool]) -> bool:
+        if isinstance(wanted, tuple):
+            return wanted[0] <= value <= wanted[1]
+        return wanted(value) if callable(wanted) else abs(value - wanted) <= self.atol + 1e-6 * abs(wanted)
 
 
-def _is(value: float, wanted: float | tuple[float, float] | Callable[[float], bool], atol: float) -> bool:
-    if isinstance(wanted, tuple):
-        return wanted[0] <= value <= wanted[1]
-    return wanted(value) if callable(wanted) else abs(value - wanted) <= atol + 1e-6 * abs(wanted)
-
-
-def _in_percent(name: str) -> str:
-    return f"`{name}` is 100 times too large: right in percent. Give the number itself."
-
-
-def _rounded(name: str, digits: int) -> str:
-    return (
-        f"`{name}` is right to {digits} {'digit' if digits == 1 else 'digits'} after the decimal point. Do you round, "
-        "or try values in steps? Give more digits, as the formula gives them."
-    )
-
-
-def _common(name: str, answer: str, values: list[np.ndarray], right: list[np.ndarray]) -> None:
-    """Raise `Hint` where what a function returned is right except for rounding, or for being in percent."""
-    if all(close(value, 100 * wanted) for value, wanted in zip(values, right, strict=True)):
-        raise Hint(_in_percent(name), answer)
+def _common(name: str, answer: str, values: list[np.ndarray], right: list[np.ndarray], atol: float = 1e-9) -> None:
+    """Raise `Hint` for an answer that is right except for rounding, or for being in percent."""
+    if all(close(value, 100 * wanted, atol=atol) for value, wanted in zip(values, right, strict=True)):
+        raise Hint(f"`{name}` is 100 times too large: right in percent. Give the number itself.", answer)
     if all(value.size == 1 and value == values[0] for value in values) and len(values) > 1:
         return  # one number whatever is asked
     for digits in range(6, 0, -1):
-        half = 0.5 * 10.0**-digits  # at which one may round up or down
-        if all(
-            close(value, np.round(wanted, digits)) and np.all(np.abs(value - wanted) < half * (1 - 1e-6))
-            for value, wanted in zip(values, right, strict=True)
-        ):
-            raise Hint(_rounded(name, digits), answer)
+        if all(close(value, np.round(wanted, digits)) for value, wanted in zip(values, right, strict=True)):
+            raise Hint(
+                f"`{name}` is right to {digits} {'digit' if digits == 1 else 'digits'} after the decimal point. Do you "
+                "round, or try values in steps? Give more digits, as the formula gives them.",
+                answer,
+            )
 
 
 # --- functions ------------------------------------------------------------------------------------------------------

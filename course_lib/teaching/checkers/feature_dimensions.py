@@ -88,7 +88,7 @@ def _check_hidden(value: object) -> None:
     if not isinstance(value, tuple | list) or not value:
         raise Hint("`hidden` is a tuple of layer sizes, such as `(128, 64)`; for one layer `(32,)`.")
     if not all(_is_whole(size) and size > 0 for size in value):
-        raise Hint("A size in `hidden` counts outputs: write whole numbers above zero, without a decimal point.")
+        raise Hint("A size in `hidden` counts outputs: write whole numbers, without a decimal point.")
 
     def weights(layers: tuple) -> float:
         return sum(a * b + b for a, b in zip((_JOINED, *layers), (*layers, 1), strict=True))
@@ -202,7 +202,7 @@ _T_OF_FIVE = _t(4)
 
 
 _VERDICTS = (
-    ("You look at the mean alone. Pure chance gives a mean above zero half of the time. How far is it from "
+    ("You look at the mean alone. Pure chance gives a mean above zero every second time. How far is it from "
      "zero, compared with its own uncertainty?", lambda d: d.mean() > 0),
     ("Your answers are those for the opposite question. The differences are baseline minus variant: which sign do "
      "they have where the variant has the smaller error?", lambda d: _low(-d) > 0),

@@ -94,8 +94,7 @@ def _about_one_angle(found: Found) -> str:
     (a, b, c), value, wanted = found.first()
     return (
         f"For a = {a.tolist()}, b = {b.tolist()}, c = {c.tolist()} yours gives {value:.9g}, where the cosine is "
-        f"{wanted:.6f}. Between which two directions is the angle, and what is the scalar product of two vectors of "
-        "length one?"
+        f"{wanted:.6f}. Take the vectors from b to a and from b to c, scale both to length one, and multiply them."
     )
 
 
@@ -289,9 +288,7 @@ def _about_one_pair(found: Found) -> str:
             f"A cosine lies between −1 and 1, but yours came out as {largest:.3f}. Are both vectors of length one when "
             "you multiply them?"
         )
-    _, value, wanted = found.first()
-    one = np.argmax(np.abs(value - wanted))
-    one = f"for one pair yours gives {value[one]:.3f}, where the cosine is {wanted[one]:.3f}."
+    one = f"for one pair yours gives {values[0][0]:.3f}, where the cosine is {right[0][0]:.3f}."
     if all(close(np.sign(value), np.sign(wanted)) for value, wanted in zip(values, right, strict=True)):
         return f"The signs are right, the sizes are not: {one} By which two lengths do you divide?"
     return (

@@ -108,12 +108,6 @@ def _normal_interval(differences: np.ndarray, factor: float) -> np.ndarray:
     return _with_half_width(values, factor * values.std(ddof=1) * np.sqrt(1 / len(values) + 1 / (len(values) - 1)))
 
 
-def _of_independent(differences: pd.Series, ddof: int) -> np.ndarray:
-    """Return the interval of the mean of many independent values."""
-    values = np.asarray(differences, dtype=float)
-    return _with_half_width(values, 1.96 * values.std(ddof=ddof) / np.sqrt(len(values)))
-
-
 def _transfer(runs: pd.DataFrame) -> np.ndarray:
     return _summary(_paired(runs).mean(axis=1))
 
@@ -152,7 +146,7 @@ _TRANSFERS = (
      "seeds share all their crystals. Average the seeds of a fold first; then there are as many numbers as folds.",
      lambda runs: _summary(_paired(runs).to_numpy().ravel())),
     ("You treated every training run as independent, and used the plain interval of a mean. Seeds share all their "
-     "crystals, folds share some of them. Average the seeds first; then `corrected_interval` accounts for the rest.",
+     "crystals, folds share most of them. Average the seeds first; then `corrected_interval` accounts for the rest.",
      lambda runs: _t_interval(_paired(runs).to_numpy().ravel())),
     ("Paired and averaged as it should be. But yours is the plain interval of a mean, with s over the root of k. The "
      "folds share training crystals, so it is too narrow. Which function of the library widens it?",
@@ -169,9 +163,6 @@ _TRANSFERS = (
      "factor is that of Student's t, larger; `corrected_interval` takes it.",
      lambda runs: _normal_interval(_paired(runs).mean(axis=1), 1.96),
      lambda runs: _normal_interval(_paired(runs).mean(axis=1), 2)),
-    ("Paired and averaged as it should be. But 1.96 times s over the root of k is for many independent folds. Yours "
-     "are few and share training crystals; `corrected_interval` allows for both.",
-     *(lambda runs, ddof=ddof: _of_independent(_paired(runs).mean(axis=1), ddof) for ddof in (0, 1))),
 )  # fmt: skip
 
 
@@ -210,10 +201,9 @@ def _about_the_transfer(found: Found) -> str:
             else "Give `corrected_interval` one difference for each fold, the mean over its seeds."
         )
         return f"The mean is right, the interval is not: yours is {wide:.2f} times as wide. {look}"
-    (runs,), value, wanted = found.first()
     return (
-        f"For made-up runs on {runs['fold'].nunique()} folds the mean difference is {wanted[0]:.4f}; yours is "
-        f"{value[0]:.4f}. For each fold and seed, subtract the error alone from the error with sharing; then average."
+        f"For made-up runs the mean difference is {right[0][0]:.4f}; yours is {values[0][0]:.4f}. For each fold and "
+        "seed, subtract the error alone from the error with sharing; then average."
     )
 
 
@@ -299,8 +289,8 @@ _related = _on_known(lambda x, y: abs(stats.spearmanr(x, y).statistic))
 _RELATIONS = (
     ("You kept the sign. A head can change the sign with one weight, so −0.9 is as close a relation as 0.9. What "
      "does the *size* say?", _on_known(lambda x, y: stats.spearmanr(x, y).statistic)),
-    ("That is the size of Pearson's correlation: how well a *straight line* joins the two. Correlate the ranks "
-     "instead.",
+    ("That is the size of Pearson's correlation: how well a *straight line* joins the two. Correlate the ranks: "
+     "`scipy.stats.spearmanr`, or Pearson's correlation of the ranks.",
      _on_known(lambda x, y: abs(np.corrcoef(x, y)[0, 1]))),
     ("That is Pearson's correlation, with its sign. Change two things: use the ranks, and take the absolute value.",
      _on_known(lambda x, y: np.corrcoef(x, y)[0, 1])),
@@ -334,8 +324,8 @@ def _made_up_labels() -> tuple[tuple[np.ndarray, np.ndarray], ...]:
 def _about_one_relation(found: Found) -> str:
     _, value, wanted = found.first()
     return (
-        f"For two made-up labels the correlation of the ranks is {wanted:.3f} in size; yours is {value:.3f}. Which "
-        "function of `scipy.stats` correlates ranks?"
+        f"For two made-up labels the correlation of the ranks is {wanted:.3f} in size; yours is {value:.3f}. "
+        "`scipy.stats.spearmanr(first, second).statistic` is the correlation of the ranks."
     )
 
 
@@ -523,12 +513,6 @@ def _check_sharing(network: nn.Module, moved: list[dict[int, Tensor]], turn: dic
                 "differ. To share a layer, both networks must hold the same object: `second.layer = first.layer`."
             )
         raise Hint("The two columns have no layer in common: that is two networks. Which layers should they share?")
-    if any(own) and not all(own):
-        task = 1 if own[1] else 2
-        raise Hint(
-            f"Everything that task {task} uses, the other task uses as well. So what that one changes, changes for "
-            f"task {task}, too. Give each task a network of its own, and share only the first layers."
-        )
     if not all(own):
         raise Hint(
             "Both columns come from the same layers, up to the last one: if one task changes them, they change for the "

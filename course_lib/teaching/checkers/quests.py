@@ -1,4 +1,4 @@
-"""The quest at the end of each notebook: one number about crystals that the notebook has not looked at by themselves.
+"""The quest at the end of each notebook: one number about crystals that the notebook has not used.
 
 Where the number depends on the bundled crystals or on recorded runs, a function makes the question of them, and its
 checker takes the crystals as well (`asks_of_crystals`).
@@ -53,7 +53,7 @@ def _predicted(method: str, target: str) -> pd.Series:
 
 def largest_error(crystals: pd.DataFrame) -> Number:
     """Return the question of quest 0, about the polymorphs of MgO, with the answer that these crystals give."""
-    energies = crystals.loc[crystals["formula"] == "MgO", ENERGY]
+    energies = crystals.loc[crystals["formula"] == "MgO", "formation_energy_per_atom"]
     half = float(energies.max() - energies.min()) / 2
     return Number("largest_error", half, (
         ("That is how far apart the lowest and the highest energy are. Where between the two is her best number?",
@@ -192,7 +192,7 @@ check_quest_5 = asks(
         ("That is the angle head to tail, in degrees, not its cosine.", 180 - _ANGLE),
         ("That is a bond with itself, or with its own reverse. Take two different bonds.", 1.0, -1.0),
         ("You did not divide by the lengths of the bonds.", _DOT, -_DOT),
-        ("That is the cosine of the tetrahedral angle. How many bonds does an arsenic atom have?", -1 / 3),
+        ("That is the angle of a tetrahedron. How many bonds does an arsenic atom have?", -1 / 3),
         ("{value:g} is not right. Do your two edges have one target? And by which lengths do you divide?",
          lambda value: True),
     )),
@@ -350,10 +350,10 @@ def size_of_edges(crystals: pd.DataFrame) -> Number:
         ("That counts in steps of 1024. Here a gigabyte is a billion bytes.", right * 1e9 / 2**30),
         ("Those are billions of edges. How many bytes does each take?", right / BYTES_PER_EDGE),
         ("You counted atoms, not edges.", atoms * unit),
-        ("That is for the 200 crystals alone. How many of the same kind are asked for?",
+        ("That is for the crystals of the cell alone. How many of the same kind are asked for?",
          lambda value: abs(value - right * N_LAST / N_LIKE_THESE) < 1e-5),
-        ("You took the edges of all 200 crystals for those of one.", lambda value: 190 * right <= value <= 210 * right),
-        ("{value:g} GB is not right. How many edges does one of these crystals have, and how many bytes each?",
+        ("You took all edges of the cell for those of one crystal.", lambda value: 190 * right <= value <= 210 * right),
+        ("{value:g} GB is not right. How many edges has one of these crystals, and how many bytes does each take?",
          lambda value: True),
     ), atol), atol)  # fmt: skip
 

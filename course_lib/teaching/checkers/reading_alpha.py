@@ -26,7 +26,7 @@ def two_models() -> pd.DataFrame:
     -------
     DataFrame
         Columns ``y``, ``forest`` and ``cgcnn`` in eV/atom, one row per made-up crystal. The errors are normally
-        distributed and have mean zero.
+        distributed and have no mean.
     """
     rng = np.random.default_rng(0)
     errors = rng.standard_normal((20_000, 2))
@@ -52,7 +52,6 @@ _BLENDS = (
     ("You weighted CGCNN, but took the forest's prediction whole. What is its weight?", FOREST + (1 - ALPHA) * CGCNN),
     ("Both models predict a negative energy: which sign must a mean of the two have?",
      -(ALPHA * FOREST + (1 - ALPHA) * CGCNN)),
-    ("That is the prediction of one model alone. Each of the two has a weight.", CGCNN, FOREST),
     ("{value:g} does not lie between the two predictions, and a weighted mean always does.",
      lambda value: not CGCNN <= value <= FOREST),
     ("{value:g} lies between the two predictions, as it must. α says how far it is from CGCNN's to the forest's: put "
@@ -294,8 +293,8 @@ check_fixed_alpha = asks(
         lambda: [two_parts(seed) for seed in (1, 2, 3)],
         _PROCEDURES,
         lambda found: (
-            "On made-up crystals your weight is {1:.3f}; it should be {2:.3f}. Keep ".format(*found.first())
-            + "`optimal_alpha(y, forest, cgcnn)` as it is, and change only what you hand over."
+            f"On made-up crystals your weight is {found.values[0]:.3f}; it should be {found.right[0]:.3f}. Keep "
+            "`optimal_alpha(y, forest, cgcnn)` as it is, and change only what you hand over."
         ),
     ),
     shows="The weight comes from crystals that neither model has seen, and each prediction is compared with the energy "

@@ -125,10 +125,9 @@ _TWO_COLUMNS_ONLY = (
 
 _MISSING = (
     ("You dropped every crystal that lacks one of its labels, and with it the label that it has. Leave out only what "
-     "is missing. NumPy has functions for this; their names begin with `nan`.", _with_rows(_inverse_std)),
-    ("You took a missing label for a zero. A crystal whose gap is unknown does not have a gap of zero: leave it out. "
-     "NumPy has functions for this; their names begin with `nan`.",
-     lambda t: _normalised(1 / np.std(np.nan_to_num(t), axis=0))),
+     "is missing: `np.nanstd`.", _with_rows(_inverse_std)),
+    ("You took a missing label for a zero. A crystal whose gap is unknown does not have a gap of zero: leave it out, "
+     "with `np.nanstd`.", lambda t: _normalised(1 / np.std(np.nan_to_num(t), axis=0))),
 )  # fmt: skip
 
 
@@ -241,10 +240,8 @@ def losses_on_page(energy: float, gap: float) -> tuple[Number, ...]:
             anything,
         ), atol=0.02 * energy / gap),
         Number(f"gap in meV{_RATIO}", 1000.0, (
-            ("The wrong way round: the *same* error, written in meV, is a larger number, not a smaller one. So with a "
-             "λ of 1 it counts for more.", 1e-3),
-            ("You multiplied the weights of inverse scale. But your colleague leaves both weights at 1; only the unit "
-             "of the gap changes.", 1000 * energy / gap),
+            ("The wrong way round: 1 eV is 1000 meV. So the *same* error, written in meV, is a larger number, and with "
+             "a λ of 1 it counts for more.", 1e-3),
             ("That would leave the gap in eV. If it is written in meV, every error in it becomes a number how many "
              "times as large?", 1.0),
             anything,

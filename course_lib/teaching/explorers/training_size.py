@@ -94,7 +94,6 @@ class _Curves:
         if "alpha" in of_size and of_size["alpha"].notna().any():
             lines.append({"α, mean over the folds": f"{of_size['alpha'].mean():.2f}"})
         lines.append({"±": "standard deviation of the runs", "[ ]": "interval over the folds"})
-        lines.append({"detectable": "a true difference that 80 % of such studies would show"})
         pictures = (self.along_picture, self._at(size, errors)), (self.differences_picture, self._intervals(summary))
         return Frame(pictures, tuple(lines))
 
@@ -117,5 +116,4 @@ class _Curves:
 
 def _written(difference: pd.Series) -> str:
     mean, low, high = (f"{difference[name]:+.3f}".replace("-", "−") for name in ("mean", "low", "high"))
-    not_shown = difference["low"] <= 0 <= difference["high"]
-    return f"{mean} [{low}, {high}]" + (f", detectable {difference['detectable']:.3f}" if not_shown else "")
+    return f"{mean} [{low}, {high}]"

@@ -12,13 +12,13 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, FancyArrowPatch
 
 from course_lib.graphs import CrystalGraphs
 from course_lib.models import ALIGNN
 from course_lib.models.line_graph import line_graph, undirected
 from course_lib.teaching.figures.crystals import draw_crystal, element_styles, neighbors_of
-from course_lib.teaching.figures.schematics import STRUCTURE, draw_arrow, draw_bent_arrow, draw_box, flow_canvas, ring
+from course_lib.teaching.figures.schematics import STRUCTURE, draw_arrow, draw_box, flow_canvas
 from course_lib.teaching.figures.style import (
     COLORS,
     FAINT,
@@ -165,7 +165,7 @@ def _draw_arc(axes: Axes, on_paper: Callable[[np.ndarray], np.ndarray], first: n
 def _draw_atom_graph(axes: Axes, structure: Structure, edges: np.ndarray, followed: set[int]) -> None:
     """Draw the atoms on a ring, and between them one numbered arrow per edge."""
     styles = element_styles(structure)
-    places = ring(len(structure), np.pi)
+    places = _ring(len(structure))
     nodes = []
     for place, site in zip(places, structure, strict=True):
         color = styles[site.specie.symbol].color
@@ -188,7 +188,7 @@ def _draw_atom_graph(axes: Axes, structure: Structure, edges: np.ndarray, follow
 
 def _draw_line_graph(axes: Axes, edges: np.ndarray, pairs: np.ndarray, cosines: np.ndarray, followed: int) -> None:
     """Draw the edges as nodes on a ring, and between them one line per pair."""
-    places = ring(edges.shape[1], np.pi)
+    places = _ring(edges.shape[1])
     chosen = set(pairs[:, followed].tolist())
     nodes = []
     for number, place in enumerate(places):
@@ -226,10 +226,23 @@ def _draw_number(axes: Axes, cosine: float, pair: tuple[int, int]) -> None:
     axes.set_xlabel("centre of the Gaussian (cosine)")
 
 
+def _ring(count: int) -> np.ndarray:
+    """Return `count` places on the unit circle, the first at the left, clockwise, (count, 2)."""
+    angles = np.pi - 2 * np.pi * np.arange(count) / count
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
 def _arrow(axes: Axes, start: Circle, end: Circle, bend: float, heavy: bool) -> np.ndarray:
     """Draw an arrow from one node to another and return the place of its middle."""
-    color, width, height = (_FOLLOWED, 2.6, 2.5) if heavy else (MUTED, 1.0, 1.5)
-    return draw_bent_arrow(axes, start, end, bend, color=color, linewidth=width, zorder=height)
+    tail, head = np.array(start.center), np.array(end.center)
+    color, width = (_FOLLOWED, 2.6) if heavy else (MUTED, 1.0)
+    axes.add_patch(
+        FancyArrowPatch(tail, head, connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>", mutation_scale=12,
+                        color=color, linewidth=width, patchA=start, patchB=end, shrinkA=0, shrinkB=0,
+                        zorder=2.5 if heavy else 1.5)
+    )  # fmt: skip
+    across = np.array([(head - tail)[1], -(head - tail)[0]])
+    return (tail + head) / 2 + bend / 2 * across
 
 
 # --- the numbers and the network ----------------------------------------------------------------------------------

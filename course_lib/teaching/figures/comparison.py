@@ -50,7 +50,7 @@ def plot_learning_curves(runs: pd.DataFrame, unit: str) -> Figure:
     """Draw the error of each method against the number of training crystals, one panel per split.
 
     A point is the mean over folds and seeds, its bar their standard deviation. Nearly equal sizes are one point
-    (`course_lib.experiments.analysis.training_set_size`).
+    (`course_lib.experiments.training_set_size`).
 
     Parameters
     ----------

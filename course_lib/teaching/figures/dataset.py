@@ -14,7 +14,6 @@ from course_lib.teaching.figures.style import (
     FAINT,
     INK,
     MUTED,
-    NARROW_WIDTH,
     PROTOTYPES,
     SMALL,
     WIDTH,
@@ -31,7 +30,7 @@ from course_lib.teaching.figures.style import (
 def plot_periodic_table(counts: pd.Series) -> Figure:
     """Draw the periodic table with a count on each element, darker where it is larger.
 
-    Lanthanides and actinides, in two rows of their own below, are left out where none of them has a count.
+    Lanthanides and actinides are left out where none of them has a count.
 
     Parameters
     ----------
@@ -46,13 +45,13 @@ def plot_periodic_table(counts: pd.Series) -> Figure:
         element for element in Element if element.Z <= 86 and not (element.is_lanthanoid and element.symbol != "La")
     ]
     shown += [Element(symbol) for symbol in counts.index if Element(symbol) not in shown]
-    rows = max(_place(element)[1] for element in shown)
+    rows = max(element.row for element in shown)
     figure, axes = plt.subplots(figsize=(WIDTH, 0.45 * rows + 0.2))
     for element in shown:
         count = counts.get(element.symbol, 0)
         # The root, so that a few common elements do not leave all others pale.
         color = paler(COLORS[0], 1 - (0.12 + 0.88 * (count / counts.max()) ** 0.5)) if count else "white"
-        x, y = _place(element)
+        x, y = element.group, element.row
         axes.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, facecolor=color, edgecolor=INK if count else FAINT,
                                  linewidth=0.6))  # fmt: skip
         ink = text_color(color) if count else MUTED
@@ -62,15 +61,6 @@ def plot_periodic_table(counts: pd.Series) -> Figure:
     axes.set(xlim=(0.4, 18.6), ylim=(rows + 0.6, 0.4))
     bare(axes)
     return figure
-
-
-def _place(element: Element) -> tuple[int, int]:
-    """Return column and row of an element in the table, with lanthanides and actinides in two rows below it."""
-    if 57 < element.Z <= 71:
-        return element.Z - 54, 8
-    if 89 < element.Z <= 103:
-        return element.Z - 86, 9
-    return element.group, element.row
 
 
 @figure_function
@@ -200,7 +190,7 @@ def plot_validation(by_class: pd.DataFrame, unit: str) -> Figure:
 
 
 @figure_function
-def plot_convergence(cells: pd.DataFrame, published: pd.Series, finer: pd.Series, narrow: bool = False) -> Figure:
+def plot_convergence(cells: pd.DataFrame, published: pd.Series, finer: pd.Series) -> Figure:
     """Draw how far cells and energies are from convergence, in three panels.
 
     Parameters
@@ -213,8 +203,6 @@ def plot_convergence(cells: pd.DataFrame, published: pd.Series, finer: pd.Series
         Lattice constants relative to published ones, in percent, by crystal.
     finer : Series
         Changes of the formation energy with finer settings, in eV/atom, by crystal.
-    narrow : bool, default False
-        Whether the figure is for a screen as narrow as a phone's; the panels then lie below each other.
 
     Returns
     -------
@@ -226,13 +214,9 @@ def plot_convergence(cells: pd.DataFrame, published: pd.Series, finer: pd.Series
         If a column of `cells` is missing.
     """
     check_known(["coarse", "plain", "recorded"], cells.columns, "column")
-    heights = (1.6, 0.8 + 0.22 * len(finer))
-    if narrow:
-        heights = (0.8 + 0.22 * len(cells), *heights)
-        places, size = [["left"], ["top"], ["bottom"]], (NARROW_WIDTH, sum(heights) + 1.2)
-    else:
-        places, size = [["left", "top"], ["left", "bottom"]], (WIDTH, sum(heights) + 0.8)
-    figure, panels = plt.subplot_mosaic(places, figsize=size, height_ratios=heights)
+    height = 3.2 + 0.22 * len(finer)
+    figure, panels = plt.subplot_mosaic([["left", "top"], ["left", "bottom"]], figsize=(WIDTH, height),
+                                        height_ratios=(1.6, 0.8 + 0.22 * len(finer)))  # fmt: skip
     left, top, bottom = panels["left"], panels["top"], panels["bottom"]
     rows = np.arange(len(cells))
     labels = {
@@ -246,7 +230,7 @@ def plot_convergence(cells: pd.DataFrame, published: pd.Series, finer: pd.Series
     left.set_yticks(rows, cells.index)
     left.set_ylim(len(cells) - 0.5, -0.5)
     left.set_xlabel("off the lowest energy (%)")
-    top.hist(published, bins=np.arange(-1, 1.75, 0.1), color=COLORS[0], edgecolor="white", linewidth=0.5)
+    top.hist(published, bins=np.linspace(-1, 1, 21), color=COLORS[0], edgecolor="white", linewidth=0.5)
     top.axvline(0, color=INK, linewidth=1.0)
     top.set_xlabel("off published lattice constant (%)")
     top.set_ylabel("crystals")
@@ -258,5 +242,5 @@ def plot_convergence(cells: pd.DataFrame, published: pd.Series, finer: pd.Series
     for axes in (left, bottom):
         axes.grid(axis="x")
         axes.tick_params(axis="y", length=0, labelsize=SMALL)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=1 if narrow else 3)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure

@@ -23,7 +23,6 @@ from course_lib.teaching.figures.crystals import Shell, draw_crystal, neighbors_
 from course_lib.teaching.figures.style import (
     COLORS,
     FAINT,
-    FREE_COLORS,
     INK,
     LINES,
     MARKERS,
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 SIDE = 3.6  # inches
-_TWO_TASKS = METHOD_COLORS["multitask_gat"]
 _BEYOND_X, _BEYOND_Y = ">", "^"  # marks at the edge, of points that are farther away
 _TRIO = 4.3  # inches, height of the figures of three atoms
 _HALO = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.5}  # of text that lines may run through
@@ -410,8 +408,8 @@ def plot_errors_along_lambda(fixed: pd.DataFrame, single: pd.DataFrame, labels: 
         axes.set_position((0.72 / SIDE, below / height, 1 - 0.84 / SIDE, 1.45 / height))
         along = fixed.groupby("lambda")[task].agg(["mean", "std"]).fillna(0.0)
         axes.fill_between(along.index, along["mean"] - along["std"], along["mean"] + along["std"],
-                          color=paler(_TWO_TASKS, 0.8), linewidth=0)  # fmt: skip
-        axes.plot(along.index, along["mean"], color=_TWO_TASKS, marker=MARKERS[0], markersize=3)
+                          color=paler(COLORS[0], 0.8), linewidth=0)  # fmt: skip
+        axes.plot(along.index, along["mean"], color=COLORS[0], marker=MARKERS[0], markersize=3)
         axes.axhline(single[task].mean(), color=INK, linewidth=1.2, linestyle="--")
         axes.text(0.99, single[task].mean(), "single-task", transform=axes.get_yaxis_transform(), ha="right",
                   va="bottom", fontsize=SMALL)  # fmt: skip
@@ -456,19 +454,19 @@ def plot_trade_off(
     x, y = (_near_smallest(means[task], [*of_schemes[task], reference[task]]) for task in tasks)
     axes.axvline(reference.iloc[0], color=INK, linewidth=1.2, linestyle="--", label="single-task")
     axes.axhline(reference.iloc[1], color=INK, linewidth=1.2, linestyle="--")
-    axes.plot(*means.to_numpy().T, color=paler(_TWO_TASKS, 0.5), linewidth=1.0)
+    axes.plot(*means.to_numpy().T, color=paler(COLORS[0], 0.5), linewidth=1.0)
     ends = x[1], y[1]
     for weight, errors in means.iterrows():
         beyond = errors.to_numpy() > ends
         marker = _BEYOND_X if beyond[0] else _BEYOND_Y if beyond[1] else MARKERS[0]
-        axes.plot(*np.minimum(errors, ends), marker=marker, markersize=6, markeredgecolor=_TWO_TASKS,
-                  markerfacecolor=_TWO_TASKS if front[weight] else "white", clip_on=False)  # fmt: skip
-    for face, label in ((_TWO_TASKS, "fixed λ, on the front"), ("white", "fixed λ, off the front")):
-        axes.plot([], [], linestyle="", marker=MARKERS[0], markersize=6, label=label, markeredgecolor=_TWO_TASKS,
+        axes.plot(*np.minimum(errors, ends), marker=marker, markersize=6, markeredgecolor=COLORS[0],
+                  markerfacecolor=COLORS[0] if front[weight] else "white", clip_on=False)  # fmt: skip
+    for face, label in ((COLORS[0], "fixed λ, on the front"), ("white", "fixed λ, off the front")):
+        axes.plot([], [], linestyle="", marker=MARKERS[0], markersize=6, label=label, markeredgecolor=COLORS[0],
                   markerfacecolor=face)  # fmt: skip
     others = tuple(marker for marker in MARKERS[1:] if marker not in (_BEYOND_X, _BEYOND_Y))
     for rank, (label, errors) in enumerate(of_schemes.iterrows()):
-        color = pick(FREE_COLORS, rank)
+        color = pick(COLORS, rank + 2)
         axes.plot(*errors, linestyle="", marker=pick(others, rank), markersize=9, markeredgecolor=color,
                   markerfacecolor=color if front[label] else "white", markeredgewidth=1.6,
                   label=label)  # fmt: skip

@@ -32,6 +32,7 @@ from course_lib.teaching.figures.style import (
     figure_function,
     paler,
     pick,
+    text_color,
     wrapped,
 )
 
@@ -160,6 +161,48 @@ def plot_feature_groups(groups: dict[str, list[str]], narrow: bool = False) -> F
 def _short(label: str) -> str:
     """Return a column label without the name of the table that it comes from."""
     return str(label).removeprefix("MagpieData ")
+
+
+@figure_function
+def plot_feature_table(features: pd.DataFrame, columns: Sequence[str]) -> Figure:
+    """Draw some features of some compositions as a table: one row per feature, shaded from its smallest to its largest.
+
+    Parameters
+    ----------
+    features : DataFrame
+        Features by composition; the index holds the formulas.
+    columns : sequence of str
+        Which features, from top to bottom.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If a column is not in `features`.
+    """
+    check_known(columns, features.columns, "feature")
+    values = features[list(columns)].to_numpy(dtype=float).T
+    low, high = values.min(1, keepdims=True), values.max(1, keepdims=True)
+    shade = (values - low) / np.where(high > low, high - low, 1.0)
+    names = [_short(column) for column in columns]
+    width = min(WIDTH, 0.4 + 0.085 * max(map(len, names)) + 0.95 * len(features))
+    figure, axes = plt.subplots(figsize=(width, 0.6 + 0.34 * len(names)))
+    axes.imshow(shade, cmap=_SHADES, vmin=0, vmax=1, aspect="auto")
+    for row, column in np.ndindex(values.shape):
+        axes.text(column, row, f"{values[row, column]:.4g}", ha="center", va="center",
+                  color=text_color(_SHADES(shade[row, column])))  # fmt: skip
+    axes.set_xticks(range(len(features)), [str(formula) for formula in features.index], fontweight="bold", fontsize=10)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(np.arange(1, len(features)) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, len(names)) - 0.5, minor=True)
+    axes.xaxis.tick_top()
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    return figure
 
 
 @figure_function

@@ -13,8 +13,8 @@ from matplotlib.patches import Circle, FancyBboxPatch
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from course_lib.experiments.primary import summarize_comparisons
+from course_lib.late_fusion import alpha_from_errors, blended_error_variance
 from course_lib.methods import LABELS
-from course_lib.teaching.figures.late_fusion import gain_of_best_blend
 from course_lib.teaching.figures.results import label_rows, mean_and_interval
 from course_lib.teaching.figures.schematics import COMPOSITION, inch_canvas
 from course_lib.teaching.figures.style import (
@@ -146,8 +146,11 @@ def plot_gain_against_correlation(pairs: pd.DataFrame, ratios: tuple[float, ...]
     figure, axes = plt.subplots(figsize=(WIDTH, 4.2))
     correlations = np.linspace(min(0.3, pairs["correlation"].min() - 0.05), 1.0, 201)
     for rank, ratio in enumerate(ratios):
-        gain, name = gain_of_best_blend(ratio, correlations)
-        axes.plot(correlations, 100 * gain, color=MUTED, linewidth=1.2, linestyle=pick(LINES, rank),
+        best = [
+            blended_error_variance(alpha_from_errors(ratio, 1.0, one), ratio, 1.0, one) ** 0.5 for one in correlations
+        ]
+        name = "two equally good" if ratio == 1 else f"one {100 * (ratio - 1):.0f} % worse"
+        axes.plot(correlations, 100 * (1 - np.array(best)), color=MUTED, linewidth=1.2, linestyle=pick(LINES, rank),
                   label=f"formula: {name}")  # fmt: skip
     for rank, (kind, group) in enumerate(pairs.groupby("kind", sort=False)):
         axes.plot(group["correlation"], 100 * group["gain"], linestyle="", marker=pick(MARKERS, rank), markersize=8,

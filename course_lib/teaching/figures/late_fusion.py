@@ -12,11 +12,9 @@ from course_lib.late_fusion import alpha_from_errors, blended_error_variance
 from course_lib.teaching.figures.schematics import COMPOSITION, STRUCTURE, draw_arrow, draw_box, flow_canvas
 from course_lib.teaching.figures.style import (
     COLORS,
-    FREE_COLORS,
     INK,
     LINES,
     MARKERS,
-    METHOD_COLORS,
     MUTED,
     SMALL,
     WIDTH,
@@ -96,11 +94,10 @@ def plot_alpha_paths(paths: dict[str, pd.DataFrame], unit: str) -> Figure:
     for rank, (label, path) in enumerate(paths.items()):
         check_known(["alpha", "mae"], path.columns, f"column in the path of {label}:")
         best = path.loc[path["mae"].idxmin()]
-        color = pick((METHOD_COLORS["late_fusion"], *FREE_COLORS), rank)
-        axes.plot(path["alpha"], path["mae"], color=color, linestyle=pick(LINES, rank))
-        axes.plot(best["alpha"], best["mae"], marker=pick(MARKERS, rank), color=color, markersize=9,
+        axes.plot(path["alpha"], path["mae"], color=pick(COLORS, rank), linestyle=pick(LINES, rank))
+        axes.plot(best["alpha"], best["mae"], marker=pick(MARKERS, rank), color=pick(COLORS, rank), markersize=9,
                   markeredgecolor=INK, linestyle="")  # fmt: skip
-        axes.plot([], [], color=color, linestyle=pick(LINES, rank), marker=pick(MARKERS, rank),
+        axes.plot([], [], color=pick(COLORS, rank), linestyle=pick(LINES, rank), marker=pick(MARKERS, rank),
                   markeredgecolor=INK, label=f"{label}: smallest at α = {best['alpha']:.2f}")  # fmt: skip
     axes.set_xlim(0, 1)
     axes.set_xlabel("α, the weight of the forest (0: CGCNN alone, 1: forest alone)")
@@ -144,20 +141,6 @@ def plot_error_pairs(errors: dict[str, pd.DataFrame], unit: str) -> Figure:
     return figure
 
 
-def gain_of_best_blend(ratio: float, correlations: np.ndarray) -> tuple[np.ndarray, str]:
-    """Return how much less the errors of the best blend spread than the better model's, as a share, and a label.
-
-    Parameters
-    ----------
-    ratio : float
-        Standard deviation of the worse model's errors over the better one's.
-    correlations : numpy.ndarray, shape (n,)
-        Of the errors of the two models.
-    """
-    best = [blended_error_variance(alpha_from_errors(ratio, 1.0, one), ratio, 1.0, one) ** 0.5 for one in correlations]
-    return 1 - np.array(best), "two equally good" if ratio == 1 else f"one {100 * (ratio - 1):.0f} % worse"
-
-
 @figure_function
 def plot_blending_gain(ratios: tuple[float, ...] = (1.0, 1.25, 1.6), measured: dict | None = None) -> Figure:
     """Draw how much the best blend gains over the better model, against the correlation of the two errors.
@@ -179,8 +162,13 @@ def plot_blending_gain(ratios: tuple[float, ...] = (1.0, 1.25, 1.6), measured: d
     figure, axes = plt.subplots(figsize=(6.5, 3.6))
     correlations = np.linspace(-0.2, 1.0, 241)
     for rank, ratio in enumerate(ratios):
-        gain, label = gain_of_best_blend(ratio, correlations)
-        axes.plot(correlations, 100 * gain, color=pick(COLORS, rank), linestyle=pick(LINES, rank), label=label)
+        best = [
+            blended_error_variance(alpha_from_errors(ratio, 1.0, correlation), ratio, 1.0, correlation) ** 0.5
+            for correlation in correlations
+        ]
+        label = "two equally good models" if ratio == 1 else f"one {100 * (ratio - 1):.0f} % worse"
+        axes.plot(correlations, 100 * (1 - np.array(best)), color=pick(COLORS, rank), linestyle=pick(LINES, rank),
+                  label=label)  # fmt: skip
     for rank, (label, (correlation, gain)) in enumerate((measured or {}).items()):
         axes.plot(correlation, 100 * gain, linestyle="", marker=pick(MARKERS, rank), markersize=9, color="white",
                   markeredgecolor=INK, markeredgewidth=1.4, label=f"measured: {label}")  # fmt: skip

@@ -9,9 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle
+from matplotlib.patches import Circle, FancyArrowPatch
 
-from course_lib.teaching.figures.schematics import draw_bent_arrow, ring
 from course_lib.teaching.figures.style import (
     COLORS,
     INK,
@@ -102,20 +101,12 @@ def plot_line_graph(edge_index: np.ndarray, pair_index: np.ndarray, cosine: np.n
     # Around the ring, so that an edge and its reverse, which are joined both ways, are side by side.
     order = sorted(range(len(names)), key=lambda edge: (*sorted(edge_index[:, edge]), edge_index[0, edge]))
     places = np.empty((len(names), 2))
-    places[order] = ring(len(names), np.pi / 2)
+    places[order] = _ring(len(names))
     nodes = [_draw_node(right, place, name, 0.23) for name, place in zip(names, places, strict=True)]
     kinds = sorted({round(float(value), 3) for value in cosine}, reverse=True)
     for (first, second), value in zip(pair_index.T, cosine, strict=True):
         rank = kinds.index(round(float(value), 3))
-        draw_bent_arrow(
-            right,
-            nodes[first],
-            nodes[second],
-            _BEND,
-            linewidth=1.4,
-            color=pick(COLORS, rank),
-            linestyle=pick(LINES, rank),
-        )
+        _draw_arrow(right, nodes[first], nodes[second], pick(COLORS, rank), pick(LINES, rank))
     handles = [
         Line2D([], [], color=pick(COLORS, rank), linestyle=pick(LINES, rank), label=f"cosine {kind:.2f}")
         for rank, kind in enumerate(kinds)
@@ -127,13 +118,30 @@ def plot_line_graph(edge_index: np.ndarray, pair_index: np.ndarray, cosine: np.n
 
 
 def _draw_numbered_edges(axes: Axes, edge_index: np.ndarray) -> None:
-    places = ring(int(edge_index.max()) + 1, np.pi / 2)
+    places = _ring(int(edge_index.max()) + 1)
     nodes = [_draw_node(axes, place, f"atom {number}", 0.28) for number, place in enumerate(places)]
     for number, (source, target) in enumerate(edge_index.T):
-        middle = draw_bent_arrow(axes, nodes[source], nodes[target], _BEND, linewidth=1.4, color=INK)
+        middle = _draw_arrow(axes, nodes[source], nodes[target], INK, "-")
         axes.text(*middle, str(number), ha="center", va="center", fontsize=SMALL, zorder=4,
                   bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": MUTED})  # fmt: skip
     _frame(axes)
+
+
+def _ring(count: int) -> np.ndarray:
+    """Return `count` places around the unit circle, the first at the top, clockwise, (count, 2)."""
+    angles = 2 * np.pi * np.arange(count) / count
+    return np.stack([np.sin(angles), np.cos(angles)], axis=1)
+
+
+def _draw_arrow(axes: Axes, start: Circle, end: Circle, color: str, line: str | tuple) -> np.ndarray:
+    """Draw a bent arrow from one node to another and return the place of its middle."""
+    tail, head = np.array(start.center), np.array(end.center)
+    axes.add_patch(
+        FancyArrowPatch(tail, head, connectionstyle=f"arc3,rad={_BEND}", arrowstyle="-|>", mutation_scale=13,
+                        color=color, linestyle=line, linewidth=1.4, patchA=start, patchB=end, shrinkA=0, shrinkB=0)
+    )  # fmt: skip
+    across = np.array([(head - tail)[1], -(head - tail)[0]])
+    return (tail + head) / 2 + _BEND / 2 * across
 
 
 def _draw_node(axes: Axes, place: Sequence[float], name: str, radius: float) -> Circle:

@@ -227,7 +227,7 @@ def plot_negative_transfer(runs: pd.DataFrame, labels: Mapping[str, tuple[str, s
     Parameters
     ----------
     runs : DataFrame
-        As from `course_lib.experiments.records.load_results`.
+        As from `course_lib.experiments.load_results`.
     labels : mapping of str to (str, str)
         The tasks: target, and its name and unit.
 

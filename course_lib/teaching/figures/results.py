@@ -168,7 +168,7 @@ def plot_errors(errors: pd.DataFrame, unit: str) -> Figure:
     Raises
     ------
     ValueError
-        If a column is missing, or a run is listed twice.
+        If a column is missing, or a run stands there twice.
     """
     _check_errors(errors)
     methods = list(errors["method"].unique())
@@ -218,7 +218,7 @@ def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> 
     Raises
     ------
     ValueError
-        If a column is missing, a run is listed twice, or a method lacks a run that another has.
+        If a column is missing, a run stands there twice, or a method lacks a run that another has.
     """
     check_known(_RUN, errors.columns, "column")
     _check_errors(errors)
@@ -231,7 +231,7 @@ def plot_paired_differences(errors: pd.DataFrame, reference: str, unit: str) -> 
     for axes, split in zip(panels, errors["split"].unique(), strict=True):
         for row, method in enumerate(others):
             mine = differences[(differences["split"] == split) & (differences["method"] == method)]["difference"]
-            mean, low, high, _ = summary.loc[(split, method)]
+            mean, low, high = summary.loc[(split, method)]
             _draw_row(axes, row, colors[method], mine, (high - low) / 2, f"{mean:+.3f}".replace("-", "−"))
         axes.axvline(0, color=INK, linewidth=1.2)
     name = LABELS.get(reference, reference)

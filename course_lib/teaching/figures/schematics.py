@@ -56,7 +56,7 @@ def plot_early_fusion(n_composition: int, n_embedding: int, hidden: Sequence[int
         middle, longest = 1.3, 2.2
     figure, axes, at = flow_canvas(3.1, x + step * len(hidden) + last + 0.3, narrow)
     joined = n_composition + n_embedding
-    scale = longest / max(joined, *hidden)  # inches per number
+    scale = longest / max(joined, *hidden)  # inches a number
     split = middle + (n_embedding - n_composition) / 2 * scale  # where the two blocks of the joined vector meet
     upper, lower = split + n_composition * scale / 2, split - n_embedding * scale / 2
     apart = max(0.8 - (upper - lower) / 2, 0) if narrow else 0  # where the blocks are too short for the boxes
@@ -149,23 +149,6 @@ def _vector(axes: Axes, at: Callable, along: float, across: float, size: int, sc
     axes.add_patch(Rectangle(*place, facecolor=color, edgecolor=INK))
     x, y = at(along, across)
     axes.text(x, y, str(size), ha="center", va="center", fontsize=SMALL, color=text_color(color), fontweight="bold")
-
-
-def ring(count: int, first: float) -> np.ndarray:
-    """Return `count` places on the unit circle, clockwise from the angle `first` (radians), shape (count, 2)."""
-    angles = first - 2 * np.pi * np.arange(count) / count
-    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-
-
-def draw_bent_arrow(axes: Axes, start: Circle, end: Circle, bend: float, **style: object) -> np.ndarray:
-    """Draw a bent arrow from one node to another, so that two opposite ones stay apart; return its middle."""
-    tail, head = np.array(start.center), np.array(end.center)
-    axes.add_patch(
-        FancyArrowPatch(tail, head, connectionstyle=f"arc3,rad={bend}", arrowstyle="-|>", mutation_scale=12,
-                        patchA=start, patchB=end, shrinkA=0, shrinkB=0, **style)
-    )  # fmt: skip
-    across = np.array([(head - tail)[1], -(head - tail)[0]])
-    return (tail + head) / 2 + bend / 2 * across
 
 
 def draw_arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -44,7 +44,6 @@ METHOD_COLORS = {
     "alignn_simple": COLORS[6],
     "alignn_no_angles": "#e78ac3",
     "alignn_published_size": "#8b6b4b",
-    "alignn_early_fusion": "#10b010",
     "multitask_gat": "#8c510a",
     "multitask_megnet": "#7869ff",
     "cgcnn_chemistry": "#c63997",
@@ -54,26 +53,10 @@ METHOD_COLORS = {
     "embedding_composition": "#6d1503",
     "pretrained_references": "#2ed8fa",
     "delta_learning": "#0505d1",
-    "alignn_chemistry": "#47048b",
-    "alignn_ensemble": "#c69739",
-    "alignn_kernel_ridge": "#b62efa",
-    "alignn_three": "#8f6b1e",
-    "three_blended": "#006d77",
-    "cgcnn_ensemble": "#8fb8de",
-    "cgcnn_atoms": "#8e5572",
-    "cgcnn_radii": "#2f6690",
-    "cgcnn_electronegativity": "#d9a404",
-    "attention_fusion_equal": "#5e548e",
-    "kernel_ridge_structure": "#a3b18a",
-    "boosting": "#5c3d2e",
-    "boosting_composition": "#c9a27e",
-    "boosting_structure": "#8f6a4f",
-    "gat": "#d98e4a",
-    "megnet": "#b9b0ff",
 }
 """One method, one colour, in every figure and explorer that tells methods apart by colour."""
 
-FREE_COLORS = ("#3d405b", "#f2a65a", "#9b5de5", "#cdc6a2", "#492732")
+FREE_COLORS = ("#47048b", "#c69739", "#b62efa", "#cdc6a2", "#492732")
 """Colours that belong to no method, for series that are none; neighbours in the list differ in lightness as well."""
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "p", "h", "d", "8", "H", (4, 1, 45), (6, 1, 0))
