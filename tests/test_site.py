@@ -131,17 +131,32 @@ class Opened(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=PAGES)
-def opened(request, browser, address) -> Opened:
-    """Open a page once for all tests that only look at it; pytest runs those of a page in a row."""
+def opened_once(request, browser, address) -> Opened:
+    """Open a page for all tests that only look at it; pytest runs those of a page in a row."""
     open_page(browser, address, request.param)
     return Opened(request.param, browser.get_log("browser"), browser.get_log("performance"))
 
 
+@pytest.fixture
+def opened(opened_once, browser, address) -> Opened:
+    """Make sure that the page is still the one in the browser."""
+    assert browser.current_url == f"{address}/{opened_once.page}.html"
+    return opened_once
+
+
 @pytest.fixture(scope="module", params=PAGES)
-def opened_on_a_phone(request, browser, address) -> str:
-    """Open a page as narrow as on a phone, once for all tests that only look at it."""
+def opened_once_on_a_phone(request, browser, address) -> str:
+    """Open a page as narrow as on a phone, for all tests that only look at it."""
     open_page(browser, address, request.param, width=NARROW)
     return request.param
+
+
+@pytest.fixture
+def opened_on_a_phone(opened_once_on_a_phone, browser, address) -> str:
+    """Make sure that the page is still the one in the browser, and as narrow."""
+    assert browser.current_url == f"{address}/{opened_once_on_a_phone}.html"
+    assert browser.execute_script("return innerWidth") == NARROW
+    return opened_once_on_a_phone
 
 
 # --- without a browser ------------------------------------------------------------------------------
